@@ -1,0 +1,1 @@
+//! A real tailnet, AWS and Lambda on one machine.
