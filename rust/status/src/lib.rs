@@ -1,1 +1,105 @@
-//! The words of the status endpoint.
+//! What the proxy asks of the extension, and where.
+//!
+//! The extension alone owns the tailnet: it starts, watches and revives tailscaled. Before the proxy dials, it asks
+//! here whether it may go to a host and under which addresses. One question and one answer a connection over a unix
+//! socket, each a line of JSON.
+
+use std::{io, net::IpAddr, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    time::timeout,
+};
+
+/// Where the extension listens, inside the execution environment.
+pub const SOCKET: &str = "/tmp/tailscale-extension.sock";
+
+/// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.
+pub const MAX_LINE_BYTES: u64 = 64 * 1024;
+
+/// May a connection be opened to this host, and where to?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// An address, or a name that the tailnet's resolver knows.
+    pub host: String,
+    /// How long the extension may wait for a tailnet that is on its way up before it says that there is none, in ms.
+    pub wait_ms: u64,
+}
+
+/// The extension's word on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Answer {
+    /// The tailnet is up and covers the host.
+    Go {
+        /// What to dial, in the order to try.
+        addresses: Vec<IpAddr>,
+        /// The tailnet came up only a moment ago: a dial that fails at once is worth another try.
+        settling: bool,
+    },
+    /// The host is not the tailnet's, or it is the function itself.
+    NotAllowed {
+        /// Why, for the caller.
+        message: String,
+    },
+    /// The tailnet's resolver does not know the name.
+    UnknownName {
+        /// Which name, and what the resolver said.
+        message: String,
+    },
+    /// The function is not in the tailnet.
+    Unavailable {
+        /// Why, and where to mend it.
+        message: String,
+    },
+}
+
+/// Asks the extension behind `socket`; `io::ErrorKind::TimedOut` if no answer came within `limit`.
+pub async fn ask(socket: &Path, ask: &Ask, limit: Duration) -> io::Result<Answer> {
+    timeout(limit, exchange(socket, ask)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn exchange(socket: &Path, ask: &Ask) -> io::Result<Answer> {
+    let mut stream = UnixStream::connect(socket).await?;
+    write_line(&mut stream, ask).await?;
+    read_line(&mut stream).await
+}
+
+/// Reads one line and takes it for a `T`.
+pub async fn read_line<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut line = String::new();
+    BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Writes `value` as one line.
+pub async fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_words_on_the_wire_stay_what_they_are() {
+        let ask = Ask { host: "db.example.ts.net".into(), wait_ms: 5000 };
+        assert_eq!(serde_json::to_string(&ask).unwrap(), r#"{"host":"db.example.ts.net","wait_ms":5000}"#);
+        let go = Answer::Go { addresses: vec!["100.64.0.2".parse().unwrap()], settling: true };
+        let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"settling":true}"#;
+        assert_eq!(serde_json::to_string(&go).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), go);
+    }
+
+    #[tokio::test]
+    async fn an_extension_that_is_not_there_is_an_error_at_once() {
+        let ask_it = Ask { host: "100.64.0.2".into(), wait_ms: 0 };
+        let error = ask(Path::new("/nonexistent/socket"), &ask_it, Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,48 @@
+//! Log lines as Lambda's settings ask for them: text or JSON, at the level of the function's logging configuration.
+//!
+//! Lambda sets `AWS_LAMBDA_LOG_FORMAT` (`Text`, the default, or `JSON`) and `AWS_LAMBDA_LOG_LEVEL`
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>). The runtime's own set-up for this
+//! carries a regular-expression engine for its filters; a level is all that is needed here, and start-up counts.
+
+use tracing::level_filters::LevelFilter;
+
+/// Sends log lines to standard output, where Lambda collects them.
+///
+/// `debug` shows everything, whatever the level in the environment; it is the construct's `debug` property.
+pub fn init(debug: bool, get: impl Fn(&str) -> Option<String>) {
+    let level = level(debug, get("AWS_LAMBDA_LOG_LEVEL").as_deref());
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    if get("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
+        lines.json().flatten_event(true).with_current_span(false).init();
+    } else {
+        // Lambda stamps text lines with their time itself.
+        lines.without_time().init();
+    }
+}
+
+/// The level that a `debug` switch and Lambda's own level name together ask for; `INFO` where the name is not known.
+fn level(debug: bool, name: Option<&str>) -> LevelFilter {
+    if debug {
+        return LevelFilter::DEBUG;
+    }
+    match name.map(str::to_ascii_uppercase).as_deref() {
+        Some("TRACE") => LevelFilter::TRACE,
+        Some("DEBUG") => LevelFilter::DEBUG,
+        Some("WARN") => LevelFilter::WARN,
+        Some("ERROR" | "FATAL") => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lambdas_level_is_honoured_and_debug_overrides_it() {
+        assert_eq!(level(false, None), LevelFilter::INFO);
+        assert_eq!(level(false, Some("warn")), LevelFilter::WARN);
+        assert_eq!(level(false, Some("FATAL")), LevelFilter::ERROR);
+        assert_eq!(level(true, Some("ERROR")), LevelFilter::DEBUG);
+    }
+}
