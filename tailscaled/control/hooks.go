@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"tailscale.com/tailcfg"
+	"tailscale.com/tstest/integration/testcontrol"
+	"tailscale.com/types/key"
+)
+
+// hooks is what tests see of the tailnet, and do to it:
+//
+//	GET  /testbed/nodes                 the nodes that ever logged in, as []node
+//	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
+//	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
+type hooks struct {
+	control *testcontrol.Server
+
+	mu         sync.Mutex
+	polls      map[key.NodePublic]int // open map streams
+	reject     int
+	retryAfter int
+}
+
+// node is one machine of the tailnet.
+type node struct {
+	ID        int64        `json:"id"`
+	Name      string       `json:"name"`
+	Addresses []netip.Addr `json:"addresses"`
+	Tags      []string     `json:"tags"`
+	// Online: it holds a map stream open, so control would hear of its end.
+	Online  bool `json:"online"`
+	Expired bool `json:"expired"`
+}
+
+// newHooks puts itself into control, which must not serve yet.
+func newHooks(control *testcontrol.Server) *hooks {
+	h := &hooks{control: control, polls: map[key.NodePublic]int{}}
+	control.HoldMapRequest = h.mapRequest
+	control.MaybeRateLimitRegister = h.limitRegister
+	return h
+}
+
+func (h *hooks) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /testbed/nodes", h.listNodes)
+	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.expireNode)
+	mux.HandleFunc("PUT /testbed/register-limit", h.setRegisterLimit)
+	return mux
+}
+
+// mapRequest counts a node's open streams.
+func (h *hooks) mapRequest(req *tailcfg.MapRequest) (done func()) {
+	if !req.Stream {
+		return nil
+	}
+	h.countPoll(req.NodeKey, 1)
+	return func() { h.countPoll(req.NodeKey, -1) }
+}
+
+func (h *hooks) countPoll(k key.NodePublic, delta int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.polls[k] += delta
+}
+
+func (h *hooks) limitRegister() (reject bool, retryAfter, message string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reject == 0 {
+		return false, "", ""
+	}
+	h.reject--
+	return true, strconv.Itoa(h.retryAfter), "too many registrations"
+}
+
+func (h *hooks) listNodes(w http.ResponseWriter, _ *http.Request) {
+	nodes := []node{}
+	for _, n := range h.control.AllNodes() {
+		h.mu.Lock()
+		online := h.polls[n.Key] > 0
+		h.mu.Unlock()
+		entry := node{
+			ID: int64(n.ID), Name: n.Name, Tags: n.Tags, Online: online,
+			Expired: !n.KeyExpiry.IsZero() && n.KeyExpiry.Before(time.Now()),
+		}
+		for _, prefix := range n.Addresses {
+			entry.Addresses = append(entry.Addresses, prefix.Addr())
+		}
+		nodes = append(nodes, entry)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(nodes)
+}
+
+func (h *hooks) expireNode(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("id %q: want a node's number", r.PathValue("id")), http.StatusBadRequest)
+		return
+	}
+	for _, n := range h.control.AllNodes() {
+		if int64(n.ID) == id {
+			n.KeyExpiry = time.Now().Add(-time.Minute)
+			h.control.UpdateNode(n)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	http.Error(w, fmt.Sprintf("no node has id %d", id), http.StatusNotFound)
+}
+
+func (h *hooks) setRegisterLimit(w http.ResponseWriter, r *http.Request) {
+	var limit struct {
+		Reject            int `json:"reject"`
+		RetryAfterSeconds int `json:"retryAfterSeconds"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&limit); err != nil || limit.Reject < 0 || limit.RetryAfterSeconds < 0 {
+		http.Error(w, `want {"reject":N,"retryAfterSeconds":S}, neither negative`, http.StatusBadRequest)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reject, h.retryAfter = limit.Reject, limit.RetryAfterSeconds
+	w.WriteHeader(http.StatusNoContent)
+}

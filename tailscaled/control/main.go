@@ -1,0 +1,132 @@
+// Command control is a control server, a DERP relay and a STUN server for tests: a whole tailnet's
+// infrastructure in one process, in memory, on one address.
+//
+// When it is ready it prints one line of JSON, {"controlUrl":"http://..."}, and serves until its standard
+// input ends or it gets SIGTERM or SIGINT. Under /testbed/ it answers questions of tests: see hooks.go.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"tailscale.com/tailcfg"
+	"tailscale.com/tstest/integration/testcontrol"
+)
+
+// settings is the command line.
+type settings struct {
+	listen         string
+	derpIP         netip.Addr
+	authKey        string
+	magicDNSDomain string
+}
+
+func main() {
+	log.SetFlags(log.Ltime | log.Lmicroseconds)
+	s, err := parseFlags(flag.NewFlagSet(os.Args[0], flag.ContinueOnError), os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		err = run(s, os.Stdin, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "control-server:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags(flags *flag.FlagSet, args []string) (settings, error) {
+	var s settings
+	var derpIP string
+	flags.StringVar(&s.listen, "listen", "192.0.2.2:0", "`host:port` of the control server; port 0: any free one")
+	flags.StringVar(&derpIP, "derp-ip", "", "IPv4 `address` of DERP and STUN, on ports of their own; default: the host of -listen")
+	flags.StringVar(&s.authKey, "auth-key", "", "the only auth `key` that is accepted (required)")
+	flags.StringVar(&s.magicDNSDomain, "magicdns-domain", "tailnet.test", "`domain` of the nodes' names")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if s.authKey == "" {
+		return s, errors.New("-auth-key is empty: give the key that nodes log in with")
+	}
+	if derpIP == "" {
+		host, _, err := net.SplitHostPort(s.listen)
+		if err != nil {
+			return s, fmt.Errorf("-listen %q: want host:port: %w", s.listen, err)
+		}
+		derpIP = host
+	}
+	ip, err := netip.ParseAddr(derpIP)
+	if err != nil || !ip.Is4() || ip.IsUnspecified() {
+		return s, fmt.Errorf("-derp-ip %q: want the IPv4 address that nodes reach this machine by", derpIP)
+	}
+	s.derpIP = ip
+	return s, nil
+}
+
+// run serves until stdin ends or a signal comes.
+func run(s settings, stdin io.Reader, stdout io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	derp, err := startDERP(ctx, s.derpIP)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp4", s.listen)
+	if err != nil {
+		return fmt.Errorf("-listen %s: %w", s.listen, err)
+	}
+	url := "http://" + listener.Addr().String()
+	go func() { cancel(serve(listener, newControl(s, url, derp))) }()
+	go func() {
+		_, err := io.Copy(io.Discard, stdin)
+		cancel(err)
+	}()
+
+	if err := json.NewEncoder(stdout).Encode(map[string]string{"controlUrl": url}); err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	<-ctx.Done()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// newControl is the control server with the tests' hooks beside it.
+func newControl(s settings, url string, derp *tailcfg.DERPMap) http.Handler {
+	hooks := newHooks(&testcontrol.Server{
+		DERPMap:         derp,
+		ExplicitBaseURL: url,
+		RequireAuthKey:  s.authKey,
+		MagicDNSDomain:  s.magicDNSDomain,
+		// Proxied is MagicDNS: the nodes' own resolver answers for the names below the domain.
+		DNSConfig: &tailcfg.DNSConfig{Proxied: true, Domains: []string{s.magicDNSDomain}},
+		// Not nil, so that nodes may ask for tags.
+		TagOwners: map[string][]string{},
+		// As in production, where control tells which peers are there; testcontrol can only say all or none.
+		AllOnline: true,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/testbed/", hooks.handler())
+	mux.Handle("/", hooks.control)
+	return mux
+}
+
+func serve(listener net.Listener, handler http.Handler) error {
+	return fmt.Errorf("control server: %w", http.Serve(listener, handler))
+}
