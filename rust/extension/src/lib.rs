@@ -1,0 +1,14 @@
+//! The Lambda extension: joins the tailnet while the environment starts, keeps it, and leaves it at the end.
+
+pub mod bus;
+pub mod config;
+pub mod credentials;
+pub mod dns;
+pub mod extensions_api;
+pub mod lifecycle;
+pub mod local_api;
+pub mod netmap;
+pub mod secret;
+pub mod status_server;
+pub mod tailnet;
+pub mod tailscaled;

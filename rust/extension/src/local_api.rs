@@ -1,0 +1,240 @@
+//! tailscaled's LocalAPI over its unix socket: what the `tailscale` command line would ask, without the command line.
+
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use inotify::{Inotify, WatchMask};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use crate::{bus::Bus, netmap::Netmap, secret::Secret};
+
+/// Only the first notification of a session carries the state unless it is asked for (ipn.NotifyInitialState).
+const NOTIFY_INITIAL_STATE: u32 = 1 << 1;
+
+/// Why the LocalAPI gave no usable answer.
+#[derive(Debug, Error)]
+pub enum LocalApiError {
+    /// The daemon is not there, or went away.
+    #[error("tailscaled's LocalAPI cannot be reached: {0}")]
+    Unreachable(#[from] io::Error),
+    /// The connection broke.
+    #[error("tailscaled's LocalAPI broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    /// The daemon refused.
+    #[error("tailscaled's LocalAPI answered {path} with {status}: {body}")]
+    Refused {
+        /// What was asked.
+        path: String,
+        /// The status.
+        status: StatusCode,
+        /// Its words.
+        body: String,
+    },
+    /// The answer is not of the form that this version of tailscaled gives.
+    #[error("tailscaled's LocalAPI answered {path} with something else than expected: {detail}")]
+    Malformed {
+        /// What was asked.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// The settings that a login brings (ipn.Prefs; what is left out stays at Go's zero value).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Prefs {
+    /// The control server; empty for Tailscale's own.
+    #[serde(rename = "ControlURL")]
+    pub control_url: String,
+    /// Be in the tailnet.
+    pub want_running: bool,
+    /// The machine's name.
+    pub hostname: String,
+    /// Accept routes of subnet routers.
+    pub route_all: bool,
+    /// Use the tailnet's DNS settings: without it MagicDNS names are unknown.
+    #[serde(rename = "CorpDNS")]
+    pub corp_dns: bool,
+    /// Let no peer in: a connection to the node would reach the function's loopback.
+    pub shields_up: bool,
+    /// The tags to ask for.
+    pub advertise_tags: Vec<String>,
+}
+
+/// The LocalAPI behind a socket.
+#[derive(Debug, Clone)]
+pub struct LocalApi {
+    socket: PathBuf,
+}
+
+impl LocalApi {
+    /// The LocalAPI behind `socket`, which need not be there yet.
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// Waits until the daemon takes connections. The caller sets the limit.
+    pub async fn listening(&self) -> io::Result<()> {
+        let directory = self.socket.parent().unwrap_or(Path::new("/"));
+        // The daemon binds, listens, then changes the socket's mode: each change in the folder is a reason to look again.
+        let watch = Inotify::init()?;
+        watch.watches().add(directory, WatchMask::CREATE | WatchMask::ATTRIB)?;
+        let mut changes = watch.into_event_stream([0; 4096])?;
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Ok(_) => return Ok(()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+                Err(error) => return Err(error),
+            }
+            changes.next().await.transpose()?;
+        }
+    }
+
+    /// Opens the stream of the daemon's notifications; the first tells its state.
+    pub async fn watch(&self) -> Result<Bus, LocalApiError> {
+        let path = format!("/localapi/v0/watch-ipn-bus?mask={NOTIFY_INITIAL_STATE}");
+        Ok(Bus::new(self.send("GET", &path, Bytes::new()).await?.into_body()))
+    }
+
+    /// Brings the daemon up with `prefs`; `key` serves the login that follows.
+    pub async fn start(&self, key: &Secret, prefs: &Prefs) -> Result<(), LocalApiError> {
+        let body = serde_json::json!({"AuthKey": key.expose(), "UpdatePrefs": prefs});
+        self.call("POST", "/localapi/v0/start", Bytes::from(body.to_string()))
+            .await
+            .map(drop)
+    }
+
+    /// Logs in, with the key that `start` brought.
+    pub async fn login(&self) -> Result<(), LocalApiError> {
+        self.call("POST", "/localapi/v0/login-interactive", Bytes::new())
+            .await
+            .map(drop)
+    }
+
+    /// Logs out: the control server forgets an ephemeral machine at once.
+    pub async fn logout(&self) -> Result<(), LocalApiError> {
+        self.call("POST", "/localapi/v0/logout", Bytes::new()).await.map(drop)
+    }
+
+    /// The peers and routes that the daemon knows.
+    pub async fn netmap(&self) -> Result<Netmap, LocalApiError> {
+        let path = "/localapi/v0/status";
+        let body = self.call("GET", path, Bytes::new()).await?;
+        Netmap::parse(&body).map_err(|error| malformed(path, &error))
+    }
+
+    /// Asks the tailnet's resolver for a name's addresses of one record type (`A` or `AAAA`).
+    pub async fn addresses(&self, name: &str, record: &str) -> Result<Vec<IpAddr>, LocalApiError> {
+        #[derive(Deserialize)]
+        struct DnsAnswer {
+            #[serde(rename = "Bytes")]
+            message: String,
+        }
+        let path = format!("/localapi/v0/dns-query?name={name}&type={record}");
+        let body = self.call("GET", &path, Bytes::new()).await?;
+        let answer: DnsAnswer = serde_json::from_slice(&body).map_err(|error| malformed(&path, &error))?;
+        crate::dns::addresses(&answer.message).map_err(|error| malformed(&path, &error))
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
+        Ok(self
+            .send(method, path, body)
+            .await?
+            .into_body()
+            .collect()
+            .await?
+            .to_bytes())
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>, LocalApiError> {
+        let stream = UnixStream::connect(&self.socket).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Its end shows as an error, or as the end, of the answer under way.
+        tokio::spawn(async move { drop(connection.await) });
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "local-tailscaled.sock")
+            .body(Full::new(body))
+            .map_err(|error| malformed(path, &error))?;
+        let answer = sender.send_request(request).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        let body = String::from_utf8_lossy(&body).trim().to_owned();
+        Err(LocalApiError::Refused {
+            path: path.to_owned(),
+            status,
+            body,
+        })
+    }
+}
+
+fn malformed(path: &str, error: &dyn std::error::Error) -> LocalApiError {
+    LocalApiError::Malformed {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use tokio::{net::UnixListener, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_that_comes_up_later_is_noticed() {
+        let folder = std::env::temp_dir().join(format!("local-api-test-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let api = LocalApi::new(&folder.join("socket"));
+        let waiting = tokio::spawn({
+            let api = api.clone();
+            async move { api.listening().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        let _listener = UnixListener::bind(&api.socket).unwrap();
+        timeout(Duration::from_secs(5), waiting)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn prefs_have_the_names_that_the_daemon_reads() {
+        let prefs = Prefs {
+            control_url: "http://192.0.2.2".into(),
+            want_running: true,
+            hostname: "proxy".into(),
+            route_all: true,
+            corp_dns: true,
+            shields_up: true,
+            advertise_tags: vec!["tag:a".into()],
+        };
+        let expected = serde_json::json!({"ControlURL": "http://192.0.2.2", "WantRunning": true, "Hostname": "proxy",
+            "RouteAll": true, "CorpDNS": true, "ShieldsUp": true, "AdvertiseTags": ["tag:a"]});
+        assert_eq!(serde_json::to_value(prefs).unwrap(), expected);
+    }
+}

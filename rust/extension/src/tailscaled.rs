@@ -1,0 +1,225 @@
+//! The daemon's process: how it is started, what it says, and how it ended.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+/// How many of the daemon's last lines are kept, for the message that tells of its end.
+const KEPT_LINES: usize = 5;
+
+/// What the daemon may see of the function's environment: never the credentials.
+///
+/// Without the four of Lambda, it takes Lambda's link-local network for no network at all
+/// (tailscale.com/net/netmon and hostinfo). The others reach a control server with a private CA or behind a proxy.
+const PASSED_ON: [&str; 9] = [
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_RUNTIME_API",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+];
+
+/// Where the daemon's files are.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The program.
+    pub program: PathBuf,
+    /// The LocalAPI's socket.
+    pub socket: PathBuf,
+    /// Where it may put files (not its state: that stays in memory).
+    pub state_directory: PathBuf,
+    /// Where its SOCKS5 server listens.
+    pub socks: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            program: "/opt/bin/tailscaled".into(),
+            socket: "/tmp/tailscale.sock".into(),
+            state_directory: "/tmp/tailscale".into(),
+            socks: "localhost:1055".into(),
+        }
+    }
+}
+
+/// A running daemon. Dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    last_lines: Arc<Mutex<VecDeque<String>>>,
+    readers: [JoinHandle<()>; 2],
+}
+
+impl Daemon {
+    /// Starts the daemon.
+    pub fn start(paths: &Paths) -> io::Result<Self> {
+        remove_stale(&paths.socket)?;
+        let mut child = command(paths).spawn()?;
+        let last_lines = Arc::default();
+        let readers = [
+            read_lines(child.stdout.take(), &last_lines),
+            read_lines(child.stderr.take(), &last_lines),
+        ];
+        Ok(Self {
+            child,
+            last_lines,
+            readers,
+        })
+    }
+
+    /// Waits for the daemon's end and says how it came.
+    pub async fn ended(&mut self) -> String {
+        let how = match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("tailscaled was lost: {error}"),
+        };
+        for reader in &mut self.readers {
+            // The pipes end with the process; a reader that panicked is a bug that its own message tells of.
+            let _ = reader.await;
+        }
+        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return how;
+        }
+        format!(
+            "{how}; its last lines: {}",
+            lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+        )
+    }
+
+    /// Ends the daemon at once. Logging out comes before: on SIGTERM it would take up to 5 s for that itself.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+}
+
+/// A socket left by an environment that was reset keeps its place in /tmp, and would be taken for the daemon's.
+fn remove_stale(socket: &Path) -> io::Result<()> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn command(paths: &Paths) -> Command {
+    let mut command = Command::new(&paths.program);
+    command
+        .arg("--tun=userspace-networking")
+        .arg(format!("--socks5-server={}", paths.socks))
+        .arg(format!("--socket={}", paths.socket.display()))
+        .arg("--state=mem:")
+        .arg(format!("--statedir={}", paths.state_directory.display()))
+        .env_clear()
+        .env("TS_NO_LOGS_NO_SUPPORT", "true")
+        .env("HOME", &paths.state_directory)
+        .envs(
+            PASSED_ON
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Passes the daemon's lines on to our log, and keeps the last few.
+fn read_lines(
+    pipe: Option<impl AsyncRead + Send + Unpin + 'static>,
+    last_lines: &Arc<Mutex<VecDeque<String>>>,
+) -> JoinHandle<()> {
+    let last_lines = Arc::clone(last_lines);
+    tokio::spawn(async move {
+        let Some(pipe) = pipe else { return };
+        let mut lines = BufReader::new(pipe).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            tracing::debug!("tailscaled: {line}");
+            let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == KEPT_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+    })
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("tailscaled ended with exit code {code}"),
+        (None, Some(number)) => {
+            let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
+            format!("tailscaled was killed by signal {number} ({name})")
+        }
+        (None, None) => "tailscaled ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_daemon_sees_no_credentials() {
+        let command = command(&Paths::default());
+        let names: Vec<_> = command
+            .as_std()
+            .get_envs()
+            .map(|(name, _)| name.to_str().unwrap().to_owned())
+            .collect();
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.contains("KEY") || name.contains("TOKEN") || name == "PATH"),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn an_end_is_described_by_its_cause() {
+        assert_eq!(
+            describe(ExitStatus::from_raw(9)),
+            "tailscaled was killed by signal 9 (SIGKILL)"
+        );
+        assert_eq!(
+            describe(ExitStatus::from_raw(1 << 8)),
+            "tailscaled ended with exit code 1"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_told_with_the_end() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-test-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join("daemon");
+        std::fs::write(&program, "#!/bin/sh\necho one\necho two >&2\nexit 3\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let paths = Paths {
+            program,
+            socket: folder.join("socket"),
+            ..Paths::default()
+        };
+        let end = Daemon::start(&paths).unwrap().ended().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(end.starts_with("tailscaled ended with exit code 3"), "{end}");
+        assert!(end.contains("one") && end.contains("two"), "{end}");
+    }
+}
