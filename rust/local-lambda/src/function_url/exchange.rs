@@ -1,0 +1,297 @@
+//! One request and its answer: verified, turned into an event, run, and turned back.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::caller::Identity;
+use super::errors::ServiceError;
+use super::event::Context;
+use super::response_head::{ResponseHead, remapped};
+use super::sigv4::Claim;
+use super::stream::StreamedBody;
+use super::{InvokeMode, Settings, answer, event, limits, signature, stream};
+use crate::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken};
+
+/// What leaves as an answer's body; an error of it breaks the client's connection.
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, StreamBroken>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
+/// The URL: what it is, what is behind it, and the invocations under way.
+pub(crate) struct Front<F> {
+    settings: Settings,
+    function: Arc<F>,
+    /// An invocation goes on when its client hangs up, as on the service; so they are no part of the connections.
+    invocations: Mutex<JoinSet<()>>,
+}
+
+impl<F: Function> Front<F> {
+    pub(crate) fn new(settings: Settings, function: Arc<F>) -> Self {
+        Self {
+            settings,
+            function,
+            invocations: Mutex::new(JoinSet::new()),
+        }
+    }
+
+    /// Ends what is still running.
+    pub(crate) async fn end(&self) {
+        let mut invocations = std::mem::take(&mut *self.invocations.lock().unwrap_or_else(PoisonError::into_inner));
+        invocations.shutdown().await;
+    }
+
+    /// Answers one request; never fails.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Response<AnswerBody> {
+        let request_id = Uuid::new_v4().to_string();
+        let trace_id = trace_id((self.settings.clock)());
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let outcome = self.run(request, source, &request_id, &trace_id).await;
+        let mut response = outcome.unwrap_or_else(own_answer);
+        let trace = trace_id.replace("Root=", "root=") + ";sampled=0";
+        for (name, value) in [(REQUEST_ID, request_id.as_str()), (TRACE_ID, trace.as_str())] {
+            // Both are hex digits and punctuation.
+            response.headers_mut().insert(
+                name,
+                HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("?")),
+            );
+        }
+        // No query: a presigned one holds a signature.
+        tracing::info!(%request_id, %method, path, status = response.status().as_u16(), "answered");
+        response
+    }
+
+    async fn run(
+        &self,
+        request: Request<Incoming>,
+        source: IpAddr,
+        request_id: &str,
+        trace_id: &str,
+    ) -> Result<Response<AnswerBody>, ServiceError> {
+        let settings = &self.settings;
+        let (parts, mut body) = request.into_parts();
+        let claim = match Claim::read(&parts, settings) {
+            Ok(claim) => claim,
+            Err(refusal) => {
+                discard(&parts, &mut body).await;
+                return Err(refusal);
+            }
+        };
+        let body = read_body(&parts, body).await?;
+        signature::verify(&claim, &parts, &body, &settings.region)?;
+        let identity = Identity::of(claim.caller, &settings.account_id);
+        let context = Context {
+            settings,
+            identity,
+            request_id,
+            trace_id,
+            source,
+            time: (settings.clock)(),
+        };
+        let payload = event::render(&parts, &body, &context).map_err(|error| {
+            tracing::error!(%error, "the event cannot be rendered");
+            ServiceError::bad_gateway()
+        })?;
+        if payload.len() > limits::EVENT_BYTES {
+            return Err(ServiceError::request_too_large());
+        }
+        let invocation = Invocation {
+            request_id: request_id.to_owned(),
+            payload: payload.into(),
+        };
+        let answer = self.invoke(invocation).await.map_err(|error| {
+            tracing::warn!(%error, "the function gave no answer");
+            ServiceError::from(&error)
+        })?;
+        let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method)).await;
+        response.unwrap_or_else(|_| Err(ServiceError::bad_gateway()))
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
+        let (sender, receiver) = oneshot::channel();
+        let function = Arc::clone(&self.function);
+        self.start(async move {
+            let outcome = timeout(limits::INVOCATION, function.invoke(invocation)).await;
+            let outcome = outcome.unwrap_or_else(|_| Err(failed("Sandbox.Timedout", "no function runs that long")));
+            // An error means that the client has gone: then nobody wants the answer.
+            let _ = sender.send(outcome);
+        });
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(failed("Service.Exception", "the invocation was ended")))
+    }
+
+    fn start(&self, invocation: impl Future<Output = ()> + Send + 'static) {
+        let mut invocations = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = invocations.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an invocation did not end as it should");
+            }
+        }
+        invocations.spawn(invocation);
+    }
+
+    async fn respond(&self, answer: Answer, method: &Method) -> Result<Response<AnswerBody>, ServiceError> {
+        let habits = &self.settings.streaming_habits;
+        let (mut head, body) = match (answer, self.settings.invoke_mode) {
+            (Answer::Buffered(payload), InvokeMode::Buffered) => {
+                let length = payload.len();
+                if length > limits::ANSWER_BYTES {
+                    tracing::warn!(
+                        length,
+                        limit = limits::ANSWER_BYTES,
+                        "the function's answer is too large"
+                    );
+                    return Err(ServiceError::bad_gateway());
+                }
+                answer::read(payload).map_err(|error| refuse(&error, ServiceError::from(&error)))?
+            }
+            // Recorded (test_lambda_url_echo_invoke of LocalStack's tests): it is not understood, just sent.
+            (Answer::Buffered(payload), InvokeMode::ResponseStream) => (
+                ResponseHead::plain(HeaderValue::from_static("application/octet-stream")),
+                payload,
+            ),
+            (Answer::Streaming(streaming), InvokeMode::Buffered) => stream::gather(streaming)
+                .await
+                .map_err(|error| refuse(&error, unstarted(&error)))?,
+            (Answer::Streaming(mut streaming), InvokeMode::ResponseStream) => {
+                let started = stream::read_head(&mut streaming).await;
+                let (mut head, first) = started.map_err(|error| refuse(&error, unstarted(&error)))?;
+                let body = StreamedBody::new(&mut head, first, streaming, habits);
+                show_length(&mut head, habits.remap_content_length, true);
+                return Ok(assemble(head, BodyExt::boxed_unsync(body)));
+            }
+        };
+        let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+        show_length(&mut head, habits.remap_content_length, bodiless);
+        Ok(assemble(head, full(body)))
+    }
+}
+
+/// The length that the function claims. Of a buffered answer with a body it is dropped: the true one is known.
+fn show_length(head: &mut ResponseHead, remap: bool, keep: bool) {
+    let Some(length) = head.content_length else { return };
+    if remap {
+        head.headers
+            .insert(remapped(header::CONTENT_LENGTH.as_str()), length.into());
+    } else if keep {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+}
+
+fn failed(error_type: &str, message: &str) -> InvokeError {
+    InvokeError::Function {
+        error_type: error_type.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn refuse(error: &dyn std::error::Error, answer: ServiceError) -> ServiceError {
+    tracing::warn!(%error, status = answer.status.as_u16(), "the function's answer is refused");
+    answer
+}
+
+fn unstarted(error: &stream::Unstarted) -> ServiceError {
+    match error {
+        stream::Unstarted::Malformed(malformed) => ServiceError::from(malformed),
+        stream::Unstarted::Broken(_) | stream::Unstarted::TooLarge => ServiceError::bad_gateway(),
+    }
+}
+
+fn assemble(head: ResponseHead, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+fn own_answer(error: ServiceError) -> Response<AnswerBody> {
+    let mut head = ResponseHead::plain(HeaderValue::from_static("application/json"));
+    head.status = error.status;
+    head.headers.extend(
+        error
+            .error_type
+            .map(|value| (ERROR_TYPE, HeaderValue::from_static(value))),
+    );
+    assemble(head, full(error.body))
+}
+
+fn full(body: Bytes) -> AnswerBody {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// `Root=1-<seconds, hex>-<24 hex digits>`
+/// (doc: <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-traceids>).
+fn trace_id(now: std::time::SystemTime) -> String {
+    let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let random = Uuid::new_v4().simple().to_string();
+    format!("Root=1-{seconds:08x}-{}", &random[..24])
+}
+
+/// Reads a body that can still fit into an event. JSON never is smaller than what it holds.
+async fn read_body(parts: &Parts, mut body: Incoming) -> Result<Bytes, ServiceError> {
+    if body.size_hint().lower() > limits::EVENT_BYTES as u64 {
+        discard(parts, &mut body).await;
+        return Err(ServiceError::request_too_large());
+    }
+    let mut read = BytesMut::new();
+    let collect = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                tracing::info!(%error, "the request's body broke off");
+                ServiceError::request_incomplete()
+            })?;
+            if let Ok(data) = frame.into_data() {
+                read.extend_from_slice(&data);
+            }
+            if read.len() > limits::EVENT_BYTES {
+                return Err(ServiceError::request_too_large());
+            }
+        }
+        Ok(())
+    };
+    match timeout(limits::BODY, collect).await {
+        Ok(Ok(())) => Ok(read.freeze()),
+        Ok(Err(refusal)) => {
+            if refusal == ServiceError::request_too_large() {
+                discard(parts, &mut body).await;
+            }
+            Err(refusal)
+        }
+        Err(_) => Err(ServiceError::request_incomplete()),
+    }
+}
+
+/// Reads what is left of a refused request, within bounds, so that its sender gets to see the answer.
+async fn discard(parts: &Parts, body: &mut Incoming) {
+    if parts.headers.contains_key(header::EXPECT) {
+        // Its sender waits to be asked for the body: reading would ask for it.
+        return;
+    }
+    let mut discarded = 0;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > limits::REFUSED_BODY_BYTES {
+                return;
+            }
+        }
+    };
+    if timeout(limits::BODY, read).await.is_err() {
+        tracing::info!(limit = ?limits::BODY, "the rest of a refused request did not come in time");
+    }
+}

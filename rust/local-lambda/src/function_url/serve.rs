@@ -1,0 +1,110 @@
+//! The server: HTTP/1.1 on a listening socket, one task a connection, all of them owned here and ended here.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::exchange::Front;
+use super::{Settings, limits};
+use crate::invocation::Function;
+
+/// After a failed accept: what the machine lacks (file descriptors, memory) is not back at once, and there is no event
+/// to await.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
+/// no invocation of the front is left.
+pub async fn serve<F: Function>(
+    listener: TcpListener,
+    settings: Settings,
+    function: Arc<F>,
+    stop: impl Future<Output = ()>,
+) {
+    let front = Arc::new(Front::new(settings, function));
+    let mut connections = JoinSet::new();
+    let (closing, closed) = watch::channel(false);
+    tokio::select! {
+        () = stop => {}
+        () = accept(&listener, &front, &mut connections, &closed) => {}
+    }
+    drop(listener);
+    closing.send_replace(true);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits::SHUTDOWN_GRACE, all_ended).await.is_err() {
+        tracing::info!(count = connections.len(), "requests under way are cut off");
+    }
+    connections.shutdown().await;
+    front.end().await;
+}
+
+/// Accepts connections for ever, as many as [`limits::CONNECTIONS`] at once.
+async fn accept<F: Function>(
+    listener: &TcpListener,
+    front: &Arc<Front<F>>,
+    connections: &mut JoinSet<()>,
+    closed: &watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let (front, closed) = (Arc::clone(front), closed.clone());
+                connections.spawn(async move {
+                    connection(stream, peer.ip(), front, closed).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<F: Function>(
+    stream: TcpStream,
+    source: IpAddr,
+    front: Arc<Front<F>>,
+    mut closed: watch::Receiver<bool>,
+) {
+    // A streamed answer's small chunks must not wait for each other (Nagle).
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not set");
+    }
+    let service = service_fn(move |request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request, source).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let closing = async move {
+        // An error means that the server is gone: closing as well.
+        let _ = closed.wait_for(|closing| *closing).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,221 @@
+//! A streamed answer: its prelude, and the bytes after it.
+//!
+//! The form is documented for API Gateway, which takes it over from Function URLs
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html>): an answer of
+//! type `application/vnd.awslambda.http-integration-response` starts with the head as JSON, then eight NULs. Any other
+//! is all body, a 200 of its own type, or of `application/octet-stream`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderValue;
+use hyper::body::{Body, Frame};
+use tokio::time::Sleep;
+
+use super::Habits;
+use super::habits::Shaper;
+use super::limits;
+use super::response_head::{Malformed, ResponseHead};
+use crate::invocation::{StreamBroken, StreamingAnswer};
+
+const INTEGRATION_RESPONSE: &str = "application/vnd.awslambda.http-integration-response";
+const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const SEPARATOR: [u8; 8] = [0; 8];
+
+/// Why a streamed answer did not even become a response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unstarted {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Broken(#[from] StreamBroken),
+    #[error(
+        "the answer is over {} bytes, which is the limit of a BUFFERED url",
+        limits::ANSWER_BYTES
+    )]
+    TooLarge,
+}
+
+/// The head of a streamed answer, with the body's bytes that came along with it.
+pub(crate) async fn read_head(answer: &mut StreamingAnswer) -> Result<(ResponseHead, Bytes), Unstarted> {
+    if !has_prelude(answer) {
+        let content_type = answer
+            .content_type
+            .as_deref()
+            .and_then(|value| HeaderValue::from_str(value).ok());
+        return Ok((ResponseHead::plain(content_type.unwrap_or(DEFAULT_TYPE)), Bytes::new()));
+    }
+    let mut read = BytesMut::new();
+    loop {
+        if let Some(end) = find_separator(&read) {
+            let mut rest = read.split_off(end).freeze();
+            rest.advance(SEPARATOR.len());
+            return Ok((read_prelude(&read)?, rest));
+        }
+        if read.len() > limits::PRELUDE_BYTES {
+            return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into());
+        }
+        // The invocation's time-out breaks the stream; and whoever awaits this has a deadline of their own.
+        match answer.body.recv().await {
+            Some(chunk) => read.extend_from_slice(&chunk?),
+            None => return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into()),
+        }
+    }
+}
+
+/// A streamed answer as a BUFFERED url gives it: collected, then sent. Guess, for the prelude: that it is understood.
+pub(crate) async fn gather(mut answer: StreamingAnswer) -> Result<(ResponseHead, Bytes), Unstarted> {
+    let (head, first) = read_head(&mut answer).await?;
+    let mut body = BytesMut::from(first);
+    while let Some(chunk) = answer.body.recv().await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > limits::ANSWER_BYTES {
+            return Err(Unstarted::TooLarge);
+        }
+    }
+    Ok((head, body.freeze()))
+}
+
+fn has_prelude(answer: &StreamingAnswer) -> bool {
+    let content_type = answer.content_type.as_deref().unwrap_or_default();
+    content_type
+        .split(';')
+        .next()
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(INTEGRATION_RESPONSE))
+}
+
+/// JSON cannot hold a NUL, so the first eight in a row are the separator.
+fn find_separator(bytes: &[u8]) -> Option<usize> {
+    let start = bytes.iter().position(|byte| *byte == 0)?;
+    bytes[start..].starts_with(&SEPARATOR).then_some(start)
+}
+
+fn read_prelude(json: &[u8]) -> Result<ResponseHead, Malformed> {
+    // A prelude of no bytes says nothing: a 200.
+    let fields = if json.is_empty() {
+        serde_json::Map::new()
+    } else {
+        serde_json::from_slice(json)?
+    };
+    ResponseHead::read(&fields)
+}
+
+/// The body of a streamed answer: its bytes leave as they come. An error of it makes hyper close the connection without
+/// the terminating chunk, so that the client knows that something is missing. (What the service does then is unproven.)
+pub(crate) struct StreamedBody {
+    first: Option<Bytes>,
+    answer: StreamingAnswer,
+    shaper: Shaper,
+    state: State,
+    /// Bytes from the function, and bytes to the client.
+    received: u64,
+    sent: u64,
+    empty_body_hangs: Option<Duration>,
+    /// When no invocation can still be running.
+    deadline: Pin<Box<Sleep>>,
+}
+
+enum State {
+    Flowing,
+    /// The function is done, the client is not told: see [`Habits::empty_body_hangs`].
+    Hanging(Pin<Box<Sleep>>),
+    Ended,
+}
+
+impl StreamedBody {
+    pub(crate) fn new(head: &mut ResponseHead, first: Bytes, answer: StreamingAnswer, habits: &Habits) -> Self {
+        Self {
+            first: Some(first),
+            answer,
+            shaper: Shaper::new(habits, head),
+            state: State::Flowing,
+            received: 0,
+            sent: 0,
+            empty_body_hangs: habits.empty_body_hangs,
+            deadline: Box::pin(tokio::time::sleep(limits::INVOCATION)),
+        }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamBroken>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if let Poll::Ready(chunk) = self.answer.body.poll_recv(context) {
+            return Poll::Ready(chunk);
+        }
+        ready!(self.deadline.as_mut().poll(context));
+        Poll::Ready(Some(Err(broken(format!(
+            "no function runs longer than {:?}",
+            limits::INVOCATION
+        )))))
+    }
+
+    fn take_in(&mut self, chunk: Bytes) -> Result<Bytes, StreamBroken> {
+        self.received += chunk.len() as u64;
+        if self.received > limits::STREAM_BYTES {
+            return Err(broken(format!(
+                "it is over the limit of {} bytes",
+                limits::STREAM_BYTES
+            )));
+        }
+        self.shaper
+            .push(chunk)
+            .map_err(|error| broken(format!("it is not the gzip that its head says: {error}")))
+    }
+
+    fn end(&mut self) -> Result<Bytes, StreamBroken> {
+        let rest = self
+            .shaper
+            .finish()
+            .map_err(|error| broken(format!("its gzip is cut short: {error}")))?;
+        self.state = match self.empty_body_hangs {
+            Some(time) if self.sent == 0 && rest.is_empty() => State::Hanging(Box::pin(tokio::time::sleep(time))),
+            _ => State::Ended,
+        };
+        Ok(rest)
+    }
+}
+
+fn broken(reason: String) -> StreamBroken {
+    StreamBroken { reason }
+}
+
+impl Body for StreamedBody {
+    type Data = Bytes;
+    type Error = StreamBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamBroken>>> {
+        loop {
+            let outgoing = match &mut self.state {
+                State::Ended => return Poll::Ready(None),
+                State::Hanging(sleep) => {
+                    ready!(sleep.as_mut().poll(context));
+                    self.state = State::Ended;
+                    Err(broken("an empty body hangs, as the service's does".to_owned()))
+                }
+                State::Flowing => match ready!(self.poll_chunk(context)) {
+                    Some(Ok(chunk)) => self.take_in(chunk),
+                    Some(Err(error)) => Err(error),
+                    None => self.end(),
+                },
+            };
+            match outgoing {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => {
+                    self.sent += bytes.len() as u64;
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the client's connection is closed");
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
