@@ -1,0 +1,92 @@
+import { awscdk, javascript, release } from 'projen';
+import { Demo } from './projenrc/demo';
+import { Layers } from './projenrc/layers';
+import { RustWorkspace } from './projenrc/rust';
+import { Tailscaled } from './projenrc/tailscaled';
+import { toolchainSteps } from './projenrc/toolchain';
+
+const NAME = 'tailscale-lambda-proxy';
+const REPOSITORY = `https://github.com/${NAME}/${NAME}`;
+
+const project = new awscdk.AwsCdkConstructLibrary({
+  name: NAME,
+  description: 'AWS CDK construct: a Lambda Function URL that forwards HTTP requests into a Tailscale network',
+  keywords: ['aws', 'aws-cdk', 'cdk', 'lambda', 'tailscale', 'proxy'],
+  author: 'Tailscale Lambda Proxy contributors',
+  authorAddress: REPOSITORY,
+  authorOrganization: true,
+  copyrightOwner: 'Tailscale Lambda Proxy contributors',
+  repositoryUrl: `${REPOSITORY}.git`,
+  license: 'MIT',
+  stability: 'experimental',
+  defaultReleaseBranch: 'main',
+
+  // grantInvokeUrl grants both permissions that a Function URL asks for from this version of the CDK on.
+  cdkVersion: '2.220.0',
+  constructsVersion: '10.0.0',
+  jsiiVersion: '~6.0.0',
+  typescriptVersion: '~6.0.0',
+  minNodeVersion: '20.16.0',
+  packageManager: javascript.NodePackageManager.NPM,
+  projenrcTs: true,
+  devDeps: ['@types/yazl', 'yazl'],
+
+  publishToPypi: { distName: NAME, module: 'tailscale_lambda_proxy', trustedPublishing: true },
+  npmTrustedPublishing: true,
+  releaseTrigger: release.ReleaseTrigger.tagged({ tags: ['v*'] }),
+  // Version 13 wants Node 22.
+  bumpPackage: 'commit-and-tag-version@^12',
+
+  // A snapshot changes only when someone asks for it (`npm run test:update`), never by running the tests.
+  jestOptions: { updateSnapshot: javascript.UpdateSnapshot.NEVER, jestConfig: { collectCoverage: false } },
+  sampleCode: false,
+  // The build scripts are JavaScript, so that they run before anything is installed; their types are checked all the same.
+  tsconfigDev: { compilerOptions: { allowJs: true, checkJs: true }, include: ['../scripts/**/*.js'] },
+  eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc'], commandOptions: { fix: false } },
+  lambdaAutoDiscover: false,
+  edgeLambdaAutoDiscover: false,
+  singletonLambdaAutoDiscover: false,
+  lambdaExtensionAutoDiscover: false,
+  integrationTestAutoDiscover: false,
+
+  depsUpgrade: false,
+  pullRequestTemplate: false,
+  githubOptions: { mergify: false, pullRequestLint: false },
+  buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
+  releaseWorkflowSetupSteps: toolchainSteps(),
+
+  gitignore: ['/assets/', '/.venv/'],
+});
+
+// The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
+project.npmignore?.include('/assets/');
+['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/.ci/', '/.venv/', '/.npmrc'].forEach((path) => project.npmignore?.exclude(path));
+
+// 1.13.0 came out without the packages of most platforms, and npm ci refuses a lock file with such holes.
+project.package.addPackageResolutions('unrs-resolver@1.12.2');
+
+// The lock file names versions and hashes only, so that it works with whichever registry a machine uses.
+new javascript.NpmConfig(project).addConfig('omit-lockfile-registry-resolved', 'true');
+
+const preflight = project.addTask('preflight', {
+  description: 'Name every missing tool, and how to get it',
+  exec: 'node scripts/preflight.js',
+  receiveArgs: true,
+});
+const rust = new RustWorkspace(project);
+const tailscaled = new Tailscaled(project);
+const layers = new Layers(project, { rust, tailscaled });
+const demo = new Demo(project, { preflight, rust, tailscaled, layers });
+
+// `npm test` starts with what is quick to fail, and ends with the real thing.
+const unit = project.testTask.steps;
+project.testTask.reset();
+project.testTask.spawn(preflight, { args: ['--tests'] });
+unit.forEach((step) => project.testTask.addSteps(step));
+[rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
+
+// What is packed is built first.
+project.preCompileTask.spawn(preflight);
+project.preCompileTask.spawn(layers.build);
+
+project.synth();

@@ -1,0 +1,24 @@
+import { Component, Project, Task } from 'projen';
+
+/** The Go module in tailscaled/: the unmodified daemon with a reduced feature list, and the tests' own servers. */
+export class Tailscaled extends Component {
+  /** Builds into tailscaled/dist/; takes `x86_64` or `arm64`, by default this machine's architecture. */
+  public readonly build: Task;
+  /** Runs go vet on the code that is ours. */
+  public readonly vet: Task;
+
+  constructor(project: Project) {
+    super(project);
+    project.gitignore.exclude('/tailscaled/dist/');
+    this.build = project.addTask('tailscaled:build', {
+      description: 'Build tailscaled, and the servers that tests need',
+      exec: 'node scripts/build-tailscaled.js',
+      receiveArgs: true,
+    });
+    this.vet = project.addTask('go:vet', {
+      description: 'Run go vet on the control server for tests',
+      cwd: 'tailscaled',
+      exec: 'go vet ./...',
+    });
+  }
+}

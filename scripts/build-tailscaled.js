@@ -1,0 +1,60 @@
+'use strict';
+// Builds tailscaled, unmodified but without the features that a Lambda function has no use for, into
+// tailscaled/dist/<architecture>/; for this machine's architecture also the servers that the tests run.
+// `node scripts/build-tailscaled.js [x86_64|arm64]`
+
+const fs = require('fs');
+const path = require('path');
+const { ARCHITECTURES, chosenArchitecture, hostArchitecture } = require('./architecture');
+const { run, runMain } = require('./run');
+
+const MODULE = path.join(__dirname, '..', 'tailscaled');
+
+/** What only tests and the demo run. */
+const TEST_SERVERS = [
+  { output: 'control-server', source: './control' },
+  { output: 'go-httpbin', source: 'github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin' },
+];
+
+/**
+ * The build tags that leave out what the feature list names.
+ * @param {string} text of features.txt: words, and comments from # to the end of the line
+ */
+function omitTags(text) {
+  const words = text.replace(/#.*/g, '').split(/\s+/).filter(Boolean);
+  const bad = words.find((word) => !/^[a-z0-9_]+$/.test(word));
+  if (bad !== undefined) {
+    throw new Error(`tailscaled/features.txt: "${bad}" is no feature name: use lower case letters, digits and _`);
+  }
+  return words.map((word) => `ts_omit_${word}`);
+}
+
+/**
+ * Builds one command. Go decides what is stale.
+ * @param {{ architecture: string, output: string, source: string, tags: string[] }} options
+ */
+function goBuild({ architecture, output, source, tags }) {
+  const file = path.join('dist', architecture, output);
+  const first = fs.existsSync(path.join(MODULE, file)) ? '' : ' (the first time takes 1 to 3 minutes)';
+  console.log(`building ${output} for ${architecture}${first}`);
+  run(
+    'go',
+    ['build', '-p', '2', '-trimpath', '-ldflags', '-s -w', '-tags', tags.join(','), '-o', file, source],
+    { cwd: MODULE, env: { ...process.env, CGO_ENABLED: '0', GOOS: 'linux', GOARCH: ARCHITECTURES[architecture].go } },
+  );
+}
+
+function main() {
+  const architecture = chosenArchitecture(process.argv[2]);
+  const tags = omitTags(fs.readFileSync(path.join(MODULE, 'features.txt'), 'utf8'));
+  goBuild({ architecture, output: 'tailscaled', source: 'tailscale.com/cmd/tailscaled', tags });
+  if (architecture === hostArchitecture()) {
+    TEST_SERVERS.forEach((server) => goBuild({ architecture, ...server, tags: [] }));
+  }
+}
+
+if (require.main === module) {
+  void runMain(main);
+}
+
+module.exports = { omitTags };
