@@ -1,1 +1,25 @@
 //! A real tailnet, AWS and Lambda on one machine.
+//!
+//! [`namespace`] opens a network of one's own that nothing leaves; in it run a [`control`] server, a [`target`] with a
+//! real tailscaled, [`aws`]'s services, and [`lambda`] with the zips that ship. [`world`] is all of it together.
+
+pub mod aws;
+pub mod binaries;
+pub mod control;
+pub mod deadline;
+mod error;
+pub mod function_url;
+pub mod http_call;
+pub mod lambda;
+pub mod local_api;
+pub mod log;
+pub mod namespace;
+pub mod network;
+pub mod node;
+pub mod process;
+pub mod signed;
+pub mod target;
+pub mod walkthrough;
+pub mod world;
+
+pub use error::Error;

@@ -1,0 +1,91 @@
+//! Secrets Manager and CloudWatch, played by moto's server.
+
+use std::{path::Path, time::Duration};
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use http::Request;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::{
+    Error,
+    http_call::{CallError, call, json, succeeded},
+    network::ADDRESS,
+    process::{Process, command},
+    signed::{REGION, signed},
+};
+
+/// How long moto may take to start: it is a good deal of Python.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long moto may take to answer; its first answer imports the service.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// The running stand-in.
+#[derive(Debug)]
+pub struct Aws {
+    /// Its process.
+    pub process: Process,
+    address: String,
+}
+
+impl Aws {
+    /// Starts moto's server.
+    pub async fn start(program: &Path, run_dir: &Path) -> Result<Self, Error> {
+        let mut command = command(program, run_dir);
+        command
+            .args(["--host", &ADDRESS.to_string(), "--port", "0"])
+            .env("PYTHONUNBUFFERED", "1")
+            .env("NO_COLOR", "1");
+        let process = Process::spawn("moto (the stand-in for AWS services)", &mut command)?;
+        let address = process.log().find(0, |line| {
+            line.split_once("Running on http://")
+                .map(|(_, address)| address.trim().to_owned())
+        });
+        let address = process.ready(START_LIMIT, "its address", address).await?;
+        Ok(Self { process, address })
+    }
+
+    /// What `AWS_ENDPOINT_URL_...` has to say.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Puts a secret into Secrets Manager and returns its ARN.
+    pub async fn create_secret(&self, name: &str, value: &str) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Created {
+            #[serde(rename = "ARN")]
+            arn: String,
+        }
+        let target = "secretsmanager.CreateSecret";
+        let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": "0".repeat(32)});
+        let request = Request::post("/")
+            .header("host", &self.address)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", target)
+            .body(Bytes::from(body.to_string()))
+            .map_err(CallError::from)?;
+        let request = signed(request, "secretsmanager", &administrator())?;
+        let not_connected = |source| CallError::NotConnected {
+            address: self.address.clone(),
+            source,
+        };
+        let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
+        let created: Created = json(target, &succeeded(target, call(stream, request, CALL_LIMIT).await?)?)?;
+        if !created.arn.contains(REGION) {
+            let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
+            return Err(CallError::Unexpected {
+                what: target.into(),
+                detail,
+            }
+            .into());
+        }
+        Ok(created.arn)
+    }
+}
+
+/// moto takes any credentials.
+fn administrator() -> Credentials {
+    Credentials::new("AKIDADMINISTRATOR", "administrator", None, None, "testbed")
+}

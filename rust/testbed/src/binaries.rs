@@ -1,0 +1,125 @@
+//! Where the programs are that the testbed runs, and which task builds those that are missing.
+
+use std::path::{Path, PathBuf};
+
+/// Names the project's folder; by default it is the one that this crate was compiled in.
+pub const ROOT_VARIABLE: &str = "TESTBED_ROOT";
+
+/// What the testbed runs.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// tailscaled, as it ships.
+    pub tailscaled: PathBuf,
+    /// The control server for tests.
+    pub control_server: PathBuf,
+    /// What stands behind the target's node.
+    pub go_httpbin: PathBuf,
+    /// moto's server, which plays AWS services.
+    pub moto_server: PathBuf,
+    /// The Lambda host.
+    pub local_lambda: PathBuf,
+    /// The function's code, as it ships.
+    pub proxy_zip: PathBuf,
+    /// The layer, as it ships.
+    pub extension_zip: PathBuf,
+}
+
+/// Some of the programs are not there.
+#[derive(Debug, thiserror::Error)]
+#[error("not built yet:{}\n`npm run demo` builds all of it; {ROOT_VARIABLE} names another project folder than {}", list(.missing), .root.display())]
+pub struct Missing {
+    root: PathBuf,
+    missing: Vec<(PathBuf, &'static str)>,
+}
+
+impl Binaries {
+    /// Finds everything below the project's folder, or names all that is missing.
+    pub fn find() -> Result<Self, Missing> {
+        let root = std::env::var_os(ROOT_VARIABLE).map_or_else(project_folder, PathBuf::from);
+        Self::below(&root)
+    }
+
+    /// Finds everything below `root`, or names all that is missing.
+    pub fn below(root: &Path) -> Result<Self, Missing> {
+        let dist = root.join("tailscaled/dist").join(architecture());
+        let assets = root.join("assets").join(architecture());
+        let found = Self {
+            tailscaled: dist.join("tailscaled"),
+            control_server: dist.join("control-server"),
+            go_httpbin: dist.join("go-httpbin"),
+            moto_server: root.join(".venv/bin/moto_server"),
+            local_lambda: root.join("rust/target/debug/local-lambda"),
+            proxy_zip: assets.join("proxy.zip"),
+            extension_zip: assets.join("extension.zip"),
+        };
+        let missing: Vec<_> = found
+            .tasks()
+            .into_iter()
+            .filter(|(file, _)| !file.exists())
+            .map(|(file, task)| (file.clone(), task))
+            .collect();
+        if missing.is_empty() {
+            Ok(found)
+        } else {
+            Err(Missing {
+                root: root.to_owned(),
+                missing,
+            })
+        }
+    }
+
+    fn tasks(&self) -> [(&PathBuf, &'static str); 7] {
+        [
+            (&self.tailscaled, "tailscaled:build"),
+            (&self.control_server, "tailscaled:build"),
+            (&self.go_httpbin, "tailscaled:build"),
+            (&self.moto_server, "python:venv"),
+            (&self.local_lambda, "rust:build:development"),
+            (&self.proxy_zip, "layers:build"),
+            (&self.extension_zip, "layers:build"),
+        ]
+    }
+}
+
+/// This machine's architecture, as Lambda calls it.
+pub fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "x86_64"
+    }
+}
+
+fn project_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("/"))
+        .to_owned()
+}
+
+fn list(missing: &[(PathBuf, &'static str)]) -> String {
+    missing
+        .iter()
+        .map(|(file, task)| format!("\n  {}: npx projen {task}", file.display()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once_with_its_task() {
+        let text = Binaries::below(Path::new("/nonexistent")).unwrap_err().to_string();
+        for expected in [
+            "control-server: npx projen tailscaled:build",
+            "moto_server: npx projen python:venv",
+            "local-lambda: npx projen rust:build:development",
+            "extension.zip: npx projen layers:build",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The control server, with DERP and STUN, and what a test may ask of it.
+
+use std::{net::IpAddr, path::Path, process::Stdio, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::{
+    Error,
+    http_call::{CallError, call, json, succeeded},
+    network::ADDRESS,
+    process::{Process, command},
+};
+
+/// How long it may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to answer.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The domain of the nodes' MagicDNS names.
+pub const MAGIC_DNS_DOMAIN: &str = "tailnet.test";
+
+/// The running control server.
+#[derive(Debug)]
+pub struct Control {
+    /// Its process.
+    pub process: Process,
+    url: String,
+}
+
+/// A machine that logged in.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub id: i64,
+    /// Its full MagicDNS name, with the final dot.
+    pub name: String,
+    /// Its addresses in the tailnet, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Whether it holds a connection to the control server.
+    pub online: bool,
+    /// Whether it must log in again.
+    pub expired: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready {
+    control_url: String,
+}
+
+impl Control {
+    /// Starts it; `auth_key` is the only key that it accepts.
+    pub async fn start(program: &Path, auth_key: &str, run_dir: &Path) -> Result<Self, Error> {
+        let mut command = command(program, run_dir);
+        command
+            .arg(format!("-listen={ADDRESS}:0"))
+            .arg(format!("-auth-key={auth_key}"))
+            .arg(format!("-magicdns-domain={MAGIC_DNS_DOMAIN}"))
+            // It ends when its input does.
+            .stdin(Stdio::piped());
+        let (process, mut lines) = Process::spawn_reading("the control server", &mut command)?;
+        let what = "its line on standard output";
+        let Some(line) = process.ready(START_LIMIT, what, lines.recv()).await? else {
+            return Err(Error::from(crate::process::ProcessError::Ended(process.exited().await)));
+        };
+        let ready: Ready = json("the control server's start", line.as_bytes())?;
+        Ok(Self {
+            process,
+            url: ready.control_url,
+        })
+    }
+
+    /// Where nodes log in.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// All nodes that ever logged in.
+    pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
+        json(
+            "/testbed/nodes",
+            &self.ask("GET", "/testbed/nodes", String::new()).await?,
+        )
+    }
+
+    /// Ends a node's key: it must log in again.
+    pub async fn expire(&self, id: i64) -> Result<(), CallError> {
+        self.ask("POST", &format!("/testbed/nodes/{id}/expire"), String::new())
+            .await
+            .map(drop)
+    }
+
+    /// Answers the next `reject` registrations with 429 and a Retry-After of `retry_after`.
+    pub async fn limit_registrations(&self, reject: u32, retry_after: Duration) -> Result<(), CallError> {
+        let limit = serde_json::json!({"reject": reject, "retryAfterSeconds": retry_after.as_secs()});
+        self.ask("PUT", "/testbed/register-limit", limit.to_string())
+            .await
+            .map(drop)
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: String) -> Result<Bytes, CallError> {
+        let address = self.url.trim_start_matches("http://");
+        let not_connected = |source| CallError::NotConnected {
+            address: address.to_owned(),
+            source,
+        };
+        let stream = TcpStream::connect(address).await.map_err(not_connected)?;
+        let request = Request::builder().method(method).uri(path).header("host", address);
+        succeeded(
+            path,
+            call(stream, request.body(Full::new(body.into()))?, CALL_LIMIT).await?,
+        )
+    }
+}

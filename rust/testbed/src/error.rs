@@ -1,0 +1,28 @@
+//! What can go wrong while the testbed starts, or in it.
+
+use crate::{
+    binaries::Missing, deadline::TimedOut, http_call::CallError, lambda::LambdaError, namespace::NamespaceError,
+    network::NetworkError, process::ProcessError, signed::SigningError,
+};
+
+/// Why the testbed is not there. Each message names the part that failed, and how.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant is the error that it holds")]
+pub enum Error {
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}

@@ -1,0 +1,278 @@
+//! local-lambda with the shipped zips in it, and what it tells of itself.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use aws_credential_types::Credentials;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::{
+    Error,
+    binaries::{Binaries, architecture},
+    log::History,
+    process::{Process, command, killed_by},
+    signed::REGION,
+};
+
+/// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why local-lambda does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum LambdaError {
+    /// Its configuration cannot be handed over.
+    #[error("function.json cannot be written: {0}")]
+    NotWritten(std::io::Error),
+    /// It said something else than its first event should be.
+    #[error("local-lambda did not say where the URL is, but: {0}")]
+    NoUrl(String),
+}
+
+/// What the deployed function would be.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// Who may call the URL.
+    pub callers: Vec<Credentials>,
+    /// Other fields of function.json, over the testbed's own: `maxEnvironments`, `freeze`, `cpuQuota`, ...
+    pub settings: BTreeMap<String, Value>,
+}
+
+impl Function {
+    /// function.json.
+    fn describe(&self, binaries: &Binaries) -> Value {
+        let mut description = json!({
+            "functionName": "tailscale-proxy",
+            "handlerZip": binaries.proxy_zip,
+            "layerZips": [binaries.extension_zip],
+            "architecture": architecture(),
+            "memoryMb": 256,
+            "timeoutSeconds": 30,
+            "region": REGION,
+            "accountId": "123456789012",
+            "environment": self.environment,
+            "invokeMode": "BUFFERED",
+            "callers": self.callers.iter().map(credentials).collect::<Vec<_>>(),
+            "executionRole": credentials(&Credentials::new(
+                "ASIAEXECUTIONROLE", "execution-role-secret", Some("execution-role-token".into()), None, "testbed",
+            )),
+        });
+        for (field, value) in &self.settings {
+            description[field] = value.clone();
+        }
+        description
+    }
+}
+
+fn credentials(of: &Credentials) -> Value {
+    let mut fields = json!({"accessKeyId": of.access_key_id(), "secretAccessKey": of.secret_access_key()});
+    if let Some(token) = of.session_token() {
+        fields["sessionToken"] = token.into();
+    }
+    fields
+}
+
+/// What local-lambda tells, as one line of JSON each.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The URL can be called.
+    Ready {
+        /// Where.
+        url: String,
+    },
+    /// An environment changed its state.
+    Environment {
+        /// Its number.
+        id: u64,
+        /// `starting`, `initialized`, `frozen`, `thawed`, `invoking` or `stopped`.
+        state: String,
+        /// Why it ended.
+        reason: Option<String>,
+        /// The failure in words.
+        message: Option<String>,
+    },
+    /// A process of an environment started or ended.
+    Process {
+        /// The environment's number.
+        environment: u64,
+        /// `runtime`, or `extension:` and the extension's name.
+        name: String,
+        /// `started` or `exited`.
+        state: String,
+        /// Its id, as seen from here.
+        pid: Option<u32>,
+        /// How it ended, if it did so by itself.
+        exit_code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// Whether it was being shut down.
+        expected: Option<bool>,
+    },
+    /// An invocation ended.
+    Invocation {
+        /// The environment's number.
+        environment: u64,
+        /// The invocation's id.
+        request_id: String,
+        /// How long INIT took, in a cold environment.
+        init_ms: Option<f64>,
+        /// From the event's delivery to the end of the answer.
+        duration_ms: f64,
+        /// `success`, `error` or `timeout`.
+        outcome: String,
+    },
+    /// A kind that is not known here.
+    #[serde(other)]
+    Other,
+}
+
+/// A process inside an environment ended though nobody had asked it to.
+#[derive(Debug, Clone)]
+pub struct UnexpectedExit {
+    /// The environment's number.
+    pub environment: u64,
+    /// Who: the proxy, an extension, tailscaled.
+    pub who: String,
+    /// How.
+    pub how: String,
+    /// The end of local-lambda's log, in which the function's own lines are.
+    pub log: String,
+}
+
+impl fmt::Display for UnexpectedExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            environment,
+            who,
+            how,
+            log,
+        } = self;
+        write!(
+            f,
+            "{who} in environment {environment} {how}; the end of the function's log:\n{log}"
+        )
+    }
+}
+
+/// The running Lambda host.
+#[derive(Debug)]
+pub struct LocalLambda {
+    /// Its process; its log holds the function's own lines.
+    pub process: Process,
+    /// What it told.
+    pub events: History<Event>,
+    address: String,
+}
+
+impl LocalLambda {
+    /// Starts it with `function`, which gets its first environment when it is called.
+    pub async fn start(binaries: &Binaries, function: &Function, run_dir: &Path) -> Result<Self, Error> {
+        let config = run_dir.join("function.json");
+        std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
+        let mut command = command(&binaries.local_lambda, run_dir);
+        command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--control-socket").arg(run_dir.join("local-lambda.sock"));
+        let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
+        let events = History::default();
+        tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
+        let first = process
+            .ready(
+                START_LIMIT,
+                "its URL",
+                events.find(0, |event| Some(Event::clone(event))),
+            )
+            .await?;
+        let Event::Ready { url } = first else {
+            return Err(LambdaError::NoUrl(format!("{first:?}")).into());
+        };
+        let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Ok(Self {
+            process,
+            events,
+            address,
+        })
+    }
+
+    /// `host:port` of the Function URL.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits for the unexpected end of the proxy or an extension, from event number `since` on.
+    pub async fn unexpected_exit(&self, since: usize) -> UnexpectedExit {
+        let (environment, who, how) = self.events.find(since, unexpected).await;
+        UnexpectedExit {
+            environment,
+            who,
+            how,
+            log: self.process.log().tail(),
+        }
+    }
+}
+
+fn unexpected(event: &Event) -> Option<(u64, String, String)> {
+    match event {
+        Event::Process {
+            environment,
+            name,
+            state,
+            exit_code,
+            signal,
+            expected: Some(false),
+            ..
+        } if state == "exited" => {
+            let who = match name.strip_prefix("extension:") {
+                Some(extension) => format!("the extension {extension}"),
+                None => "the proxy".to_owned(),
+            };
+            let how = match (exit_code, signal) {
+                (_, Some(signal)) => format!("was {}", killed_by(*signal)),
+                (Some(code), None) => format!("died with exit code {code}"),
+                (None, None) => "died".to_owned(),
+            };
+            Some((*environment, who, how))
+        }
+        _ => None,
+    }
+}
+
+async fn read_events(mut lines: mpsc::Receiver<String>, events: History<Event>, log: History<String>) {
+    while let Some(line) = lines.recv().await {
+        match serde_json::from_str(&line) {
+            Ok(event) => events.push(event),
+            Err(error) => log.push(format!("[not an event: {error}] {line}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn event(line: &str) -> Event {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn an_unexpected_end_of_the_runtime_is_the_proxys() {
+        let line = r#"{"event":"process","environment":1,"name":"runtime","state":"exited","pid":7,"signal":9,"expected":false}"#;
+        let expected = (1, "the proxy".to_owned(), "was killed by signal 9 (SIGKILL)".to_owned());
+        assert_eq!(unexpected(&event(line)), Some(expected));
+    }
+
+    #[test]
+    fn an_expected_end_is_none() {
+        let line =
+            r#"{"event":"process","environment":1,"name":"runtime","state":"exited","exitCode":0,"expected":true}"#;
+        assert_eq!(unexpected(&event(line)), None);
+    }
+
+    #[test]
+    fn kinds_of_events_that_are_new_are_no_error() {
+        assert_eq!(event(r#"{"event":"weather","state":"rain"}"#), Event::Other);
+    }
+}

@@ -1,0 +1,130 @@
+//! tailscaled's LocalAPI over its unix socket, as far as a node of the testbed needs it. No command line is involved.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{net::UnixStream, time::sleep};
+
+use crate::http_call::{CallError, call, json, open, succeeded};
+
+/// How long one question may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The pause between attempts to connect to a daemon that is starting.
+const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+/// ipn.NotifyInitialState, NotifyInitialPrefs, NotifyInitialNetMap: the first message tells how things stand.
+const NOTIFY_MASK: u32 = 2 | 4 | 8;
+/// ipn.State: Running.
+const RUNNING: i64 = 6;
+
+/// The LocalAPI behind a socket.
+#[derive(Debug, Clone)]
+pub struct LocalApi {
+    socket: PathBuf,
+}
+
+/// What the bus says; the rest of each message is of no interest here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Notify {
+    state: Option<i64>,
+    err_message: Option<String>,
+}
+
+/// The daemon's own view of itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Status {
+    #[serde(rename = "TailscaleIPs")]
+    addresses: Option<Vec<IpAddr>>,
+}
+
+impl LocalApi {
+    /// The LocalAPI behind `socket`, which need not be there yet.
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// Waits until the daemon takes connections. The caller sets the limit.
+    pub async fn listening(&self) {
+        // A third party's socket announces itself by nothing but being there.
+        while UnixStream::connect(&self.socket).await.is_err() {
+            sleep(CONNECT_PAUSE).await;
+        }
+    }
+
+    /// Logs in with `auth_key` and waits until the node is in the tailnet. The caller sets the limit.
+    pub async fn log_in(&self, control_url: &str, auth_key: &str, hostname: &str) -> Result<(), CallError> {
+        let path = format!("/localapi/v0/watch-ipn-bus?mask={NOTIFY_MASK}");
+        let mut bus = open(self.connect().await?, self.request("GET", &path, Bytes::new())?)
+            .await?
+            .into_body();
+        let start = json!({"AuthKey": auth_key, "UpdatePrefs": {
+            "ControlURL": control_url, "WantRunning": true, "Hostname": hostname, "RouteAll": true, "CorpDNS": true,
+        }});
+        self.ask("POST", "/localapi/v0/start", start.to_string().into()).await?;
+        self.ask("POST", "/localapi/v0/login-interactive", Bytes::new()).await?;
+
+        let mut lines = BytesMut::new();
+        while let Some(frame) = bus.frame().await {
+            lines.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
+            while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
+                let notify: Notify = json(&path, &lines.split_to(end + 1))?;
+                if let Some(detail) = notify.err_message {
+                    return Err(CallError::Unexpected {
+                        what: format!("the login of {hostname}"),
+                        detail,
+                    });
+                }
+                if notify.state == Some(RUNNING) {
+                    return Ok(());
+                }
+            }
+        }
+        Err(CallError::Unexpected {
+            what: path,
+            detail: "the stream of notifications ended".into(),
+        })
+    }
+
+    /// The node's addresses in the tailnet.
+    pub async fn addresses(&self) -> Result<Vec<IpAddr>, CallError> {
+        let path = "/localapi/v0/status?peers=false";
+        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
+        Ok(status.addresses.unwrap_or_default())
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, CallError> {
+        succeeded(
+            path,
+            call(self.connect().await?, self.request(method, path, body)?, CALL_LIMIT).await?,
+        )
+    }
+
+    async fn connect(&self) -> Result<UnixStream, CallError> {
+        let address = || self.socket.display().to_string();
+        UnixStream::connect(&self.socket)
+            .await
+            .map_err(|source| CallError::NotConnected {
+                address: address(),
+                source,
+            })
+    }
+
+    fn request(&self, method: &str, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "local-tailscaled.sock");
+        Ok(request.body(Full::new(body))?)
+    }
+}

@@ -1,0 +1,292 @@
+//! A machine within the machine: network, processes and mounts of one's own, gone with the last process in them.
+//!
+//! The process that calls [`enter`] stays outside, waits, and passes signals on. It starts its own program again as
+//! process 1 of a new pid namespace: when that one ends, for whatever reason, the kernel ends everything it started.
+//! A [`private directory`](Inside::run_dir) takes all files, in memory, and goes the same way.
+
+use std::{
+    fs, io,
+    net::TcpListener,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::{getgid, getuid},
+};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+/// Tells the program that it runs inside; holds the process id of the one outside.
+const OUTSIDE_PID: &str = "TESTBED_OUTSIDE_PID";
+/// Tells the program inside where its private directory is.
+const RUN_DIR: &str = "TESTBED_RUN_DIR";
+/// How long everything inside may take to stop after a signal, before it is killed: local-lambda's SHUTDOWN
+/// takes up to 2.3 s for each environment, all at once.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why there is no machine within the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The kernel, or whoever set it up, does not allow it. The text says what to do.
+    #[error(
+        "{what}: {source}\n\
+         This needs network, process and mount namespaces of its own. As root they come with CAP_SYS_ADMIN: in a \
+         container, add it (docker run --privileged). As another user they come with user namespaces, where the \
+         kernel allows them:\n  \
+         sysctl kernel.unprivileged_userns_clone=1 (Debian), sysctl kernel.apparmor_restrict_unprivileged_userns=0 \
+         (Ubuntu 24.04), sysctl user.max_user_namespaces=10000\n\
+         Or run the command with sudo."
+    )]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Something that has nothing to do with permissions failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process outside was gone before this one had tied its life to it.
+    #[error("the process that started this one is gone")]
+    Orphaned,
+}
+
+/// Which side of the wall the calling process is on.
+#[derive(Debug)]
+pub enum Side {
+    /// The program has run inside, and ended.
+    Outside(ExitStatus),
+    /// This process is the one inside.
+    Inside(Inside),
+}
+
+/// What the process inside got.
+#[derive(Debug)]
+pub struct Inside {
+    /// An empty directory in memory that vanishes with the namespaces.
+    pub run_dir: PathBuf,
+    stdin: bool,
+}
+
+impl Inside {
+    /// The listener that [`enter`] was given, which belongs to the network outside.
+    pub fn listener(&self) -> Result<TcpListener, NamespaceError> {
+        assert!(self.stdin, "BUG: asked for a listener twice");
+        let fd = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(system("the listener cannot be taken over"))?;
+        Ok(TcpListener::from(fd))
+    }
+}
+
+/// Runs the calling program inside new namespaces: returns there as [`Side::Inside`], and here once that has ended.
+///
+/// Must be called before any other thread runs: a process with threads cannot enter a user namespace.
+/// `listener` is handed in, so that what is inside can be reached from outside.
+pub fn enter(listener: Option<TcpListener>) -> Result<Side, NamespaceError> {
+    match (std::env::var(OUTSIDE_PID), std::env::var_os(RUN_DIR)) {
+        (Ok(outside), Some(run_dir)) if std::process::id() == 1 => {
+            settle_in(&outside, run_dir.into()).map(Side::Inside)
+        }
+        _ => stay_outside(listener).map(Side::Outside),
+    }
+}
+
+/// The way out for `main`: a process that a signal ended shows as 128 and its number, as in a shell.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+fn settle_in(outside: &str, run_dir: PathBuf) -> Result<Inside, NamespaceError> {
+    set_pdeathsig(Signal::SIGKILL).map_err(|error| system("PR_SET_PDEATHSIG")(error.into()))?;
+    // /proc is still the one outside: our parent there must be who started us, or it died before the line above.
+    let status = fs::read_to_string("/proc/self/status").map_err(system("/proc/self/status"))?;
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .map(str::trim);
+    if parent != Some(outside) {
+        return Err(NamespaceError::Orphaned);
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(refused("mounting /proc"))?;
+    Ok(Inside { run_dir, stdin: true })
+}
+
+fn stay_outside(listener: Option<TcpListener>) -> Result<ExitStatus, NamespaceError> {
+    let run_dir = std::env::temp_dir().join(format!("testbed-{}", std::process::id()));
+    fs::create_dir(&run_dir).map_err(system(&format!("creating {}", run_dir.display())))?;
+    let result = prepare(&run_dir).and_then(|()| run_inside(listener, &run_dir));
+    // Not mounted if `prepare` failed; what matters is that the directory goes.
+    let _ = umount2(&run_dir, MntFlags::MNT_DETACH);
+    fs::remove_dir(&run_dir).map_err(system(&format!("removing {}", run_dir.display())))?;
+    result
+}
+
+/// Makes the namespaces, and the private directory in them.
+fn prepare(run_dir: &Path) -> Result<(), NamespaceError> {
+    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+    let (uid, gid) = (getuid(), getgid());
+    let as_root = if uid.is_root() {
+        unshare(spaces)
+    } else {
+        Err(Errno::EPERM)
+    };
+    match as_root {
+        Err(Errno::EPERM) => {
+            let what = "creating a user namespace";
+            unshare(spaces | CloneFlags::CLONE_NEWUSER).map_err(|error| refused(what)(error))?;
+            let maps = [
+                ("setgroups", "deny".to_owned()),
+                ("uid_map", format!("0 {uid} 1")),
+                ("gid_map", format!("0 {gid} 1")),
+            ];
+            for (file, text) in maps {
+                fs::write(format!("/proc/self/{file}"), text)
+                    .map_err(refused_io(&format!("writing /proc/self/{file}")))?;
+            }
+        }
+        other => other.map_err(|error| refused("creating namespaces")(error))?,
+    }
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(refused("making mounts private"))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), run_dir, Some("tmpfs"), flags, Some("mode=0755")).map_err(refused("mounting a tmpfs"))
+}
+
+/// Starts this program again as process 1 of the new pid namespace, and sees it to its end.
+fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatus, NamespaceError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting tokio"))?;
+    runtime.block_on(async {
+        // Before there is a child that a signal could fail to reach.
+        let signals = Signals::new()?;
+        let program = std::env::current_exe().map_err(system("finding this program"))?;
+        let child = Command::new(&program)
+            .args(std::env::args_os().skip(1))
+            .env(OUTSIDE_PID, std::process::id().to_string())
+            .env(RUN_DIR, run_dir)
+            .stdin(listener.map_or_else(Stdio::null, |listener| Stdio::from(OwnedFd::from(listener))))
+            // A group of its own: Ctrl-C reaches this process alone, which passes it on, once.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(system(&format!("starting {} inside", program.display())))?;
+        see_to_end(child, signals).await
+    })
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, NamespaceError> {
+        let on = |kind| signal(kind).map_err(system("awaiting signals"));
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::SIGINT,
+            _ = self.terminate.recv() => Signal::SIGTERM,
+            _ = self.hangup.recv() => Signal::SIGTERM,
+        }
+    }
+}
+
+/// Waits for the child's end. The first signal is passed on; a second one, or too long a wait after it, kills.
+async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus, NamespaceError> {
+    let waiting = "waiting for the process inside";
+    let received = tokio::select! {
+        status = child.wait() => return status.map_err(system(waiting)),
+        received = signals.next() => received,
+    };
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        let passed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), received);
+        passed.map_err(|error| system("passing a signal on")(error.into()))?;
+    }
+    tokio::select! {
+        status = child.wait() => return status.map_err(system(waiting)),
+        _ = signals.next() => {}
+        () = sleep_until(Instant::now() + STOP_LIMIT) => {}
+    }
+    child.kill().await.map_err(system("killing the process inside"))?;
+    child.wait().await.map_err(system(waiting))
+}
+
+fn system(what: &str) -> impl Fn(io::Error) -> NamespaceError {
+    let what = what.to_owned();
+    move |source| NamespaceError::System {
+        what: what.clone(),
+        source,
+    }
+}
+
+fn refused(what: &str) -> impl Fn(Errno) -> NamespaceError {
+    let what = what.to_owned();
+    move |error| NamespaceError::Refused {
+        what: what.clone(),
+        source: error.into(),
+    }
+}
+
+fn refused_io(what: &str) -> impl Fn(io::Error) -> NamespaceError {
+    let what = what.to_owned();
+    move |source| NamespaceError::Refused {
+        what: what.clone(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_shows_in_the_exit_code_as_in_a_shell() {
+        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let error = refused("creating a user namespace")(Errno::EPERM).to_string();
+        assert!(
+            error.contains("kernel.unprivileged_userns_clone=1") && error.contains("sudo"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! A machine of the tailnet: a tailscaled in userspace mode, logged in.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use crate::{
+    Error,
+    control::Control,
+    http_call::CallError,
+    local_api::LocalApi,
+    process::{Process, command},
+};
+
+/// How long tailscaled may take until its LocalAPI answers.
+const LISTENING_LIMIT: Duration = Duration::from_secs(10);
+/// How long the login may take. With the control server on the same machine it takes 50 ms.
+const LOGIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running node. In userspace mode a connection to its tailnet address reaches 127.0.0.1 on the same port.
+#[derive(Debug)]
+pub struct Node {
+    /// Its tailscaled.
+    pub process: Process,
+    /// Its LocalAPI.
+    pub local_api: LocalApi,
+    hostname: String,
+    address: Ipv4Addr,
+}
+
+impl Node {
+    /// Starts tailscaled and logs it in under `hostname`; `socks` is where its SOCKS5 server listens, if anywhere.
+    pub async fn start(
+        program: &Path,
+        hostname: &str,
+        socks: Option<SocketAddr>,
+        control: &Control,
+        auth_key: &str,
+        run_dir: &Path,
+    ) -> Result<Self, Error> {
+        let socket = run_dir.join(format!("{hostname}.sock"));
+        let mut command = command(program, run_dir);
+        command
+            .arg("--tun=userspace-networking")
+            .arg("--state=mem:")
+            .arg(format!(
+                "--statedir={}",
+                run_dir.join(format!("{hostname}-state")).display()
+            ))
+            .arg(format!("--socket={}", socket.display()))
+            .args(socks.map(|address| format!("--socks5-server={address}")))
+            .env("TS_NO_LOGS_NO_SUPPORT", "true");
+        let process = Process::spawn(&format!("tailscaled of the node {hostname:?}"), &mut command)?;
+        let local_api = LocalApi::new(&socket);
+        process
+            .ready(LISTENING_LIMIT, "its LocalAPI", local_api.listening())
+            .await?;
+        let login = local_api.log_in(control.url(), auth_key, hostname);
+        process.ready(LOGIN_LIMIT, "its login", login).await??;
+        let address = first_ipv4(&local_api.addresses().await?)?;
+        Ok(Self {
+            process,
+            local_api,
+            hostname: hostname.to_owned(),
+            address,
+        })
+    }
+
+    /// Its name in the tailnet, short.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// Its IPv4 address in the tailnet.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+}
+
+fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, CallError> {
+    let first = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    first.ok_or_else(|| CallError::Unexpected {
+        what: "the status of a node".into(),
+        detail: format!("no IPv4 address among {addresses:?}"),
+    })
+}

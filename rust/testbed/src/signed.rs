@@ -1,0 +1,90 @@
+//! Requests signed with SigV4, as any AWS client signs them.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::{
+    http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+
+/// Where everything claims to be.
+pub const REGION: &str = "eu-central-1";
+
+/// The request cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the request cannot be signed: {0}")]
+pub struct SigningError(String);
+
+/// Signs a request for `service`, whose `host` header must be there already.
+pub fn signed(
+    request: Request<Bytes>,
+    service: &str,
+    credentials: &Credentials,
+) -> Result<Request<Full<Bytes>>, SigningError> {
+    let text = |error: &dyn std::error::Error| SigningError(error.to_string());
+    let mut settings = SigningSettings::default();
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(REGION)
+        .name(service)
+        .time(SystemTime::now())
+        .settings(settings)
+        .build()
+        .map_err(|error| text(&error))?
+        .into();
+    let host = request
+        .headers()
+        .get("host")
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let url = format!("http://{host}{}", request.uri());
+    let headers = request
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let signable = SignableRequest::new(
+        request.method().as_str(),
+        url,
+        headers,
+        SignableBody::Bytes(request.body()),
+    );
+    let (instructions, _) = sign(signable.map_err(|error| text(&error))?, &params)
+        .map_err(|error| text(&error))?
+        .into_parts();
+    let mut request = request.map(Full::new);
+    instructions.apply_to_request_http1x(&mut request);
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_request_is_signed_for_its_service_and_carries_the_session_token() {
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".into()), None, "test");
+        let request = Request::get("/get?a=1")
+            .header("host", "127.0.0.1:1")
+            .body(Bytes::new())
+            .unwrap();
+        let request = signed(request, "lambda", &credentials).unwrap();
+        let authorization = request.headers()["authorization"].to_str().unwrap();
+        assert!(
+            authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"),
+            "{authorization}"
+        );
+        assert!(
+            authorization.contains("/eu-central-1/lambda/aws4_request"),
+            "{authorization}"
+        );
+        assert_eq!(request.headers()["x-amz-security-token"], "token");
+        assert_eq!(request.uri(), "/get?a=1");
+    }
+}

@@ -1,0 +1,387 @@
+//! What the product is for, in six steps: each sends requests to the Function URL and says whether the answer is right.
+
+use std::{
+    fs::File,
+    io::Read,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::{
+    Error, control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, http_call::CallError, lambda::Event, target,
+    world::World,
+};
+
+/// How many warm requests are timed.
+const WARM_REQUESTS: usize = 100;
+/// The size of the body that is echoed.
+const ECHO_BYTES: usize = 1 << 20;
+/// How long local-lambda may take to tell of an invocation that was answered.
+const EVENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a step did, for a person to read, and whether it was right.
+#[derive(Debug)]
+pub struct Report {
+    /// What was sent: the request line, then headers or remarks.
+    pub request: Vec<String>,
+    /// What came back: the status, then headers, the body's beginning, or remarks.
+    pub answer: Vec<String>,
+    /// How long the answer took, if that is of interest.
+    pub took: Option<Duration>,
+    /// What is right about it, or what is wrong.
+    pub verdict: Result<String, String>,
+}
+
+/// One of the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A GET with a query, as the first request of all: the environment is cold.
+    Get,
+    /// Binary data there and back.
+    Echo,
+    /// A request that nobody signed.
+    Unsigned,
+    /// A name that no machine has.
+    UnknownName,
+    /// A machine that is there, a port where nobody listens.
+    ClosedPort,
+    /// Cold and warm times.
+    Times,
+}
+
+/// The steps in their order.
+pub const STEPS: [Step; 6] = [
+    Step::Get,
+    Step::Echo,
+    Step::Unsigned,
+    Step::UnknownName,
+    Step::ClosedPort,
+    Step::Times,
+];
+
+impl Step {
+    /// What it shows.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Get => "GET with a query, in a cold environment",
+            Self::Echo => "POST of 1 MiB of random bytes, echoed by the target",
+            Self::Unsigned => "a request that is not signed",
+            Self::UnknownName => "a target that does not exist",
+            Self::ClosedPort => "a target that refuses the connection",
+            Self::Times => "times",
+        }
+    }
+
+    /// Runs it. An error means that there was no answer at all.
+    pub async fn run(self, world: &World) -> Result<Report, Error> {
+        match self {
+            Self::Get => get(world).await,
+            Self::Echo => echo(world).await,
+            Self::Unsigned => unsigned(world).await,
+            Self::UnknownName => unreachable(world, &format!("nobody.{MAGIC_DNS_DOMAIN}"), target::PORT).await,
+            Self::ClosedPort => {
+                unreachable(
+                    world,
+                    &world.surroundings.target.node.address().to_string(),
+                    target::CLOSED_PORT,
+                )
+                .await
+            }
+            Self::Times => times(world).await,
+        }
+    }
+}
+
+async fn get(world: &World) -> Result<Report, Error> {
+    let path = "/get?name=J%C3%BCrgen&tag=a&tag=b&empty=";
+    let url = world.url();
+    let request = body(to_target(world, url.request("GET", path)), Bytes::new())?;
+    let shown = show_request(&request);
+    let (answer, took) = timed(&url, request).await?;
+    let verdict = expect_status(&answer, StatusCode::OK).and_then(|()| check_get(&answer, path));
+    Ok(Report {
+        request: shown,
+        answer: show_answer(&answer, &["content-type"]),
+        took: Some(took),
+        verdict,
+    })
+}
+
+/// go-httpbin answers with what it saw.
+fn check_get(answer: &Response<Bytes>, path: &str) -> Result<String, String> {
+    let seen: Value =
+        serde_json::from_slice(answer.body()).map_err(|error| format!("the answer is not JSON: {error}"))?;
+    let expected = serde_json::json!({"name": ["Jürgen"], "tag": ["a", "b"], "empty": [""]});
+    if seen["args"] != expected {
+        return Err(format!("the target saw the query {}, and not {expected}", seen["args"]));
+    }
+    if !seen["url"].as_str().is_some_and(|url| url.ends_with(path)) {
+        return Err(format!(
+            "the target saw the URL {}, which does not end in {path}",
+            seen["url"]
+        ));
+    }
+    let headers = seen["headers"].as_object().cloned().unwrap_or_default();
+    let private = |name: &&String| {
+        let name = name.to_ascii_lowercase();
+        name == "authorization" || name.starts_with("ts-") || name.starts_with("x-amz")
+    };
+    if let Some(name) = headers.keys().find(private) {
+        return Err(format!("the target saw the header {name}, which is not for it"));
+    }
+    Ok("the target saw the query byte for byte, and no header of AWS or of the proxy".into())
+}
+
+async fn echo(world: &World) -> Result<Report, Error> {
+    let data = random_bytes();
+    let url = world.url();
+    let request = to_target(world, url.request("POST", "/dump/request"));
+    let request = body(request.header("content-type", "application/octet-stream"), data.clone())?;
+    let shown = show_request(&request);
+    let (answer, took) = timed(&url, request).await?;
+    // The answer is the whole request as the target got it: its head, an empty line, its body.
+    let echoed = answer
+        .body()
+        .windows(4)
+        .position(|end| end == b"\r\n\r\n")
+        .map(|end| answer.body().slice(end + 4..));
+    let verdict = expect_status(&answer, StatusCode::OK).and_then(|()| match &echoed {
+        Some(echoed) if *echoed == data => Ok(format!("all {} bytes came back as they were sent", data.len())),
+        Some(echoed) => Err(difference(&data, echoed)),
+        None => Err("the answer holds no request".into()),
+    });
+    let answer = vec![answer.status().to_string(), format!("{} bytes", answer.body().len())];
+    Ok(Report {
+        request: shown,
+        answer,
+        took: Some(took),
+        verdict,
+    })
+}
+
+fn difference(sent: &[u8], echoed: &[u8]) -> String {
+    let at = sent
+        .iter()
+        .zip(echoed)
+        .position(|(one, other)| one != other)
+        .unwrap_or(sent.len().min(echoed.len()));
+    format!(
+        "{} bytes were sent and {} came back; they differ from byte {at} on",
+        sent.len(),
+        echoed.len()
+    )
+}
+
+async fn unsigned(world: &World) -> Result<Report, Error> {
+    let url = world.url();
+    let request = body(to_target(world, url.request("GET", "/get")), Bytes::new())?;
+    let mut shown = show_request(&request);
+    shown.push("(no signature)".into());
+    let began = Instant::now();
+    let answer = url.send_as_is(request.map(Full::new)).await?;
+    let message = serde_json::from_slice::<Value>(answer.body())
+        .ok()
+        .filter(|body| body["Message"].is_string());
+    let verdict = expect_status(&answer, StatusCode::FORBIDDEN).and_then(|()| match message {
+        _ if answer.headers().contains_key("ts-error-name") => Err("the request reached the proxy".into()),
+        Some(_) => Ok("refused by the Function URL, before the function".into()),
+        None => Err("the body is not the service's JSON with its Message".into()),
+    });
+    let headers = ["content-type", "x-amzn-errortype"];
+    Ok(Report {
+        request: shown,
+        answer: show_answer(&answer, &headers),
+        took: Some(began.elapsed()),
+        verdict,
+    })
+}
+
+async fn unreachable(world: &World, host: &str, port: u16) -> Result<Report, Error> {
+    let url = world.url();
+    let request = url
+        .request("GET", "/get")
+        .header("ts-target-ip", host)
+        .header("ts-target-port", port);
+    let request = body(request, Bytes::new())?;
+    let shown = show_request(&request);
+    let (answer, took) = timed(&url, request).await?;
+    let header = |name| {
+        answer
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let (name, message) = (header("ts-error-name"), header("ts-error-message"));
+    let verdict = expect_status(&answer, StatusCode::BAD_GATEWAY).and_then(|()| match (name, message) {
+        ("TargetUnreachable", "") => Err("ts-error-message is missing".into()),
+        ("TargetUnreachable", _) => Ok("the proxy's own error, with its name and the reason".into()),
+        _ => Err(format!("ts-error-name is {name:?}, and not \"TargetUnreachable\"")),
+    });
+    let headers = ["ts-error-name", "ts-error-message", "content-type"];
+    Ok(Report {
+        request: shown,
+        answer: show_answer(&answer, &headers),
+        took: Some(took),
+        verdict,
+    })
+}
+
+async fn times(world: &World) -> Result<Report, Error> {
+    let url = world.url();
+    let mut warm = Vec::with_capacity(WARM_REQUESTS);
+    let mut verdict = Ok(());
+    for number in 1..=WARM_REQUESTS {
+        let (answer, took) = timed(&url, body(to_target(world, url.request("GET", "/get")), Bytes::new())?).await?;
+        warm.push(took);
+        verdict =
+            verdict.and(expect_status(&answer, StatusCode::OK).map_err(|error| format!("request {number}: {error}")));
+    }
+    warm.sort();
+    let (median, p99) = (warm[WARM_REQUESTS / 2], warm[WARM_REQUESTS * 99 / 100]);
+    let cold = cold_start(world).await?;
+    let answer = vec![
+        format!("cold start    {:>8.1} ms  INIT: extension and tailnet, proxy", cold.0),
+        format!("              {:>8.1} ms  first answer", cold.1),
+        format!(
+            "warm, median  {:>8.1} ms  of {WARM_REQUESTS} GETs, seen by the caller",
+            milliseconds(median)
+        ),
+        format!("warm, p99     {:>8.1} ms", milliseconds(p99)),
+    ];
+    let verdict = verdict.map(|()| format!("{WARM_REQUESTS} of {WARM_REQUESTS} answered"));
+    Ok(Report {
+        request: vec![format!("GET /get, {WARM_REQUESTS} times, one after the other")],
+        answer,
+        took: None,
+        verdict,
+    })
+}
+
+/// Milliseconds of the first environment's INIT, and of the answer after it.
+async fn cold_start(world: &World) -> Result<(f64, f64), Error> {
+    let cold = world.lambda.events.find(0, |event| match event {
+        Event::Invocation {
+            init_ms: Some(init),
+            duration_ms,
+            ..
+        } => Some((*init, *duration_ms)),
+        _ => None,
+    });
+    Ok(crate::deadline::within(EVENT_LIMIT, "local-lambda's word on the cold start", cold).await?)
+}
+
+/// Adds the headers that choose the target.
+fn to_target(world: &World, request: request::Builder) -> request::Builder {
+    request
+        .header("ts-target-ip", world.surroundings.target.node.address().to_string())
+        .header("ts-target-port", target::PORT)
+}
+
+fn body(request: request::Builder, body: Bytes) -> Result<Request<Bytes>, Error> {
+    Ok(request.body(body).map_err(CallError::from)?)
+}
+
+async fn timed(url: &FunctionUrl, request: Request<Bytes>) -> Result<(Response<Bytes>, Duration), Error> {
+    let began = Instant::now();
+    Ok((url.send(request).await?, began.elapsed()))
+}
+
+fn expect_status(answer: &Response<Bytes>, expected: StatusCode) -> Result<(), String> {
+    if answer.status() == expected {
+        return Ok(());
+    }
+    let body: String = String::from_utf8_lossy(answer.body()).chars().take(400).collect();
+    let said = ["ts-error-name", "ts-error-message"]
+        .into_iter()
+        .filter_map(|name| answer.headers().get(name)?.to_str().ok());
+    let said = said.collect::<Vec<_>>().join(": ");
+    Err(format!(
+        "the status is {}, and not {expected}; {said} {body}",
+        answer.status()
+    ))
+}
+
+fn show_request(request: &Request<Bytes>) -> Vec<String> {
+    let mut lines = vec![format!("{} {}", request.method(), request.uri())];
+    let headers = request.headers().iter().filter(|(name, _)| *name != "host");
+    lines.extend(headers.map(|(name, value)| format!("{:<18}{}", name.as_str(), value.to_str().unwrap_or("?"))));
+    if !request.body().is_empty() {
+        lines.push(format!("{} bytes", request.body().len()));
+    }
+    lines
+}
+
+fn show_answer(answer: &Response<Bytes>, headers: &[&str]) -> Vec<String> {
+    const BODY_LINES: usize = 5;
+    let mut lines = vec![answer.status().to_string()];
+    for name in headers {
+        if let Some(value) = answer.headers().get(*name) {
+            lines.push(format!("{name:<18}{}", String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    let text = String::from_utf8_lossy(answer.body());
+    lines.extend(text.lines().take(BODY_LINES).map(str::to_owned));
+    match text.lines().count().saturating_sub(BODY_LINES) {
+        0 => {}
+        hidden => lines.push(format!("... {hidden} more lines")),
+    }
+    lines
+}
+
+fn random_bytes() -> Bytes {
+    let mut data = vec![0; ECHO_BYTES];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut data));
+    read.expect("BUG: /dev/urandom is there on every Linux");
+    data.into()
+}
+
+/// For people: milliseconds with their fraction.
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn seen(answer: Value) -> Result<String, String> {
+        check_get(
+            &Response::new(answer.to_string().into()),
+            "/get?name=J%C3%BCrgen&tag=a&tag=b&empty=",
+        )
+    }
+
+    fn right() -> Value {
+        serde_json::json!({
+            "args": {"name": ["Jürgen"], "tag": ["a", "b"], "empty": [""]}, "headers": {"Accept": ["*/*"]},
+            "url": "http://100.64.0.1:8080/get?name=J%C3%BCrgen&tag=a&tag=b&empty=",
+        })
+    }
+
+    #[test]
+    fn a_query_that_arrived_whole_is_right() {
+        assert!(seen(right()).is_ok());
+    }
+
+    #[test]
+    fn a_lost_parameter_and_a_leaked_header_are_wrong() {
+        let mut lost = right();
+        lost["args"]["tag"] = serde_json::json!(["b"]);
+        assert!(seen(lost).unwrap_err().contains("saw the query"));
+        let mut leaked = right();
+        leaked["headers"]["X-Amz-Security-Token"] = serde_json::json!(["token"]);
+        assert!(seen(leaked).unwrap_err().contains("X-Amz-Security-Token"));
+    }
+
+    #[test]
+    fn an_echo_that_differs_says_where() {
+        assert!(difference(b"abcd", b"abxd").contains("from byte 2 on"));
+        assert!(difference(b"abcd", b"ab").contains("4 bytes were sent and 2 came back; they differ from byte 2 on"));
+    }
+}
