@@ -11,7 +11,10 @@ use tracing::level_filters::LevelFilter;
 /// `debug` shows everything, whatever the level in the environment; it is the construct's `debug` property.
 pub fn init(debug: bool, get: impl Fn(&str) -> Option<String>) {
     let level = level(debug, get("AWS_LAMBDA_LOG_LEVEL").as_deref());
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false);
     if get("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
         lines.json().flatten_event(true).with_current_span(false).init();
     } else {

@@ -58,7 +58,9 @@ pub enum Answer {
 
 /// Asks the extension behind `socket`; `io::ErrorKind::TimedOut` if no answer came within `limit`.
 pub async fn ask(socket: &Path, ask: &Ask, limit: Duration) -> io::Result<Answer> {
-    timeout(limit, exchange(socket, ask)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(limit, exchange(socket, ask))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 async fn exchange(socket: &Path, ask: &Ask) -> io::Result<Answer> {
@@ -88,9 +90,18 @@ mod tests {
 
     #[test]
     fn the_words_on_the_wire_stay_what_they_are() {
-        let ask = Ask { host: "db.example.ts.net".into(), wait_ms: 5000 };
-        assert_eq!(serde_json::to_string(&ask).unwrap(), r#"{"host":"db.example.ts.net","wait_ms":5000}"#);
-        let go = Answer::Go { addresses: vec!["100.64.0.2".parse().unwrap()], settling: true };
+        let ask = Ask {
+            host: "db.example.ts.net".into(),
+            wait_ms: 5000,
+        };
+        assert_eq!(
+            serde_json::to_string(&ask).unwrap(),
+            r#"{"host":"db.example.ts.net","wait_ms":5000}"#
+        );
+        let go = Answer::Go {
+            addresses: vec!["100.64.0.2".parse().unwrap()],
+            settling: true,
+        };
         let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"settling":true}"#;
         assert_eq!(serde_json::to_string(&go).unwrap(), line);
         assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), go);
@@ -98,8 +109,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_extension_that_is_not_there_is_an_error_at_once() {
-        let ask_it = Ask { host: "100.64.0.2".into(), wait_ms: 0 };
-        let error = ask(Path::new("/nonexistent/socket"), &ask_it, Duration::from_secs(5)).await.unwrap_err();
+        let ask_it = Ask {
+            host: "100.64.0.2".into(),
+            wait_ms: 0,
+        };
+        let error = ask(Path::new("/nonexistent/socket"), &ask_it, Duration::from_secs(5))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,0 +1,267 @@
+//! What the caller gets: a target's response, or the proxy's own error, in the form that a Function URL takes.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    error::ProxyError,
+    headers::{remove_hop_by_hop, stops_on_return},
+};
+
+/// The service's limit for a whole buffered answer, as JSON
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>: 6 MB; the service counts 6 MiB and 100 bytes).
+pub const BUFFERED_LIMIT: usize = 6 * 1024 * 1024 + 100;
+
+/// A whole answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    status_code: u16,
+    #[serde(serialize_with = "as_object")]
+    headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<String>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl Answer {
+    /// A target's response.
+    pub fn from_target(parts: Parts, body: Bytes) -> Result<Self, ProxyError> {
+        let (headers, cookies) = return_headers(parts.headers);
+        let (body, is_base64_encoded) = encode(body);
+        let answer = Self {
+            status_code: parts.status.as_u16(),
+            headers,
+            cookies,
+            body,
+            is_base64_encoded,
+        };
+        answer.within_limit()
+    }
+
+    /// The proxy's own error.
+    pub fn from_error(error: &ProxyError) -> Self {
+        let (status, name) = error.code();
+        let message = error.to_string();
+        let body = serde_json::json!({"error": name, "message": message}).to_string();
+        Self::own(status, name, &message, body)
+    }
+
+    /// The status, for the log.
+    pub fn status(&self) -> u16 {
+        self.status_code
+    }
+
+    fn own(status: StatusCode, name: &str, message: &str, body: String) -> Self {
+        let headers = vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("ts-error-name".to_owned(), name.to_owned()),
+            ("ts-error-message".to_owned(), header_safe(message)),
+        ];
+        Self {
+            status_code: status.as_u16(),
+            headers,
+            cookies: Vec::new(),
+            body,
+            is_base64_encoded: false,
+        }
+    }
+
+    fn within_limit(self) -> Result<Self, ProxyError> {
+        let body = if self.is_base64_encoded {
+            self.body.len()
+        } else {
+            escaped_length(self.body.as_bytes())
+        };
+        let bytes = body + self.length_without_body();
+        if bytes <= BUFFERED_LIMIT {
+            Ok(self)
+        } else {
+            Err(too_large(&format!("{bytes} bytes of JSON")))
+        }
+    }
+
+    fn length_without_body(&self) -> usize {
+        let pair = |(name, value): &(String, String)| name.len() + escaped_length(value.as_bytes()) + 6;
+        let headers: usize = self.headers.iter().map(pair).sum();
+        let cookies: usize = self
+            .cookies
+            .iter()
+            .map(|cookie| escaped_length(cookie.as_bytes()) + 3)
+            .sum();
+        headers + cookies + r#"{"statusCode":000,"headers":{},"cookies":[],"body":"","isBase64Encoded":false}"#.len()
+    }
+}
+
+/// The error for an answer that the service would not take.
+pub fn too_large(size: &str) -> ProxyError {
+    ProxyError::TargetUnreachable(format!(
+        "the target's answer is too large for a BUFFERED Function URL: {size}, and the service takes {BUFFERED_LIMIT}; \
+         the invoke mode RESPONSE_STREAM takes more"
+    ))
+}
+
+fn return_headers(mut headers: HeaderMap) -> (Vec<(String, String)>, Vec<String>) {
+    remove_hop_by_hop(&mut headers);
+    let texts = |name: &HeaderName| {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| text(value.as_bytes()))
+            .collect::<Vec<_>>()
+    };
+    let cookies = texts(&header::SET_COOKIE);
+    let joined = headers
+        .keys()
+        .filter(|name| **name != header::SET_COOKIE && !stops_on_return(name))
+        .map(|name| (name.as_str().to_owned(), texts(name).join(", ")))
+        .collect();
+    (joined, cookies)
+}
+
+/// A header value as text: UTF-8 where it is that, else each byte as the Latin-1 character that it was in RFC 2616.
+fn text(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// The body as text where that is shorter in JSON, else in base64.
+fn encode(body: Bytes) -> (String, bool) {
+    let base64_length = body.len().div_ceil(3) * 4;
+    if escaped_length(&body) <= base64_length
+        && let Ok(text) = str::from_utf8(&body)
+    {
+        return (text.to_owned(), false);
+    }
+    if body.is_empty() {
+        (String::new(), false)
+    } else {
+        (BASE64_STANDARD.encode(body), true)
+    }
+}
+
+/// How long text is inside a JSON string, as serde_json writes it.
+fn escaped_length(bytes: &[u8]) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0x00..=0x1f => 6,
+        _ => 1,
+    };
+    bytes.iter().map(escaped).sum()
+}
+
+/// A message as a header value: one line of visible ASCII, of a length that every client takes.
+fn header_safe(message: &str) -> String {
+    message
+        .chars()
+        .take(1024)
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .collect()
+}
+
+fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(pairs.len()))?;
+    for (name, value) in pairs {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use http::Response;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(headers: &[(&str, &[u8])], body: &[u8]) -> Result<Value, ProxyError> {
+        let mut response = Response::builder().status(207);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let (parts, ()) = response.body(()).unwrap().into_parts();
+        Answer::from_target(parts, Bytes::copy_from_slice(body)).map(|answer| serde_json::to_value(answer).unwrap())
+    }
+
+    #[test]
+    fn text_stays_text_and_bytes_become_base64() {
+        let text = answer(&[], "grüße\n".as_bytes()).unwrap();
+        assert_eq!(
+            (text["body"].as_str(), text["isBase64Encoded"].as_bool()),
+            (Some("grüße\n"), Some(false))
+        );
+        for bytes in [&[0xff, 0xfe][..], &[0; 32]] {
+            let binary = answer(&[], bytes).unwrap();
+            assert_eq!(binary["isBase64Encoded"], true);
+            assert_eq!(BASE64_STANDARD.decode(binary["body"].as_str().unwrap()).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn repeated_headers_are_joined_and_cookies_are_kept_apart() {
+        let headers: [(&str, &[u8]); 5] = [
+            ("x-a", b"1"),
+            ("set-cookie", b"a=1; Path=/"),
+            ("x-a", b"2"),
+            ("set-cookie", b"b=2"),
+            ("x-u", b"caf\xe9"),
+        ];
+        let answer = answer(&headers, b"").unwrap();
+        assert_eq!(answer["statusCode"], 207);
+        assert_eq!(answer["headers"], json!({"x-a": "1, 2", "x-u": "café"}));
+        assert_eq!(answer["cookies"], json!(["a=1; Path=/", "b=2"]));
+    }
+
+    #[test]
+    fn hop_by_hop_and_remapped_headers_stop_here() {
+        let headers: [(&str, &[u8]); 4] = [
+            ("connection", b"x-own"),
+            ("x-own", b"1"),
+            ("transfer-encoding", b"chunked"),
+            ("x-amzn-remapped-date", b"now"),
+        ];
+        assert_eq!(answer(&headers, b"").unwrap()["headers"], json!({}));
+    }
+
+    #[test]
+    fn an_answer_over_the_limit_is_an_error_that_names_the_other_mode() {
+        let room =
+            BUFFERED_LIMIT - r#"{"statusCode":207,"headers":{},"cookies":[],"body":"","isBase64Encoded":false}"#.len();
+        assert!(answer(&[], &vec![b'a'; room]).is_ok());
+        let message = answer(&[], &vec![b'a'; room + 1]).unwrap_err().to_string();
+        assert!(message.contains("RESPONSE_STREAM"), "{message}");
+        assert!(answer(&[], &vec![0xff; room / 4 * 3 + 3]).is_err());
+    }
+
+    #[test]
+    fn the_proxys_own_errors_are_marked() {
+        let error = ProxyError::TargetUnreachable("no such thing:\n'ü'".into());
+        let answer = serde_json::to_value(Answer::from_error(&error)).unwrap();
+        assert_eq!(answer["statusCode"], 502);
+        assert_eq!(answer["headers"]["ts-error-name"], "TargetUnreachable");
+        assert_eq!(answer["headers"]["ts-error-message"], "no such thing:?'?'");
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            body,
+            json!({"error": "TargetUnreachable", "message": "no such thing:\n'ü'"})
+        );
+    }
+
+    #[test]
+    fn escaped_length_is_what_serde_json_writes() {
+        for text in ["plain", "q\"b\\n\nr\rt\tb\u{8}f\u{c}", "\u{0}\u{1f}\u{7f}", "grüße €"] {
+            assert_eq!(
+                escaped_length(text.as_bytes()) + 2,
+                serde_json::to_string(text).unwrap().len(),
+                "{text:?}"
+            );
+        }
+    }
+}

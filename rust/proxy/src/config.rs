@@ -1,0 +1,120 @@
+//! What the construct set: read once from the environment, checked in full before the first request.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+
+/// How long opening a connection to a target may take where nothing else is set.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The proxy's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// tailscaled's SOCKS5 server.
+    pub socks: SocketAddr,
+    /// The extension's status endpoint.
+    pub status_socket: PathBuf,
+    /// How long opening a connection to a target may take, the wait for the tailnet included. 5 s by default.
+    pub connect_timeout: Duration,
+    /// How long a target may take from the request to the end of its answer.
+    /// By default as long as the invocation lasts; the invocation's end always comes first.
+    pub response_timeout: Option<Duration>,
+    /// Log everything but bodies and secrets.
+    pub debug: bool,
+}
+
+/// A variable that cannot be used. Who deployed the function must mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{name} is '{value}', but must be {expected}")]
+pub struct ConfigError {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl Config {
+    /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
+    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let milliseconds = |name| {
+            get(name)
+                .filter(|value| !value.is_empty())
+                .map(|value| milliseconds(name, value))
+        };
+        Ok(Self {
+            socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
+            status_socket: status::SOCKET.into(),
+            connect_timeout: milliseconds("TS_CONNECT_TIMEOUT")
+                .transpose()?
+                .unwrap_or(CONNECT_TIMEOUT),
+            response_timeout: milliseconds("TS_RESPONSE_TIMEOUT").transpose()?,
+            debug: match get("TS_DEBUG").as_deref() {
+                None | Some("" | "false") => false,
+                Some("true") => true,
+                Some(value) => {
+                    let value = value.to_owned();
+                    return Err(ConfigError {
+                        name: "TS_DEBUG",
+                        value,
+                        expected: "true or false",
+                    });
+                }
+            },
+        })
+    }
+}
+
+fn milliseconds(name: &'static str, value: String) -> Result<Duration, ConfigError> {
+    match value.parse() {
+        Ok(number) if (1..=900_000).contains(&number) => Ok(Duration::from_millis(number)),
+        _ => Err(ConfigError {
+            name,
+            value,
+            expected: "a number of milliseconds from 1 to 900000",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<Config, ConfigError> {
+        Config::parse(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn the_settings_have_defaults() {
+        let config = parse("", "").unwrap();
+        assert_eq!(config.connect_timeout, Duration::from_secs(5));
+        assert_eq!(config.response_timeout, None);
+        assert!(!config.debug);
+    }
+
+    #[test]
+    fn time_outs_are_read_in_milliseconds() {
+        assert_eq!(
+            parse("TS_CONNECT_TIMEOUT", "250").unwrap().connect_timeout,
+            Duration::from_millis(250)
+        );
+        assert_eq!(
+            parse("TS_RESPONSE_TIMEOUT", "9000").unwrap().response_timeout,
+            Some(Duration::from_secs(9))
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_it_must_be() {
+        for (name, value) in [
+            ("TS_CONNECT_TIMEOUT", "0"),
+            ("TS_RESPONSE_TIMEOUT", "5s"),
+            ("TS_DEBUG", "1"),
+        ] {
+            let message = parse(name, value).unwrap_err().to_string();
+            assert!(
+                message.contains(name) && message.contains(value) && message.contains("must be"),
+                "{message}"
+            );
+        }
+    }
+}

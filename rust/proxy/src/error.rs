@@ -1,0 +1,41 @@
+//! Everything that keeps the proxy from passing on a target's answer, and what the caller gets instead.
+
+use http::StatusCode;
+use thiserror::Error;
+
+/// Why there is no answer from the target. The message is for the caller, and never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProxyError {
+    /// The caller must mend its request.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// The target is not one that this proxy may reach.
+    #[error("{0}")]
+    TargetNotAllowed(String),
+    /// The target did not take the connection, or broke it before its answer was whole.
+    #[error("{0}")]
+    TargetUnreachable(String),
+    /// The function is not in the tailnet. Trying again later may help.
+    #[error("{0}")]
+    TailnetUnavailable(String),
+    /// The target took too long.
+    #[error("{0}")]
+    TargetTimeout(String),
+    /// A bug of the proxy's.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ProxyError {
+    /// The status, and the value of `ts-error-name`.
+    pub fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Self::TargetNotAllowed(_) => (StatusCode::FORBIDDEN, "TargetNotAllowed"),
+            Self::TargetUnreachable(_) => (StatusCode::BAD_GATEWAY, "TargetUnreachable"),
+            Self::TailnetUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "TailnetUnavailable"),
+            Self::TargetTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "TargetTimeout"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        }
+    }
+}

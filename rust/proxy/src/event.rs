@@ -1,0 +1,94 @@
+//! The event that a Function URL makes of a request (payload format 2.0), taken as it is:
+//! nothing decoded, normalised or looked up in a list.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+
+/// One request, as the service hands it over.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// The path, percent-encoded as the caller sent it.
+    pub raw_path: String,
+    /// The query without its question mark, percent-encoded as the caller sent it; empty where there is none.
+    #[serde(default)]
+    pub raw_query_string: String,
+    /// The headers but `cookie`, names in lower case, repeated ones joined with commas.
+    #[serde(default)]
+    pub headers: Headers,
+    /// The cookies, one a pair.
+    #[serde(default)]
+    pub cookies: Vec<String>,
+    /// What the service knows of the request.
+    pub request_context: RequestContext,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Whether the body is in base64.
+    #[serde(default)]
+    pub is_base64_encoded: bool,
+}
+
+/// What the service knows of the request, as far as it matters here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RequestContext {
+    /// The request line.
+    pub http: HttpContext,
+}
+
+/// The request line.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HttpContext {
+    /// The method.
+    pub method: String,
+}
+
+/// Names and values in the order of the event.
+#[derive(Clone, Default)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// The value of the header with this name, which is in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Values can be secrets: only the names are shown.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Headers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of header names and values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+        let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(16));
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Headers(pairs))
+    }
+}

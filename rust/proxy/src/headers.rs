@@ -1,0 +1,131 @@
+//! Which headers stop at the proxy, in both directions.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that earlier HTTP versions treated as such.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What SigV4 and the Function URL put in: a caller's session token must not reach a target.
+const ADDED_ON_THE_WAY: [&str; 8] = [
+    "authorization",
+    "x-amz-date",
+    "x-amz-content-sha256",
+    "x-amz-security-token",
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+];
+
+/// Headers that a caller sends under another name, because SigV4 or the URL takes the real one.
+const RENAMED: [&str; 5] = [
+    "authorization",
+    "host",
+    "x-amz-date",
+    "x-amz-content-sha256",
+    "x-amz-security-token",
+];
+
+/// The name under which a request header goes on to the target, if it does; `name` is in lower case.
+pub fn onward(name: &str) -> Option<&str> {
+    if let Some(rest) = name.strip_prefix("ts-") {
+        return RENAMED.contains(&rest).then_some(rest);
+    }
+    let stays = ADDED_ON_THE_WAY.contains(&name) || name.starts_with("x-amzn-");
+    (!stays).then_some(name)
+}
+
+/// Whether a response header stops here.
+///
+/// The service answers 500 where a function sends `x-amzn-remapped-*` itself.
+pub fn stops_on_return(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-amzn-remapped-")
+}
+
+/// Takes out the hop-by-hop headers, those that `connection` names included.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_sigv4_the_url_or_our_own_goes_on() {
+        for name in [
+            "authorization",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-amz-content-sha256",
+            "host",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "x-forwarded-proto",
+            "x-amzn-trace-id",
+            "x-amzn-tls-version",
+            "ts-target-ip",
+            "ts-metric-service",
+            "ts-anything",
+        ] {
+            assert_eq!(onward(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_prefixed_headers_take_the_place_of_the_real_ones() {
+        assert_eq!(onward("ts-authorization"), Some("authorization"));
+        assert_eq!(onward("ts-x-amz-security-token"), Some("x-amz-security-token"));
+        assert_eq!(onward("ts-host"), Some("host"));
+    }
+
+    #[test]
+    fn everything_else_passes_under_its_name() {
+        for name in [
+            "accept",
+            "x-forwarded-host",
+            "x-amz-meta-a",
+            "traceparent",
+            "tsx",
+            "via",
+        ] {
+            assert_eq!(onward(name), Some(name));
+        }
+    }
+
+    #[test]
+    fn headers_that_connection_names_are_hop_by_hop_too() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Own"),
+            ("x-own", "1"),
+            ("te", "trailers"),
+            ("x-kept", "2"),
+            ("upgrade", "h2c"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
+
+pub mod answer;
+pub mod config;
+pub mod dial;
+pub mod error;
+pub mod event;
+pub mod forward;
+pub mod handler;
+pub mod headers;
+pub mod pool;
+pub mod request;
+pub mod target;

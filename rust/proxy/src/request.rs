@@ -1,0 +1,219 @@
+//! What goes to the target: the event turned back into the request that the caller sent.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http_body_util::Full;
+
+use crate::{
+    error::ProxyError,
+    event::Event,
+    headers::{onward, remove_hop_by_hop},
+    target::Target,
+};
+
+/// A request for a target; its body is shared, so that it can be sent a second time.
+pub type Outgoing = Request<Full<Bytes>>;
+
+/// Builds the request for `target` from `event`.
+pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
+    let method = method(&event.request_context.http.method)?;
+    let uri = uri(&event.raw_path, &event.raw_query_string)?;
+    let mut headers = request_headers(&event, target)?;
+    let body = body(event.body.unwrap_or_default(), event.is_base64_encoded)?;
+    set_length(&mut headers, &method, body.len());
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn method(name: &str) -> Result<Method, ProxyError> {
+    match Method::from_bytes(name.as_bytes()) {
+        Ok(Method::CONNECT) => Err(ProxyError::InvalidRequest(
+            "the method CONNECT asks for a tunnel, which a request and its answer cannot be".to_owned(),
+        )),
+        Ok(method) => Ok(method),
+        Err(_) => Err(ProxyError::InvalidRequest(format!(
+            "the method is '{}': it must be a token (RFC 9110 section 9.1)",
+            name.escape_default()
+        ))),
+    }
+}
+
+fn uri(path: &str, query: &str) -> Result<Uri, ProxyError> {
+    let text = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
+    let legal = PathAndQuery::try_from(text.as_str())
+        .ok()
+        .filter(|parsed| parsed.as_str() == text);
+    legal.map(Uri::from).ok_or_else(|| {
+        ProxyError::InvalidRequest(format!(
+            "the path and query are '{}': they must be percent-encoded (RFC 3986 section 3.3)",
+            text.escape_default()
+        ))
+    })
+}
+
+fn request_headers(event: &Event, target: &Target) -> Result<HeaderMap, ProxyError> {
+    let mut headers = HeaderMap::with_capacity(event.headers.0.len() + 2);
+    for (name, value) in &event.headers.0 {
+        let lower = name.to_ascii_lowercase();
+        if let Some(onward) = onward(&lower) {
+            headers.append(header_name(onward)?, header_value(name, value)?);
+        }
+    }
+    if !event.cookies.is_empty() {
+        headers.insert(header::COOKIE, header_value("cookie", &event.cookies.join("; "))?);
+    }
+    remove_hop_by_hop(&mut headers);
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, header_value("ts-target-ip", &target.authority())?);
+    }
+    Ok(headers)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, ProxyError> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| ProxyError::InvalidRequest(format!("the header name '{}' is not a token", name.escape_default())))
+}
+
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, ProxyError> {
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+        ProxyError::InvalidRequest(format!(
+            "the header {} has a control character in its value",
+            name.escape_default()
+        ))
+    })
+}
+
+fn body(text: String, is_base64: bool) -> Result<Bytes, ProxyError> {
+    if !is_base64 {
+        return Ok(Bytes::from(text));
+    }
+    BASE64_STANDARD
+        .decode(text)
+        .map(Bytes::from)
+        .map_err(|error| ProxyError::InvalidRequest(format!("the body is not the base64 that it says: {error}")))
+}
+
+/// The service has undone any chunking: the length is what arrived. A request that had none, and no body, gets none,
+/// but for the methods whose meaning expects a body (RFC 9110 section 8.6).
+fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
+    let expected = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    if length > 0 || expected || headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(change: impl FnOnce(&mut Value)) -> Event {
+        let mut event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/a", "rawQueryString": "",
+            "headers": {"ts-target-ip": "db", "ts-target-port": "8080", "host": "abc.lambda-url.us-east-1.on.aws"},
+            "requestContext": {"http": {"method": "GET", "path": "/a"}}, "isBase64Encoded": false,
+        });
+        change(&mut event);
+        serde_json::from_value(event).unwrap()
+    }
+
+    fn outgoing(change: impl FnOnce(&mut Value)) -> Result<Outgoing, ProxyError> {
+        let event = event(change);
+        let target = Target::parse(&event.headers)?;
+        build(event, &target)
+    }
+
+    #[test]
+    fn path_and_query_pass_byte_for_byte() {
+        for (path, query) in [
+            ("/%2F/+/%C3%A9", "a=&a=%20&&b"),
+            ("//x//", ""),
+            ("/a/../b/.", "q=/../"),
+            ("/;v=1/(x)'!*", "a[]=1&b={}|^`"),
+            ("/%", "%zz"),
+        ] {
+            let request = outgoing(|event| {
+                event["rawPath"] = path.into();
+                event["rawQueryString"] = query.into();
+            });
+            let expected = if query.is_empty() {
+                path.to_owned()
+            } else {
+                format!("{path}?{query}")
+            };
+            assert_eq!(request.unwrap().uri().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_request_line_can_hold_is_refused() {
+        for path in ["/a b", "/a#b", "/\"<>", "/\u{7f}", "/\n"] {
+            let request = outgoing(|event| event["rawPath"] = path.into());
+            assert!(matches!(request, Err(ProxyError::InvalidRequest(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_methods_pass_and_connect_does_not() {
+        let method = |name: &str| outgoing(|event| event["requestContext"]["http"]["method"] = name.into());
+        assert_eq!(method("PROPFIND").unwrap().method(), "PROPFIND");
+        assert_eq!(method("x-own").unwrap().method(), "x-own");
+        assert!(matches!(method("CONNECT"), Err(ProxyError::InvalidRequest(_))));
+        assert!(matches!(method("A B"), Err(ProxyError::InvalidRequest(_))));
+    }
+
+    #[test]
+    fn the_host_is_the_targets_own_or_the_one_asked_for() {
+        assert_eq!(outgoing(|_| ()).unwrap().headers()["host"], "db:8080");
+        let renamed = outgoing(|event| event["headers"]["ts-host"] = "example.com".into()).unwrap();
+        assert_eq!(renamed.headers()["host"], "example.com");
+        assert_eq!(renamed.headers().get_all("host").iter().count(), 1);
+    }
+
+    #[test]
+    fn cookies_come_back_together() {
+        let request = outgoing(|event| event["cookies"] = json!(["a=1", "b=2"])).unwrap();
+        assert_eq!(request.headers()["cookie"], "a=1; b=2");
+    }
+
+    #[tokio::test]
+    async fn a_base64_body_arrives_as_its_bytes() {
+        let request = outgoing(|event| {
+            event["body"] = BASE64_STANDARD.encode([0, 255, 10]).into();
+            event["isBase64Encoded"] = true.into();
+            event["headers"]["transfer-encoding"] = "chunked".into();
+        });
+        let request = request.unwrap();
+        assert_eq!(request.headers()["content-length"], "3");
+        assert!(!request.headers().contains_key("transfer-encoding"));
+        assert_eq!(
+            request.into_body().collect().await.unwrap().to_bytes(),
+            [0, 255, 10][..]
+        );
+    }
+
+    #[test]
+    fn only_requests_that_mean_a_body_get_a_length_of_zero() {
+        assert!(!outgoing(|_| ()).unwrap().headers().contains_key("content-length"));
+        let post = outgoing(|event| event["requestContext"]["http"]["method"] = "POST".into()).unwrap();
+        assert_eq!(post.headers()["content-length"], "0");
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_named_and_its_value_is_not_shown() {
+        let request = outgoing(|event| event["headers"]["x-secret"] = "abc\u{0}".into());
+        let message = request.unwrap_err().to_string();
+        assert!(message.contains("x-secret") && !message.contains("abc"), "{message}");
+    }
+}

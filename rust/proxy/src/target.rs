@@ -1,0 +1,272 @@
+//! Where a request wants to go: `ts-target-ip`, `ts-target-port`, `ts-https`.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use crate::{error::ProxyError, event::Headers};
+
+/// A target, as the caller named it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its address or name.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken to it.
+    pub https: bool,
+}
+
+/// A target's address or name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name for the tailnet's resolver, in lower case.
+    Name(String),
+}
+
+impl Target {
+    /// Reads the target from the request's headers.
+    pub fn parse(headers: &Headers) -> Result<Self, ProxyError> {
+        let host = required(
+            headers,
+            "ts-target-ip",
+            "an IPv4 address, an IPv6 address or a MagicDNS name",
+        )?;
+        let port = required(headers, "ts-target-port", "a port from 1 to 65535")?;
+        let port = parse_port(port)?;
+        let https = match headers.get("ts-https") {
+            None => port == 443,
+            Some("true") => true,
+            Some("false") => false,
+            Some(value) => return Err(invalid("ts-https", value, "true or false")),
+        };
+        Ok(Self {
+            host: parse_host(host)?,
+            port,
+            https,
+        })
+    }
+
+    /// The value of the `host` header: the port is left out where it is the scheme's own (RFC 9110 section 7.2).
+    pub fn authority(&self) -> String {
+        let default = if self.https { 443 } else { 80 };
+        if self.port == default {
+            self.host.to_string()
+        } else {
+            self.to_string()
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+fn required<'a>(headers: &'a Headers, name: &str, what: &str) -> Result<&'a str, ProxyError> {
+    let value = headers.get(name).map(str::trim).filter(|value| !value.is_empty());
+    value.ok_or_else(|| ProxyError::InvalidRequest(format!("the header {name} is missing: it must be {what}")))
+}
+
+fn invalid(name: &str, value: &str, what: &str) -> ProxyError {
+    ProxyError::InvalidRequest(format!(
+        "the header {name} is '{}': it must be {what}",
+        value.escape_default()
+    ))
+}
+
+fn parse_port(value: &str) -> Result<u16, ProxyError> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.parse() {
+        Ok(port) if digits && port > 0 => Ok(port),
+        _ => Err(invalid("ts-target-port", value, "a port from 1 to 65535")),
+    }
+}
+
+fn parse_host(value: &str) -> Result<Host, ProxyError> {
+    let bracketed = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(inner) = bracketed {
+        return inner
+            .parse::<Ipv6Addr>()
+            .map(|address| Host::Address(address.into()))
+            .map_err(|_| invalid("ts-target-ip", value, "an IPv6 address where it has brackets"));
+    }
+    if let Ok(address) = value.parse() {
+        return Ok(Host::Address(address));
+    }
+    if ends_in_a_number(value) {
+        // `127.1`, `2130706433`, `0x7f.0.0.1`: old resolvers take them for addresses, and so hide where they lead.
+        return Err(ProxyError::TargetNotAllowed(format!(
+            "the header ts-target-ip is '{}': write an IPv4 address as four decimal numbers",
+            value.escape_default()
+        )));
+    }
+    if is_name(value) {
+        return Ok(Host::Name(value.trim_end_matches('.').to_ascii_lowercase()));
+    }
+    Err(invalid(
+        "ts-target-ip",
+        value,
+        "an IPv4 address, an IPv6 address or a MagicDNS name",
+    ))
+}
+
+/// The rule of the WHATWG's URL standard, "ends in a number": what it says of is an IPv4 address or nothing.
+fn ends_in_a_number(value: &str) -> bool {
+    let last = value.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_name(value: &str) -> bool {
+    let name = value.strip_suffix('.').unwrap_or(value);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn target(pairs: &[(&str, &str)]) -> Result<Target, ProxyError> {
+        Target::parse(&Headers(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+        ))
+    }
+
+    fn host(value: &str) -> Result<Host, ProxyError> {
+        target(&[("ts-target-ip", value), ("ts-target-port", "80")]).map(|target| target.host)
+    }
+
+    #[test]
+    fn addresses_and_names_are_told_apart() {
+        assert_eq!(
+            host("100.64.0.2").unwrap(),
+            Host::Address("100.64.0.2".parse().unwrap())
+        );
+        for value in ["fd7a:115c:a1e0::2", "[fd7a:115c:a1e0::2]"] {
+            assert_eq!(
+                host(value).unwrap(),
+                Host::Address("fd7a:115c:a1e0::2".parse().unwrap())
+            );
+        }
+        for value in ["db", "DB", "db.", "my_db-1.tail.ts.net"] {
+            assert_eq!(
+                host(value).unwrap(),
+                Host::Name(value.trim_end_matches('.').to_lowercase())
+            );
+        }
+    }
+
+    #[test]
+    fn odd_spellings_of_an_address_are_refused() {
+        for value in [
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "1.2.3.256",
+        ] {
+            assert!(
+                matches!(host(value), Err(ProxyError::TargetNotAllowed(_))),
+                "{value}: {:?}",
+                host(value)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_neither_address_nor_name_is_invalid() {
+        for value in [
+            "a b",
+            "a..b",
+            "http://x",
+            "[1.2.3.4]",
+            "fe80::1%eth0",
+            "x:80",
+            "bücher",
+            &"a".repeat(64),
+        ] {
+            assert!(
+                matches!(host(value), Err(ProxyError::InvalidRequest(_))),
+                "{value}: {:?}",
+                host(value)
+            );
+        }
+    }
+
+    #[test]
+    fn ports_are_strict() {
+        for port in ["0", "65536", "-1", "+80", "8o", "80.0"] {
+            let error = target(&[("ts-target-ip", "db"), ("ts-target-port", port)])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("ts-target-port") && error.contains(port), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_header_is_named() {
+        let error = target(&[("ts-target-port", "80")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the header ts-target-ip is missing: it must be an IPv4 address, an IPv6 address or a MagicDNS name"
+        );
+        assert!(
+            target(&[("ts-target-ip", "db")])
+                .unwrap_err()
+                .to_string()
+                .contains("ts-target-port is missing")
+        );
+    }
+
+    #[test]
+    fn https_is_the_default_on_port_443_only() {
+        let https = |more: &[(&str, &str)]| {
+            target(&[&[("ts-target-ip", "db")], more].concat()).map(|target| (target.https, target.authority()))
+        };
+        assert_eq!(https(&[("ts-target-port", "443")]).unwrap(), (true, "db".into()));
+        assert_eq!(https(&[("ts-target-port", "8443")]).unwrap(), (false, "db:8443".into()));
+        assert_eq!(
+            https(&[("ts-target-port", "443"), ("ts-https", "false")]).unwrap(),
+            (false, "db:443".into())
+        );
+        assert_eq!(
+            https(&[("ts-target-port", "80"), ("ts-https", "true")]).unwrap(),
+            (true, "db:80".into())
+        );
+        assert!(https(&[("ts-target-port", "80"), ("ts-https", "yes")]).is_err());
+    }
+
+    #[test]
+    fn an_ipv6_authority_has_brackets() {
+        let pairs = [("ts-target-ip", "fd7a:115c:a1e0::2"), ("ts-target-port", "8080")];
+        assert_eq!(target(&pairs).unwrap().authority(), "[fd7a:115c:a1e0::2]:8080");
+    }
+}
