@@ -5,11 +5,12 @@
 //! is what AWS documents for every service but S3
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 //!
-//! What cannot be proven here: other signers leave `//` and dot segments alone, encode the path once, or leave
-//! `!'()*` as they are. The service refuses the last for a Function URL (report:
-//! <https://github.com/aws/aws-sdk-js-v3/issues/5797>), as does this code; of the others nobody tells. A `+` in a query
-//! counts as a space here, and bytes that are no UTF-8 as U+FFFD: as the crate signs, which may not be as others sign.
-//! Nor can a header be signed here whose value is not ASCII.
+//! Tried with other signers: botocore agrees on every path (`//`, dot segments, `%2F`, `!'()*`); curl on those without
+//! anything percent-encoded (report: <https://github.com/curl/curl/issues/16927>). JavaScript's, which leave `!'()*` as
+//! they are, are refused by the service (report: <https://github.com/aws/aws-sdk-js-v3/issues/5797>), and here.
+//! What cannot be proven here, as signers differ and nobody tells what a Function URL does: a `+` in a query (a space, to
+//! this crate), bytes that are no UTF-8 (U+FFFD), empty parameters (`&&`), and reserved characters that are not encoded;
+//! botocore signs a query as it stands. Nor can a header be signed here whose value is not ASCII.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};

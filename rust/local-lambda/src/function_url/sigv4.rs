@@ -72,7 +72,7 @@ impl<'a> Claim<'a> {
         check_scope(region, service, terminator, settings)?;
         let time = parse_timestamp(&stated.timestamp)?;
         check_date(date, &stated.timestamp)?;
-        check_time(time, stated.place, (settings.clock)())?;
+        check_time(time, stated.place, whole_seconds((settings.clock)()))?;
         let signed_headers: Vec<String> = stated.signed_headers.split(';').map(str::to_owned).collect();
         if !signed_headers.iter().any(|name| name == "host") {
             let message = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.";
@@ -284,6 +284,12 @@ fn check_time(signed: SystemTime, place: Place, now: SystemTime) -> Result<(), S
         ))),
         Place::Header | Place::Query { .. } => Ok(()),
     }
+}
+
+/// Signatures have no fractions of a second; with some in `now` the fifth minute would end early.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs())
 }
 
 fn timestamp(time: SystemTime) -> String {

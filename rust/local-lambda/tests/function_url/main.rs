@@ -1,0 +1,11 @@
+//! The Function URL front over real sockets, in front of a fake function.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod answers;
+mod client;
+mod events;
+mod lifecycle;
+mod limits;
+mod signatures;
+mod streams;
+mod url;

@@ -1,0 +1,147 @@
+//! A Function URL under test, with a fake function behind it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use local_lambda::function_url::{Caller, Habits, InvokeMode, Settings, serve};
+use local_lambda::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken, StreamingAnswer};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub(crate) type Outcome = Result<Answer, InvokeError>;
+type Handler = Box<dyn Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+
+/// No step of a test takes longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Fake {
+    handler: Handler,
+    seen: Arc<Mutex<Vec<Invocation>>>,
+}
+
+impl Function for Fake {
+    async fn invoke(&self, invocation: Invocation) -> Outcome {
+        self.seen.lock().unwrap().push(invocation.clone());
+        (self.handler)(invocation).await
+    }
+}
+
+pub(crate) struct Url {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Invocation>>>,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+/// 2023-04-18T16:17:17.747Z
+pub(crate) fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_681_834_637_747)
+}
+
+pub(crate) fn user() -> Caller {
+    Caller {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
+        session_token: None,
+    }
+}
+
+pub(crate) fn role() -> Caller {
+    Caller {
+        access_key_id: "ASIAIOSFODNN7EXAMPLE".into(),
+        secret_access_key: "another/secret+key".into(),
+        session_token: Some("IQoJb3JpZ2luX2VjE+/=token".into()),
+    }
+}
+
+pub(crate) fn settings(invoke_mode: InvokeMode, streaming_habits: Habits) -> Settings {
+    Settings {
+        url_id: "abcdefg".into(),
+        region: "us-west-2".into(),
+        account_id: "111122223333".into(),
+        invoke_mode,
+        callers: vec![user(), role()],
+        clock: now,
+        streaming_habits,
+    }
+}
+
+impl Url {
+    pub(crate) async fn start(
+        settings: Settings,
+        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let fake = Arc::new(Fake {
+            handler: Box::new(handler),
+            seen: Arc::clone(&seen),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, settings, fake, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            seen,
+            stop: Some(stop),
+            server,
+        }
+    }
+
+    /// A URL whose function always answers this JSON.
+    pub(crate) async fn answering(payload: impl Into<Bytes>) -> Self {
+        let payload = payload.into();
+        Self::start(settings(InvokeMode::Buffered, Habits::default()), move |_| {
+            let payload = payload.clone();
+            Box::pin(async move { Ok(Answer::Buffered(payload)) })
+        })
+        .await
+    }
+
+    /// A URL whose function hands out this one streamed answer.
+    pub(crate) async fn streaming(settings: Settings, answer: StreamingAnswer) -> Self {
+        let answer = Mutex::new(Some(answer));
+        Self::start(settings, move |_| {
+            let answer = answer.lock().unwrap().take().unwrap();
+            Box::pin(async move { Ok(Answer::Streaming(answer)) })
+        })
+        .await
+    }
+
+    pub(crate) fn invocations(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// The only event that the function has seen.
+    pub(crate) fn event(&self) -> serde_json::Value {
+        let seen = self.seen.lock().unwrap();
+        assert_eq!(seen.len(), 1, "invocations");
+        serde_json::from_slice(&seen[0].payload).unwrap()
+    }
+
+    /// Stops the server and waits for its end.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        timeout(PATIENCE, self.server).await.unwrap().unwrap();
+    }
+}
+
+/// A streamed answer and the function's end of it.
+pub(crate) fn stream(content_type: Option<&str>) -> (mpsc::Sender<Result<Bytes, StreamBroken>>, StreamingAnswer) {
+    let (sender, body) = mpsc::channel(1);
+    (
+        sender,
+        StreamingAnswer {
+            content_type: content_type.map(str::to_owned),
+            body,
+        },
+    )
+}
