@@ -4,12 +4,12 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::caller::Identity;
 use super::errors::ServiceError;
 use super::event::Context;
+use super::request_body::{discard, read_body};
 use super::response_head::{ResponseHead, remapped};
 use super::sigv4::Claim;
 use super::stream::StreamedBody;
@@ -83,17 +84,8 @@ impl<F: Function> Front<F> {
         trace_id: &str,
     ) -> Result<Response<AnswerBody>, ServiceError> {
         let settings = &self.settings;
-        let (parts, mut body) = request.into_parts();
-        let claim = match Claim::read(&parts, settings) {
-            Ok(claim) => claim,
-            Err(refusal) => {
-                discard(&parts, &mut body).await;
-                return Err(refusal);
-            }
-        };
-        let body = read_body(&parts, body).await?;
-        signature::verify(&claim, &parts, &body, &settings.region)?;
-        let identity = Identity::of(claim.caller, &settings.account_id);
+        let (parts, body) = request.into_parts();
+        let (identity, body) = self.admit(&parts, body).await?;
         let context = Context {
             settings,
             identity,
@@ -119,6 +111,20 @@ impl<F: Function> Front<F> {
         })?;
         let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method)).await;
         response.unwrap_or_else(|_| Err(ServiceError::bad_gateway()))
+    }
+
+    /// Lets in whoever may call, together with the body that they signed.
+    async fn admit(&self, parts: &Parts, mut body: Incoming) -> Result<(Identity, Bytes), ServiceError> {
+        let claim = match Claim::read(parts, &self.settings) {
+            Ok(claim) => claim,
+            Err(refusal) => {
+                discard(parts, &mut body).await;
+                return Err(refusal);
+            }
+        };
+        let body = read_body(parts, body).await?;
+        signature::verify(&claim, parts, &body, &self.settings.region)?;
+        Ok((Identity::of(claim.caller, &self.settings.account_id), body))
     }
 
     async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
@@ -240,58 +246,4 @@ fn trace_id(now: std::time::SystemTime) -> String {
     let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let random = Uuid::new_v4().simple().to_string();
     format!("Root=1-{seconds:08x}-{}", &random[..24])
-}
-
-/// Reads a body that can still fit into an event. JSON never is smaller than what it holds.
-async fn read_body(parts: &Parts, mut body: Incoming) -> Result<Bytes, ServiceError> {
-    if body.size_hint().lower() > limits::EVENT_BYTES as u64 {
-        discard(parts, &mut body).await;
-        return Err(ServiceError::request_too_large());
-    }
-    let mut read = BytesMut::new();
-    let collect = async {
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                tracing::info!(%error, "the request's body broke off");
-                ServiceError::request_incomplete()
-            })?;
-            if let Ok(data) = frame.into_data() {
-                read.extend_from_slice(&data);
-            }
-            if read.len() > limits::EVENT_BYTES {
-                return Err(ServiceError::request_too_large());
-            }
-        }
-        Ok(())
-    };
-    match timeout(limits::BODY, collect).await {
-        Ok(Ok(())) => Ok(read.freeze()),
-        Ok(Err(refusal)) => {
-            if refusal == ServiceError::request_too_large() {
-                discard(parts, &mut body).await;
-            }
-            Err(refusal)
-        }
-        Err(_) => Err(ServiceError::request_incomplete()),
-    }
-}
-
-/// Reads what is left of a refused request, within bounds, so that its sender gets to see the answer.
-async fn discard(parts: &Parts, body: &mut Incoming) {
-    if parts.headers.contains_key(header::EXPECT) {
-        // Its sender waits to be asked for the body: reading would ask for it.
-        return;
-    }
-    let mut discarded = 0;
-    let read = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            discarded += frame.data_ref().map_or(0, Bytes::len);
-            if discarded > limits::REFUSED_BODY_BYTES {
-                return;
-            }
-        }
-    };
-    if timeout(limits::BODY, read).await.is_err() {
-        tracing::info!(limit = ?limits::BODY, "the rest of a refused request did not come in time");
-    }
 }

@@ -88,6 +88,23 @@ impl<'a> Claim<'a> {
     }
 }
 
+/// What an `authorization` header has to have, and what its sender is told where it lacks that.
+const IN_HEADER: [&str; 4] = [
+    "Authorization header requires 'Credential' parameter.",
+    "Authorization header requires 'Signature' parameter.",
+    "Authorization header requires 'SignedHeaders' parameter.",
+    "Authorization header requires existence of a 'X-Amz-Date' header.",
+];
+
+/// The same for a presigned query.
+const IN_QUERY: [&str; 5] = [
+    "AWS query-string parameters must include 'X-Amz-Credential'.",
+    "AWS query-string parameters must include 'X-Amz-Signature'.",
+    "AWS query-string parameters must include 'X-Amz-SignedHeaders'.",
+    "AWS query-string parameters must include 'X-Amz-Date'.",
+    "AWS query-string parameters must include 'X-Amz-Expires', a number of seconds.",
+];
+
 impl Stated {
     fn in_header(authorization: &str, parts: &Parts) -> Result<Self, ServiceError> {
         let Some((ALGORITHM, rest)) = authorization.split_once(' ') else {
@@ -108,10 +125,13 @@ impl Stated {
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned)
         };
-        let (credential, signature) = (find("Credential"), find("Signature"));
-        let (signed_headers, timestamp) = (find("SignedHeaders"), header("x-amz-date"));
-        match (credential, signed_headers, signature, timestamp) {
-            (Some(credential), Some(signed_headers), Some(signature), Some(timestamp)) => {
+        match [
+            find("Credential"),
+            find("Signature"),
+            find("SignedHeaders"),
+            header("x-amz-date"),
+        ] {
+            [Some(credential), Some(signature), Some(signed_headers), Some(timestamp)] => {
                 let token = header("x-amz-security-token");
                 Ok(Self {
                     credential,
@@ -122,24 +142,7 @@ impl Stated {
                     place: Place::Header,
                 })
             }
-            (credential, signed_headers, signature, timestamp) => Err(missing_parts(&[
-                (
-                    credential.is_none(),
-                    "Authorization header requires 'Credential' parameter.",
-                ),
-                (
-                    signature.is_none(),
-                    "Authorization header requires 'Signature' parameter.",
-                ),
-                (
-                    signed_headers.is_none(),
-                    "Authorization header requires 'SignedHeaders' parameter.",
-                ),
-                (
-                    timestamp.is_none(),
-                    "Authorization header requires existence of a 'X-Amz-Date' header.",
-                ),
-            ])),
+            found => Err(missing(&found, &IN_HEADER)),
         }
     }
 
@@ -153,18 +156,23 @@ impl Stated {
         if find("X-Amz-Algorithm").as_deref() != Some(ALGORITHM) {
             return Err(ServiceError::forbidden());
         }
-        let expires = find("X-Amz-Expires")
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs);
-        match (
+        let seconds = find("X-Amz-Expires").filter(|text| text.parse::<u64>().is_ok());
+        match [
             find("X-Amz-Credential"),
-            find("X-Amz-SignedHeaders"),
             find("X-Amz-Signature"),
+            find("X-Amz-SignedHeaders"),
             find("X-Amz-Date"),
-            expires,
-        ) {
-            (Some(credential), Some(signed_headers), Some(signature), Some(timestamp), Some(expires)) => {
+            seconds,
+        ] {
+            [
+                Some(credential),
+                Some(signature),
+                Some(signed_headers),
+                Some(timestamp),
+                Some(seconds),
+            ] => {
                 let token = find("X-Amz-Security-Token");
+                let expires = Duration::from_secs(seconds.parse().unwrap_or_default());
                 Ok(Self {
                     credential,
                     signed_headers,
@@ -174,39 +182,15 @@ impl Stated {
                     place: Place::Query { expires },
                 })
             }
-            (credential, signed_headers, signature, timestamp, expires) => Err(missing_parts(&[
-                (
-                    credential.is_none(),
-                    "AWS query-string parameters must include 'X-Amz-Credential'.",
-                ),
-                (
-                    signature.is_none(),
-                    "AWS query-string parameters must include 'X-Amz-Signature'.",
-                ),
-                (
-                    signed_headers.is_none(),
-                    "AWS query-string parameters must include 'X-Amz-SignedHeaders'.",
-                ),
-                (
-                    timestamp.is_none(),
-                    "AWS query-string parameters must include 'X-Amz-Date'.",
-                ),
-                (
-                    expires.is_none(),
-                    "AWS query-string parameters must include 'X-Amz-Expires', a number of seconds.",
-                ),
-            ])),
+            found => Err(missing(&found, &IN_QUERY)),
         }
     }
 }
 
-fn missing_parts(parts: &[(bool, &str)]) -> ServiceError {
-    let missing: Vec<&str> = parts
-        .iter()
-        .filter(|(missing, _)| *missing)
-        .map(|(_, message)| *message)
-        .collect();
-    ServiceError::incomplete_signature(&missing.join(" "))
+fn missing(found: &[Option<String>], required: &[&str]) -> ServiceError {
+    let missing = found.iter().zip(required).filter(|(found, _)| found.is_none());
+    let messages: Vec<&str> = missing.map(|(_, message)| *message).collect();
+    ServiceError::incomplete_signature(&messages.join(" "))
 }
 
 fn known_caller<'a>(key: &str, token: Option<&str>, callers: &'a [Caller]) -> Result<&'a Caller, ServiceError> {

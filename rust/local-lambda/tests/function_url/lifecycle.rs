@@ -87,6 +87,18 @@ async fn a_connection_is_kept_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_request_that_breaks_off_does_not_reach_the_function() {
+    let url = Url::answering("\"hi\"").await;
+    let mut head = signed(request(Method::POST, "/", url.address, "whole")).await;
+    head.headers_mut().insert("content-length", 5.into());
+    let mut stream = TcpStream::connect(url.address).await.unwrap();
+    stream.write_all((head_bytes(&head) + "who").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(!read_to_end(stream).await.contains(" 200 "));
+    assert_eq!(url.invocations(), 0);
+}
+
+#[tokio::test]
 async fn stopping_closes_idle_connections() {
     let url = Url::answering("\"hi\"").await;
     let idle = TcpStream::connect(url.address).await.unwrap();

@@ -346,6 +346,28 @@ async fn an_authorization_in_pieces_is_told_what_it_lacks() {
 }
 
 #[tokio::test]
+async fn a_presigned_query_in_pieces_is_told_what_it_lacks() {
+    let url = url().await;
+    let signer = Signer {
+        presigned: Some(Duration::from_secs(60)),
+        ..Signer::default()
+    };
+    for (from, to, missing) in [
+        ("X-Amz-Signature=", "X-Amz-Sig=", "'X-Amz-Signature'."),
+        (
+            "X-Amz-Expires=60",
+            "X-Amz-Expires=soon",
+            "'X-Amz-Expires', a number of seconds.",
+        ),
+    ] {
+        let mut request = signer.sign(post(&url)).await;
+        replace_in_uri(&mut request, from, to);
+        let message = format!("AWS query-string parameters must include {missing}");
+        assert_refused(&url, request, "IncompleteSignatureException", &message).await;
+    }
+}
+
+#[tokio::test]
 async fn a_scope_of_another_day_or_end_is_refused() {
     let url = url().await;
     let mut request = signed(post(&url)).await;
