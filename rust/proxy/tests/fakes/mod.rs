@@ -1,0 +1,236 @@
+//! The proxy's neighbours, on loopback: an extension, a SOCKS5 server, a target that plays from a script.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use proxy::{config::Config, handler::Handler};
+use serde_json::{Value, json};
+use status::{Answer, Ask};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream, UnixListener},
+};
+
+/// What the SOCKS5 server does with a dial.
+#[derive(Debug, Clone, Copy)]
+pub enum Dial {
+    /// Connects.
+    Connect,
+    /// Answers "general failure" at once, as tailscaled does whatever the cause.
+    Refuse,
+    /// Never answers.
+    Hang,
+}
+
+/// What the target does with a connection's next request.
+#[derive(Debug, Clone)]
+pub enum Turn {
+    /// Answers with these bytes.
+    Answer(&'static [u8]),
+    /// Answers with these bytes and closes the connection.
+    AnswerAndClose(&'static [u8]),
+    /// Reads the request and closes the connection without an answer.
+    Close,
+    /// Reads the request and never answers.
+    Hang,
+}
+
+/// A proxy between its neighbours.
+pub struct World {
+    pub handler: Handler,
+    pub target: SocketAddr,
+    pub dials: Arc<AtomicUsize>,
+    pub requests: Arc<Mutex<Vec<String>>>,
+    socket: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Best effort: the folder is the system's temporary one.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl World {
+    /// A world in which the extension says `verdict` (or lets the target pass), the SOCKS5 server does `dials` in turn
+    /// and then connects, and the target does `turns` in turn.
+    pub async fn new(
+        verdict: Option<Answer>,
+        dials: &[Dial],
+        turns: &[Turn],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let socket = std::env::temp_dir().join(format!("proxy-test-{}-{number}", std::process::id()));
+        let verdict = verdict.unwrap_or(Answer::Go {
+            addresses: vec![[127, 0, 0, 1].into()],
+            settling: false,
+        });
+        tokio::spawn(extension(UnixListener::bind(&socket).unwrap(), verdict));
+        let (socks, count) = socks(dials).await;
+        let (target, requests) = target(turns).await;
+        let mut config = Config::parse(|_| None).unwrap();
+        config.socks = socks;
+        config.status_socket = socket.clone();
+        change(&mut config);
+        Self {
+            handler: Handler::new(config),
+            target,
+            dials: count,
+            requests,
+            socket,
+        }
+    }
+
+    /// Sends an event for the target, changed by `change`, and returns the answer.
+    pub async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
+        let mut event = json!({
+            "version": "2.0", "rawPath": "/", "rawQueryString": "",
+            "headers": {"ts-target-ip": "100.64.0.2", "ts-target-port": self.target.port().to_string()},
+            "requestContext": {"http": {"method": "GET"}}, "isBase64Encoded": false,
+        });
+        change(&mut event);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let deadline = u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap();
+        let answer = self
+            .handler
+            .answer(serde_json::from_value(event).unwrap(), deadline)
+            .await;
+        serde_json::to_value(answer).unwrap()
+    }
+
+    /// Sends a plain GET.
+    pub async fn get(&self) -> Value {
+        self.send(|_| ()).await
+    }
+
+    /// Sends a POST with a body.
+    pub async fn post(&self, body: &str) -> Value {
+        self.send(|event| {
+            event["requestContext"]["http"]["method"] = "POST".into();
+            event["body"] = body.into();
+        })
+        .await
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn dials(&self) -> usize {
+        self.dials.load(Ordering::Relaxed)
+    }
+}
+
+async fn extension(listener: UnixListener, verdict: Answer) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _: Ask = status::read_line(&mut stream).await.unwrap();
+        status::write_line(&mut stream, &verdict).await.unwrap();
+    }
+}
+
+async fn socks(dials: &[Dial]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut script: VecDeque<Dial> = dials.iter().copied().collect();
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(socks_connection(stream, script.pop_front().unwrap_or(Dial::Connect)));
+        }
+    });
+    (address, count)
+}
+
+/// RFC 1928, as far as tailscaled speaks it.
+async fn socks_connection(mut stream: TcpStream, dial: Dial) {
+    let mut greeting = [0; 3];
+    stream.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(greeting, [5, 1, 0], "one method: no authentication");
+    stream.write_all(&[5, 0]).await.unwrap();
+    let mut request = [0; 10];
+    stream.read_exact(&mut request).await.unwrap();
+    assert_eq!(request[..4], [5, 1, 0, 1], "CONNECT to an IPv4 address");
+    let port = u16::from_be_bytes([request[8], request[9]]);
+    match dial {
+        Dial::Hang => std::future::pending().await,
+        Dial::Refuse => stream.write_all(&[5, 1, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap(),
+        Dial::Connect => {
+            let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            // Either side may break off: that is what some of the tests are about.
+            let _ = copy_bidirectional(&mut stream, &mut target).await;
+        }
+    }
+}
+
+async fn target(turns: &[Turn]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let script = Arc::new(Mutex::new(turns.iter().cloned().collect::<VecDeque<_>>()));
+    let (recorded, script) = (Arc::clone(&requests), script);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(target_connection(stream, Arc::clone(&script), Arc::clone(&recorded)));
+        }
+    });
+    (address, requests)
+}
+
+async fn target_connection(
+    mut stream: TcpStream,
+    script: Arc<Mutex<VecDeque<Turn>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+) {
+    while let Some(request) = read_request(&mut stream).await {
+        requests.lock().unwrap().push(request);
+        let turn = script
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("the script has a turn for each request");
+        match turn {
+            Turn::Answer(bytes) => stream.write_all(bytes).await.unwrap(),
+            Turn::AnswerAndClose(bytes) => return stream.write_all(bytes).await.unwrap(),
+            Turn::Close => return,
+            Turn::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// One request as it stood on the wire, its body by its content-length; `None` at the end of the connection.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |n| n.parse().unwrap());
+            if bytes.len() >= end + 4 + length {
+                return Some(String::from_utf8(bytes).unwrap());
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The proxy among its neighbours, down to the bytes on the wire.
+#![allow(clippy::unwrap_used)]
+
+mod fakes;
+
+use std::time::{Duration, Instant};
+
+use fakes::{Dial, Turn, World};
+use serde_json::json;
+use status::Answer;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+async fn world(dials: &[Dial], turns: &[Turn]) -> World {
+    World::new(None, dials, turns, |_| ()).await
+}
+
+fn error_name(answer: &serde_json::Value) -> (u64, &str) {
+    (
+        answer["statusCode"].as_u64().unwrap(),
+        answer["headers"]["ts-error-name"].as_str().unwrap_or("none"),
+    )
+}
+
+#[tokio::test]
+async fn the_request_arrives_byte_for_byte() {
+    let world = world(&[], &[Turn::Answer(OK)]).await;
+    let port = world.target.port();
+    world
+        .send(|event| {
+            event["rawPath"] = "/a%2Fb//c/../%C3%A9".into();
+            event["rawQueryString"] = "x=1&x=2&empty=&plus=a+b".into();
+            event["requestContext"]["http"]["method"] = "PATCH".into();
+            event["cookies"] = json!(["a=1", "b=2"]);
+            event["body"] = "hello".into();
+            event["headers"]["content-type"] = "text/plain; charset=iso-8859-1".into();
+            event["headers"]["authorization"] = "AWS4-HMAC-SHA256 …".into();
+            event["headers"]["x-amz-security-token"] = "caller's own".into();
+            event["headers"]["ts-authorization"] = "Bearer target's".into();
+            event["headers"]["x-forwarded-for"] = "192.0.2.1".into();
+        })
+        .await;
+    let request = world.requests().remove(0);
+    let (line, rest) = request.split_once("\r\n").unwrap();
+    assert_eq!(line, "PATCH /a%2Fb//c/../%C3%A9?x=1&x=2&empty=&plus=a+b HTTP/1.1");
+    let (head, body) = rest.split_once("\r\n\r\n").unwrap();
+    let mut headers: Vec<&str> = head.split("\r\n").collect();
+    headers.sort_unstable();
+    let host = format!("host: 100.64.0.2:{port}");
+    let expected = [
+        "authorization: Bearer target's",
+        "content-length: 5",
+        "content-type: text/plain; charset=iso-8859-1",
+        "cookie: a=1; b=2",
+        &host,
+    ];
+    assert_eq!(headers, expected);
+    assert_eq!(body, "hello");
+}
+
+#[tokio::test]
+async fn a_chunked_answer_comes_back_whole() {
+    let chunked =
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 418 Teapot\r\ntransfer-encoding: chunked\r\n\
+        set-cookie: a=1\r\nx-a: 1\r\nset-cookie: b=2\r\nx-a: 2\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-trailer: t\r\n\r\n";
+    let answer = world(&[], &[Turn::Answer(chunked)]).await.get().await;
+    let expected = json!({"statusCode": 418, "headers": {"x-a": "1, 2"}, "cookies": ["a=1", "b=2"], "body": "abcde",
+        "isBase64Encoded": false});
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_request() {
+    let world = world(&[], &[Turn::Answer(OK), Turn::Answer(OK), Turn::Answer(OK)]).await;
+    for _ in 0..2 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!(world.post("x").await["body"], "ok");
+    assert_eq!(world.dials(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_target_closed_is_not_noticed_by_the_caller() {
+    let world = world(
+        &[],
+        &[Turn::AnswerAndClose(OK), Turn::AnswerAndClose(OK), Turn::Answer(OK)],
+    )
+    .await;
+    for _ in 0..3 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!(world.dials(), 3);
+}
+
+#[tokio::test]
+async fn an_idempotent_request_that_a_kept_connection_lost_is_sent_once_more() {
+    let world = world(&[], &[Turn::Answer(OK), Turn::Close, Turn::Answer(OK)]).await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(world.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_post_is_never_sent_twice() {
+    let world = world(&[], &[Turn::Answer(OK), Turn::Close]).await;
+    assert_eq!(world.get().await["body"], "ok");
+    let answer = world.post("pay").await;
+    assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
+    assert_eq!(
+        world
+            .requests()
+            .iter()
+            .filter(|request| request.ends_with("pay"))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_a_new_connection_lost_is_an_error() {
+    let world = world(&[], &[Turn::Close]).await;
+    assert_eq!(error_name(&world.get().await), (502, "TargetUnreachable"));
+    assert_eq!(world.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_not_a_shorter_answer() {
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort";
+    let answer = world(&[], &[Turn::AnswerAndClose(cut)]).await.get().await;
+    assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
+}
+
+#[tokio::test]
+async fn a_dial_that_hangs_is_overtaken_by_another() {
+    let world = world(&[Dial::Hang, Dial::Hang], &[Turn::Answer(OK)]).await;
+    let began = Instant::now();
+    assert_eq!(world.get().await["body"], "ok");
+    assert!(
+        (600..1500).contains(&began.elapsed().as_millis()),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(world.dials(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_dial_is_final() {
+    let world = world(&[Dial::Refuse], &[]).await;
+    let answer = world.get().await;
+    assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
+    assert_eq!(world.dials(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_dial_is_tried_again_while_the_tailnet_settles() {
+    let settling = Answer::Go {
+        addresses: vec![[127, 0, 0, 1].into()],
+        settling: true,
+    };
+    let world = World::new(
+        Some(settling),
+        &[Dial::Refuse, Dial::Refuse],
+        &[Turn::Answer(OK)],
+        |_| (),
+    )
+    .await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(world.dials(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_address_gives_way_to_the_names_next_one() {
+    let two = Answer::Go {
+        addresses: vec![[127, 0, 0, 1].into(), [127, 0, 0, 1].into()],
+        settling: false,
+    };
+    let world = World::new(Some(two), &[Dial::Refuse], &[Turn::Answer(OK)], |_| ()).await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(world.dials(), 2);
+}
+
+#[tokio::test]
+async fn no_connection_in_time_is_a_504() {
+    let limit = Duration::from_millis(400);
+    let world = World::new(None, &[Dial::Hang, Dial::Hang], &[], |config| {
+        config.connect_timeout = limit
+    })
+    .await;
+    let answer = world.get().await;
+    assert_eq!(error_name(&answer), (504, "TargetTimeout"));
+    assert!(
+        answer["headers"]["ts-error-message"]
+            .as_str()
+            .unwrap()
+            .contains("400 ms"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_a_504() {
+    let limit = Some(Duration::from_millis(200));
+    let world = World::new(None, &[], &[Turn::Hang], |config| config.response_timeout = limit).await;
+    assert_eq!(error_name(&world.get().await), (504, "TargetTimeout"));
+}
+
+#[tokio::test]
+async fn what_the_extension_says_decides_the_error() {
+    for (verdict, status, name) in [
+        (Answer::NotAllowed { message: "m".into() }, 403, "TargetNotAllowed"),
+        (Answer::UnknownName { message: "m".into() }, 502, "TargetUnreachable"),
+        (Answer::Unavailable { message: "m".into() }, 503, "TailnetUnavailable"),
+    ] {
+        let world = World::new(Some(verdict), &[], &[], |_| ()).await;
+        let answer = world.get().await;
+        assert_eq!(error_name(&answer), (status, name));
+        assert_eq!(answer["headers"]["ts-error-message"], "m");
+        assert_eq!(world.dials(), 0);
+    }
+}
+
+#[tokio::test]
+async fn without_an_extension_the_tailnet_is_unavailable() {
+    let world = World::new(None, &[], &[], |config| {
+        config.status_socket = "/nonexistent/socket".into()
+    })
+    .await;
+    assert_eq!(error_name(&world.get().await), (503, "TailnetUnavailable"));
+}
+
+#[tokio::test]
+async fn a_socks_server_that_is_gone_means_the_tailnet_is_unavailable() {
+    let world = World::new(None, &[], &[], |config| {
+        config.socks = ([127, 0, 0, 1], 1).into();
+        config.connect_timeout = Duration::from_millis(300);
+    });
+    assert_eq!(error_name(&world.await.get().await), (503, "TailnetUnavailable"));
+}
+
+#[tokio::test]
+async fn a_request_without_a_target_is_told_what_is_missing() {
+    let world = world(&[], &[]).await;
+    let answer = world.send(|event| event["headers"] = json!({})).await;
+    assert_eq!(error_name(&answer), (400, "InvalidRequest"));
+    assert!(
+        answer["headers"]["ts-error-message"]
+            .as_str()
+            .unwrap()
+            .contains("ts-target-ip"),
+        "{answer}"
+    );
+}
