@@ -21,7 +21,7 @@ use tokio::{
 
 /// What the SOCKS5 server does with a dial.
 #[derive(Debug, Clone, Copy)]
-pub enum Dial {
+pub(crate) enum Dial {
     /// Connects.
     Connect,
     /// Answers "general failure" at once, as tailscaled does whatever the cause.
@@ -32,7 +32,7 @@ pub enum Dial {
 
 /// What the target does with a connection's next request.
 #[derive(Debug, Clone)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// Answers with these bytes.
     Answer(&'static [u8]),
     /// Answers with these bytes and closes the connection.
@@ -44,11 +44,11 @@ pub enum Turn {
 }
 
 /// A proxy between its neighbours.
-pub struct World {
-    pub handler: Handler,
-    pub target: SocketAddr,
-    pub dials: Arc<AtomicUsize>,
-    pub requests: Arc<Mutex<Vec<String>>>,
+pub(crate) struct World {
+    pub(crate) handler: Handler,
+    pub(crate) target: SocketAddr,
+    pub(crate) dials: Arc<AtomicUsize>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
     socket: PathBuf,
 }
 
@@ -62,7 +62,7 @@ impl Drop for World {
 impl World {
     /// A world in which the extension says `verdict` (or lets the target pass), the SOCKS5 server does `dials` in turn
     /// and then connects, and the target does `turns` in turn.
-    pub async fn new(
+    pub(crate) async fn new(
         verdict: Option<Answer>,
         dials: &[Dial],
         turns: &[Turn],
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Sends an event for the target, changed by `change`, and returns the answer.
-    pub async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
+    pub(crate) async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
         let mut event = json!({
             "version": "2.0", "rawPath": "/", "rawQueryString": "",
             "headers": {"ts-target-ip": "100.64.0.2", "ts-target-port": self.target.port().to_string()},
@@ -109,12 +109,12 @@ impl World {
     }
 
     /// Sends a plain GET.
-    pub async fn get(&self) -> Value {
+    pub(crate) async fn get(&self) -> Value {
         self.send(|_| ()).await
     }
 
     /// Sends a POST with a body.
-    pub async fn post(&self, body: &str) -> Value {
+    pub(crate) async fn post(&self, body: &str) -> Value {
         self.send(|event| {
             event["requestContext"]["http"]["method"] = "POST".into();
             event["body"] = body.into();
@@ -122,11 +122,11 @@ impl World {
         .await
     }
 
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub fn dials(&self) -> usize {
+    pub(crate) fn dials(&self) -> usize {
         self.dials.load(Ordering::Relaxed)
     }
 }
