@@ -23,6 +23,8 @@ pub enum Error {
     TimedOut(#[from] TimedOut),
     #[error(transparent)]
     Lambda(#[from] LambdaError),
+    #[error("the operating system does not allow what every program needs: {0}")]
+    Runtime(std::io::Error),
     #[error(transparent)]
     Signing(#[from] SigningError),
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::{
     Error,
     binaries::{Binaries, architecture},
+    daemons,
     log::History,
     process::{Process, command, killed_by},
     signed::REGION,
@@ -17,6 +18,8 @@ use crate::{
 
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// What local-lambda calls the function's own process.
+const RUNTIME: &str = "runtime";
 
 /// Why local-lambda does not run.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +181,7 @@ impl LocalLambda {
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
+        tokio::spawn(daemons::watch(events.clone()));
         let first = process
             .ready(
                 START_LIMIT,
@@ -226,7 +230,8 @@ fn unexpected(event: &Event) -> Option<(u64, String, String)> {
         } if state == "exited" => {
             let who = match name.strip_prefix("extension:") {
                 Some(extension) => format!("the extension {extension}"),
-                None => "the proxy".to_owned(),
+                None if name == RUNTIME => "the proxy".to_owned(),
+                None => name.clone(),
             };
             let how = match (exit_code, signal) {
                 (_, Some(signal)) => format!("was {}", killed_by(*signal)),

@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod binaries;
 pub mod control;
+mod daemons;
 pub mod deadline;
 mod error;
 pub mod function_url;

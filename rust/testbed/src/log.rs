@@ -78,11 +78,16 @@ impl<T> History<T> {
 
     /// Waits for an item that `pick` takes, from number `since` on: among those that are kept and those to come.
     pub async fn find<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> R {
+        self.find_numbered(since, pick).await.1
+    }
+
+    /// As [`find`](Self::find), and with it the number of the item after, to go on from.
+    pub async fn find_numbered<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> (usize, R) {
         let mut changes = self.changes.subscribe();
         loop {
             // Before the look, so that an item that comes during it wakes us again.
             changes.mark_unchanged();
-            if let Some(found) = self.look(since, &pick) {
+            if let Some(found) = self.look_numbered(since, &pick) {
                 return found;
             }
             // Never closed: `self` holds a sender.
@@ -92,9 +97,15 @@ impl<T> History<T> {
 
     /// As [`find`](Self::find), but among those that are kept alone.
     pub fn look<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> Option<R> {
+        self.look_numbered(since, pick).map(|(_, found)| found)
+    }
+
+    fn look_numbered<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> Option<(usize, R)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let skipped = since.saturating_sub(kept.dropped);
-        kept.items.iter().skip(skipped).find_map(pick)
+        let items = kept.items.iter().enumerate().skip(skipped);
+        let mut found = items.filter_map(|(index, item)| Some((kept.dropped + index + 1, pick(item)?)));
+        found.next()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -64,6 +64,14 @@ pub enum NamespaceError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}; choose another address, or port 0 for any free port")]
+    NotListening {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The process outside was gone before this one had tied its life to it.
     #[error("the process that started this one is gone")]
     Orphaned,
@@ -83,13 +91,11 @@ pub enum Side {
 pub struct Inside {
     /// An empty directory in memory that vanishes with the namespaces.
     pub run_dir: PathBuf,
-    stdin: bool,
 }
 
 impl Inside {
     /// The listener that [`enter`] was given, which belongs to the network outside.
     pub fn listener(&self) -> Result<TcpListener, NamespaceError> {
-        assert!(self.stdin, "BUG: asked for a listener twice");
         let fd = io::stdin()
             .as_fd()
             .try_clone_to_owned()
@@ -101,13 +107,13 @@ impl Inside {
 /// Runs the calling program inside new namespaces: returns there as [`Side::Inside`], and here once that has ended.
 ///
 /// Must be called before any other thread runs: a process with threads cannot enter a user namespace.
-/// `listener` is handed in, so that what is inside can be reached from outside.
-pub fn enter(listener: Option<TcpListener>) -> Result<Side, NamespaceError> {
+/// `listen` is an address out there: a listener on it is handed in, so that what is inside can be reached.
+pub fn enter(listen: Option<SocketAddr>) -> Result<Side, NamespaceError> {
     match (std::env::var(OUTSIDE_PID), std::env::var_os(RUN_DIR)) {
         (Ok(outside), Some(run_dir)) if std::process::id() == 1 => {
             settle_in(&outside, run_dir.into()).map(Side::Inside)
         }
-        _ => stay_outside(listener).map(Side::Outside),
+        _ => stay_outside(listen).map(Side::Outside),
     }
 }
 
@@ -133,10 +139,11 @@ fn settle_in(outside: &str, run_dir: PathBuf) -> Result<Inside, NamespaceError> 
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(refused("mounting /proc"))?;
-    Ok(Inside { run_dir, stdin: true })
+    Ok(Inside { run_dir })
 }
 
-fn stay_outside(listener: Option<TcpListener>) -> Result<ExitStatus, NamespaceError> {
+fn stay_outside(listen: Option<SocketAddr>) -> Result<ExitStatus, NamespaceError> {
+    let listener = listen.map(bind).transpose()?;
     let run_dir = std::env::temp_dir().join(format!("testbed-{}", std::process::id()));
     fs::create_dir(&run_dir).map_err(system(&format!("creating {}", run_dir.display())))?;
     let result = prepare(&run_dir).and_then(|()| run_inside(listener, &run_dir));
@@ -144,6 +151,10 @@ fn stay_outside(listener: Option<TcpListener>) -> Result<ExitStatus, NamespaceEr
     let _ = umount2(&run_dir, MntFlags::MNT_DETACH);
     fs::remove_dir(&run_dir).map_err(system(&format!("removing {}", run_dir.display())))?;
     result
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, NamespaceError> {
+    TcpListener::bind(address).map_err(|source| NamespaceError::NotListening { address, source })
 }
 
 /// Makes the namespaces, and the private directory in them.

@@ -12,7 +12,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -144,11 +144,14 @@ impl Process {
         ];
         let (exits, exit) = watch::channel(None);
         let (orders, received) = mpsc::channel(4);
+        // Waiting for a child closes its standard input, unless somebody else holds it.
+        let stdin = child.stdin.take();
         let owned = Owned {
             name: name.to_owned(),
             log: log.clone(),
             readers,
             exits,
+            _stdin: stdin,
         };
         let pid = child.id().unwrap_or_default();
         Ok(Self {
@@ -234,6 +237,7 @@ struct Owned {
     log: Log,
     readers: [JoinHandle<()>; 2],
     exits: watch::Sender<Option<Exit>>,
+    _stdin: Option<ChildStdin>,
 }
 
 impl Owned {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use crate::{
     binaries::Binaries,
     control::Control,
     function_url::FunctionUrl,
-    lambda::{Function, LocalLambda},
+    lambda::{Function, LocalLambda, UnexpectedExit},
     process::{Exit, ProcessError},
     target::Target,
 };
@@ -186,11 +187,37 @@ impl World {
         }
     }
 
+    /// Waits for the end of any process, of the testbed or in the function, from event number `since` on.
+    pub async fn trouble(&self, since: usize) -> Trouble {
+        tokio::select! {
+            exit = self.death() => Trouble::Testbed(exit),
+            exit = self.lambda.unexpected_exit(since) => Trouble::Function(exit),
+        }
+    }
+
     /// Ends everything, the function first: SHUTDOWN logs it out of the tailnet.
     pub async fn stop(self) -> Exit {
         let exit = self.lambda.process.stop(LAMBDA_STOP_LIMIT).await;
         self.surroundings.stop().await;
         exit
+    }
+}
+
+/// A process ended though nobody had asked it to.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// One of the testbed's own: nothing works without it.
+    Testbed(Exit),
+    /// One in an environment of the function: the next request may get a fresh one.
+    Function(UnexpectedExit),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Testbed(exit) => exit.fmt(f),
+            Self::Function(exit) => exit.fmt(f),
+        }
     }
 }
 

@@ -55,6 +55,9 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// An error fails the test with its own words.
+type Outcome = Result<(), Failed>;
+
 struct Setting {
     binaries: Binaries,
     run_dir: PathBuf,
@@ -77,7 +80,7 @@ fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 
 fn trial<F>(setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
 where
-    F: Future<Output = ()> + 'static,
+    F: Future<Output = Outcome> + 'static,
 {
     let setting = Arc::clone(setting);
     Trial::test(name, move || {
@@ -85,22 +88,19 @@ where
             .worker_threads(2)
             .enable_all()
             .build()?;
-        runtime.block_on(test(setting));
-        Ok::<(), Failed>(())
+        runtime.block_on(test(setting))
     })
 }
 
 fn quiet(_: &str, _: Duration, _: &str) {}
 
-async fn surroundings(setting: &Setting) -> Surroundings {
-    Surroundings::start(setting.binaries.clone(), &setting.run_dir, &quiet)
-        .await
-        .unwrap()
+async fn surroundings(setting: &Setting) -> Result<Surroundings, testbed::Error> {
+    Surroundings::start(setting.binaries.clone(), &setting.run_dir, &quiet).await
 }
 
-async fn a_node_reaches_the_target(setting: Arc<Setting>) {
+async fn a_node_reaches_the_target(setting: Arc<Setting>) -> Outcome {
     let began = Instant::now();
-    let surroundings = surroundings(&setting).await;
+    let surroundings = surroundings(&setting).await?;
     eprintln!("surroundings: {:?}", began.elapsed());
     let socks = SocketAddr::from(([127, 0, 0, 1], 1066));
     let program = &setting.binaries.tailscaled;
@@ -139,10 +139,11 @@ async fn a_node_reaches_the_target(setting: Arc<Setting>) {
     assert_eq!(names, [("target.tailnet.test.", true), ("client.tailnet.test.", true)]);
     drop(node);
     surroundings.stop().await;
+    Ok(())
 }
 
-async fn a_wrong_key_is_refused(setting: Arc<Setting>) {
-    let surroundings = surroundings(&setting).await;
+async fn a_wrong_key_is_refused(setting: Arc<Setting>) -> Outcome {
+    let surroundings = surroundings(&setting).await?;
     let program = &setting.binaries.tailscaled;
     let error = Node::start(
         program,
@@ -156,4 +157,5 @@ async fn a_wrong_key_is_refused(setting: Arc<Setting>) {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("invalid authkey"), "{error}");
     surroundings.stop().await;
+    Ok(())
 }
