@@ -3,8 +3,12 @@
 
 use std::{fs, time::Duration};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::{io::unix::AsyncFd, task::JoinSet};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{lambda::Event, log::History};
 
@@ -110,14 +114,16 @@ async fn ended(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return false;
     };
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::NONBLOCK) else {
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
         return false;
     };
-    match AsyncFd::register(handle) {
-        // A pidfd becomes readable when the process ends.
-        Ok(handle) => handle.readable().await.is_ok(),
-        Err(_) => false,
-    }
+    let (sender, receiver) = oneshot::channel();
+    // A thread of its own, which ends with the process: tokio offers no safe way to await a file descriptor.
+    std::thread::spawn(move || {
+        // A pidfd becomes readable when its process ends. Nobody may be waiting for the news any more.
+        let _ = sender.send(retry_on_intr(|| poll(&mut [PollFd::new(&handle, PollFlags::IN)], None)).is_ok());
+    });
+    receiver.await.unwrap_or(false)
 }
 
 #[cfg(test)]
