@@ -19,6 +19,10 @@ pub struct Config {
     /// How long a target may take from the request to the end of its answer.
     /// By default as long as the invocation lasts; the invocation's end always comes first.
     pub response_timeout: Option<Duration>,
+    /// Certificate authorities to trust beside the public ones: PEM text.
+    pub ca_certificates: Option<String>,
+    /// Take any certificate of a target.
+    pub skip_tls_verification: bool,
     /// Log everything but bodies and secrets.
     pub debug: bool,
 }
@@ -47,19 +51,22 @@ impl Config {
                 .transpose()?
                 .unwrap_or(CONNECT_TIMEOUT),
             response_timeout: milliseconds("TS_RESPONSE_TIMEOUT").transpose()?,
-            debug: match get("TS_DEBUG").as_deref() {
-                None | Some("" | "false") => false,
-                Some("true") => true,
-                Some(value) => {
-                    let value = value.to_owned();
-                    return Err(ConfigError {
-                        name: "TS_DEBUG",
-                        value,
-                        expected: "true or false",
-                    });
-                }
-            },
+            ca_certificates: get("TS_CA_CERTIFICATES").filter(|value| !value.is_empty()),
+            skip_tls_verification: switch(&get, "TS_SKIP_TLS_VERIFICATION")?,
+            debug: switch(&get, "TS_DEBUG")?,
         })
+    }
+}
+
+fn switch(get: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, ConfigError> {
+    match get(name).as_deref() {
+        None | Some("" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(value) => Err(ConfigError {
+            name,
+            value: value.to_owned(),
+            expected: "true or false",
+        }),
     }
 }
 

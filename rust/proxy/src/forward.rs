@@ -1,6 +1,6 @@
 //! One request to its target and back: a kept connection or a new one, and at most one more try where that is safe.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, response::Parts};
@@ -9,6 +9,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use status::{Answer as Verdict, Ask};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
 };
@@ -21,6 +22,7 @@ use crate::{
     pool::{Connection, Pool},
     request::Outgoing,
     target::Target,
+    tls::Tls,
 };
 
 /// What the extension may take beyond the wait that it was asked for.
@@ -32,6 +34,8 @@ const NOTICE_PAUSE: Duration = Duration::from_millis(20);
 pub struct Forwarder {
     config: Config,
     pool: Pool,
+    /// Made at the first need: plain http does not wait for it.
+    tls: OnceLock<Result<Tls, ProxyError>>,
 }
 
 /// A target's answer, its body still to be read.
@@ -47,6 +51,7 @@ impl Forwarder {
         Self {
             config,
             pool: Pool::default(),
+            tls: OnceLock::new(),
         }
     }
 
@@ -129,7 +134,13 @@ impl Forwarder {
             )
             .await
             {
-                Ok(stream) => return handshake(target, stream).await,
+                Ok(stream) => match timeout_at(until, self.open(target, stream)).await {
+                    Ok(opened) => return opened,
+                    Err(_) => {
+                        let message = format!("no TLS session with {target} within {} ms", limit.as_millis());
+                        return Err(ProxyError::TargetTimeout(message));
+                    }
+                },
                 Err(DialError::Refused(error)) => {
                     return Err(ProxyError::TargetUnreachable(format!(
                         "{target} cannot be reached: {error}"
@@ -145,6 +156,15 @@ impl Forwarder {
                 Err(DialError::NoSocks(_)) => sleep(NOTICE_PAUSE).await,
             }
         }
+    }
+
+    /// Speaks TLS on a new connection where the target wants it, then HTTP.
+    async fn open(&self, target: &Target, stream: TcpStream) -> Result<Connection, ProxyError> {
+        let Some(name) = target.tls.clone() else {
+            return handshake(target, stream).await;
+        };
+        let tls = self.tls.get_or_init(|| Tls::new(&self.config)).clone()?;
+        handshake(target, tls.connect(target, name, stream).await?).await
     }
 
     /// Asks the extension whether `target` may be dialled, and under which addresses; waits for a tailnet on its way up.
@@ -237,7 +257,10 @@ async fn transmit(mut connection: Connection, request: Outgoing) -> Result<Reply
     }
 }
 
-async fn handshake(target: &Target, stream: TcpStream) -> Result<Connection, ProxyError> {
+async fn handshake(
+    target: &Target,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Connection, ProxyError> {
     let handshake = http1::Builder::new()
         // Targets on premises can be old; RFC 9112 section 5.2 lets a recipient take these in.
         .allow_obsolete_multiline_headers_in_responses(true)

@@ -11,3 +11,4 @@ pub mod headers;
 pub mod pool;
 pub mod request;
 pub mod target;
+pub mod tls;

@@ -5,6 +5,9 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use http::uri::Authority;
+use tokio_rustls::rustls::pki_types::ServerName;
+
 use crate::{error::ProxyError, event::Headers};
 
 /// A target, as the caller named it.
@@ -14,8 +17,8 @@ pub struct Target {
     pub host: Host,
     /// Its port.
     pub port: u16,
-    /// Whether TLS is spoken to it.
-    pub https: bool,
+    /// The name that its certificate must be for, where TLS is spoken to it.
+    pub tls: Option<ServerName<'static>>,
 }
 
 /// A target's address or name.
@@ -43,16 +46,18 @@ impl Target {
             Some("false") => false,
             Some(value) => return Err(invalid("ts-https", value, "true or false")),
         };
-        Ok(Self {
-            host: parse_host(host)?,
-            port,
-            https,
-        })
+        let host = parse_host(host)?;
+        let tls = if https {
+            Some(server_name(&host, headers.get("ts-host"))?)
+        } else {
+            None
+        };
+        Ok(Self { host, port, tls })
     }
 
     /// The value of the `host` header: the port is left out where it is the scheme's own (RFC 9110 section 7.2).
     pub fn authority(&self) -> String {
-        let default = if self.https { 443 } else { 80 };
+        let default = if self.tls.is_some() { 443 } else { 80 };
         if self.port == default {
             self.host.to_string()
         } else {
@@ -131,6 +136,27 @@ fn ends_in_a_number(value: &str) -> bool {
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
     let is_hex = hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The name to verify: the host that the request is for, else the target itself.
+fn server_name(host: &Host, ts_host: Option<&str>) -> Result<ServerName<'static>, ProxyError> {
+    let Some(ts_host) = ts_host else {
+        return match host {
+            Host::Address(address) => Ok(ServerName::from(*address)),
+            Host::Name(name) => {
+                let expected = "a name that a certificate can be for";
+                ServerName::try_from(name.clone()).map_err(|_| invalid("ts-target-ip", name, expected))
+            }
+        };
+    };
+    let expected = "a host, with or without a port";
+    let authority: Authority = ts_host.parse().map_err(|_| invalid("ts-host", ts_host, expected))?;
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    ServerName::try_from(name).map_err(|_| invalid("ts-host", ts_host, expected))
 }
 
 fn is_name(value: &str) -> bool {
@@ -249,7 +275,7 @@ mod tests {
     #[test]
     fn https_is_the_default_on_port_443_only() {
         let https = |more: &[(&str, &str)]| {
-            target(&[&[("ts-target-ip", "db")], more].concat()).map(|target| (target.https, target.authority()))
+            target(&[&[("ts-target-ip", "db")], more].concat()).map(|target| (target.tls.is_some(), target.authority()))
         };
         assert_eq!(https(&[("ts-target-port", "443")]).unwrap(), (true, "db".into()));
         assert_eq!(https(&[("ts-target-port", "8443")]).unwrap(), (false, "db:8443".into()));
@@ -262,6 +288,22 @@ mod tests {
             (true, "db:80".into())
         );
         assert!(https(&[("ts-target-port", "80"), ("ts-https", "yes")]).is_err());
+    }
+
+    #[test]
+    fn the_certificate_must_be_for_the_host_that_is_asked_for() {
+        let name = |more: &[(&str, &str)]| {
+            let pairs = [&[("ts-target-ip", "100.64.0.2"), ("ts-target-port", "443")], more].concat();
+            target(&pairs).map(|target| target.tls.map(|name| name.to_str().into_owned()))
+        };
+        assert_eq!(name(&[]).unwrap().as_deref(), Some("100.64.0.2"));
+        assert_eq!(
+            name(&[("ts-host", "db.example.com:8443")]).unwrap().as_deref(),
+            Some("db.example.com")
+        );
+        assert_eq!(name(&[("ts-host", "[fd7a::2]:1")]).unwrap().as_deref(), Some("fd7a::2"));
+        assert_eq!(name(&[("ts-https", "false")]).unwrap(), None);
+        assert!(name(&[("ts-host", "a b")]).is_err());
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! The proxy among its neighbours, down to the bytes on the wire.
-#![allow(clippy::unwrap_used)]
-
-mod fakes;
 
 use std::time::{Duration, Instant};
 
-use fakes::{Dial, Turn, World};
+use crate::fakes::{Dial, Turn, World};
 use serde_json::json;
 use status::Answer;
 
