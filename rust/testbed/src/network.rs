@@ -3,10 +3,14 @@
 //! With loopback alone tailscaled takes itself for offline and never logs in.
 
 use std::{
+    fs,
     io::Write,
     net::Ipv4Addr,
+    path::Path,
     process::{Command, Stdio},
 };
+
+use nix::mount::{MsFlags, mount};
 
 /// This machine's address in the network inside (TEST-NET-1, RFC 5737): control, DERP and AWS are reached by it.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -21,6 +25,13 @@ address add 192.0.2.2/24 dev uplink
 route add default via 192.0.2.1 dev uplink
 ";
 
+/// What programs inside find in /etc. The machine's own name servers are out of reach, and Python's HTTP server asks for
+/// its own address's name before it serves: nobody listens on this address's port 53, so the refusal comes at once.
+const NAMES: [(&str, &str); 2] = [
+    ("hosts", "127.0.0.1 localhost\n::1 localhost\n192.0.2.2 testbed\n"),
+    ("resolv.conf", "nameserver 192.0.2.2\noptions timeout:1 attempts:1\n"),
+];
+
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -30,10 +41,39 @@ pub enum NetworkError {
     /// `ip` said no.
     #[error("the network cannot be set up: {0}")]
     Refused(String),
+    /// /etc cannot be changed for those inside.
+    #[error("/etc/{0} cannot be replaced for those inside: {1}")]
+    NoNames(&'static str, std::io::Error),
 }
 
-/// Sets the network up. The process must be inside namespaces of its own.
-pub fn set_up() -> Result<(), NetworkError> {
+/// Sets the network up, names included. The process must be inside namespaces of its own.
+pub fn set_up(run_dir: &Path) -> Result<(), NetworkError> {
+    add_links()?;
+    for (name, text) in NAMES {
+        replace(name, text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
+    }
+    Ok(())
+}
+
+/// Puts a file of our own over the one in /etc, for this mount namespace alone.
+fn replace(name: &str, text: &str, run_dir: &Path) -> std::io::Result<()> {
+    let there = Path::new("/etc").join(name);
+    // A machine without the file has nothing that would lead anybody astray.
+    if !there.exists() {
+        return Ok(());
+    }
+    let ours = run_dir.join(name);
+    fs::write(&ours, text)?;
+    Ok(mount(
+        Some(&ours),
+        &there,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )?)
+}
+
+fn add_links() -> Result<(), NetworkError> {
     let piped = Stdio::piped;
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])

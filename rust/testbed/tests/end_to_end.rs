@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(Side::Outside(status)) => return exit_code(status).into(),
         Err(error) => return fail(&error),
     };
-    if let Err(error) = network::set_up() {
+    if let Err(error) = network::set_up(&inside.run_dir) {
         return fail(&error);
     }
     let setting = match Binaries::find() {

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, inside: &Inside, show: &Show) -> Result<ExitCode, Error> {
-    testbed::network::set_up()?;
+    testbed::network::set_up(&inside.run_dir)?;
     let binaries = testbed::binaries::Binaries::find()?;
     let runtime = tokio::runtime::Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(session::run(options.once, inside, binaries, show))
