@@ -68,6 +68,9 @@ project.package.addPackageResolutions('unrs-resolver@1.12.2');
 // The lock file names versions and hashes only, so that it works with whichever registry a machine uses.
 new javascript.NpmConfig(project).addConfig('omit-lockfile-registry-resolved', 'true');
 
+// jsii says on each run that Node 20 is past its end of life: what it can run on is for the preflight to say.
+project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '1');
+
 const preflight = project.addTask('preflight', {
   description: 'Name every missing tool, and how to get it',
   exec: 'node scripts/preflight.js',
@@ -78,12 +81,24 @@ const tailscaled = new Tailscaled(project);
 const layers = new Layers(project, { rust, tailscaled });
 const demo = new Demo(project, { preflight, rust, tailscaled, layers });
 
+// jest only strips the types away.
+const types = project.addTask('types', {
+  description: 'Check the types of sources, tests and build scripts',
+  exec: 'tsc --noEmit -p test/tsconfig.json && tsc --noEmit -p projenrc/tsconfig.json',
+});
+
+// The README's code must compile, in both languages.
+const readme = project.addTask('readme:check', {
+  description: 'Compile the README\'s examples against the library, and translate them to Python',
+  steps: [{ spawn: project.compileTask.name }, { exec: 'jsii-rosetta extract --strict --compile' }],
+});
+
 // `npm test` starts with what is quick to fail, and ends with the real thing.
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });
 unit.forEach((step) => project.testTask.addSteps(step));
-[rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
+[types, readme, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
 
 // What is packed is built first.
 project.preCompileTask.spawn(preflight);

@@ -1,0 +1,70 @@
+// The one table of what the constructs tell the binaries. test/fixtures/environment.json holds the same names for
+// the tests of both sides.
+import { Duration } from 'aws-cdk-lib';
+import { TailscaleNodeOptions } from './tailscale-node-options';
+
+/**
+ * The variables' names.
+ * @internal
+ */
+export enum Variable {
+  SECRET_API_KEY = 'TS_SECRET_API_KEY',
+  HOSTNAME = 'TS_HOSTNAME',
+  ADVERTISE_TAGS = 'TS_ADVERTISE_TAGS',
+  EXIT_NODE = 'TS_EXIT_NODE',
+  EXIT_NODE_REQUIRED = 'TS_EXIT_NODE_REQUIRED',
+  EXIT_NODE_PING_TIMEOUT = 'TS_EXIT_NODE_PING_TIMEOUT',
+  EXIT_NODE_PING_RETRIES = 'TS_EXIT_NODE_PING_RETRIES',
+  CONTROL_URL = 'TS_CONTROL_URL',
+  DEBUG = 'TS_DEBUG',
+  CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
+  RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
+}
+
+/**
+ * What the proxy is told beyond what the extension is told.
+ * @internal
+ */
+export interface ProxyTimeouts {
+  readonly connectTimeout?: Duration;
+  readonly responseTimeout?: Duration;
+}
+
+/**
+ * The extension's variables.
+ * @internal
+ */
+export function extensionEnvironment(options: TailscaleNodeOptions): Record<string, string> {
+  return withoutUnset({
+    [Variable.SECRET_API_KEY]: options.tsSecretApiKey.secretArn,
+    [Variable.HOSTNAME]: options.tsHostname,
+    [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
+    [Variable.EXIT_NODE]: options.tsExitNode,
+    [Variable.EXIT_NODE_REQUIRED]: switchedOn(options.tsExitNodeRequired),
+    [Variable.EXIT_NODE_PING_TIMEOUT]: options.tsExitNodePingTimeout?.toString(),
+    [Variable.EXIT_NODE_PING_RETRIES]: options.tsExitNodePingRetries?.toString(),
+    [Variable.CONTROL_URL]: options.tsControlUrl,
+    [Variable.DEBUG]: switchedOn(options.debug),
+  });
+}
+
+/**
+ * The proxy's variables: the time-outs in milliseconds.
+ * @internal
+ */
+export function proxyEnvironment(timeouts: ProxyTimeouts): Record<string, string> {
+  return withoutUnset({
+    [Variable.CONNECT_TIMEOUT]: timeouts.connectTimeout?.toMilliseconds().toString(),
+    [Variable.RESPONSE_TIMEOUT]: timeouts.responseTimeout?.toMilliseconds().toString(),
+  });
+}
+
+function switchedOn(value: boolean | undefined): string | undefined {
+  return value ? 'true' : undefined;
+}
+
+/** An empty text counts as unset, as it does for the binaries: `process.env.TAGS ?? ''` is a common way to pass a prop. */
+function withoutUnset(variables: Record<string, string | undefined>): Record<string, string> {
+  const set = Object.entries(variables).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  return Object.fromEntries(set);
+}

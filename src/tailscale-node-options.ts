@@ -1,0 +1,67 @@
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+
+/**
+ * How a Lambda function joins a tailnet.
+ */
+export interface TailscaleNodeOptions {
+  /**
+   * The secret that holds the Tailscale auth key, as plain text.
+   */
+  readonly tsSecretApiKey: secretsmanager.ISecret;
+
+  /**
+   * The machine name that the Tailscale admin console shows for the function:
+   * 1 to 63 letters, digits and hyphens, with no hyphen first or last.
+   */
+  readonly tsHostname: string;
+
+  /**
+   * The ACL tags that the machine asks for, separated by commas: `tag:lambda,tag:prod`.
+   *
+   * @default - the tags that the auth key brings, if any
+   */
+  readonly tsAdvertiseTags?: string;
+
+  /**
+   * The exit node that traffic to the internet leaves by: its tailnet address or its machine name.
+   *
+   * @default - no exit node
+   */
+  readonly tsExitNode?: string;
+
+  /**
+   * Whether nothing may leave while the exit node cannot be reached. Needs `tsExitNode`.
+   *
+   * @default false
+   */
+  readonly tsExitNodeRequired?: boolean;
+
+  /**
+   * How long one ping of the exit node may take, in milliseconds.
+   *
+   * @default - the extension's own
+   */
+  readonly tsExitNodePingTimeout?: number;
+
+  /**
+   * How often the exit node is pinged before it counts as unreachable.
+   *
+   * @default - the extension's own
+   */
+  readonly tsExitNodePingRetries?: number;
+
+  /**
+   * The address of a control server other than Tailscale's, such as Headscale: `https://headscale.example.com`.
+   *
+   * @default - Tailscale's control server
+   */
+  readonly tsControlUrl?: string;
+
+  /**
+   * Whether to log in detail: what requests and answers look like, and all that tailscaled says.
+   * Never bodies, credentials or cookies.
+   *
+   * @default false
+   */
+  readonly debug?: boolean;
+}

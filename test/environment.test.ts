@@ -1,0 +1,56 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import contract from './fixtures/environment.json';
+import { extensionEnvironment, proxyEnvironment, Variable } from '../src/environment';
+
+const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
+const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret', SECRET_ARN);
+
+const everyOption = {
+  tsSecretApiKey: secret,
+  tsHostname: 'lambda-proxy',
+  tsAdvertiseTags: 'tag:lambda,tag:prod',
+  tsExitNode: '100.64.0.7',
+  tsExitNodeRequired: true,
+  tsExitNodePingTimeout: 500,
+  tsExitNodePingRetries: 4,
+  tsControlUrl: 'https://headscale.example.com',
+  debug: true,
+};
+
+/** What the contract says that one side gets. */
+function examples(owner: string): Record<string, string> {
+  return Object.fromEntries(contract.filter((entry) => entry.owner === owner).map(({ name, example }) => [name, example]));
+}
+
+test('the extension gets the variables of the contract, and no others', () => {
+  expect(extensionEnvironment(everyOption)).toEqual(examples('extension'));
+});
+
+test('the proxy gets the variables of the contract, and no others', () => {
+  const own = proxyEnvironment({ connectTimeout: Duration.seconds(3), responseTimeout: Duration.minutes(1) });
+  const shared = { [Variable.DEBUG]: extensionEnvironment(everyOption)[Variable.DEBUG] };
+
+  expect({ ...shared, ...own }).toEqual(examples('proxy'));
+});
+
+test('the contract names every variable', () => {
+  expect(new Set(contract.map(({ name }) => name))).toEqual(new Set(Object.values(Variable)));
+});
+
+test('what is not set is not rendered: the defaults are the binaries\' own', () => {
+  expect(extensionEnvironment({ tsSecretApiKey: secret, tsHostname: 'lambda-proxy' }))
+    .toEqual({ TS_SECRET_API_KEY: SECRET_ARN, TS_HOSTNAME: 'lambda-proxy' });
+  expect(proxyEnvironment({})).toEqual({});
+});
+
+test('empty texts and switches that are off count as unset', () => {
+  const options = { tsAdvertiseTags: '', tsExitNode: '', tsExitNodeRequired: false, tsControlUrl: '', debug: false };
+
+  expect(Object.keys(extensionEnvironment({ tsSecretApiKey: secret, tsHostname: 'lambda-proxy', ...options })))
+    .toEqual(['TS_SECRET_API_KEY', 'TS_HOSTNAME']);
+});
+
+test('a time-out of less than a second keeps its milliseconds', () => {
+  expect(proxyEnvironment({ connectTimeout: Duration.millis(1500) })).toEqual({ TS_CONNECT_TIMEOUT: '1500' });
+});

@@ -1,0 +1,208 @@
+import { App, Duration, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { useFixtureZips } from './fixture-zips';
+import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+
+let stack: Stack;
+let secret: secretsmanager.ISecret;
+
+beforeEach(() => {
+  useFixtureZips();
+  stack = new Stack(new App(), 'Network');
+  secret = secretsmanager.Secret.fromSecretNameV2(stack, 'tailscale-api-key', 'tailscale-api-key');
+});
+
+function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}, id = 'tailscale-proxy'): TailscaleLambdaProxy {
+  return new TailscaleLambdaProxy(stack, id, { tsSecretApiKey: secret, tsHostname: 'lambda-test', ...props });
+}
+
+/** Every statement of the policies whose logical id begins so. */
+function statements(template: Template, policyPrefix: string): unknown[] {
+  return Object.entries(template.findResources('AWS::IAM::Policy'))
+    .filter(([id]) => id.startsWith(policyPrefix))
+    .flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
+}
+
+describe('the function', () => {
+  test('runs the bootstrap on Amazon Linux 2023, with the layer and the environment', () => {
+    const proxy = makeProxy();
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      Runtime: 'provided.al2023',
+      Handler: 'bootstrap',
+      Architectures: ['x86_64'],
+      MemorySize: 256,
+      Timeout: 900,
+      FunctionName: Match.absent(),
+      Layers: [stack.resolve(proxy.extension.layer.layerVersionArn)],
+      Environment: { Variables: { TS_SECRET_API_KEY: stack.resolve(secret.secretArn), TS_HOSTNAME: 'lambda-test' } },
+    });
+  });
+
+  test('takes the known props', () => {
+    makeProxy({
+      tsAdvertiseTags: 'tag:lambda',
+      tsExitNode: '100.64.0.7',
+      tsExitNodeRequired: true,
+      tsExitNodePingTimeout: 500,
+      tsExitNodePingRetries: 4,
+      debug: true,
+      options: { extension: { layerVersionName: 'tailscale-extension' }, lambda: { functionName: 'tailscale-proxy' } },
+    });
+
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::LayerVersion', { LayerName: 'tailscale-extension' });
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      FunctionName: 'tailscale-proxy',
+      Environment: {
+        Variables: {
+          TS_ADVERTISE_TAGS: 'tag:lambda',
+          TS_EXIT_NODE: '100.64.0.7',
+          TS_EXIT_NODE_REQUIRED: 'true',
+          TS_EXIT_NODE_PING_TIMEOUT: '500',
+          TS_EXIT_NODE_PING_RETRIES: '4',
+          TS_DEBUG: 'true',
+        },
+      },
+    });
+  });
+
+  test('takes memory, time-outs and a control server', () => {
+    makeProxy({
+      tsControlUrl: 'https://headscale.example.com',
+      connectTimeout: Duration.seconds(3),
+      responseTimeout: Duration.minutes(1),
+      options: { lambda: { memorySize: 512, timeout: Duration.seconds(90) } },
+    });
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      MemorySize: 512,
+      Timeout: 90,
+      Environment: {
+        Variables: Match.objectLike({
+          TS_CONTROL_URL: 'https://headscale.example.com', TS_CONNECT_TIMEOUT: '3000', TS_RESPONSE_TIMEOUT: '60000',
+        }),
+      },
+    });
+  });
+
+  test('has the layer\'s architecture', () => {
+    makeProxy({ options: { lambda: { architecture: lambda.Architecture.ARM_64 } } });
+
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::Function', { Architectures: ['arm64'] });
+    template.hasResourceProperties('AWS::Lambda::LayerVersion', { CompatibleArchitectures: ['arm64'] });
+  });
+});
+
+describe('the Function URL', () => {
+  test('wants IAM authentication, and buffers answers', () => {
+    const proxy = makeProxy();
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Url', {
+      AuthType: 'AWS_IAM',
+      InvokeMode: 'BUFFERED',
+      TargetFunctionArn: stack.resolve(proxy.lambda.functionArn),
+    });
+  });
+
+  test('is open to nobody by itself', () => {
+    makeProxy();
+
+    Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
+  });
+
+  test('grantInvokeUrl gives a caller both permissions that the service asks for, and not the secret', () => {
+    const proxy = makeProxy();
+    const caller = new lambda.Function(stack, 'Caller', {
+      runtime: lambda.Runtime.NODEJS_22_X,
+      handler: 'index.handler',
+      code: lambda.Code.fromInline('exports.handler = async () => {};'),
+      environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
+    });
+
+    proxy.lambdaFunctionUrl.grantInvokeUrl(caller);
+
+    const functionArn = stack.resolve(proxy.lambda.functionArn);
+    expect(statements(Template.fromStack(stack), 'Caller')).toEqual([
+      {
+        Effect: 'Allow',
+        Action: 'lambda:InvokeFunctionUrl',
+        Resource: functionArn,
+        Condition: { StringEquals: { 'lambda:FunctionUrlAuthType': 'AWS_IAM' } },
+      },
+      {
+        Effect: 'Allow',
+        Action: 'lambda:InvokeFunction',
+        Resource: functionArn,
+        Condition: { Bool: { 'lambda:InvokedViaFunctionUrl': true } },
+      },
+    ]);
+  });
+});
+
+describe('permissions', () => {
+  test('are to read that one secret, and to put metrics in one namespace: nothing else', () => {
+    makeProxy();
+
+    const partialArn = { 'Fn::Join': ['', Match.arrayWith([':secret:tailscale-api-key-??????'])] };
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::IAM::Policy', 1);
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          { Effect: 'Allow', Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'], Resource: partialArn },
+          {
+            Effect: 'Allow',
+            Action: 'cloudwatch:PutMetricData',
+            Resource: '*',
+            Condition: { StringEquals: { 'cloudwatch:namespace': 'tailscale-service' } },
+          },
+        ],
+      },
+    });
+  });
+
+  test('come with logging alone as a managed policy', () => {
+    makeProxy();
+
+    const managed = { 'Fn::Join': ['', Match.arrayWith([':iam::aws:policy/service-role/AWSLambdaBasicExecutionRole'])] };
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Role', { ManagedPolicyArns: [managed] });
+  });
+});
+
+describe('logical ids', () => {
+  // Read from a template that tailscale-lambda-proxy 0.0.15 makes from the same ids.
+  test('of the function and its URL are those that deployed stacks have', () => {
+    const proxy = makeProxy();
+
+    expect(stack.getLogicalId(proxy.lambda.node.defaultChild as lambda.CfnFunction))
+      .toBe('tailscaleproxytailscaleproxylambda0D8C348A');
+    expect(stack.getLogicalId(proxy.lambdaFunctionUrl.node.defaultChild as lambda.CfnUrl))
+      .toBe('tailscaleproxytailscaleproxylambdaFunctionUrlC1E92D95');
+  });
+
+  test('let two proxies live in one stack', () => {
+    makeProxy({ tsHostname: 'one' }, 'one');
+    makeProxy({ tsHostname: 'two' }, 'two');
+
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::Lambda::Function', 2);
+    template.resourceCountIs('AWS::Lambda::LayerVersion', 2);
+    template.resourceCountIs('AWS::Lambda::Url', 2);
+  });
+});
+
+test.each<[Partial<TailscaleLambdaProxyProps>, string]>([
+  [{ tsHostname: 'not a name' }, 'tsHostname is "not a name": use 1 to 63'],
+  [{ connectTimeout: Duration.millis(0) }, 'connectTimeout is '],
+  [{ responseTimeout: Duration.minutes(20) }, 'responseTimeout is 20 minutes: use a duration'],
+  [{ options: { lambda: { timeout: Duration.hours(1) } } }, 'options.lambda.timeout is 1 hour: use a duration from 1 second to 15 minutes'],
+  [{ options: { lambda: { memorySize: 64 } } }, 'options.lambda.memorySize is 64: use a whole number of MB from 128 to 10240'],
+  [{ options: { lambda: { architecture: lambda.Architecture.custom('riscv64') } } }, 'architecture is "riscv64"'],
+])('refuses %j before the first resource', (props, message) => {
+  expect(() => makeProxy(props)).toThrow(message);
+  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+});
