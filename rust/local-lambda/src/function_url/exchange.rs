@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::caller::Identity;
 use super::errors::ServiceError;
 use super::event::Context;
+use super::outgoing::Flushes;
 use super::request_body::{discard, read_body};
 use super::response_head::{ResponseHead, remapped};
 use super::sigv4::Claim;
@@ -40,6 +41,14 @@ pub(crate) struct Front<F> {
     invocations: Mutex<JoinSet<()>>,
 }
 
+/// What belongs to a request, but is not in it.
+struct Circumstances<'a> {
+    source: IpAddr,
+    request_id: &'a str,
+    trace_id: &'a str,
+    flushes: Arc<Flushes>,
+}
+
 impl<F: Function> Front<F> {
     pub(crate) fn new(settings: Settings, function: Arc<F>) -> Self {
         Self {
@@ -56,12 +65,23 @@ impl<F: Function> Front<F> {
     }
 
     /// Answers one request; never fails.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Response<AnswerBody> {
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        source: IpAddr,
+        flushes: Arc<Flushes>,
+    ) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
         let trace_id = trace_id((self.settings.clock)());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let outcome = self.run(request, source, &request_id, &trace_id).await;
+        let circumstances = Circumstances {
+            source,
+            request_id: &request_id,
+            trace_id: &trace_id,
+            flushes,
+        };
+        let outcome = self.run(request, circumstances).await;
         let mut response = outcome.unwrap_or_else(own_answer);
         let trace = trace_id.replace("Root=", "root=") + ";sampled=0";
         for (name, value) in [(REQUEST_ID, request_id.as_str()), (TRACE_ID, trace.as_str())] {
@@ -79,13 +99,17 @@ impl<F: Function> Front<F> {
     async fn run(
         &self,
         request: Request<Incoming>,
-        source: IpAddr,
-        request_id: &str,
-        trace_id: &str,
+        circumstances: Circumstances<'_>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
         let settings = &self.settings;
         let (parts, body) = request.into_parts();
         let (identity, body) = self.admit(&parts, body).await?;
+        let Circumstances {
+            source,
+            request_id,
+            trace_id,
+            flushes,
+        } = circumstances;
         let context = Context {
             settings,
             identity,
@@ -109,7 +133,7 @@ impl<F: Function> Front<F> {
             tracing::warn!(%error, "the function gave no answer");
             ServiceError::from(&error)
         })?;
-        let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method)).await;
+        let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method, flushes)).await;
         response.unwrap_or_else(|_| Err(ServiceError::bad_gateway()))
     }
 
@@ -151,7 +175,12 @@ impl<F: Function> Front<F> {
         invocations.spawn(invocation);
     }
 
-    async fn respond(&self, answer: Answer, method: &Method) -> Result<Response<AnswerBody>, ServiceError> {
+    async fn respond(
+        &self,
+        answer: Answer,
+        method: &Method,
+        flushes: Arc<Flushes>,
+    ) -> Result<Response<AnswerBody>, ServiceError> {
         let habits = &self.settings.streaming_habits;
         let (mut head, body) = match (answer, self.settings.invoke_mode) {
             (Answer::Buffered(payload), InvokeMode::Buffered) => {
@@ -177,7 +206,7 @@ impl<F: Function> Front<F> {
             (Answer::Streaming(mut streaming), InvokeMode::ResponseStream) => {
                 let started = stream::read_head(&mut streaming).await;
                 let (mut head, first) = started.map_err(|error| refuse(&error, unstarted(&error)))?;
-                let body = StreamedBody::new(&mut head, first, streaming, habits);
+                let body = StreamedBody::new(&mut head, first, streaming, habits, flushes);
                 show_length(&mut head, habits.remap_content_length, true);
                 return Ok(assemble(head, BodyExt::boxed_unsync(body)));
             }

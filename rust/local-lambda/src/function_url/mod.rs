@@ -11,6 +11,7 @@ mod event;
 mod exchange;
 mod habits;
 mod limits;
+mod outgoing;
 mod request_body;
 mod response_head;
 mod serve;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::exchange::Front;
+use super::outgoing::Outgoing;
 use super::{Settings, limits};
 use crate::invocation::Function;
 
@@ -84,9 +85,10 @@ async fn connection<F: Function>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not set");
     }
+    let (stream, flushes) = Outgoing::new(stream);
     let service = service_fn(move |request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request, source).await) }
+        let (front, flushes) = (Arc::clone(&front), Arc::clone(&flushes));
+        async move { Ok::<_, Infallible>(front.answer(request, source, flushes).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -6,6 +6,7 @@
 //! is all body, a 200 of its own type, or of `application/octet-stream`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::Sleep;
 use super::Habits;
 use super::habits::Shaper;
 use super::limits;
+use super::outgoing::Flushes;
 use super::response_head::{Malformed, ResponseHead};
 use crate::invocation::{StreamBroken, StreamingAnswer};
 
@@ -113,6 +115,7 @@ pub(crate) struct StreamedBody {
     received: u64,
     sent: u64,
     empty_body_hangs: Option<Duration>,
+    flushes: Arc<Flushes>,
     /// When no invocation can still be running.
     deadline: Pin<Box<Sleep>>,
 }
@@ -121,11 +124,22 @@ enum State {
     Flowing,
     /// The function is done, the client is not told: see [`Habits::empty_body_hangs`].
     Hanging(Pin<Box<Sleep>>),
+    /// It will break off once everything before that has left.
+    Breaking {
+        error: StreamBroken,
+        flushes_before: u64,
+    },
     Ended,
 }
 
 impl StreamedBody {
-    pub(crate) fn new(head: &mut ResponseHead, first: Bytes, answer: StreamingAnswer, habits: &Habits) -> Self {
+    pub(crate) fn new(
+        head: &mut ResponseHead,
+        first: Bytes,
+        answer: StreamingAnswer,
+        habits: &Habits,
+        flushes: Arc<Flushes>,
+    ) -> Self {
         Self {
             first: Some(first),
             answer,
@@ -134,6 +148,7 @@ impl StreamedBody {
             received: 0,
             sent: 0,
             empty_body_hangs: habits.empty_body_hangs,
+            flushes,
             deadline: Box::pin(tokio::time::sleep(limits::INVOCATION)),
         }
     }
@@ -195,8 +210,16 @@ impl Body for StreamedBody {
                 State::Ended => return Poll::Ready(None),
                 State::Hanging(sleep) => {
                     ready!(sleep.as_mut().poll(context));
-                    self.state = State::Ended;
                     Err(broken("an empty body hangs, as the service's does".to_owned()))
+                }
+                State::Breaking { error, flushes_before } => {
+                    let (error, flushes_before) = (error.clone(), *flushes_before);
+                    // A client that does not read has until the deadline.
+                    if self.flushes.poll_after(flushes_before, context).is_pending() {
+                        ready!(self.deadline.as_mut().poll(context));
+                    }
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err(error)));
                 }
                 State::Flowing => match ready!(self.poll_chunk(context)) {
                     Some(Ok(chunk)) => self.take_in(chunk),
@@ -211,9 +234,11 @@ impl Body for StreamedBody {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the client's connection is closed");
-                    self.state = State::Ended;
-                    return Poll::Ready(Some(Err(error)));
+                    tracing::warn!(%error, "the client's connection will be closed");
+                    self.state = State::Breaking {
+                        error,
+                        flushes_before: self.flushes.count(),
+                    };
                 }
             }
         }
