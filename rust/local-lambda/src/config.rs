@@ -1,0 +1,434 @@
+//! `function.json`: what a deployed function's configuration would say, read once and strictly.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Names that the service sets itself, and refuses in a function's configuration
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>, "Reserved environment variables").
+const RESERVED: [&str; 18] = [
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// All environment variables together may take 4 KB (the service's quota).
+const ENVIRONMENT_BYTES: usize = 4096;
+
+/// Each environment takes a /30 of 169.254.100.0/24.
+pub const MAX_ENVIRONMENTS: usize = 64;
+
+/// Why `function.json` cannot be used. The message names the field, its value and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there, or not readable.
+    #[error("cannot read the configuration {path}: {source}; name an existing file with --config")]
+    Unreadable {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not the JSON that is expected: a missing, unknown or mistyped field.
+    #[error("{path}: field `{field}`: {message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value that cannot be.
+    #[error("`{field}` is {value}: {remedy}")]
+    Invalid {
+        /// The field.
+        field: String,
+        /// The value that was given.
+        value: String,
+        /// What it must be.
+        remedy: String,
+    },
+}
+
+/// Text that never shows in logs.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// AWS credentials: a caller's, or the execution role's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credentials {
+    /// The access key's id.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: Secret,
+    /// The session token of temporary credentials.
+    #[serde(default)]
+    pub session_token: Option<Secret>,
+}
+
+/// The instruction set that the zips were built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Architecture {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit Arm.
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+impl Architecture {
+    /// This machine's, if Lambda has it.
+    pub fn of_this_machine() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::X86_64),
+            "aarch64" => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+}
+
+/// How the URL hands the function's answer to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InvokeMode {
+    /// As one piece.
+    #[default]
+    Buffered,
+    /// As it comes.
+    ResponseStream,
+}
+
+/// How an idle environment is stopped, as the service does between invocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freeze {
+    /// The cgroup freezer where it can be written, signals elsewhere.
+    #[default]
+    Auto,
+    /// The cgroup freezer, or an error.
+    Cgroup,
+    /// SIGSTOP and SIGCONT.
+    Signals,
+    /// Never.
+    Off,
+}
+
+/// The function, as its configuration on the service would describe it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Function {
+    /// The function's name.
+    pub function_name: String,
+    /// The zip that becomes `/var/task`.
+    pub handler_zip: PathBuf,
+    /// The zips that become `/opt`, later ones over earlier ones.
+    #[serde(default)]
+    pub layer_zips: Vec<PathBuf>,
+    /// What the zips were built for.
+    pub architecture: Architecture,
+    /// `_HANDLER`; a custom runtime may ignore it.
+    #[serde(default = "default_handler")]
+    pub handler: String,
+    /// Memory in MB: told to the function, and the measure of its CPU share. Not enforced.
+    #[serde(default = "default_memory")]
+    pub memory_mb: u32,
+    /// The function's time-out in seconds.
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u32,
+    /// The region that it claims to be in.
+    pub region: String,
+    /// The account that owns it: twelve digits.
+    pub account_id: String,
+    /// Its environment variables.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The URL's invoke mode.
+    #[serde(default)]
+    pub invoke_mode: InvokeMode,
+    /// Who may call the URL.
+    #[serde(default)]
+    pub callers: Vec<Credentials>,
+    /// What the function finds in `AWS_ACCESS_KEY_ID` and its companions.
+    pub execution_role: Credentials,
+    /// How many environments may live at once: the reserved concurrency.
+    #[serde(default = "default_environments")]
+    pub max_environments: usize,
+    /// How idle environments are stopped.
+    #[serde(default)]
+    pub freeze: Freeze,
+    /// Whether an environment gets only the share of a core that its memory buys.
+    #[serde(default)]
+    pub cpu_quota: bool,
+    /// The first label of the URL's domain name.
+    #[serde(default = "default_url_id")]
+    pub url_id: String,
+}
+
+fn default_handler() -> String {
+    "bootstrap".into()
+}
+fn default_memory() -> u32 {
+    256
+}
+fn default_timeout() -> u32 {
+    30
+}
+fn default_environments() -> usize {
+    1
+}
+fn default_url_id() -> String {
+    "abcdefghijklmnopqrstuvwxyz012345".into()
+}
+
+impl Function {
+    /// Reads and checks a configuration. Relative paths in it are taken from the file's own folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the field.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut function = Self::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        function.handler_zip = folder.join(&function.handler_zip);
+        for layer in &mut function.layer_zips {
+            *layer = folder.join(&layer);
+        }
+        Ok(function)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let reader = &mut serde_json::Deserializer::from_str(text);
+        let function: Self = serde_path_to_error::deserialize(reader).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            field: error.path().to_string(),
+            message: error.into_inner().to_string(),
+        })?;
+        function.check()?;
+        Ok(function)
+    }
+
+    /// The function's ARN: what the runtime gets as the invoked function's.
+    pub fn arn(&self) -> String {
+        format!(
+            "arn:aws:lambda:{}:{}:function:{}",
+            self.region, self.account_id, self.function_name
+        )
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let name_is_legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let name = &self.function_name;
+        if name.is_empty() || name.len() > 64 || !name.chars().all(name_is_legal) {
+            return invalid(
+                "functionName",
+                name,
+                "it must be 1 to 64 letters, digits, hyphens or underscores",
+            );
+        }
+        if self.account_id.len() != 12 || !self.account_id.chars().all(|c| c.is_ascii_digit()) {
+            return invalid("accountId", &self.account_id, "it must be twelve digits");
+        }
+        if self.region.is_empty() {
+            return invalid("region", &self.region, "name a region, such as eu-central-1");
+        }
+        if !(128..=10_240).contains(&self.memory_mb) {
+            return invalid("memoryMb", self.memory_mb, "it must be 128 to 10240");
+        }
+        if !(1..=900).contains(&self.timeout_seconds) {
+            return invalid("timeoutSeconds", self.timeout_seconds, "it must be 1 to 900");
+        }
+        if !(1..=MAX_ENVIRONMENTS).contains(&self.max_environments) {
+            return invalid("maxEnvironments", self.max_environments, "it must be 1 to 64");
+        }
+        if self.layer_zips.len() > 5 {
+            return invalid("layerZips", self.layer_zips.len(), "a function has at most 5 layers");
+        }
+        self.check_architecture()?;
+        self.check_callers()?;
+        self.check_environment()
+    }
+
+    fn check_architecture(&self) -> Result<(), ConfigError> {
+        if Architecture::of_this_machine() == Some(self.architecture) {
+            return Ok(());
+        }
+        let remedy = format!(
+            "this machine is {} and runs nothing else: use zips built for it",
+            std::env::consts::ARCH
+        );
+        invalid("architecture", format!("{:?}", self.architecture), &remedy)
+    }
+
+    fn check_callers(&self) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        for (index, caller) in self.callers.iter().enumerate() {
+            let field = format!("callers[{index}].accessKeyId");
+            if caller.access_key_id.is_empty() {
+                return invalid(&field, "empty", "give the id that the caller signs with");
+            }
+            if !seen.insert(&caller.access_key_id) {
+                return invalid(
+                    &field,
+                    &caller.access_key_id,
+                    "another caller has this id: each needs its own",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_environment(&self) -> Result<(), ConfigError> {
+        let mut bytes = 0;
+        for (name, value) in &self.environment {
+            let field = format!("environment.{name}");
+            if RESERVED.contains(&name.as_str()) {
+                return invalid(&field, "reserved", "Lambda sets this variable itself: remove it");
+            }
+            let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if name.len() < 2 || !legal || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                let remedy = "a name starts with a letter and has two or more letters, digits or underscores";
+                return invalid(&field, "not a legal name", remedy);
+            }
+            if value.contains('\0') {
+                return invalid(&field, "text with a NUL", "remove it: no process can be given one");
+            }
+            bytes += name.len() + value.len();
+        }
+        if bytes > ENVIRONMENT_BYTES {
+            return invalid(
+                "environment",
+                format!("{bytes} bytes"),
+                "all variables together may take 4096 bytes",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn invalid<T>(field: &str, value: impl fmt::Display, remedy: &str) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid {
+        field: field.into(),
+        value: value.to_string(),
+        remedy: remedy.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn minimal() -> Value {
+        let architecture = if cfg!(target_arch = "x86_64") {
+            "x86_64"
+        } else {
+            "arm64"
+        };
+        json!({
+            "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": architecture,
+            "region": "eu-central-1", "accountId": "123456789012",
+            "executionRole": { "accessKeyId": "AKIDROLE", "secretAccessKey": "the-role-secret", "sessionToken": "token" },
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Function, ConfigError> {
+        Function::parse(&value.to_string(), Path::new("function.json"))
+    }
+
+    fn refusal(field: &str, value: Value) -> String {
+        let mut config = minimal();
+        config[field] = value;
+        parse(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_default() {
+        let function = parse(&minimal()).unwrap();
+        assert_eq!(
+            (function.memory_mb, function.timeout_seconds, function.max_environments),
+            (256, 30, 1)
+        );
+        assert_eq!(
+            (function.invoke_mode, function.freeze, function.cpu_quota),
+            (InvokeMode::Buffered, Freeze::Auto, false)
+        );
+        assert_eq!(
+            function.arn(),
+            "arn:aws:lambda:eu-central-1:123456789012:function:proxy"
+        );
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_its_value_and_the_remedy() {
+        assert_eq!(
+            refusal("memoryMb", json!(64)),
+            "`memoryMb` is 64: it must be 128 to 10240"
+        );
+        assert_eq!(
+            refusal("accountId", json!("12")),
+            "`accountId` is 12: it must be twelve digits"
+        );
+        assert!(refusal("freeze", json!("cold")).contains("field `freeze`: unknown variant `cold`"));
+        assert!(refusal("memory", json!(64)).contains("unknown field `memory`"));
+        assert!(refusal("timeoutSeconds", json!("3")).contains("field `timeoutSeconds`: invalid type: string"));
+        assert!(refusal("callers", json!([{ "accessKeyId": "A" }])).contains("field `callers[0]`: missing field"));
+    }
+
+    #[test]
+    fn variables_that_lambda_sets_are_refused() {
+        let message = refusal("environment", json!({ "AWS_REGION": "x" }));
+        assert_eq!(
+            message,
+            "`environment.AWS_REGION` is reserved: Lambda sets this variable itself: remove it"
+        );
+        assert!(refusal("environment", json!({ "TS_BIG": "x".repeat(5000) })).contains("5006 bytes"));
+    }
+
+    #[test]
+    fn secrets_never_show() {
+        let shown = format!("{:?}", parse(&minimal()).unwrap());
+        assert!(
+            !shown.contains("the-role-secret") && !shown.contains("\"token\""),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! What happens, as one JSON object a line on standard output: for programs that drive this one.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use crate::exit_status::ExitStatus;
+
+/// One thing that happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Event<'a> {
+    /// The URL can be called.
+    Ready {
+        /// Where.
+        url: &'a str,
+    },
+    /// An environment changed its state.
+    Environment {
+        /// Its number, never used twice.
+        id: u64,
+        /// What it is now.
+        state: State,
+        /// Why it ended: `spindown`, `timeout` or `failure`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        /// The service's name for the failure, such as `Runtime.ExitError`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_type: Option<&'a str>,
+        /// The failure in words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+    },
+    /// A process of an environment started or ended.
+    Process {
+        /// The environment's number.
+        environment: u64,
+        /// `runtime`, or `extension:` and the extension's name.
+        name: &'a str,
+        /// Which of the two.
+        #[serde(flatten)]
+        change: Change,
+    },
+    /// An invocation ended.
+    Invocation {
+        /// The environment's number.
+        environment: u64,
+        /// The invocation's id.
+        request_id: &'a str,
+        /// How long the INIT before it took; absent in a warm environment.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        init_ms: Option<f64>,
+        /// From the event's delivery to the end of the answer.
+        duration_ms: f64,
+        /// `success`, `error` or `timeout`.
+        outcome: &'a str,
+        /// The failure's type.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_type: Option<&'a str>,
+    },
+}
+
+/// The states of an environment that are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// INIT began.
+    Starting,
+    /// The runtime and every extension are ready.
+    Initialized,
+    /// No process runs.
+    Frozen,
+    /// They run again.
+    Thawed,
+    /// An event is being handled.
+    Invoking,
+    /// Nothing of it is left.
+    Stopped,
+}
+
+/// What became of a process.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Change {
+    /// It runs.
+    Started {
+        /// Its id in the namespace of local-lambda; absent if it ended at once.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+    },
+    /// It ended.
+    Exited {
+        /// The id it had.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+        /// Its exit status.
+        #[serde(flatten)]
+        status: ExitStatus,
+        /// Whether it was being shut down.
+        expected: bool,
+    },
+}
+
+/// Where the events go.
+#[derive(Debug)]
+pub struct EventLog<W = std::io::Stdout> {
+    output: Mutex<W>,
+}
+
+impl EventLog {
+    /// The log on standard output.
+    pub fn on_stdout() -> Self {
+        Self {
+            output: Mutex::new(std::io::stdout()),
+        }
+    }
+}
+
+impl<W: Write> EventLog<W> {
+    /// Writes one event, and flushes it. A reader that went away is not an error of the function's: it is logged.
+    pub fn write(&self, event: &Event<'_>) {
+        let line = match serde_json::to_string(event) {
+            Ok(line) => line + "\n",
+            Err(error) => return tracing::error!(%error, "an event cannot be written as JSON"),
+        };
+        let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Err(error) = output.write_all(line.as_bytes()).and_then(|()| output.flush()) {
+            tracing::warn!(%error, "an event could not be written to standard output");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn written(event: &Event<'_>) -> String {
+        let log = EventLog {
+            output: Mutex::new(Vec::new()),
+        };
+        log.write(event);
+        String::from_utf8(log.output.into_inner().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_event_is_one_line_of_json() {
+        let url = "http://127.0.0.1:1/";
+        assert_eq!(
+            written(&Event::Ready { url }),
+            "{\"event\":\"ready\",\"url\":\"http://127.0.0.1:1/\"}\n"
+        );
+        let status = ExitStatus::Signal(9);
+        let change = Change::Exited {
+            pid: Some(7),
+            status,
+            expected: false,
+        };
+        assert_eq!(
+            written(&Event::Process {
+                environment: 1,
+                name: "runtime",
+                change
+            }),
+            "{\"event\":\"process\",\"environment\":1,\"name\":\"runtime\",\"state\":\"exited\",\"pid\":7,\"signal\":9,\"expected\":false}\n"
+        );
+    }
+}
