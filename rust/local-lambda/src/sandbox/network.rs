@@ -1,0 +1,144 @@
+//! A network namespace for each environment: loopback, and one interface whose address is link-local only, as on Lambda.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::process_variables::RUNTIME_API;
+
+/// The interface's name inside, as on Lambda.
+const INSIDE: &str = "vinternal_1";
+
+/// Why an environment has no network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The `ip` program is not there.
+    #[error("the `ip` command is missing: install iproute2 (Debian: apt-get install iproute2)")]
+    NoIpCommand,
+    /// It is there, but did not do what it was told.
+    #[error("`ip` could not {what}: {complaint}")]
+    Refused {
+        /// What was to be done.
+        what: &'static str,
+        /// What it said.
+        complaint: String,
+    },
+    /// A network namespace could not be made.
+    #[error(
+        "no network namespace can be made: {0}; local-lambda needs CAP_SYS_ADMIN and CAP_NET_ADMIN: \
+         start it as root, or in namespaces of your own with `unshare -Urnm`"
+    )]
+    NoNamespace(Errno),
+    /// The system refused something else.
+    #[error("cannot set up the environment's network: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The addresses of one environment: a /30 of 169.254.100.0/24.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The environment's own.
+    pub inside: Ipv4Addr,
+    /// Its default route: the end that stays with local-lambda.
+    pub outside: Ipv4Addr,
+    /// The name of the interface that stays.
+    pub interface: String,
+}
+
+impl Addresses {
+    /// Slots count from 0 to 63. The interface is named after the environment, as a slot's former one may still be
+    /// on its way out.
+    pub fn of(slot: u8, environment: u64) -> Self {
+        let base = 4 * (slot % 64);
+        Self {
+            inside: Ipv4Addr::new(169, 254, 100, base + 2),
+            outside: Ipv4Addr::new(169, 254, 100, base + 1),
+            interface: format!("lambda{}", environment % 1_000_000_000),
+        }
+    }
+}
+
+/// Moves the calling thread into a new network namespace, connects that with the one it came from, and listens there
+/// for the runtime and the extensions.
+///
+/// # Errors
+/// [`NetworkError`].
+pub(crate) fn enter_new(addresses: &Addresses) -> Result<TcpListener, NetworkError> {
+    let current = || File::open("/proc/thread-self/ns/net");
+    let outer = current()?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(NetworkError::NoNamespace)?;
+    let inner = current()?;
+    let Addresses {
+        inside,
+        outside,
+        interface,
+    } = addresses;
+    let keeper = std::process::id();
+    ip(
+        "make the environment's interface",
+        &format!(
+            "link set lo up\nlink add {INSIDE} type veth peer name {interface} netns {keeper}\n\
+             address add {inside}/30 dev {INSIDE}\nlink set {INSIDE} up\n"
+        ),
+    )?;
+    setns(&outer, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+    let outside_end = format!("address add {outside}/30 dev {interface}\nlink set {interface} up\n");
+    let done = ip("set up the outer end of the environment's interface", &outside_end);
+    setns(&inner, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+    done?;
+    ip(
+        "set the environment's default route",
+        &format!("route add default via {outside}\n"),
+    )?;
+    Ok(TcpListener::bind(RUNTIME_API)?)
+}
+
+/// Removes the interface of the calling thread's environment, both ends, at once; else it goes a little after the last
+/// process of its namespace.
+pub(crate) fn remove() -> Result<(), NetworkError> {
+    ip("remove the environment's interface", &format!("link delete {INSIDE}\n"))
+}
+
+fn ip(what: &'static str, script: &str) -> Result<(), NetworkError> {
+    let mut command = Command::new("ip");
+    command
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => NetworkError::NoIpCommand,
+        _ => error.into(),
+    })?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(script.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(NetworkError::Refused { what, complaint })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_slot_has_its_own_link_local_network_and_fits_a_device_name() {
+        let first = Addresses::of(0, 1);
+        assert_eq!(
+            (first.inside, first.outside),
+            ("169.254.100.2".parse().unwrap(), "169.254.100.1".parse().unwrap())
+        );
+        let last = Addresses::of(63, u64::MAX);
+        assert_eq!(last.inside, Ipv4Addr::new(169, 254, 100, 254));
+        assert!(last.inside.is_link_local() && last.interface.len() <= 15);
+    }
+}

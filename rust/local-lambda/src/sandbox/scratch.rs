@@ -1,0 +1,136 @@
+//! Where the unpacked code lives: a file system in memory, in a mount namespace of local-lambda's own. Nothing of it is
+//! ever on disk, and all of it goes with local-lambda, even if that is killed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+
+use super::mounts::{self, MountError};
+use crate::config::Function;
+use crate::package::{self, Package, PackageError, Room};
+
+/// Folders that every Linux has and that the function never sees. One is taken that holds none of the files named.
+const PLACES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
+
+/// Why the code cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// A zip.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// No rights to mount.
+    #[error("no mount namespace can be made: {0}; start local-lambda as root, or with `unshare -Urnm`")]
+    NoNamespace(Errno),
+    /// A mount failed.
+    #[error("{0}")]
+    Mount(String),
+    /// Every possible place is in use by a file that was named.
+    #[error("none of /mnt, /media, /srv and /opt can be mounted over: make one of them, empty")]
+    NoPlace,
+    /// A folder in it.
+    #[error("cannot lay out the code in {path}: {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<MountError> for ScratchError {
+    fn from(error: MountError) -> Self {
+        Self::Mount(error.to_string())
+    }
+}
+
+/// The unpacked code.
+#[derive(Debug)]
+pub struct Scratch {
+    place: PathBuf,
+    extensions: Vec<String>,
+    bootstrap: Option<&'static str>,
+}
+
+impl Scratch {
+    /// Unpacks a function and its layers. Must be called while the process has one thread: it moves that into a mount
+    /// namespace of its own. `in_use` is a path that must stay reachable.
+    ///
+    /// # Errors
+    /// [`ScratchError`].
+    pub fn lay_out(function: &Function, in_use: Option<&Path>) -> Result<Self, ScratchError> {
+        let handler = Package::open(&function.handler_zip)?;
+        let layers: Vec<_> = function
+            .layer_zips
+            .iter()
+            .map(|path| Package::open(path))
+            .collect::<Result<_, _>>()?;
+        unshare(CloneFlags::CLONE_NEWNS).map_err(ScratchError::NoNamespace)?;
+        mounts::make_private()?;
+        let place = place(in_use)?;
+        mounts::mount_tmpfs(&place, "mode=0700")?;
+        let scratch = Self {
+            extensions: Vec::new(),
+            bootstrap: None,
+            place,
+        };
+        for folder in [scratch.root(), scratch.task(), scratch.layers()] {
+            fs::create_dir(&folder).map_err(|source| ScratchError::Folder { path: folder, source })?;
+        }
+        let mut room = Room::default();
+        handler.unpack(&scratch.task(), &mut room)?;
+        for layer in layers {
+            layer.unpack(&scratch.layers(), &mut room)?;
+        }
+        scratch.survey()
+    }
+
+    fn survey(mut self) -> Result<Self, ScratchError> {
+        let layers = self.layers();
+        self.extensions = package::extensions(&layers).map_err(|source| ScratchError::Folder {
+            path: layers.join("extensions"),
+            source,
+        })?;
+        // The order in which the provided runtimes look (AWS: "Building a custom runtime for AWS Lambda").
+        let places = [(self.task(), "/var/task/bootstrap"), (layers, "/opt/bootstrap")];
+        let found = places.iter().find(|(folder, _)| folder.join("bootstrap").exists());
+        self.bootstrap = found.map(|(_, inside)| *inside);
+        Ok(self)
+    }
+
+    /// An empty folder that each environment mounts its root on.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.place.join("root")
+    }
+
+    /// `/var/task`.
+    pub(crate) fn task(&self) -> PathBuf {
+        self.place.join("task")
+    }
+
+    /// `/opt`.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.place.join("layers")
+    }
+
+    /// The external extensions' names.
+    pub(crate) fn extensions(&self) -> &[String] {
+        &self.extensions
+    }
+
+    /// The runtime's executable, seen from inside.
+    pub(crate) fn bootstrap(&self) -> Option<&'static str> {
+        self.bootstrap
+    }
+}
+
+fn place(in_use: Option<&Path>) -> Result<PathBuf, ScratchError> {
+    let in_use = in_use.and_then(|path| std::path::absolute(path).ok());
+    let free = |place: &&&str| {
+        let place = Path::new(**place);
+        place.is_dir() && !in_use.as_ref().is_some_and(|path| path.starts_with(place))
+    };
+    PLACES.iter().find(free).map(PathBuf::from).ok_or(ScratchError::NoPlace)
+}
