@@ -1,0 +1,300 @@
+//! An invocation: the event to the runtime and to the extensions, the answer to the caller, and the time after it until
+//! all have asked for their next event.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::report::{self, Report, milliseconds};
+use super::{Availability, Ending, Environment, Host, Job, JobError, give};
+use crate::event_log::{Event, State};
+use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
+use crate::lambda_api::PAYLOAD_BYTES;
+use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
+
+/// The invocation that an environment is busy with.
+pub(super) struct Current {
+    pub(super) delivery: Delivery,
+    /// The caller, until it has its answer or the beginning of one.
+    reply: Option<oneshot::Sender<Result<Answer, JobError>>>,
+    /// To end a streamed answer before its end.
+    stream: Option<oneshot::Sender<StreamBroken>>,
+    begun: Instant,
+    init: Option<Duration>,
+    told: bool,
+}
+
+impl Job {
+    /// Tells the caller that nothing will come.
+    pub(super) fn fail(self, ending: &Ending, timeout_seconds: u32) {
+        let error = ending.for_caller(&self.invocation.request_id, timeout_seconds);
+        // The caller may have hung up.
+        let _ = self.reply.send(Err(JobError::Failed(error)));
+    }
+}
+
+impl Ending {
+    /// `error` or `timeout`, and the failure's type.
+    pub(super) fn status(&self) -> (&'static str, &str) {
+        match self {
+            Self::Timeout => ("timeout", "Sandbox.Timedout"),
+            Self::Failure(failure) => ("error", &failure.error_type),
+            Self::Spindown | Self::Stop => ("error", "Sandbox.Stopped"),
+        }
+    }
+
+    fn message(&self, request_id: &str, timeout_seconds: u32) -> String {
+        let what = match self {
+            Self::Timeout => format!("Task timed out after {timeout_seconds}.00 seconds"),
+            Self::Failure(failure) => failure.message.clone(),
+            Self::Spindown | Self::Stop => "the environment was shut down".into(),
+        };
+        format!("RequestId: {request_id} Error: {what}")
+    }
+
+    fn for_caller(&self, request_id: &str, timeout_seconds: u32) -> InvokeError {
+        let error_type = self.status().1.to_owned();
+        InvokeError::Function {
+            error_type,
+            message: self.message(request_id, timeout_seconds),
+        }
+    }
+}
+
+impl Host {
+    /// An invocation that never began.
+    pub(super) fn show_failure(&self, environment: u64, request_id: &str, ending: &Ending) {
+        let (outcome, error_type) = ending.status();
+        let error_type = Some(error_type);
+        let (init_ms, duration_ms) = (None, 0.0);
+        self.events.write(&Event::Invocation {
+            environment,
+            request_id,
+            init_ms,
+            duration_ms,
+            outcome,
+            error_type,
+        });
+    }
+}
+
+impl Environment {
+    /// Runs one invocation until all have asked for their next event. `init` is how long the INIT for it took;
+    /// `deadline` is given when the function's time already runs.
+    pub(super) async fn invoke(
+        &mut self,
+        job: Job,
+        init: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> Result<(), Ending> {
+        if let Err(ending) = self.thaw().await {
+            job.fail(&ending, self.host.function.timeout_seconds);
+            return Err(ending);
+        }
+        self.host.announce(self.id, State::Invoking, None);
+        let begun = Instant::now();
+        let limit = Duration::from_secs(self.host.function.timeout_seconds.into());
+        let deadline = deadline.unwrap_or(begun + limit);
+        let delivery = Delivery {
+            request_id: job.invocation.request_id,
+            deadline_ms: milliseconds_since_1970(deadline - begun),
+            trace_id: trace_id(),
+            payload: job.invocation.payload,
+        };
+        report::start(self.id, &delivery.request_id);
+        self.current = Some(Current {
+            delivery: delivery.clone(),
+            reply: Some(job.reply),
+            stream: None,
+            begun,
+            init,
+            told: false,
+        });
+        self.deliver(delivery);
+        let outcome = self.follow(deadline).await;
+        self.conclude(&outcome);
+        outcome
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let event = ExtensionEvent::Invoke {
+            deadline_ms: delivery.deadline_ms,
+            request_id: delivery.request_id.clone(),
+            invoked_function_arn: self.host.function.arn(),
+            tracing: Tracing::xray(&delivery.trace_id),
+        };
+        for identifier in self.lifecycle.begin(&delivery.request_id) {
+            if let Some(poll) = self.extension_polls.remove(&identifier) {
+                give(poll, Ok(event.clone()));
+            }
+        }
+        if let Some(poll) = self.runtime_poll.take() {
+            give(poll, Ok(delivery));
+        }
+    }
+
+    async fn follow(&mut self, deadline: Instant) -> Result<(), Ending> {
+        self.until(deadline, |state| state.lifecycle.has_answered()).await?;
+        self.until(deadline, |state| state.lifecycle.all_wait()).await
+    }
+
+    /// The last of an invocation: its report, and the bad news for a caller that still waits.
+    fn conclude(&mut self, outcome: &Result<(), Ending>) {
+        let failed = outcome.as_ref().err().map(|ending| (ending.status(), ending));
+        if let Some(((outcome, error_type), ending)) = failed {
+            self.tell_outcome(outcome, Some(error_type));
+            self.break_off(ending);
+        }
+        self.lifecycle.finish();
+        let Some(current) = self.current.take() else { return };
+        let report = Report {
+            request_id: &current.delivery.request_id,
+            duration: current.begun.elapsed(),
+            memory_mb: self.host.function.memory_mb,
+            init: current.init,
+            failure: failed.map(|(status, _)| status),
+        };
+        report::end(self.id, &report);
+    }
+
+    fn break_off(&mut self, ending: &Ending) {
+        let Some(current) = &mut self.current else { return };
+        let timeout = self.host.function.timeout_seconds;
+        let request_id = &current.delivery.request_id;
+        if let Some(stream) = current.stream.take() {
+            // The stream may just have come to its end by itself.
+            let _ = stream.send(StreamBroken {
+                reason: ending.message(request_id, timeout),
+            });
+        }
+        if let Some(reply) = current.reply.take() {
+            let _ = reply.send(Err(JobError::Failed(ending.for_caller(request_id, timeout))));
+        }
+    }
+
+    /// Announces how the invocation went, once.
+    fn tell_outcome(&mut self, outcome: &str, error_type: Option<&str>) {
+        let Some(current) = self.current.as_mut().filter(|current| !current.told) else {
+            return;
+        };
+        current.told = true;
+        self.host.events.write(&Event::Invocation {
+            environment: self.id,
+            request_id: &current.delivery.request_id,
+            init_ms: current.init.map(milliseconds),
+            duration_ms: milliseconds(current.begun.elapsed()),
+            outcome,
+            error_type,
+        });
+    }
+
+    /// The caller's next request must find an environment that is about to be free, so this comes before the answer.
+    fn answered(&mut self, outcome: &str, error_type: Option<&str>) {
+        self.lifecycle.responded();
+        self.host.board.set(self.id, Availability::Finishing);
+        self.tell_outcome(outcome, error_type);
+    }
+
+    pub(super) fn take_answer(&mut self, id: &str, posted: Posted, reply: Reply<()>) {
+        if let Err(refusal) = self.lifecycle.respond(id) {
+            return give(reply, Err(refusal));
+        }
+        let answer = match posted {
+            Posted::Body(body) => Ok(Answer::Buffered(body)),
+            Posted::TooLarge(bytes) => Err(InvokeError::ResponseTooLarge {
+                bytes,
+                limit: PAYLOAD_BYTES,
+            }),
+            Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
+        };
+        match &answer {
+            Ok(_) => self.answered("success", None),
+            Err(InvokeError::Function { error_type, .. }) => self.answered("error", Some(error_type)),
+            Err(_) => self.answered("error", Some("Function.ResponseSizeTooLarge")),
+        }
+        self.pass_to_caller(answer);
+        give(reply, Ok(()));
+    }
+
+    pub(super) fn begin_stream(&mut self, id: &str, stream: Stream, reply: Reply<oneshot::Receiver<StreamBroken>>) {
+        if let Err(refusal) = self.lifecycle.respond(id) {
+            return give(reply, Err(refusal));
+        }
+        let (stop, stopped) = oneshot::channel();
+        if let Some(current) = &mut self.current {
+            current.stream = Some(stop);
+        }
+        let Stream { content_type, body } = stream;
+        self.pass_to_caller(Ok(Answer::Streaming(StreamingAnswer { content_type, body })));
+        give(reply, Ok(stopped));
+    }
+
+    pub(super) fn end_stream(&mut self, id: &str, broken: Option<StreamBroken>, reply: Reply<()>) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.delivery.request_id == id)
+        {
+            match &broken {
+                None => self.answered("success", None),
+                Some(_) => self.answered("error", Some("Function.StreamBroken")),
+            }
+        }
+        give(reply, Ok(()));
+    }
+
+    /// The caller may have hung up.
+    fn pass_to_caller(&mut self, answer: Result<Answer, InvokeError>) {
+        if let Some(reply) = self.current.as_mut().and_then(|current| current.reply.take()) {
+            let _ = reply.send(answer.map_err(JobError::Failed));
+        }
+    }
+}
+
+fn milliseconds_since_1970(from_now: Duration) -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now + from_now).as_millis()
+}
+
+/// A trace that is not sampled (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html>, "Tracing header").
+fn trace_id() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let random = Uuid::new_v4().simple().to_string();
+    let parent = Uuid::new_v4().simple().to_string();
+    format!(
+        "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
+        &random[..24],
+        &parent[..16]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_trace_id_has_the_documented_form() {
+        let id = trace_id();
+        let parts: Vec<_> = id.split(['=', ';', '-']).collect();
+        assert_eq!(
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [4, 1, 8, 24, 6, 16, 7, 1],
+            "{id}"
+        );
+    }
+
+    #[test]
+    fn the_caller_is_told_in_lambdas_words() {
+        let InvokeError::Function { error_type, message } = Ending::Timeout.for_caller("id", 3) else {
+            panic!()
+        };
+        assert_eq!(error_type, "Sandbox.Timedout");
+        assert_eq!(message, "RequestId: id Error: Task timed out after 3.00 seconds");
+    }
+}

@@ -1,0 +1,127 @@
+//! SHUTDOWN: the runtime first, then the extensions, and nothing that outlives its time
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>, "Shutdown phase").
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use super::lifecycle::Extensions;
+use super::{Ending, Environment, RUNTIME, Step, give};
+use crate::lambda_api::calls::{ExtensionEvent, ShutdownReason, Subscription};
+use crate::sandbox::protocol::Command;
+
+/// All that a shutdown may take when there are external extensions.
+const WITH_EXTENSIONS: Duration = Duration::from_secs(2);
+
+/// What the runtime has of that, from SIGTERM to SIGKILL.
+const RUNTIME_SHARE: Duration = Duration::from_millis(300);
+
+/// All that it may take when there are only internal extensions. With none it takes no time: SIGKILL at once.
+const INTERNAL_ONLY: Duration = Duration::from_millis(500);
+
+/// Killed processes are gone in a moment; this long after it something is wrong with the machine.
+const AFTER_THE_KILL: Duration = Duration::from_secs(2);
+
+impl Environment {
+    /// Ends every process, politely at first.
+    pub(super) async fn shut_down(&mut self, reason: ShutdownReason) {
+        self.ending = true;
+        self.all_gone = false;
+        if let Err(ending) = self.say_goodbye(reason).await {
+            tracing::warn!(
+                environment = self.id,
+                ?ending,
+                "the environment's shutdown was cut short"
+            );
+        }
+        if !self.supervisor_ended && self.tell(&Command::KillAll).await.is_ok() {
+            self.wait(Instant::now() + AFTER_THE_KILL, |state| state.all_gone).await;
+        }
+    }
+
+    /// Ends every process, to begin with INIT again. As on the service, `/tmp` keeps its content.
+    pub(super) async fn reset(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
+        self.shut_down(reason).await;
+        self.ending = false;
+        self.farewell = None;
+        self.failure = None;
+        self.reported = None;
+        self.runtime_poll = None;
+        self.extension_polls.clear();
+        if self.supervisor_ended {
+            return Err(crate::sandbox::SandboxError::Gone.into());
+        }
+        Ok(())
+    }
+
+    async fn say_goodbye(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
+        self.thaw().await?;
+        let begun = Instant::now();
+        match self.lifecycle.extension_counts() {
+            Extensions::None => Ok(()),
+            Extensions::InternalOnly => self.end_runtime(begun + INTERNAL_ONLY).await,
+            Extensions::External => {
+                self.end_runtime(begun + RUNTIME_SHARE).await?;
+                self.end_extensions(reason, begun + WITH_EXTENSIONS).await
+            }
+        }
+    }
+
+    async fn end_runtime(&mut self, deadline: Instant) -> Result<(), Ending> {
+        if !self.processes.contains_key(RUNTIME) {
+            return Ok(());
+        }
+        self.tell(&Command::Terminate(RUNTIME.into())).await?;
+        if !self
+            .wait(deadline, |state| !state.processes.contains_key(RUNTIME))
+            .await
+        {
+            tracing::info!(
+                environment = self.id,
+                "the runtime did not exit in time after SIGTERM: it is killed"
+            );
+            self.tell(&Command::Kill(RUNTIME.into())).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_extensions(&mut self, reason: ShutdownReason, deadline: Instant) -> Result<(), Ending> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let farewell = ExtensionEvent::Shutdown {
+            shutdown_reason: reason,
+            deadline_ms: (now + left).as_millis(),
+        };
+        self.farewell = Some(farewell.clone());
+        for identifier in self.lifecycle.release(Subscription::Shutdown) {
+            if let Some(poll) = self.extension_polls.remove(&identifier) {
+                give(poll, Ok(farewell.clone()));
+            }
+        }
+        // Who did not register for SHUTDOWN is not asked.
+        for (name, wants_shutdown) in self.lifecycle.external_extensions() {
+            if !wants_shutdown {
+                self.tell(&Command::Kill(format!("extension:{name}"))).await?;
+            }
+        }
+        if !self.wait(deadline, |state| state.processes.is_empty()).await {
+            let late: Vec<_> = self.processes.keys().collect();
+            tracing::warn!(
+                environment = self.id,
+                ?late,
+                "still running at the end of SHUTDOWN: killed"
+            );
+        }
+        Ok(())
+    }
+
+    /// Lets processes go on with their calls until something is so; false if it is not in time.
+    async fn wait(&mut self, deadline: Instant, so: impl Fn(&Self) -> bool) -> bool {
+        while !so(self) {
+            if let Step::TimeUp = self.step(deadline).await {
+                return false;
+            }
+        }
+        true
+    }
+}

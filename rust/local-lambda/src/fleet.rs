@@ -1,0 +1,214 @@
+//! All environments of the function: each runs one invocation at a time, and more are started when all are busy.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::environment::{self, Availability, Description, Entry, Host, Job, JobError, Order};
+use crate::invocation::{Answer, Function, Invocation, InvokeError};
+
+/// How long a request waits for an environment that has answered its last one, but is not idle yet. On the service the
+/// way to the caller and back gives it that time.
+const FINISHING: Duration = Duration::from_millis(250);
+
+/// An environment that dies just when it is chosen is replaced; so often in a row is a fault.
+const ATTEMPTS: usize = 3;
+
+/// Orders that wait for an environment: it is given one only when it is idle.
+const ORDERS: usize = 1;
+
+/// The environments.
+#[derive(Debug)]
+pub struct Fleet {
+    host: Arc<Host>,
+    next_id: AtomicU64,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What a request finds.
+enum Place {
+    /// An environment took it.
+    Taken,
+    /// None can, but one is about to be free: worth a moment.
+    Wait(Job),
+    /// A new one is entered on the board: start it.
+    New(Job, u64, mpsc::Receiver<Order>),
+    /// None can, and no more may be started.
+    Full,
+}
+
+/// Why an environment was not ended on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpindownError {
+    /// There is none of this number.
+    #[error("there is no such environment")]
+    Unknown,
+    /// Only an idle one spins down.
+    #[error("the environment is busy: only an idle one spins down")]
+    Busy,
+}
+
+impl Fleet {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self {
+            host,
+            next_id: AtomicU64::new(1),
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// Waits until every environment is gone. They end when the host's `stop` says so, each within Lambda's own limits.
+    pub async fn join(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        while let Some(outcome) = tasks.join_next().await {
+            note_end(outcome);
+        }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The environments that are not gone.
+    pub(crate) fn describe(&self) -> Vec<Description> {
+        self.host
+            .board
+            .lock()
+            .values()
+            .map(|entry| entry.description.clone())
+            .collect()
+    }
+
+    /// Ends an idle environment as the service does when it is not needed any more.
+    ///
+    /// # Errors
+    /// [`SpindownError`].
+    pub fn spin_down(&self, id: u64) -> Result<(), SpindownError> {
+        let mut entries = self.host.board.lock();
+        let entry = entries.get_mut(&id).ok_or(SpindownError::Unknown)?;
+        if entry.availability != Availability::Idle {
+            return Err(SpindownError::Busy);
+        }
+        entry
+            .orders
+            .try_send(Order::Spindown)
+            .map_err(|_| SpindownError::Busy)?;
+        entry.availability = Availability::Ending;
+        Ok(())
+    }
+
+    async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
+        let limit = self.host.function.max_environments;
+        let deadline = Instant::now() + FINISHING;
+        loop {
+            let changed = self.host.board.changed();
+            match self.look(job, Instant::now() < deadline) {
+                Place::Taken => return Ok(()),
+                Place::Full => return Err(InvokeError::Throttled { limit }),
+                Place::New(job, id, orders) => {
+                    self.start(job, id, orders);
+                    return Ok(());
+                }
+                Place::Wait(waiting) => job = waiting,
+            }
+            // Whether something changed or time is up, the next look decides.
+            let _ = timeout_at(deadline, changed).await;
+        }
+    }
+
+    fn start(&self, job: Job, id: u64, orders: mpsc::Receiver<Order>) {
+        let mut tasks = self.tasks();
+        while let Some(outcome) = tasks.try_join_next() {
+            note_end(outcome);
+        }
+        tasks.spawn(environment::run(self.host.clone(), id, orders, job));
+    }
+
+    /// Decides under one lock, so that no two requests are given the same environment, or the same room for one.
+    fn look(&self, job: Job, may_wait: bool) -> Place {
+        let mut entries = self.host.board.lock();
+        let job = match give_to_idle(&mut entries, job) {
+            None => return Place::Taken,
+            Some(job) => job,
+        };
+        let count = |wanted| entries.values().filter(|entry| entry.availability == wanted).count();
+        let (busy, finishing) = (count(Availability::Busy), count(Availability::Finishing));
+        if may_wait && finishing > 0 {
+            return Place::Wait(job);
+        }
+        // An environment that ends takes no place: the next request gets a fresh one at once.
+        if busy + finishing >= self.host.function.max_environments {
+            return Place::Full;
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (orders, receiver) = mpsc::channel(ORDERS);
+        let description = Description::new(id);
+        entries.insert(
+            id,
+            Entry {
+                availability: Availability::Busy,
+                orders,
+                description,
+            },
+        );
+        Place::New(job, id, receiver)
+    }
+}
+
+/// The youngest one first: the others may then be the ones that spin down. Returns a job that nobody took.
+fn give_to_idle(entries: &mut BTreeMap<u64, Entry>, mut job: Job) -> Option<Job> {
+    for entry in entries
+        .values_mut()
+        .rev()
+        .filter(|entry| entry.availability == Availability::Idle)
+    {
+        match entry.orders.try_send(Order::Invoke(job)) {
+            Ok(()) => {
+                entry.availability = Availability::Busy;
+                return None;
+            }
+            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => {
+                entry.availability = Availability::Ending;
+                let Order::Invoke(back) = order else { return None };
+                job = back;
+            }
+        }
+    }
+    Some(job)
+}
+
+fn note_end(outcome: Result<(), JoinError>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "an environment's task failed");
+    }
+}
+
+impl Function for Fleet {
+    async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
+        let stopped = |message: &str| InvokeError::Function {
+            error_type: "Sandbox.Stopped".into(),
+            message: message.into(),
+        };
+        let mut invocation = invocation;
+        for _ in 0..ATTEMPTS {
+            if *self.host.stop.borrow() {
+                return Err(stopped("local-lambda is shutting down"));
+            }
+            let (reply, answer) = oneshot::channel();
+            self.place(Job { invocation, reply }).await?;
+            match answer.await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(JobError::Failed(error))) => return Err(error),
+                Ok(Err(JobError::NotBegun(back))) => invocation = back,
+                Err(_) => return Err(stopped("the environment's task ended without an answer")),
+            }
+        }
+        Err(stopped("each environment that was to run it ended first"))
+    }
+}

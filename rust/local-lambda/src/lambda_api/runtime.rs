@@ -1,0 +1,127 @@
+//! The Runtime API: next, response (buffered and streamed), error, init/error.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::calls::{Call, Failure, Posted};
+use super::{Answered, Api, PAYLOAD_BYTES, Refusal, accepted, header_text, respond, stream};
+
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+
+/// `GET /runtime/invocation/next`: a long poll.
+pub(super) async fn next(api: &Api) -> Answered {
+    let delivery = api.ask(Call::RuntimeNext).await?;
+    let mut response = respond(StatusCode::OK, delivery.payload);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert(headers, "lambda-runtime-aws-request-id", &delivery.request_id)?;
+    insert(headers, "lambda-runtime-deadline-ms", &delivery.deadline_ms.to_string())?;
+    insert(headers, "lambda-runtime-invoked-function-arn", &api.function.arn())?;
+    insert(headers, "lambda-runtime-trace-id", &delivery.trace_id)?;
+    Ok(response)
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), Refusal> {
+    let value = HeaderValue::from_str(value).map_err(|error| Refusal::internal(&format!("{name}: {error}")))?;
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// `POST /runtime/invocation/{id}/response`.
+pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Answered {
+    match header_text(&request, RESPONSE_MODE) {
+        None => buffered(api, id, request).await,
+        Some(mode) if mode.eq_ignore_ascii_case("streaming") => {
+            stream::pass_on(api, id, request).await?;
+            Ok(accepted())
+        }
+        Some(_) => {
+            let error_type = "Runtime.InvalidResponseModeHeader".to_owned();
+            let error = Failure {
+                error_type,
+                message: "Invalid function response mode".into(),
+            };
+            post(api, id, Posted::Error(error)).await?;
+            Err(Refusal::invalid_response_mode())
+        }
+    }
+}
+
+async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
+    match read(request).await? {
+        Body::Whole(body) => {
+            post(api, id, Posted::Body(body)).await?;
+            Ok(accepted())
+        }
+        Body::TooLarge(bytes) => {
+            post(api, id, Posted::TooLarge(bytes)).await?;
+            Err(Refusal::too_large())
+        }
+    }
+}
+
+/// `POST /runtime/invocation/{id}/error`: the function failed; the environment goes on.
+pub(super) async fn error(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
+    let error = failure(request, "Unhandled").await?;
+    post(api, id, Posted::Error(error)).await?;
+    Ok(accepted())
+}
+
+/// `POST /runtime/init/error`: the runtime gives up; it is expected to exit.
+pub(super) async fn init_error(api: &Api, request: Request<Incoming>) -> Answered {
+    let error = failure(request, "Runtime.Unknown").await?;
+    api.ask(|reply| Call::RuntimeInitError { error, reply }).await?;
+    Ok(accepted())
+}
+
+async fn post(api: &Api, id: &str, answer: Posted) -> Result<(), Refusal> {
+    api.ask(|reply| Call::Response {
+        id: id.to_owned(),
+        answer,
+        reply,
+    })
+    .await
+}
+
+enum Body {
+    Whole(Bytes),
+    TooLarge(usize),
+}
+
+async fn read(request: Request<Incoming>) -> Result<Body, Refusal> {
+    let announced = header_text(&request, "content-length").and_then(|text| text.parse().ok());
+    match Limited::new(request.into_body(), PAYLOAD_BYTES).collect().await {
+        Ok(body) => Ok(Body::Whole(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(PAYLOAD_BYTES + 1))),
+        Err(_) => Err(Refusal::truncated()),
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ErrorBody {
+    error_type: String,
+    error_message: String,
+}
+
+/// The type is in a header, and most runtimes repeat it in the body. A body that is no JSON is shown as it is.
+async fn failure(request: Request<Incoming>, otherwise: &str) -> Result<Failure, Refusal> {
+    let from_header = header_text(&request, ERROR_TYPE).map(str::to_owned);
+    let Body::Whole(body) = read(request).await? else {
+        return Err(Refusal::too_large());
+    };
+    let parsed: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+    let from_body = Some(parsed.error_type).filter(|text| !text.is_empty());
+    let error_type = from_header.or(from_body).unwrap_or_else(|| otherwise.to_owned());
+    let message = match parsed.error_message {
+        empty if empty.is_empty() => String::from_utf8_lossy(&body).into_owned(),
+        message => message,
+    };
+    Ok(Failure { error_type, message })
+}

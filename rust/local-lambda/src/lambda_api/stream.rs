@@ -1,0 +1,128 @@
+//! A streamed answer: its pieces go to the caller as they arrive, and an end before its end is passed on as one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::calls::{Call, Stream};
+use super::{Api, Refusal, header_text};
+use crate::invocation::StreamBroken;
+
+/// Pieces that wait for a slow caller: beyond these the function waits.
+const PIECES: usize = 16;
+
+/// How long the news of a broken stream waits for room behind the pieces before it.
+const LAST_WORD: Duration = Duration::from_secs(30);
+
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+
+type Pieces = mpsc::Sender<Result<Bytes, StreamBroken>>;
+
+/// Passes a streamed answer on; returns when it is over, and the environment knows.
+pub(super) async fn pass_on(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Result<(), Refusal> {
+    let content_type = header_text(&request, header::CONTENT_TYPE.as_str()).map(str::to_owned);
+    let (pieces, body) = mpsc::channel(PIECES);
+    let stream = Stream { content_type, body };
+    let begun = api
+        .ask(|reply| Call::StreamBegins {
+            id: id.to_owned(),
+            stream,
+            reply,
+        })
+        .await?;
+    // A task of its own: when the runtime is killed, this connection's task ends, and the caller must still be told.
+    let pump = tokio::spawn(pump(api.clone(), id.to_owned(), request.into_body(), pieces, begun));
+    pump.await
+        .unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())))
+}
+
+async fn pump(
+    api: Arc<Api>,
+    id: String,
+    mut body: Incoming,
+    pieces: Pieces,
+    mut stopped: oneshot::Receiver<StreamBroken>,
+) -> Result<(), Refusal> {
+    let broken = tokio::select! {
+        broken = copy(&mut body, &pieces) => broken,
+        Ok(broken) = &mut stopped => Some(broken),
+    };
+    if let Some(broken) = &broken {
+        // A caller that has gone away, or stands still, needs no last word.
+        let _ = timeout(LAST_WORD, pieces.send(Err(broken.clone()))).await;
+    }
+    let truncated = broken.is_some();
+    // Told before the caller can see the end: its next request must find the environment no longer busy.
+    let ended = api.ask(|reply| Call::StreamEnded { id, broken, reply }).await;
+    drop(pieces);
+    if truncated { Err(Refusal::truncated()) } else { ended }
+}
+
+/// None if the stream came to its end.
+async fn copy(body: &mut Incoming, pieces: &Pieces) -> Option<StreamBroken> {
+    loop {
+        let frame = match body.frame().await? {
+            Ok(frame) => frame,
+            Err(error) => {
+                return Some(StreamBroken {
+                    reason: format!("the runtime's connection broke: {error}"),
+                });
+            }
+        };
+        match frame.into_data() {
+            // A caller that hung up does not stop the function: the rest goes nowhere.
+            Ok(data) => drop(pieces.send(Ok(data)).await),
+            Err(other) => {
+                if let Some(broken) = other.into_trailers().ok().as_ref().and_then(reported) {
+                    return Some(broken);
+                }
+            }
+        }
+    }
+}
+
+/// The function failed in mid-stream, and said so in trailers
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html>, "Implementing response streaming").
+fn reported(trailers: &HeaderMap) -> Option<StreamBroken> {
+    let text = |name| {
+        trailers
+            .get(name)
+            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+    };
+    let error_type = text(ERROR_TYPE)?;
+    let body = text(ERROR_BODY).unwrap_or_default();
+    let decoded = BASE64_STANDARD
+        .decode(body)
+        .map_or_else(|_| body.to_owned(), |bytes| lossy(&bytes));
+    Some(StreamBroken {
+        reason: format!("{error_type} {decoded}").trim_end().to_owned(),
+    })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn error_trailers_tell_what_broke() {
+        let mut trailers = HeaderMap::new();
+        assert!(reported(&trailers).is_none());
+        trailers.insert(ERROR_TYPE, "Function.Broke".parse().unwrap());
+        trailers.insert(ERROR_BODY, "eyJlIjoxfQ==".parse().unwrap());
+        assert_eq!(reported(&trailers).unwrap().reason, "Function.Broke {\"e\":1}");
+    }
+}
