@@ -1,1 +1,26 @@
-fn main() {}
+//! `local-lambda`, and the parts of it that it runs itself again for.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use local_lambda::cli::{self, Arguments};
+use local_lambda::sandbox::{identity, keeper, supervisor};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("LOCAL_LAMBDA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let arguments: Vec<String> = std::env::args().collect();
+    let rest = arguments.get(2..).unwrap_or_default();
+    match arguments.get(1).map(String::as_str) {
+        Some(supervisor::SUBCOMMAND) => supervisor::main(),
+        Some(keeper::SUBCOMMAND) => keeper::main(rest),
+        Some(identity::SUBCOMMAND) => identity::main(rest),
+        _ => cli::main(&Arguments::parse()),
+    }
+}

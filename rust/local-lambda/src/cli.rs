@@ -1,0 +1,213 @@
+//! The command line, and a run from its first line to its last.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{ConfigError, Function, InvokeMode};
+use crate::control::ControlSocket;
+use crate::environment::{Board, Host};
+use crate::event_log::{Event, EventLog};
+use crate::fleet::Fleet;
+use crate::function_url::{self, Caller, Habits, Settings};
+use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
+
+/// Runs a Lambda function on this machine, behind a Function URL, as the service would.
+#[derive(Debug, Parser)]
+#[command(name = "local-lambda", version)]
+pub struct Arguments {
+    /// The function's configuration: function.json.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where the Function URL listens; port 0 takes a free one.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:0",
+        conflicts_with = "listen_stdin"
+    )]
+    listen: SocketAddr,
+    /// The Function URL listens on the socket that is standard input, bound already.
+    #[arg(long)]
+    listen_stdin: bool,
+    /// Where to make the control socket.
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+}
+
+/// Why local-lambda did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// function.json.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The zips, or where they go.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// The machine.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The URL's socket.
+    #[error("{listener}: {source}")]
+    Listener {
+        /// Which option.
+        listener: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else that the system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was to be done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT. Must be called while the process has one thread.
+pub fn main(arguments: &Arguments) -> ExitCode {
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), RunError> {
+    let function = Arc::new(Function::read(&arguments.config)?);
+    let listener = arguments.listener()?;
+    let control = arguments
+        .control_socket
+        .as_ref()
+        .map(|path| ControlSocket::bind(path))
+        .transpose();
+    let control = control.map_err(|source| RunError::Listener {
+        listener: "--control-socket".into(),
+        source,
+    })?;
+    let scratch = Scratch::lay_out(&function, arguments.control_socket.as_deref())?;
+    let ground = Arc::new(Ground::prepare(&function, scratch)?);
+    let (begin_stop, stop) = watch::channel(false);
+    let events = EventLog::on_stdout();
+    let host = Host {
+        function,
+        ground: ground.clone(),
+        events,
+        board: Board::default(),
+        stop,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| RunError::System {
+        what: "starting",
+        source,
+    })?;
+    let outcome = runtime.block_on(serve(Arc::new(host), listener, control.as_ref(), &begin_stop));
+    drop(runtime);
+    if let Some(ground) = Arc::into_inner(ground) {
+        ground.clear()?;
+    }
+    outcome
+}
+
+async fn serve(
+    host: Arc<Host>,
+    listener: TcpListener,
+    control: Option<&ControlSocket>,
+    begin_stop: &watch::Sender<bool>,
+) -> Result<(), RunError> {
+    let system = |source| RunError::System {
+        what: "listening",
+        source,
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+    let url = format!("http://{}/", listener.local_addr().map_err(system)?);
+    let fleet = Arc::new(Fleet::new(host.clone()));
+    let mut stop = host.stop.clone();
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    let front = function_url::serve(listener, settings(&host.function), fleet.clone(), stopped);
+    host.events.write(&Event::Ready { url: &url });
+    tracing::info!(url, function = host.function.function_name, "ready");
+    let end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down");
+        begin_stop.send_replace(true);
+        fleet.join().await;
+    };
+    let controlled = async {
+        match control {
+            Some(control) => control.serve(fleet.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(front, end) } => Ok(()),
+        Err(source) = controlled => Err(RunError::Listener { listener: "--control-socket".into(), source }),
+    }
+}
+
+fn settings(function: &Function) -> Settings {
+    let callers = function.callers.iter().map(|caller| Caller {
+        access_key_id: caller.access_key_id.clone(),
+        secret_access_key: caller.secret_access_key.expose().to_owned(),
+        session_token: caller.session_token.as_ref().map(|token| token.expose().to_owned()),
+    });
+    Settings {
+        url_id: function.url_id.clone(),
+        region: function.region.clone(),
+        account_id: function.account_id.clone(),
+        invoke_mode: match function.invoke_mode {
+            InvokeMode::Buffered => function_url::InvokeMode::Buffered,
+            InvokeMode::ResponseStream => function_url::InvokeMode::ResponseStream,
+        },
+        callers: callers.collect(),
+        clock: std::time::SystemTime::now,
+        streaming_habits: Habits::default(),
+    }
+}
+
+impl Arguments {
+    fn listener(&self) -> Result<TcpListener, RunError> {
+        let (name, listener) = if self.listen_stdin {
+            ("--listen-stdin".to_owned(), inherited())
+        } else {
+            (format!("--listen {}", self.listen), TcpListener::bind(self.listen))
+        };
+        let listener = listener.and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        listener.map_err(|source| RunError::Listener { listener: name, source })
+    }
+}
+
+fn inherited() -> io::Result<TcpListener> {
+    let stdin = io::stdin();
+    let address = getsockname::<SockaddrStorage>(std::os::fd::AsRawFd::as_raw_fd(&stdin));
+    let is_ip =
+        address.is_ok_and(|address| matches!(address.family(), Some(AddressFamily::Inet | AddressFamily::Inet6)));
+    let is_stream = getsockopt(&stdin, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
+    let listens = getsockopt(&stdin, sockopt::AcceptConn).is_ok_and(|listens| listens);
+    if is_ip && is_stream && listens {
+        return Ok(stdin.as_fd().try_clone_to_owned()?.into());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "standard input is not a listening TCP socket: pass one, or use --listen",
+    ))
+}
