@@ -15,40 +15,69 @@ use crate::{
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>: 6 MB; the service counts 6 MiB and 100 bytes).
 pub const BUFFERED_LIMIT: usize = 6 * 1024 * 1024 + 100;
 
-/// A whole answer.
+/// The status, headers and cookies of an answer: the part before the body in a streamed one.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Head {
     status_code: u16,
     #[serde(serialize_with = "as_object")]
     headers: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cookies: Vec<String>,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    #[serde(flatten)]
+    head: Head,
     body: String,
     is_base64_encoded: bool,
 }
 
-impl Answer {
-    /// A target's response.
-    pub fn from_target(parts: Parts, body: Bytes) -> Result<Self, ProxyError> {
-        let (headers, cookies) = return_headers(parts.headers);
-        let (body, is_base64_encoded) = encode(body);
-        let answer = Self {
-            status_code: parts.status.as_u16(),
-            headers,
-            cookies,
-            body,
-            is_base64_encoded,
+impl Head {
+    /// The head of a target's response.
+    pub fn from_target(status: StatusCode, mut headers: HeaderMap) -> Self {
+        remove_hop_by_hop(&mut headers);
+        let texts = |name: &HeaderName| {
+            headers
+                .get_all(name)
+                .iter()
+                .map(|value| text(value.as_bytes()))
+                .collect::<Vec<_>>()
         };
-        answer.within_limit()
+        let cookies = texts(&header::SET_COOKIE);
+        let joined = headers
+            .keys()
+            .filter(|name| **name != header::SET_COOKIE && !stops_on_return(name))
+            .map(|name| (name.as_str().to_owned(), texts(name).join(", ")))
+            .collect();
+        Self {
+            status_code: status.as_u16(),
+            headers: joined,
+            cookies,
+        }
     }
 
-    /// The proxy's own error.
-    pub fn from_error(error: &ProxyError) -> Self {
+    /// The head and the body of the proxy's own error.
+    pub fn from_error(error: &ProxyError) -> (Self, String) {
         let (status, name) = error.code();
         let message = error.to_string();
+        let headers = vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("ts-error-name".to_owned(), name.to_owned()),
+            ("ts-error-message".to_owned(), header_safe(&message)),
+        ];
         let body = serde_json::json!({"error": name, "message": message}).to_string();
-        Self::own(status, name, &message, body)
+        (
+            Self {
+                status_code: status.as_u16(),
+                headers,
+                cookies: Vec::new(),
+            },
+            body,
+        )
     }
 
     /// The status, for the log.
@@ -56,19 +85,45 @@ impl Answer {
         self.status_code
     }
 
-    fn own(status: StatusCode, name: &str, message: &str, body: String) -> Self {
-        let headers = vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
-            ("ts-error-name".to_owned(), name.to_owned()),
-            ("ts-error-message".to_owned(), header_safe(message)),
-        ];
+    /// How long it is as JSON, generously.
+    fn json_length(&self) -> usize {
+        let pair = |(name, value): &(String, String)| name.len() + escaped_length(value.as_bytes()) + 6;
+        let headers: usize = self.headers.iter().map(pair).sum();
+        let cookies: usize = self
+            .cookies
+            .iter()
+            .map(|cookie| escaped_length(cookie.as_bytes()) + 3)
+            .sum();
+        headers + cookies + r#""statusCode":000,"headers":{},"cookies":[],"#.len()
+    }
+}
+
+impl Answer {
+    /// A target's response.
+    pub fn from_target(parts: Parts, body: Bytes) -> Result<Self, ProxyError> {
+        let head = Head::from_target(parts.status, parts.headers);
+        let (body, is_base64_encoded) = encode(body);
         Self {
-            status_code: status.as_u16(),
-            headers,
-            cookies: Vec::new(),
+            head,
+            body,
+            is_base64_encoded,
+        }
+        .within_limit()
+    }
+
+    /// The proxy's own error.
+    pub fn from_error(error: &ProxyError) -> Self {
+        let (head, body) = Head::from_error(error);
+        Self {
+            head,
             body,
             is_base64_encoded: false,
         }
+    }
+
+    /// The status, for the log.
+    pub fn status(&self) -> u16 {
+        self.head.status()
     }
 
     fn within_limit(self) -> Result<Self, ProxyError> {
@@ -77,23 +132,12 @@ impl Answer {
         } else {
             escaped_length(self.body.as_bytes())
         };
-        let bytes = body + self.length_without_body();
+        let bytes = body + self.head.json_length() + r#"{"body":"","isBase64Encoded":false}"#.len();
         if bytes <= BUFFERED_LIMIT {
             Ok(self)
         } else {
             Err(too_large(&format!("{bytes} bytes of JSON")))
         }
-    }
-
-    fn length_without_body(&self) -> usize {
-        let pair = |(name, value): &(String, String)| name.len() + escaped_length(value.as_bytes()) + 6;
-        let headers: usize = self.headers.iter().map(pair).sum();
-        let cookies: usize = self
-            .cookies
-            .iter()
-            .map(|cookie| escaped_length(cookie.as_bytes()) + 3)
-            .sum();
-        headers + cookies + r#"{"statusCode":000,"headers":{},"cookies":[],"body":"","isBase64Encoded":false}"#.len()
     }
 }
 
@@ -103,24 +147,6 @@ pub fn too_large(size: &str) -> ProxyError {
         "the target's answer is too large for a BUFFERED Function URL: {size}, and the service takes {BUFFERED_LIMIT}; \
          the invoke mode RESPONSE_STREAM takes more"
     ))
-}
-
-fn return_headers(mut headers: HeaderMap) -> (Vec<(String, String)>, Vec<String>) {
-    remove_hop_by_hop(&mut headers);
-    let texts = |name: &HeaderName| {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| text(value.as_bytes()))
-            .collect::<Vec<_>>()
-    };
-    let cookies = texts(&header::SET_COOKIE);
-    let joined = headers
-        .keys()
-        .filter(|name| **name != header::SET_COOKIE && !stops_on_return(name))
-        .map(|name| (name.as_str().to_owned(), texts(name).join(", ")))
-        .collect();
-    (joined, cookies)
 }
 
 /// A header value as text: UTF-8 where it is that, else each byte as the Latin-1 character that it was in RFC 2616.

@@ -19,12 +19,23 @@ pub struct Config {
     /// How long a target may take from the request to the end of its answer.
     /// By default as long as the invocation lasts; the invocation's end always comes first.
     pub response_timeout: Option<Duration>,
+    /// How answers leave. Buffered by default.
+    pub invoke_mode: InvokeMode,
     /// Certificate authorities to trust beside the public ones: PEM text.
     pub ca_certificates: Option<String>,
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// Log everything but bodies and secrets.
     pub debug: bool,
+}
+
+/// How the function's answers leave: the Function URL's invoke mode, which the two must agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvokeMode {
+    /// Whole, up to 6 MB.
+    Buffered,
+    /// As they come, up to 200 MB.
+    ResponseStream,
 }
 
 /// A variable that cannot be used. Who deployed the function must mend it.
@@ -51,10 +62,26 @@ impl Config {
                 .transpose()?
                 .unwrap_or(CONNECT_TIMEOUT),
             response_timeout: milliseconds("TS_RESPONSE_TIMEOUT").transpose()?,
+            invoke_mode: invoke_mode(get("TS_INVOKE_MODE"))?,
             ca_certificates: get("TS_CA_CERTIFICATES").filter(|value| !value.is_empty()),
             skip_tls_verification: switch(&get, "TS_SKIP_TLS_VERIFICATION")?,
             debug: switch(&get, "TS_DEBUG")?,
         })
+    }
+}
+
+fn invoke_mode(value: Option<String>) -> Result<InvokeMode, ConfigError> {
+    match value.as_deref() {
+        None | Some("" | "BUFFERED") => Ok(InvokeMode::Buffered),
+        Some("RESPONSE_STREAM") => Ok(InvokeMode::ResponseStream),
+        Some(value) => {
+            let expected = "BUFFERED or RESPONSE_STREAM";
+            Err(ConfigError {
+                name: "TS_INVOKE_MODE",
+                value: value.to_owned(),
+                expected,
+            })
+        }
     }
 }
 

@@ -9,7 +9,13 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
-    answer::Answer, config::Config, error::ProxyError, event::Event, forward::Forwarder, request, target::Target,
+    answer::Answer,
+    config::Config,
+    error::ProxyError,
+    event::Event,
+    forward::{Forwarder, Reply},
+    request,
+    target::Target,
 };
 
 /// How long before the invocation's end the caller has its answer: time to post it.
@@ -18,46 +24,60 @@ const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 /// Answers invocations.
 pub struct Handler {
     forwarder: Forwarder,
+    response_timeout: Option<Duration>,
 }
 
 impl Handler {
     /// A handler with these settings.
     pub fn new(config: Config) -> Self {
         Self {
+            response_timeout: config.response_timeout,
             forwarder: Forwarder::new(config),
         }
     }
 
-    /// Answers one event. `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
-    pub async fn answer(&self, event: Event, deadline_ms: u64) -> Answer {
-        let began = Instant::now();
-        let target = Target::parse(&event.headers);
-        let method = event.request_context.http.method.clone();
-        let to = target.as_ref().map_or_else(|_| "-".to_owned(), ToString::to_string);
-        let forwarded = AssertUnwindSafe(self.forward(event, target, end(deadline_ms)))
-            .catch_unwind()
-            .await;
-        let outcome = forwarded.unwrap_or_else(|panic| Err(ProxyError::Internal(describe(panic.as_ref()))));
-        let answer = outcome.unwrap_or_else(|error| {
-            tracing::warn!("{}: {error}", error.code().1);
-            Answer::from_error(&error)
-        });
-        let ms = began.elapsed().as_secs_f64() * 1000.0;
-        tracing::debug!("{method} to {to}: {} in {ms:.1} ms", answer.status());
-        answer
+    /// What reads the rest of an answer.
+    pub fn forwarder(&self) -> &Forwarder {
+        &self.forwarder
     }
 
-    async fn forward(
-        &self,
-        event: Event,
-        target: Result<Target, ProxyError>,
-        end: Instant,
-    ) -> Result<Answer, ProxyError> {
-        let target = target?;
-        let request = request::build(event, &target)?;
-        let (parts, body) = self.forwarder.exchange(&target, request, end).await?;
-        Answer::from_target(parts, body)
+    /// Answers one event, whole. `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
+    pub async fn answer(&self, event: Event, deadline_ms: u64) -> Answer {
+        let whole = async {
+            let reply = self.forward(event, deadline_ms).await?;
+            let (parts, body) = self.forwarder.collect(reply).await?;
+            Answer::from_target(parts, body)
+        };
+        unharmed(whole).await.unwrap_or_else(|error| Answer::from_error(&error))
     }
+
+    /// Answers one event as far as the head of the target's answer.
+    pub async fn open(&self, event: Event, deadline_ms: u64) -> Result<Reply, ProxyError> {
+        unharmed(self.forward(event, deadline_ms)).await
+    }
+
+    async fn forward(&self, event: Event, deadline_ms: u64) -> Result<Reply, ProxyError> {
+        let end = end(deadline_ms);
+        let end = self
+            .response_timeout
+            .map_or(end, |limit| end.min(Instant::now() + limit));
+        let target = Target::parse(&event.headers)?;
+        let request = request::build(event, &target)?;
+        self.forwarder.open(target, request, end).await
+    }
+}
+
+/// Turns a panic into an answer, and tells the log of what went wrong and how long it took.
+async fn unharmed<T>(work: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
+    let began = Instant::now();
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|panic| Err(ProxyError::Internal(describe(panic.as_ref()))));
+    let ms = began.elapsed().as_secs_f64() * 1000.0;
+    match &outcome {
+        Ok(_) => tracing::debug!("answered in {ms:.1} ms"),
+        Err(error) => tracing::warn!("{} after {ms:.1} ms: {error}", error.code().1),
+    }
+    outcome
 }
 
 /// When the caller must have its answer, so that it gets ours and not the service's.

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod config;
+pub mod connect;
 pub mod dial;
 pub mod error;
 pub mod event;
@@ -10,5 +11,6 @@ pub mod handler;
 pub mod headers;
 pub mod pool;
 pub mod request;
+pub mod stream;
 pub mod target;
 pub mod tls;

@@ -1,9 +1,14 @@
 //! The Lambda handler that forwards requests into a tailnet.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use lambda_http::lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use proxy::{config::Config, event::Event, handler::Handler};
+use lambda_http::lambda_runtime::{Error, LambdaEvent, Runtime, run, service_fn, tower::layer::layer_fn};
+use proxy::{
+    config::{Config, InvokeMode},
+    event::Event,
+    handler::Handler,
+    stream::Streamer,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -17,15 +22,36 @@ async fn main() -> ExitCode {
         }
     };
     logging::init(config.debug, get);
-    let handler = &Handler::new(config);
-    let service = service_fn(|event: LambdaEvent<Event>| async move {
-        Ok::<_, Error>(handler.answer(event.payload, event.context.deadline).await)
-    });
-    match run(service).await {
+    let invoke_mode = config.invoke_mode;
+    let handler = Handler::new(config);
+    let ended = match invoke_mode {
+        InvokeMode::Buffered => buffered(handler).await,
+        InvokeMode::ResponseStream => streamed(handler, &get("AWS_LAMBDA_RUNTIME_API").unwrap_or_default()).await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the Runtime API is lost: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn buffered(handler: Handler) -> Result<(), Error> {
+    let handler = &handler;
+    run(service_fn(|event: LambdaEvent<Event>| async move {
+        Ok::<_, Error>(handler.answer(event.payload, event.context.deadline).await)
+    }))
+    .await
+}
+
+async fn streamed(handler: Handler, runtime_api: &str) -> Result<(), Error> {
+    let streamer = Streamer::new(Arc::new(handler), runtime_api);
+    // The layer takes every invocation; the service beneath it is never reached.
+    let beneath =
+        service_fn(|_: LambdaEvent<Event>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
+    Runtime::new(beneath)
+        .layer(layer_fn(move |_| streamer.clone()))
+        .run()
+        .await
 }

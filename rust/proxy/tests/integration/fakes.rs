@@ -45,7 +45,7 @@ pub(crate) enum Turn {
 
 /// A proxy between its neighbours.
 pub(crate) struct World {
-    pub(crate) handler: Handler,
+    pub(crate) handler: Arc<Handler>,
     pub(crate) target: SocketAddr,
     pub(crate) dials: Arc<AtomicUsize>,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
@@ -83,7 +83,7 @@ impl World {
         config.status_socket = socket.clone();
         change(&mut config);
         Self {
-            handler: Handler::new(config),
+            handler: Arc::new(Handler::new(config)),
             target,
             dials: count,
             requests,
@@ -93,19 +93,19 @@ impl World {
 
     /// Sends an event for the target, changed by `change`, and returns the answer.
     pub(crate) async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
+        let event = serde_json::from_value(self.event(change)).unwrap();
+        serde_json::to_value(self.handler.answer(event, deadline()).await).unwrap()
+    }
+
+    /// An event for the target, changed by `change`.
+    pub(crate) fn event(&self, change: impl FnOnce(&mut Value)) -> Value {
         let mut event = json!({
             "version": "2.0", "rawPath": "/", "rawQueryString": "",
             "headers": {"ts-target-ip": "100.64.0.2", "ts-target-port": self.target.port().to_string()},
             "requestContext": {"http": {"method": "GET"}}, "isBase64Encoded": false,
         });
         change(&mut event);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let deadline = u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap();
-        let answer = self
-            .handler
-            .answer(serde_json::from_value(event).unwrap(), deadline)
-            .await;
-        serde_json::to_value(answer).unwrap()
+        event
     }
 
     /// Sends a plain GET.
@@ -129,6 +129,12 @@ impl World {
     pub(crate) fn dials(&self) -> usize {
         self.dials.load(Ordering::Relaxed)
     }
+}
+
+/// When an invocation that begins now ends.
+pub(crate) fn deadline() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap()
 }
 
 async fn extension(listener: UnixListener, verdict: Answer) {

@@ -3,4 +3,5 @@
 
 mod fakes;
 mod forwarding;
+mod streaming;
 mod tls;

@@ -1,0 +1,147 @@
+//! A new connection to a target: may it be dialled, the dial itself, TLS, HTTP.
+
+use std::{io, sync::OnceLock, time::Duration};
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use status::{Answer as Verdict, Ask};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    config::Config,
+    dial::{Destination, DialError, dial},
+    error::ProxyError,
+    pool::Connection,
+    target::{Host, Target},
+    tls::Tls,
+};
+
+/// What the extension may take beyond the wait that it was asked for.
+const ASK_MARGIN: Duration = Duration::from_millis(250);
+/// The pause before the extension is asked again when tailscaled has just gone and it has not noticed yet.
+const NOTICE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Opens connections.
+pub struct Connector {
+    config: Config,
+    /// Made at the first need: plain http does not wait for it.
+    tls: OnceLock<Result<Tls, ProxyError>>,
+}
+
+impl Connector {
+    /// A connector with these settings.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            tls: OnceLock::new(),
+        }
+    }
+
+    /// Opens a new connection within the connect time-out, and before `end`.
+    pub async fn connect(&self, target: &Target, end: Instant) -> Result<Connection, ProxyError> {
+        let began = Instant::now();
+        let until = end.min(began + self.config.connect_timeout);
+        let limit = until.saturating_duration_since(began).as_millis();
+        loop {
+            let destination = self.destination(target, remaining(until)).await?;
+            match dial(self.config.socks, &destination, remaining(until)).await {
+                Ok(stream) => {
+                    let too_late =
+                        |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit} ms"));
+                    return timeout_at(until, self.open(target, stream)).await.map_err(too_late)?;
+                }
+                Err(DialError::Refused(error)) => {
+                    return Err(ProxyError::TargetUnreachable(format!(
+                        "{target} cannot be reached: {error}"
+                    )));
+                }
+                Err(DialError::TimedOut(_)) => {
+                    return Err(ProxyError::TargetTimeout(format!(
+                        "no connection to {target} within {limit} ms"
+                    )));
+                }
+                Err(error @ DialError::NoSocks(_)) if remaining(until) <= NOTICE_PAUSE => {
+                    return Err(ProxyError::TailnetUnavailable(error.to_string()));
+                }
+                Err(DialError::NoSocks(_)) => sleep(NOTICE_PAUSE).await,
+            }
+        }
+    }
+
+    /// What a broken connection means: the target's doing, or the end of tailscaled itself.
+    pub async fn why_broken(&self, target: &Target, error: &hyper::Error) -> ProxyError {
+        match self.destination(target, Duration::ZERO).await {
+            Err(error @ ProxyError::TailnetUnavailable(_)) => error,
+            _ => ProxyError::TargetUnreachable(format!("the connection to {target} broke: {}", chain(error))),
+        }
+    }
+
+    /// Speaks TLS on a new connection where the target wants it, then HTTP.
+    async fn open(&self, target: &Target, stream: TcpStream) -> Result<Connection, ProxyError> {
+        let Some(name) = target.tls.clone() else {
+            return handshake(target, stream).await;
+        };
+        let tls = self.tls.get_or_init(|| Tls::new(&self.config)).clone()?;
+        handshake(target, tls.connect(target, name, stream).await?).await
+    }
+
+    /// Asks the extension whether `target` may be dialled, and where; waits for a tailnet that is on its way up.
+    async fn destination(&self, target: &Target, wait: Duration) -> Result<Destination, ProxyError> {
+        let verdict = self.ask(target, wait).await.map_err(|error| {
+            ProxyError::TailnetUnavailable(format!(
+                "the Tailscale extension does not answer: {error}; is its layer there?"
+            ))
+        })?;
+        match verdict {
+            Verdict::Go { addresses, settling } if !addresses.is_empty() => Ok(Destination {
+                addresses,
+                port: target.port,
+                settling,
+            }),
+            Verdict::Go { .. } => Err(ProxyError::Internal(format!("no address was found for {target}"))),
+            Verdict::NotAllowed { message } => Err(ProxyError::TargetNotAllowed(message)),
+            Verdict::UnknownName { message } => Err(ProxyError::TargetUnreachable(message)),
+            Verdict::Unavailable { message } => Err(ProxyError::TailnetUnavailable(message)),
+        }
+    }
+
+    async fn ask(&self, target: &Target, wait: Duration) -> io::Result<Verdict> {
+        let host = match &target.host {
+            Host::Address(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        status::ask(&self.config.status_socket, &Ask { host, wait_ms }, wait + ASK_MARGIN).await
+    }
+}
+
+fn remaining(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+async fn handshake(
+    target: &Target,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Connection, ProxyError> {
+    let handshake = http1::Builder::new()
+        // Targets on premises can be old; RFC 9112 section 5.2 lets a recipient take these in.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .max_headers(256)
+        .handshake(TokioIo::new(stream));
+    let (connection, driver) = handshake
+        .await
+        .map_err(|error| ProxyError::Internal(format!("no HTTP with {target}: {error}")))?;
+    // An error of the connection reaches the request that it hits; one without a request hits nobody.
+    tokio::spawn(async move { drop(driver.await) });
+    Ok(connection)
+}
+
+fn chain(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
