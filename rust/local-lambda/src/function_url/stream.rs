@@ -167,6 +167,14 @@ impl StreamedBody {
         )))))
     }
 
+    /// A client that does not read has until the deadline.
+    fn poll_flushed(&mut self, flushes_before: u64, context: &mut Context<'_>) -> Poll<()> {
+        if self.flushes.poll_after(flushes_before, context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.deadline.as_mut().poll(context)
+    }
+
     fn take_in(&mut self, chunk: Bytes) -> Result<Bytes, StreamBroken> {
         self.received += chunk.len() as u64;
         if self.received > limits::STREAM_BYTES {
@@ -214,10 +222,7 @@ impl Body for StreamedBody {
                 }
                 State::Breaking { error, flushes_before } => {
                     let (error, flushes_before) = (error.clone(), *flushes_before);
-                    // A client that does not read has until the deadline.
-                    if self.flushes.poll_after(flushes_before, context).is_pending() {
-                        ready!(self.deadline.as_mut().poll(context));
-                    }
+                    ready!(self.poll_flushed(flushes_before, context));
                     self.state = State::Ended;
                     return Poll::Ready(Some(Err(error)));
                 }
