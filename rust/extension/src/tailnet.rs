@@ -207,7 +207,9 @@ impl Owner {
         self.api.start(key, &self.prefs).await?;
         self.api.login().await?;
         while let Some(notify) = bus.next().await? {
-            if let Some(phase) = next_phase(&self.phases.borrow(), notify) {
+            // A statement of its own: the borrow is a lock, and sending while it is held would wait for ever.
+            let next = next_phase(&self.phases.borrow(), notify);
+            if let Some(phase) = next {
                 report(&phase);
                 self.phases.send_replace(phase);
             }
