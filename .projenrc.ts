@@ -23,7 +23,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
 
   // grantInvokeUrl grants both permissions that a Function URL asks for from this version of the CDK on.
   cdkVersion: '2.220.0',
-  constructsVersion: '10.0.0',
+  constructsVersion: '10.4.2',
   jsiiVersion: '~6.0.0',
   typescriptVersion: '~6.0.0',
   minNodeVersion: '20.16.0',
@@ -55,12 +55,12 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.venv/'],
+  gitignore: ['/assets/', '/.venv/', '/.jsii.tabl.json'],
 });
 
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
-['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/.ci/', '/.venv/', '/.npmrc'].forEach((path) => project.npmignore?.exclude(path));
+['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/.ci/', '/.venv/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
 
 // 1.13.0 came out without the packages of most platforms, and npm ci refuses a lock file with such holes.
 project.package.addPackageResolutions('unrs-resolver@1.12.2');
@@ -69,7 +69,7 @@ project.package.addPackageResolutions('unrs-resolver@1.12.2');
 new javascript.NpmConfig(project).addConfig('omit-lockfile-registry-resolved', 'true');
 
 // jsii says on each run that Node 20 is past its end of life: what it can run on is for the preflight to say.
-project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '1');
+project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
 
 const preflight = project.addTask('preflight', {
   description: 'Name every missing tool, and how to get it',
@@ -87,18 +87,19 @@ const types = project.addTask('types', {
   exec: 'tsc --noEmit -p test/tsconfig.json && tsc --noEmit -p projenrc/tsconfig.json',
 });
 
-// The README's code must compile, in both languages.
-const readme = project.addTask('readme:check', {
-  description: 'Compile the README\'s examples against the library, and translate them to Python',
-  steps: [{ spawn: project.compileTask.name }, { exec: 'jsii-rosetta extract --strict --compile' }],
-});
+// The README's code must compile, in both languages, and API.md must be of these sources.
+const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare API.md with the sources' });
+docs.spawn(project.compileTask);
+docs.exec('jsii-rosetta extract --strict --compile');
+docs.exec('mkdir -p dist && jsii-docgen -o dist/API.md');
+docs.exec('diff API.md dist/API.md || { echo "API.md is not of these sources: run npx projen docgen" >&2; exit 1; }');
 
 // `npm test` starts with what is quick to fail, and ends with the real thing.
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });
 unit.forEach((step) => project.testTask.addSteps(step));
-[types, readme, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
+[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
 
 // What is packed is built first.
 project.preCompileTask.spawn(preflight);

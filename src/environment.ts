@@ -1,6 +1,7 @@
 // The one table of what the constructs tell the binaries. test/fixtures/environment.json holds the same names for
 // the tests of both sides.
 import { Duration } from 'aws-cdk-lib';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { TailscaleNodeOptions } from './tailscale-node-options';
 
 /**
@@ -19,15 +20,21 @@ export enum Variable {
   DEBUG = 'TS_DEBUG',
   CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
   RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
+  INVOKE_MODE = 'TS_INVOKE_MODE',
+  CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
+  SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
 }
 
 /**
  * What the proxy is told beyond what the extension is told.
  * @internal
  */
-export interface ProxyTimeouts {
+export interface ProxySettings {
   readonly connectTimeout?: Duration;
   readonly responseTimeout?: Duration;
+  readonly invokeMode?: lambda.InvokeMode;
+  readonly caCertificates?: string;
+  readonly skipTlsVerification?: boolean;
 }
 
 /**
@@ -52,10 +59,13 @@ export function extensionEnvironment(options: TailscaleNodeOptions): Record<stri
  * The proxy's variables: the time-outs in milliseconds.
  * @internal
  */
-export function proxyEnvironment(timeouts: ProxyTimeouts): Record<string, string> {
+export function proxyEnvironment(settings: ProxySettings): Record<string, string> {
   return withoutUnset({
-    [Variable.CONNECT_TIMEOUT]: timeouts.connectTimeout?.toMilliseconds().toString(),
-    [Variable.RESPONSE_TIMEOUT]: timeouts.responseTimeout?.toMilliseconds().toString(),
+    [Variable.CONNECT_TIMEOUT]: settings.connectTimeout?.toMilliseconds().toString(),
+    [Variable.RESPONSE_TIMEOUT]: settings.responseTimeout?.toMilliseconds().toString(),
+    [Variable.INVOKE_MODE]: settings.invokeMode,
+    [Variable.CA_CERTIFICATES]: settings.caCertificates,
+    [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
   });
 }
 

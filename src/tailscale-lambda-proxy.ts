@@ -26,6 +26,13 @@ export interface TailscaleLambdaProxyPropsLambdaOption {
   readonly functionName?: string;
 
   /**
+   * `false` takes any certificate of a target: another spelling of `skipTlsVerification`.
+   *
+   * @default true
+   */
+  readonly nodeTlsRejectUnauthorized?: boolean;
+
+  /**
    * The architecture of the function and of the layer.
    *
    * @default Architecture.X86_64
@@ -85,6 +92,28 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly responseTimeout?: Duration;
 
   /**
+   * How answers leave: whole and up to 6 MB, base64 counted, or as they come and up to 200 MB.
+   *
+   * @default InvokeMode.BUFFERED
+   */
+  readonly invokeMode?: lambda.InvokeMode;
+
+  /**
+   * Certificate authorities to trust beside the public ones when a target is called with https: PEM text.
+   * At most 3,000 characters: Lambda has room for 4 KB of environment variables in all.
+   *
+   * @default - the public ones only
+   */
+  readonly caCertificates?: string;
+
+  /**
+   * Whether to take any certificate of a target. What is sent to it can then be read by whoever sits in between.
+   *
+   * @default false
+   */
+  readonly skipTlsVerification?: boolean;
+
+  /**
    * Options of the layer and the function.
    *
    * @default - see each of them
@@ -117,6 +146,7 @@ export class TailscaleLambdaProxy extends Construct {
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
     validateProps(this, props);
+    const invokeMode = props.invokeMode ?? lambda.InvokeMode.BUFFERED;
     const architecture = props.options?.lambda?.architecture ?? lambda.Architecture.X86_64;
     const code = lambda.Code.fromAsset(assetPath(Binary.PROXY, architecture));
     this.extension = new TailscaleLambdaExtension(this, 'tailscale-proxy-extension', {
@@ -132,13 +162,16 @@ export class TailscaleLambdaProxy extends Construct {
       code,
       memorySize: props.options?.lambda?.memorySize ?? 256,
       timeout: props.options?.lambda?.timeout ?? LONGEST_TIMEOUT,
-      environment: proxyEnvironment(props),
+      environment: proxyEnvironment({
+        ...props,
+        skipTlsVerification: props.skipTlsVerification ?? props.options?.lambda?.nodeTlsRejectUnauthorized === false,
+      }),
     });
     this.extension.addToFunction(this.lambda, props);
     this.allowMetrics();
     this.lambdaFunctionUrl = this.lambda.addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
-      invokeMode: lambda.InvokeMode.BUFFERED,
+      invokeMode,
     });
   }
 
@@ -158,5 +191,6 @@ function validateProps(owner: Construct, props: TailscaleLambdaProxyProps): void
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('options.lambda.timeout', props.options?.lambda?.timeout, Duration.seconds(1), LONGEST_TIMEOUT);
+  validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
   validation.integer('options.lambda.memorySize', props.options?.lambda?.memorySize, 128, 10_240, 'MB');
 }

@@ -55,6 +55,19 @@ export class Validation {
     }
   }
 
+  /** PEM certificates, no more than so many characters, if they are set. */
+  public certificates(prop: string, value: string | undefined, most: number): void {
+    if (value === undefined || Token.isUnresolved(value)) {
+      return;
+    }
+    if (!/-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----/.test(value)) {
+      this.refuse(prop, 'no PEM text', 'give certificates that begin with "-----BEGIN CERTIFICATE-----"');
+    }
+    if (value.length > most) {
+      this.refuse(prop, `${value.length} characters long`, `keep it to ${most}: give the root certificate alone`);
+    }
+  }
+
   private refuse(prop: string, value: string, remedy: string): never {
     throw new Error(`${this.owner.node.path}: ${prop} is ${value}: ${remedy}`);
   }

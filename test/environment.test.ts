@@ -1,4 +1,5 @@
 import { Duration, Stack } from 'aws-cdk-lib';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import contract from './fixtures/environment.json';
 import { extensionEnvironment, proxyEnvironment, Variable } from '../src/environment';
@@ -28,7 +29,13 @@ test('the extension gets the variables of the contract, and no others', () => {
 });
 
 test('the proxy gets the variables of the contract, and no others', () => {
-  const own = proxyEnvironment({ connectTimeout: Duration.seconds(3), responseTimeout: Duration.minutes(1) });
+  const own = proxyEnvironment({
+    connectTimeout: Duration.seconds(3),
+    responseTimeout: Duration.minutes(1),
+    invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
+    caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+    skipTlsVerification: true,
+  });
   const shared = { [Variable.DEBUG]: extensionEnvironment(everyOption)[Variable.DEBUG] };
 
   expect({ ...shared, ...own }).toEqual(examples('proxy'));

@@ -88,6 +88,20 @@ describe('the function', () => {
     });
   });
 
+  test.each<[Partial<TailscaleLambdaProxyProps>, unknown]>([
+    [{}, Match.absent()],
+    [{ skipTlsVerification: true }, 'true'],
+    [{ options: { lambda: { nodeTlsRejectUnauthorized: false } } }, 'true'],
+    [{ options: { lambda: { nodeTlsRejectUnauthorized: true } } }, Match.absent()],
+    [{ skipTlsVerification: false, options: { lambda: { nodeTlsRejectUnauthorized: false } } }, Match.absent()],
+  ])('verifies certificates unless it is told not to: %j', (props, variable) => {
+    makeProxy(props);
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      Environment: { Variables: { TS_SKIP_TLS_VERIFICATION: variable } },
+    });
+  });
+
   test('has the layer\'s architecture', () => {
     makeProxy({ options: { lambda: { architecture: lambda.Architecture.ARM_64 } } });
 
@@ -106,6 +120,14 @@ describe('the Function URL', () => {
       InvokeMode: 'BUFFERED',
       TargetFunctionArn: stack.resolve(proxy.lambda.functionArn),
     });
+  });
+
+  test('streams where asked to, and the function is told', () => {
+    makeProxy({ invokeMode: lambda.InvokeMode.RESPONSE_STREAM });
+
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::Url', { InvokeMode: 'RESPONSE_STREAM' });
+    template.hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { TS_INVOKE_MODE: 'RESPONSE_STREAM' } } });
   });
 
   test('is open to nobody by itself', () => {
@@ -201,6 +223,11 @@ test.each<[Partial<TailscaleLambdaProxyProps>, string]>([
   [{ responseTimeout: Duration.minutes(20) }, 'responseTimeout is 20 minutes: use a duration'],
   [{ options: { lambda: { timeout: Duration.hours(1) } } }, 'options.lambda.timeout is 1 hour: use a duration from 1 second to 15 minutes'],
   [{ options: { lambda: { memorySize: 64 } } }, 'options.lambda.memorySize is 64: use a whole number of MB from 128 to 10240'],
+  [{ caCertificates: 'MIIB' }, 'caCertificates is no PEM text: give certificates that begin with'],
+  [
+    { caCertificates: `-----BEGIN CERTIFICATE-----\n${'A'.repeat(3000)}\n-----END CERTIFICATE-----` },
+    'caCertificates is 3054 characters long: keep it to 3000',
+  ],
   [{ options: { lambda: { architecture: lambda.Architecture.custom('riscv64') } } }, 'architecture is "riscv64"'],
 ])('refuses %j before the first resource', (props, message) => {
   expect(() => makeProxy(props)).toThrow(message);
