@@ -97,10 +97,13 @@ pub(crate) fn enter_new(addresses: &Addresses) -> Result<TcpListener, NetworkErr
     Ok(TcpListener::bind(RUNTIME_API)?)
 }
 
-/// Removes the interface of the calling thread's environment, both ends, at once; else it goes a little after the last
-/// process of its namespace.
-pub(crate) fn remove() -> Result<(), NetworkError> {
-    ip("remove the environment's interface", &format!("link delete {INSIDE}\n"))
+/// Removes an environment's interface at once; else it goes a little after the last process of its namespace.
+pub(crate) fn remove(addresses: &Addresses) -> Result<(), NetworkError> {
+    match ip("remove the environment's interface", &format!("link delete {}\n", addresses.interface)) {
+        // The kernel was quicker.
+        Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn ip(what: &'static str, script: &str) -> Result<(), NetworkError> {

@@ -166,9 +166,6 @@ fn host(
     if let Err(error) = supervisor.wait() {
         tracing::error!(%error, "the environment's supervisor cannot be waited for");
     }
-    if let Err(error) = network::remove() {
-        tracing::warn!(%error, "the environment's interface goes a little later");
-    }
     let _ = tell_gone.send(());
 }
 
@@ -233,6 +230,10 @@ impl Sandbox {
     pub(crate) async fn end(mut self) -> Result<(), SandboxError> {
         drop(self.commands.take());
         // The thread that says so cannot fail to: a dropped sender means that it is gone as well.
-        within("ending the environment", &mut self.gone).await.map(|_| ())
+        let _ = within("ending the environment", &mut self.gone).await?;
+        // From here, not from that thread: nothing can be started in a pid namespace that has ended.
+        let addresses = self.addresses.clone();
+        let removed = tokio::task::spawn_blocking(move || network::remove(&addresses)).await;
+        Ok(removed.map_err(io::Error::from)??)
     }
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Script {
     config: Value,
     extensions: Vec<&'static str>,
-    /// Inside a user namespace with one mapped id, as without root.
-    pub(crate) unprivileged: bool,
+    unprivileged: bool,
 }
 
 impl Script {
@@ -63,21 +62,61 @@ impl Script {
         self
     }
 
-    pub(crate) fn run(mut self) -> Run {
-        let folder = std::env::temp_dir().join(format!("local-lambda-test-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
-        zip(&folder.join("function.zip"), &["bootstrap".to_owned()]);
+    /// Inside a user namespace with one mapped id, as without root.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
+    }
+
+    /// Runs it; it must get ready.
+    pub(crate) fn run(self) -> Run {
+        self.try_run()
+            .unwrap_or_else(|log| panic!("local-lambda does not run:\n{log}"))
+    }
+
+    /// Runs it, or gives its log if it ends before it is ready.
+    pub(crate) fn try_run(self) -> Result<Run, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        self.start(OwnedFd::from(listener).into(), address)
+    }
+
+    /// Runs it with another standard input than a listener.
+    pub(crate) fn try_run_on(self, stdin: Stdio) -> Result<Run, String> {
+        self.start(stdin, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn start(mut self, stdin: Stdio, address: SocketAddr) -> Result<Run, String> {
+        let folder = Folder::new();
+        zip(&folder.0.join("function.zip"), &["bootstrap".to_owned()]);
         if !self.extensions.is_empty() {
             let files: Vec<_> = self
                 .extensions
                 .iter()
                 .map(|name| format!("extensions/{name}"))
                 .collect();
-            zip(&folder.join("layer.zip"), &files);
+            zip(&folder.0.join("layer.zip"), &files);
             self.config["layerZips"] = json!(["layer.zip"]);
         }
-        std::fs::write(folder.join("function.json"), self.config.to_string()).unwrap();
-        Run::start(folder, self.unprivileged)
+        std::fs::write(folder.0.join("function.json"), self.config.to_string()).unwrap();
+        Run::start(folder, self.unprivileged, stdin, address)
+    }
+}
+
+/// A folder of the test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("local-lambda-test-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -99,18 +138,16 @@ pub(crate) struct Run {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) control: PathBuf,
-    folder: PathBuf,
     events: Receiver<Value>,
     /// Events that were passed over while another was waited for, to be looked at again.
     passed: VecDeque<Value>,
-    log: Arc<Mutex<Vec<String>>>,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    _folder: Folder,
 }
 
 impl Run {
-    fn start(folder: PathBuf, unprivileged: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let control = folder.join("control.sock");
+    fn start(folder: Folder, unprivileged: bool, stdin: Stdio, address: SocketAddr) -> Result<Self, String> {
+        let control = folder.0.join("control.sock");
         // Nothing of it touches the machine's own network: the URL's socket alone comes from there.
         let root = nix::unistd::geteuid().is_root();
         let namespaces = if root && !unprivileged { "-n" } else { "-Urnm" };
@@ -118,14 +155,15 @@ impl Run {
         command.args([namespaces, "--", env!("CARGO_BIN_EXE_local-lambda"), "--listen-stdin"]);
         command
             .arg("--config")
-            .arg(folder.join("function.json"))
+            .arg(folder.0.join("function.json"))
             .arg("--control-socket")
             .arg(&control);
-        command
-            .stdin(OwnedFd::from(listener))
+        let mut child = command
+            .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (sender, events) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -139,24 +177,33 @@ impl Run {
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             stderr
                 .lines()
                 .map_while(Result::ok)
-                .for_each(|line| lines.lock().unwrap().push(line))
+                .for_each(|line| lines.lock().unwrap().push(line));
         });
         let mut run = Self {
             child,
             address,
             control,
-            folder,
             events,
             passed: VecDeque::new(),
             log,
+            _folder: folder,
         };
-        let ready = run.event(|event| event["event"] == "ready");
-        assert_eq!(ready["url"], format!("http://{address}/"));
-        run
+        match run.events.recv_timeout(PATIENCE) {
+            Ok(ready) => {
+                assert_eq!(ready, json!({ "event": "ready", "url": format!("http://{address}/") }));
+                Ok(run)
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                assert_eq!(run.wait().code(), Some(1));
+                reader.join().unwrap();
+                Err(run.log_text())
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("it neither gets ready nor ends:\n{}", run.log_text()),
+        }
     }
 
     /// The next event of a kind; others stay for later.
@@ -247,6 +294,25 @@ impl Drop for Run {
         if std::thread::panicking() {
             eprintln!("{}", self.log_text());
         }
-        std::fs::remove_dir_all(&self.folder).unwrap();
     }
+}
+
+/// The control groups that a process is in.
+pub(crate) fn control_groups(pid: u64) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let mut groups = Vec::new();
+    for mount in mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
+        for member in membership.lines().map(|line| line.splitn(3, ':').collect::<Vec<_>>()) {
+            let unified = mount[2] == "cgroup2" && member[1].is_empty();
+            let listed = mount[2] == "cgroup"
+                && mount[3]
+                    .split(',')
+                    .any(|option| member[1].split(',').any(|one| one == option));
+            if unified || listed {
+                groups.push(Path::new(mount[1]).join(member[2].trim_start_matches('/')));
+            }
+        }
+    }
+    groups
 }

@@ -1,16 +1,148 @@
-//! Where the function runs.
+//! Where the function runs: its user, its files, its network, its variables.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::run::Script;
 
+/// As root with a plain network namespace, and as without root, in a user namespace that has a single id.
+fn both_ways(check: impl Fn(Script)) {
+    check(Script::new());
+    check(Script::new().unprivileged());
+}
+
+fn status_field(who: &Value, name: &str) -> String {
+    let status = who["status"].as_str().unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 #[test]
-fn smoke() {
-    let mut run = Script::new().extension("one", "").run();
-    let answer = run.call(&json!({ "do": "who" }));
-    eprintln!("{answer:?}\n{:#?}", answer.json());
-    run.state("frozen");
-    eprintln!("{}", run.log_text());
-    let events = run.stop();
-    eprintln!("{events:#?}");
+fn the_function_is_lambdas_user_and_has_no_rights() {
+    both_ways(|script| {
+        let run = script.run();
+        let who = run.call(&json!({ "do": "who" })).json();
+        assert_eq!(
+            (status_field(&who, "Uid:"), status_field(&who, "Gid:")),
+            ("993".into(), "990".into())
+        );
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(status_field(&who, set), "0000000000000000", "{set}");
+        }
+        assert_eq!(status_field(&who, "NoNewPrivs:"), "1");
+        assert_eq!(who["folder"], "/var/task");
+        run.stop();
+    });
+}
+
+#[test]
+fn only_tmp_can_be_written() {
+    both_ways(|script| {
+        let run = script.extension("one", "").run();
+        let outcomes = run.call(&json!({ "do": "write" })).json();
+        for (folder, outcome) in outcomes.as_object().unwrap() {
+            let outcome = outcome.as_str().unwrap();
+            if folder == "/tmp" {
+                assert_eq!(outcome, "written");
+            } else {
+                assert!(outcome.starts_with("EROFS"), "{folder}: {outcome}");
+            }
+        }
+        run.stop();
+    });
+}
+
+#[test]
+fn its_network_is_loopback_and_a_link_local_address() {
+    both_ways(|script| {
+        let run = script.run();
+        let who = run.call(&json!({ "do": "who" })).json();
+        assert_eq!(who["addresses"], json!(["lo 127.0.0.1", "vinternal_1 169.254.100.2"]));
+        run.stop();
+    });
+}
+
+#[test]
+fn it_sees_no_process_but_its_environments() {
+    let run = Script::new().extension("one", "").run();
+    let who = run.call(&json!({ "do": "who" })).json();
+    assert_eq!(who["processes"], 3, "the supervisor, the extension and the runtime");
+    run.stop();
+}
+
+#[test]
+fn its_variables_are_lambdas_and_its_own() {
+    let script = Script::new().with("memoryMb", 512);
+    let run = script.runtime("").run();
+    let variables = run.call(&json!({ "do": "who" })).json()["environment"].take();
+    let mut names: Vec<_> = variables.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let expected = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+        "LANG",
+        "LD_LIBRARY_PATH",
+        "PATH",
+        "SCRIPT_RUNTIME",
+        "TZ",
+        "_HANDLER",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "512");
+    assert_eq!(variables["AWS_SESSION_TOKEN"], "role-token");
+    run.stop();
+}
+
+#[test]
+fn an_event_comes_with_the_documented_headers() {
+    let run = Script::new().with("timeoutSeconds", 7).run();
+    let who = run.call(&json!({ "do": "who" })).json();
+    let headers = &who["headers"];
+    let arn = "arn:aws:lambda:eu-central-1:123456789012:function:scripted";
+    assert_eq!(headers["lambda-runtime-invoked-function-arn"], arn);
+    assert_eq!(headers["lambda-runtime-aws-request-id"].as_str().unwrap().len(), 36);
+    assert!(
+        headers["lambda-runtime-trace-id"]
+            .as_str()
+            .unwrap()
+            .starts_with("Root=1-")
+    );
+    let left = who["deadlineInMs"].as_i64().unwrap();
+    assert!((6_000..=7_000).contains(&left), "{left} ms");
+    run.stop();
+}
+
+#[test]
+fn the_cpu_share_is_what_the_memory_buys() {
+    let script = Script::new().with("cpuQuota", true).with("memoryMb", 1769);
+    let (mut run, log) = match script.try_run() {
+        Ok(run) => (run, String::new()),
+        Err(log) => return assert!(log.contains("`cpuQuota` is true, but"), "{log}"),
+    };
+    assert_eq!(run.call(&json!({})).status, 200, "{log}");
+    let pid = run.process("runtime", "started")["pid"].as_u64().unwrap();
+    let groups = super::run::control_groups(pid);
+    let quota = groups
+        .iter()
+        .find_map(|group| std::fs::read_to_string(group.join("cpu.cfs_quota_us")).ok());
+    let share = groups
+        .iter()
+        .find_map(|group| std::fs::read_to_string(group.join("cpu.max")).ok());
+    assert!(
+        quota.as_deref() == Some("20000\n") || share.as_deref() == Some("20000 20000\n"),
+        "{groups:?}"
+    );
+    run.stop();
 }

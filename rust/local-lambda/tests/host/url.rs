@@ -16,7 +16,6 @@ use super::run::{PATIENCE, Run};
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -36,7 +35,6 @@ impl Answer {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Self {
             status,
-            head,
             body: bytes[end + 4..].to_vec(),
         }
     }

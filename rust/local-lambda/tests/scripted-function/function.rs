@@ -180,9 +180,7 @@ fn write_everywhere() -> Value {
     folders
         .iter()
         .map(|folder| (*folder, attempt(folder)))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect::<Value>()
+        .collect()
 }
 
 fn stream(path: &str, told: &Value) {

@@ -1,0 +1,63 @@
+//! What is left of it: nothing, however it ends.
+
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::run::{PATIENCE, Script, control_groups};
+
+fn wait_until_gone(path: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while path.exists() {
+        assert!(Instant::now() < deadline, "{} is still there", path.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nothing_is_left_when_it_is_killed_with_a_frozen_environment() {
+    for freeze in ["auto", "signals", "off"] {
+        let mut run = Script::new().with("freeze", freeze).extension("one", "").run();
+        assert_eq!(run.call(&json!({})).status, 200);
+        if freeze != "off" {
+            run.state("frozen");
+        }
+        let pids = ["runtime", "extension:one"].map(|name| run.process(name, "started")["pid"].as_u64().unwrap());
+        let ours = |group: &std::path::PathBuf| group.to_string_lossy().contains("local-lambda-");
+        let groups: Vec<_> = control_groups(pids[0]).into_iter().filter(ours).collect();
+        run.signal(Signal::SIGKILL);
+        run.wait();
+        for pid in pids {
+            wait_until_gone(Path::new(&format!("/proc/{pid}")));
+        }
+        for group in groups {
+            wait_until_gone(group.parent().unwrap());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_when_it_ends_by_itself() {
+    let mut run = Script::new().with("maxEnvironments", 2).extension("one", "").run();
+    let requests = [
+        run.begin(&json!({ "do": "sleep", "ms": 200 })),
+        run.begin(&json!({ "do": "sleep", "ms": 200 })),
+    ];
+    for request in requests {
+        assert_eq!(request.finish().status, 200);
+    }
+    let pids: Vec<_> = (0..2)
+        .map(|_| run.process("runtime", "started")["pid"].as_u64().unwrap())
+        .collect();
+    let ours = |group: &std::path::PathBuf| group.to_string_lossy().contains("local-lambda-");
+    let groups: Vec<_> = pids.iter().flat_map(|pid| control_groups(*pid)).filter(ours).collect();
+    run.stop();
+    for pid in pids {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+    for group in groups {
+        assert!(!group.parent().unwrap().exists(), "{}", group.display());
+    }
+}
