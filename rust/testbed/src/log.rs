@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// How many items are kept.
 const KEPT: usize = 4000;
 /// How many lines an error shows.
-const SHOWN: usize = 8;
+const SHOWN: usize = 12;
 
 /// The last lines of a process.
 pub type Log = History<String>;

@@ -70,7 +70,10 @@ async fn walk(once: bool, world: &World, listener: TcpListener, show: &Show) -> 
             Err(trouble) => return Ok(End::Died(trouble)),
         };
         show.step(index + 1, step.title(), &report);
-        wrong += usize::from(report.verdict.is_err());
+        if report.verdict.is_err() {
+            show.log("local-lambda", &world.lambda.process.log().tail());
+            wrong += 1;
+        }
     }
     show.summary(STEPS.len(), wrong);
     if once {

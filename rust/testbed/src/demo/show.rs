@@ -79,6 +79,11 @@ impl Show {
         }
     }
 
+    /// What a process said before something went wrong.
+    pub(crate) fn log(&self, of: &str, tail: &str) {
+        self.line(&self.paint(DIM, &format!("     the end of {of}'s log:\n{tail}")));
+    }
+
     /// How it went.
     pub(crate) fn summary(&self, steps: usize, wrong: usize) {
         let text = match wrong {
