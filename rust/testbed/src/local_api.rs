@@ -79,7 +79,9 @@ impl LocalApi {
             lines.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
                 let notify: Notify = json(&path, &lines.split_to(end + 1))?;
-                if let Some(detail) = notify.err_message {
+                // After a 429 the daemon waits as long as it was told to, and tries again by itself.
+                let error = notify.err_message.filter(|message| !message.contains("rate limited"));
+                if let Some(detail) = error {
                     return Err(CallError::Unexpected {
                         what: format!("the login of {hostname}"),
                         detail,
