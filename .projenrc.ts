@@ -92,7 +92,7 @@ const docs = project.addTask('docs:check', { description: 'Compile the README\'s
 docs.spawn(project.compileTask);
 docs.exec('jsii-rosetta extract --strict --compile');
 docs.exec('mkdir -p dist && jsii-docgen -o dist/API.md');
-docs.exec('diff API.md dist/API.md || { echo "API.md is not of these sources: run npx projen docgen" >&2; exit 1; }');
+docs.exec('diff API.md dist/API.md || (echo "API.md is not of these sources: run npx projen docgen" && exit 1)');
 
 // `npm test` starts with what is quick to fail, and ends with the real thing.
 const unit = project.testTask.steps;

@@ -39,7 +39,7 @@ export class Demo extends Component {
 
     const demo = project.addTask('demo', { description: 'Send signed requests across a real tailnet on this machine' });
     demo.spawn(this.build);
-    demo.exec('exec rust/target/debug/demo', { receiveArgs: true });
+    demo.exec('rust/target/debug/demo', { receiveArgs: true });
 
     this.e2e = project.addTask('e2e', { description: 'Run the end-to-end tests on a real tailnet' });
     this.e2e.spawn(this.build);
