@@ -145,13 +145,18 @@ pub(crate) async fn run(host: Arc<Host>, id: u64, orders: mpsc::Receiver<Order>,
             tracing::error!(environment = id, %error, "the environment could not be started");
             let ending = Ending::from(error);
             first.fail(&ending, host.function.timeout_seconds);
-            host.announce(id, State::Stopped, Some(&ending));
+            host.farewell(id, &ending);
         }
     }
-    host.board.remove(id);
 }
 
 impl Host {
+    /// Nothing of an environment is left.
+    fn farewell(&self, id: u64, ending: &Ending) {
+        self.board.remove(id);
+        self.announce(id, State::Stopped, Some(ending));
+    }
+
     fn announce(&self, id: u64, state: State, ending: Option<&Ending>) {
         self.board.describe(id, |description| description.state = state);
         let failure = match ending {
@@ -275,7 +280,7 @@ impl Environment {
         if let Err(error) = self.sandbox.end().await {
             tracing::error!(environment = id, %error, "the environment may have left something behind");
         }
-        host.announce(id, State::Stopped, Some(&ending));
+        host.farewell(id, &ending);
     }
 
     async fn live(&mut self, first: Job) -> Ending {

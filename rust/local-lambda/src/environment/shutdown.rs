@@ -81,7 +81,10 @@ impl Environment {
                 "the runtime did not exit in time after SIGTERM: it is killed"
             );
             self.tell(&Command::Kill(RUNTIME.into())).await?;
-            self.wait(Instant::now() + AFTER_THE_KILL, |state| !state.processes.contains_key(RUNTIME)).await;
+            self.wait(Instant::now() + AFTER_THE_KILL, |state| {
+                !state.processes.contains_key(RUNTIME)
+            })
+            .await;
         }
         Ok(())
     }

@@ -24,6 +24,9 @@ const PERIOD: u64 = 20_000;
 /// How the names of our groups start.
 const OURS: &str = "local-lambda-";
 
+/// How often a group is made again that somebody took for abandoned.
+const CLAIMS: usize = 5;
+
 /// A freeze takes effect as soon as every process has left the kernel: that long at most.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -127,15 +130,9 @@ impl Groups {
         let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
         let place = find(&read("/proc/self/mounts")?, &read("/proc/self/cgroup")?, controller)
             .ok_or_else(|| format!("there is no cgroup {controller} hierarchy"))?;
-        // No pid in the name: pid namespaces that share this hierarchy each have a process of that number.
-        let path = place.join(format!("{OURS}{}", uuid::Uuid::new_v4().simple()));
-        let made = fs::create_dir(&path).and_then(|()| {
-            let lock = File::open(&path)?;
-            lock.lock()?;
-            Ok(lock)
-        });
-        self.locks
-            .push(made.map_err(|error| format!("{} cannot be made: {error}", path.display()))?);
+        let made = claim(&place).map_err(|error| format!("nothing can be made in {}: {error}", place.display()));
+        let (path, lock) = made?;
+        self.locks.push(lock);
         sweep(&place);
         Ok(path)
     }
@@ -175,6 +172,25 @@ impl Groups {
     }
 }
 
+/// Makes a group that nobody else takes for abandoned. Between its making and its locking somebody may have: then it is
+/// made again.
+fn claim(place: &Path) -> io::Result<(PathBuf, File)> {
+    let mut attempt = 0;
+    loop {
+        // No pid in the name: pid namespaces that share this hierarchy each have a process of that number.
+        let path = place.join(format!("{OURS}{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&path)?;
+        let locked = File::open(&path).and_then(|folder| folder.lock().map(|()| folder));
+        attempt += 1;
+        match locked {
+            Ok(lock) if path.exists() => return Ok((path, lock)),
+            Err(error) if attempt >= CLAIMS => return Err(error),
+            Ok(_) if attempt >= CLAIMS => return Err(io::ErrorKind::ResourceBusy.into()),
+            _ => {}
+        }
+    }
+}
+
 /// Removes the empty groups of a local-lambda that was killed together with its keeper.
 fn sweep(place: &Path) {
     let Ok(entries) = fs::read_dir(place) else { return };
@@ -182,8 +198,10 @@ fn sweep(place: &Path) {
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(OURS))
     {
-        let abandoned = File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
-        if abandoned && let Err(error) = super::keeper::remove(&entry.path(), Instant::now()) {
+        let Ok(folder) = File::open(entry.path()) else { continue };
+        if folder.try_lock().is_ok()
+            && let Err(error) = super::keeper::remove(&entry.path(), Instant::now())
+        {
             tracing::debug!(%error, "an abandoned control group stays");
         }
     }

@@ -64,7 +64,12 @@ pub fn main(folders: &[String]) -> ExitCode {
 
 /// Two levels deep, as local-lambda makes them. Their last processes may still be dying.
 pub(crate) fn remove(folder: &Path, deadline: Instant) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        // Another local-lambda took it for abandoned, and removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_empty(&entry.path(), deadline)?;

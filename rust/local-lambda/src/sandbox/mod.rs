@@ -11,6 +11,7 @@ mod output;
 mod process_ids;
 pub(crate) mod protocol;
 mod scratch;
+mod standstill;
 mod start;
 pub mod supervisor;
 
@@ -120,8 +121,10 @@ impl Ground {
     /// # Errors
     /// What could not be removed.
     pub fn clear(self) -> Result<(), SandboxError> {
+        let finished = self.keeper.map_or(Ok(()), Keeper::finish);
+        // Only now may another local-lambda take the groups for abandoned.
         drop(self.groups);
-        Ok(self.keeper.map_or(Ok(()), Keeper::finish)?)
+        Ok(finished?)
     }
 }
 

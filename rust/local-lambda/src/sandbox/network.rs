@@ -99,7 +99,10 @@ pub(crate) fn enter_new(addresses: &Addresses) -> Result<TcpListener, NetworkErr
 
 /// Removes an environment's interface at once; else it goes a little after the last process of its namespace.
 pub(crate) fn remove(addresses: &Addresses) -> Result<(), NetworkError> {
-    match ip("remove the environment's interface", &format!("link delete {}\n", addresses.interface)) {
+    match ip(
+        "remove the environment's interface",
+        &format!("link delete {}\n", addresses.interface),
+    ) {
         // The kernel was quicker.
         Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
         outcome => outcome,

@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::protocol::{Blueprint, Command, Program, Report};
-use super::{identity, mounts, output};
+use super::{identity, mounts, output, standstill};
 use crate::exit_status::ExitStatus;
 
 /// The hidden subcommand that [`main`] serves.
@@ -88,7 +88,7 @@ async fn serve(
             line = commands.next_line() => {
                 // The end of the pipe is the end of local-lambda: returning ends pid 1, and all processes with it.
                 let Some(line) = line? else { return Ok(()) };
-                if let Some(report) = processes.obey(serde_json::from_str(&line)?)? {
+                if let Some(report) = processes.obey(serde_json::from_str(&line)?).await? {
                     reports.send(&report).await?;
                 }
             }
@@ -118,13 +118,14 @@ struct Processes {
 }
 
 impl Processes {
-    fn obey(&mut self, command: Command) -> io::Result<Option<Report>> {
+    async fn obey(&mut self, command: Command) -> io::Result<Option<Report>> {
         match command {
             Command::Spawn(program) => return Ok(Some(self.spawn(&program))),
             Command::Terminate(name) => self.signal(&name, |pid| kill(pid, Signal::SIGTERM))?,
             Command::Kill(name) => self.signal(&name, |pid| killpg(pid, Signal::SIGKILL))?,
             Command::StopAll => {
                 signal_everyone(Signal::SIGSTOP)?;
+                standstill::reached().await?;
                 return Ok(Some(Report::AllStopped));
             }
             Command::ContinueAll => signal_everyone(Signal::SIGCONT)?,

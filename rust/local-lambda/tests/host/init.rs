@@ -12,10 +12,14 @@ fn the_runtime_starts_only_after_all_extensions_have_registered() {
         .run();
     assert_eq!(run.call(&json!({})).status, 200);
     run.state("initialized");
+    for name in ["one", "two"] {
+        run.logged(&format!("extension {name}: registered"));
+    }
+    run.logged("runtime: started");
     let log = run.log_text();
-    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}\n{log}"));
+    let place = |text: &str| log.find(text).unwrap();
     let runtime = place("runtime: started");
-    assert!(place("extension one: registered") < runtime && place("extension two: registered") < runtime);
+    assert!(place("extension one: registers") < runtime && place("extension two: registers") < runtime);
     assert!(log.contains(
         "{\"accountId\":\"123456789012\",\"functionName\":\"scripted\",\"functionVersion\":\"$LATEST\",\"handler\":\"bootstrap\"}"
     ));

@@ -18,7 +18,10 @@ fn fails_at_once(run: &mut Run, request: super::url::Pending, error_type: &str, 
     let begun = Instant::now();
     let answer = request.finish();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert_eq!((answer.status, answer.body.as_slice()), (502, b"Internal Server Error".as_slice()));
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (502, b"Internal Server Error".as_slice())
+    );
     let invocation = run.event(|event| event["event"] == "invocation");
     assert_eq!(
         (&invocation["outcome"], &invocation["errorType"]),

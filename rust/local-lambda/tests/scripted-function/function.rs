@@ -248,6 +248,7 @@ fn extension(name: &str) {
         }
         _ => {}
     }
+    say(&format!("extension {name}: registers"));
     let registered = register(name);
     assert_eq!(registered.status, 200);
     say(&format!("extension {name}: registered {}", registered.json()));
