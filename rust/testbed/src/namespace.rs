@@ -36,6 +36,8 @@ const RUN_DIR: &str = "TESTBED_RUN_DIR";
 /// How long everything inside may take to stop after a signal, before it is killed: local-lambda's SHUTDOWN
 /// takes up to 2.3 s for each environment, all at once.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// Signals this soon after the first are the same Ctrl-C: npm passes on what the terminal has sent already.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Why there is no machine within the machine.
 #[derive(Debug, thiserror::Error)]
@@ -248,10 +250,16 @@ async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus
         let passed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), received);
         passed.map_err(|error| system("passing a signal on")(error.into()))?;
     }
+    let began = Instant::now();
+    let impatience = async {
+        while began.elapsed() < SAME_SIGNAL {
+            signals.next().await;
+        }
+    };
     tokio::select! {
         status = child.wait() => return status.map_err(system(waiting)),
-        _ = signals.next() => {}
-        () = sleep_until(Instant::now() + STOP_LIMIT) => {}
+        () = impatience => {}
+        () = sleep_until(began + STOP_LIMIT) => {}
     }
     child.kill().await.map_err(system("killing the process inside"))?;
     child.wait().await.map_err(system(waiting))

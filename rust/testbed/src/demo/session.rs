@@ -50,7 +50,11 @@ pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &
         show.error(&trouble.to_string());
     }
     show.heading("Stopping");
-    world.stop().await;
+    let exit = world.stop().await;
+    if !exit.status.success() && !matches!(end, Ok(End::Died(_))) {
+        show.error(&exit.to_string());
+        return Ok(ExitCode::FAILURE);
+    }
     match end? {
         End::Done(0) => Ok(ExitCode::SUCCESS),
         End::Done(_) | End::Died(_) => Ok(ExitCode::FAILURE),

@@ -24,6 +24,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
+            "the demo ends and names go-httpbin when that is killed",
+            httpbin,
+        ),
+        trial(setting, "the demo ends and names moto when that is killed", moto),
+        trial(
+            setting,
             "the demo ends and names local-lambda when that is killed",
             local_lambda,
         ),
@@ -59,6 +65,19 @@ async fn target(setting: Arc<Setting>) -> Outcome {
         &setting,
         "tailscaled of the target",
         r#"tailscaled of the node "target" was killed by signal 9 (SIGKILL)"#,
+    )
+    .await
+}
+
+async fn httpbin(setting: Arc<Setting>) -> Outcome {
+    ends(&setting, "go-httpbin", "go-httpbin was killed by signal 9 (SIGKILL)").await
+}
+
+async fn moto(setting: Arc<Setting>) -> Outcome {
+    ends(
+        &setting,
+        "moto_server",
+        "moto (the stand-in for AWS services) was killed by signal 9 (SIGKILL)",
     )
     .await
 }
