@@ -177,10 +177,7 @@ fn write_everywhere() -> Value {
         "/var/runtime",
         "/tmp",
     ];
-    folders
-        .iter()
-        .map(|folder| (*folder, attempt(folder)))
-        .collect()
+    folders.iter().map(|folder| (*folder, attempt(folder))).collect()
 }
 
 fn stream(path: &str, told: &Value) {
