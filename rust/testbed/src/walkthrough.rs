@@ -1,5 +1,7 @@
 //! What the product is for, in six steps: each sends requests to the Function URL and says whether the answer is right.
 
+mod shown;
+
 use std::{
     fs::File,
     io::Read,
@@ -15,6 +17,7 @@ use crate::{
     Error, control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, http_call::CallError, lambda::Event, target,
     world::World,
 };
+use shown::{expect_status, show_answer, show_request};
 
 /// How many warm requests are timed.
 const WARM_REQUESTS: usize = 100;
@@ -298,48 +301,6 @@ fn body(request: request::Builder, body: Bytes) -> Result<Request<Bytes>, Error>
 async fn timed(url: &FunctionUrl, request: Request<Bytes>) -> Result<(Response<Bytes>, Duration), Error> {
     let began = Instant::now();
     Ok((url.send(request).await?, began.elapsed()))
-}
-
-fn expect_status(answer: &Response<Bytes>, expected: StatusCode) -> Result<(), String> {
-    if answer.status() == expected {
-        return Ok(());
-    }
-    let body: String = String::from_utf8_lossy(answer.body()).chars().take(400).collect();
-    let said = ["ts-error-name", "ts-error-message"]
-        .into_iter()
-        .filter_map(|name| answer.headers().get(name)?.to_str().ok());
-    let said = said.collect::<Vec<_>>().join(": ");
-    Err(format!(
-        "the status is {}, and not {expected}; {said} {body}",
-        answer.status()
-    ))
-}
-
-fn show_request(request: &Request<Bytes>) -> Vec<String> {
-    let mut lines = vec![format!("{} {}", request.method(), request.uri())];
-    let headers = request.headers().iter().filter(|(name, _)| *name != "host");
-    lines.extend(headers.map(|(name, value)| format!("{:<18}{}", name.as_str(), value.to_str().unwrap_or("?"))));
-    if !request.body().is_empty() {
-        lines.push(format!("{} bytes", request.body().len()));
-    }
-    lines
-}
-
-fn show_answer(answer: &Response<Bytes>, headers: &[&str]) -> Vec<String> {
-    const BODY_LINES: usize = 5;
-    let mut lines = vec![answer.status().to_string()];
-    for name in headers {
-        if let Some(value) = answer.headers().get(*name) {
-            lines.push(format!("{name:<18}{}", String::from_utf8_lossy(value.as_bytes())));
-        }
-    }
-    let text = String::from_utf8_lossy(answer.body());
-    lines.extend(text.lines().take(BODY_LINES).map(str::to_owned));
-    match text.lines().count().saturating_sub(BODY_LINES) {
-        0 => {}
-        hidden => lines.push(format!("... {hidden} more lines")),
-    }
-    lines
 }
 
 fn random_bytes() -> Bytes {

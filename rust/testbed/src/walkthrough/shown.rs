@@ -1,0 +1,49 @@
+//! Requests and answers, for a person to read.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+
+/// An error that holds what the answer says of itself, if it has another status.
+pub(super) fn expect_status(answer: &Response<Bytes>, expected: StatusCode) -> Result<(), String> {
+    if answer.status() == expected {
+        return Ok(());
+    }
+    let body: String = String::from_utf8_lossy(answer.body()).chars().take(400).collect();
+    let said = ["ts-error-name", "ts-error-message"]
+        .into_iter()
+        .filter_map(|name| answer.headers().get(name)?.to_str().ok());
+    let said = said.collect::<Vec<_>>().join(": ");
+    Err(format!(
+        "the status is {}, and not {expected}; {said} {body}",
+        answer.status()
+    ))
+}
+
+/// The request line, the headers, and the size of the body.
+pub(super) fn show_request(request: &Request<Bytes>) -> Vec<String> {
+    let mut lines = vec![format!("{} {}", request.method(), request.uri())];
+    let headers = request.headers().iter().filter(|(name, _)| *name != "host");
+    lines.extend(headers.map(|(name, value)| format!("{:<18}{}", name.as_str(), value.to_str().unwrap_or("?"))));
+    if !request.body().is_empty() {
+        lines.push(format!("{} bytes", request.body().len()));
+    }
+    lines
+}
+
+/// The status, the headers that are named, and the beginning of the body.
+pub(super) fn show_answer(answer: &Response<Bytes>, headers: &[&str]) -> Vec<String> {
+    const BODY_LINES: usize = 5;
+    let mut lines = vec![answer.status().to_string()];
+    for name in headers {
+        if let Some(value) = answer.headers().get(*name) {
+            lines.push(format!("{name:<18}{}", String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    let text = String::from_utf8_lossy(answer.body());
+    lines.extend(text.lines().take(BODY_LINES).map(str::to_owned));
+    match text.lines().count().saturating_sub(BODY_LINES) {
+        0 => {}
+        hidden => lines.push(format!("... {hidden} more lines")),
+    }
+    lines
+}
