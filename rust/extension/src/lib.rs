@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod dns;
 pub mod extensions_api;
 pub mod lifecycle;
+pub mod link;
 pub mod local_api;
 pub mod netmap;
 pub mod secret;

@@ -56,7 +56,7 @@ pub async fn run(config: Config) -> Result<(), Fatal> {
 async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet) -> Result<(), Fatal> {
     let system = |what| move |source| Fatal::System { what, source };
     let mut terminated = signal(SignalKind::terminate()).map_err(system("SIGTERM cannot be awaited"))?;
-    let endpoint = StatusServer::bind(Path::new(status::SOCKET), tailnet.api().clone(), tailnet.phase());
+    let endpoint = StatusServer::bind(Path::new(status::SOCKET), tailnet);
     let endpoint = match endpoint.map_err(system("the status endpoint cannot be opened")) {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -66,7 +66,7 @@ async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet) -> Result<(), Fatal> {
     };
     let ending = async {
         settled(&mut tailnet.phase(), INIT_LIMIT).await;
-        until_shutdown(&mut api).await
+        until_shutdown(&mut api, tailnet).await
     };
     select! {
         end = ending => end.map_err(Fatal::from),
@@ -75,10 +75,11 @@ async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet) -> Result<(), Fatal> {
     }
 }
 
-async fn until_shutdown(api: &mut ExtensionsApi) -> Result<(), ApiError> {
+async fn until_shutdown(api: &mut ExtensionsApi, tailnet: &Tailnet) -> Result<(), ApiError> {
     loop {
         match api.next().await? {
-            Event::Invoke => {}
+            // It may come after a freeze: the link is looked after at once, whether or not the function asks.
+            Event::Invoke => tailnet.freshen().await,
             Event::Shutdown { shutdown_reason } => {
                 tracing::debug!("the environment ends: {shutdown_reason:?}");
                 return Ok(());

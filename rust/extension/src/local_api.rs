@@ -150,6 +150,36 @@ impl LocalApi {
         crate::dns::addresses(&answer.message).map_err(|error| malformed(&path, &error))
     }
 
+    /// Waits until the node behind `address` has answered a ping (disco: by whatever path the daemon has to it).
+    /// The daemon itself gives up after some time; the caller sets the limit.
+    pub async fn ping(&self, address: IpAddr) -> Result<(), LocalApiError> {
+        #[derive(Deserialize)]
+        struct Pong {
+            #[serde(rename = "Err", default)]
+            error: String,
+        }
+        let path = format!("/localapi/v0/ping?ip={address}&type=disco");
+        let body = self.call("POST", &path, Bytes::new()).await?;
+        let pong: Pong = serde_json::from_slice(&body).map_err(|error| malformed(&path, &error))?;
+        if pong.error.is_empty() {
+            return Ok(());
+        }
+        Err(LocalApiError::Malformed {
+            path,
+            detail: pong.error,
+        })
+    }
+
+    /// Breaks the links to the DERP servers, which brings new ones at once, and has the daemon find its own address and
+    /// the paths to its peers anew. Left to itself, it would take the dead ones for alive for a minute or more.
+    pub async fn renew_links(&self) -> Result<(), LocalApiError> {
+        for action in ["break-derp-conns", "restun"] {
+            let path = format!("/localapi/v0/debug?action={action}");
+            self.call("POST", &path, Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
     async fn call(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
         Ok(self
             .send(method, path, body)

@@ -23,6 +23,10 @@ pub struct Netmap {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Peer {
+    #[serde(rename = "TailscaleIPs", deserialize_with = "null_as_default")]
+    addresses: Vec<IpAddr>,
+    /// The control server has it connected.
+    online: bool,
     #[serde(rename = "AllowedIPs", deserialize_with = "null_as_default")]
     allowed: Vec<IpNet>,
     /// It is the exit node in use.
@@ -61,6 +65,14 @@ impl Netmap {
         Err(format!(
             "{address} is not in the tailnet: no peer, no accepted subnet route and no exit node in use covers it"
         ))
+    }
+
+    /// One address each of the peers that the control server has connected.
+    pub fn online_peers(&self) -> impl Iterator<Item = IpAddr> {
+        self.peers
+            .values()
+            .filter(|peer| peer.online)
+            .filter_map(|peer| peer.addresses.first().copied())
     }
 
     /// A short name with the tailnet's suffix; other names as they are.

@@ -1,19 +1,20 @@
 //! Answers the proxy's questions: may it go there, under which address, and if not, why not.
 
-use std::{io, net::IpAddr, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use status::{Answer, Ask};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
+    link::Link,
     local_api::{LocalApi, LocalApiError},
     netmap::Netmap,
-    tailnet::{Phase, settled},
+    tailnet::{Phase, Tailnet, settled},
 };
 
 /// How long a question may take to arrive once its connection is there.
@@ -37,19 +38,24 @@ pub struct StatusServer {
 #[derive(Clone)]
 struct Responder {
     api: LocalApi,
+    link: Arc<Link>,
     phase: watch::Receiver<Phase>,
 }
 
 impl StatusServer {
     /// Listens on `socket`, in place of one that an earlier environment left.
-    pub fn bind(socket: &Path, api: LocalApi, phase: watch::Receiver<Phase>) -> io::Result<Self> {
+    pub fn bind(socket: &Path, tailnet: &Tailnet) -> io::Result<Self> {
         match std::fs::remove_file(socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         Ok(Self {
             listener: UnixListener::bind(socket)?,
-            responder: Responder { api, phase },
+            responder: Responder {
+                api: tailnet.api().clone(),
+                link: Arc::clone(tailnet.link()),
+                phase: tailnet.phase(),
+            },
         })
     }
 
@@ -100,11 +106,14 @@ impl Responder {
                 };
             }
         };
+        // One who asks right after a freeze may do so before the extension's own event tells of it.
+        if let Err(error) = self.link.freshen().await {
+            return Answer::Unavailable {
+                message: error.to_string(),
+            };
+        }
         match timeout(LOOK_UP_LIMIT, self.look_up(&ask.host)).await {
-            Ok(Ok(Ok(addresses))) => Answer::Go {
-                addresses,
-                settling: since.elapsed() < SETTLING,
-            },
+            Ok(Ok(Ok(addresses))) => self.go(addresses, since).await,
             Ok(Ok(Err(refusal))) => refusal,
             Ok(Err(error)) => Answer::Unavailable {
                 message: error.to_string(),
@@ -112,6 +121,16 @@ impl Responder {
             Err(_) => Answer::Unavailable {
                 message: "tailscaled does not answer".into(),
             },
+        }
+    }
+
+    async fn go(&self, addresses: Vec<IpAddr>, since: Instant) -> Answer {
+        if let Some(address) = addresses.first() {
+            self.link.note(*address).await;
+        }
+        Answer::Go {
+            addresses,
+            settling: since.elapsed() < SETTLING,
         }
     }
 

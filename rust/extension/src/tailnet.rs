@@ -12,6 +12,7 @@ use crate::{
     bus::{Notify, State},
     config::Config,
     credentials::Credentials,
+    link::Link,
     local_api::{LocalApi, LocalApiError, Prefs},
     tailscaled::{Daemon, Paths},
 };
@@ -51,6 +52,7 @@ pub enum Phase {
 pub struct Tailnet {
     phase: watch::Receiver<Phase>,
     api: LocalApi,
+    link: Arc<Link>,
     stop: oneshot::Sender<()>,
     owner: JoinHandle<()>,
 }
@@ -71,6 +73,7 @@ impl Tailnet {
         };
         Self {
             phase,
+            link: Arc::new(Link::new(api.clone())),
             api,
             stop,
             owner: tokio::spawn(owner.run(stopped)),
@@ -85,6 +88,21 @@ impl Tailnet {
     /// The daemon's LocalAPI.
     pub fn api(&self) -> &LocalApi {
         &self.api
+    }
+
+    /// The link that the daemon keeps to the tailnet.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// After a freeze the link may have died: looks, and renews it if so. Nothing to do while it is not up.
+    pub async fn freshen(&self) {
+        if !matches!(*self.phase.borrow(), Phase::Up { .. }) {
+            return;
+        }
+        if let Err(error) = self.link.freshen().await {
+            tracing::warn!("the link to the tailnet could not be looked at: {error}");
+        }
     }
 
     /// Logs out and ends tailscaled, within a second and a half.

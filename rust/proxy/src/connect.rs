@@ -72,6 +72,12 @@ impl Connector {
         }
     }
 
+    /// Has the extension look after the tailnet, as it does before each dial: for a connection that slept.
+    pub async fn look(&self, target: &Target, end: Instant) -> Result<(), ProxyError> {
+        let until = end.min(Instant::now() + self.config.connect_timeout);
+        self.destination(target, remaining(until)).await.map(drop)
+    }
+
     /// What a broken connection means: the target's doing, or the end of tailscaled itself.
     pub async fn why_broken(&self, target: &Target, error: &hyper::Error) -> ProxyError {
         match self.destination(target, Duration::ZERO).await {

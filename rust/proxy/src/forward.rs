@@ -1,5 +1,7 @@
 //! One request to its target and back: a kept connection or a new one, and at most one more try where that is safe.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, response::Parts};
 use http_body_util::BodyExt;
@@ -15,6 +17,9 @@ use crate::{
     request::Outgoing,
     target::Target,
 };
+
+/// A connection idle for this long may have slept through a freeze: the extension looks after the tailnet first.
+const SLEPT: Duration = Duration::from_secs(2);
 
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
@@ -98,7 +103,10 @@ impl Forwarder {
     async fn send(&self, target: &Target, request: Outgoing, end: Instant) -> Result<Received, ProxyError> {
         let repeatable = is_idempotent(request.method());
         let mut request = request;
-        while let Some(connection) = self.pool.take(target, repeatable).await {
+        while let Some((connection, idle)) = self.pool.take(target, repeatable).await {
+            if idle >= SLEPT {
+                self.connector.look(target, end).await?;
+            }
             let copy = repeatable.then(|| request.clone());
             match transmit(connection, request).await {
                 Ok(received) => return Ok(received),

@@ -40,19 +40,17 @@ struct Idle {
 }
 
 impl Pool {
-    /// A kept connection to `target` that is alive as far as can be seen, if there is one.
-    pub async fn take(&self, target: &Target, repeatable: bool) -> Option<Connection> {
+    /// A kept connection to `target` that is alive as far as can be seen, and how long it was idle by the wall clock.
+    pub async fn take(&self, target: &Target, repeatable: bool) -> Option<(Connection, Duration)> {
         // Lets the connections' own tasks notice what arrived meanwhile: an end above all.
         tokio::task::yield_now().await;
         let limit = if repeatable { IDLE_LIMIT } else { CAUTIOUS_IDLE_LIMIT };
         while let Some(mut idle) = self.pop(target) {
             // A clock that was set back says nothing about the age.
-            let young = SystemTime::now()
-                .duration_since(idle.since)
-                .is_ok_and(|age| age <= limit);
-            let open = young && !idle.connection.is_closed();
+            let age = SystemTime::now().duration_since(idle.since).unwrap_or(Duration::MAX);
+            let open = age <= limit && !idle.connection.is_closed();
             if open && matches!(timeout(READY_LIMIT, idle.connection.ready()).await, Ok(Ok(()))) {
-                return Some(idle.connection);
+                return Some((idle.connection, age));
             }
         }
         None
