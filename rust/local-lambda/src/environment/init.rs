@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lifecycle::Lifecycle;
-use super::{Ending, Environment, Job, RUNTIME, report};
+use super::task::Environment;
+use super::{Ending, Job, RUNTIME, report};
 use crate::event_log::State;
 use crate::lambda_api::calls::Failure;
 use crate::process_variables;

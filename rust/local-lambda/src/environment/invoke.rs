@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::report::{self, Report, milliseconds};
-use super::{Availability, Ending, Environment, Host, Job, JobError, give};
+use super::requests::give;
+use super::task::Environment;
+use super::{Availability, Ending, Host, Job, JobError};
 use crate::event_log::{Event, State};
 use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::PAYLOAD_BYTES;
@@ -24,43 +26,6 @@ pub(super) struct Current {
     begun: Instant,
     init: Option<Duration>,
     told: bool,
-}
-
-impl Job {
-    /// Tells the caller that nothing will come.
-    pub(super) fn fail(self, ending: &Ending, timeout_seconds: u32) {
-        let error = ending.for_caller(&self.invocation.request_id, timeout_seconds);
-        // The caller may have hung up.
-        let _ = self.reply.send(Err(JobError::Failed(error)));
-    }
-}
-
-impl Ending {
-    /// `error` or `timeout`, and the failure's type.
-    pub(super) fn status(&self) -> (&'static str, &str) {
-        match self {
-            Self::Timeout => ("timeout", "Sandbox.Timedout"),
-            Self::Failure(failure) => ("error", &failure.error_type),
-            Self::Spindown | Self::Stop => ("error", "Sandbox.Stopped"),
-        }
-    }
-
-    fn message(&self, request_id: &str, timeout_seconds: u32) -> String {
-        let what = match self {
-            Self::Timeout => format!("Task timed out after {timeout_seconds}.00 seconds"),
-            Self::Failure(failure) => failure.message.clone(),
-            Self::Spindown | Self::Stop => "the environment was shut down".into(),
-        };
-        format!("RequestId: {request_id} Error: {what}")
-    }
-
-    fn for_caller(&self, request_id: &str, timeout_seconds: u32) -> InvokeError {
-        let error_type = self.status().1.to_owned();
-        InvokeError::Function {
-            error_type,
-            message: self.message(request_id, timeout_seconds),
-        }
-    }
 }
 
 impl Host {
@@ -287,14 +252,5 @@ mod tests {
             [4, 1, 8, 24, 6, 16, 7, 1],
             "{id}"
         );
-    }
-
-    #[test]
-    fn the_caller_is_told_in_lambdas_words() {
-        let InvokeError::Function { error_type, message } = Ending::Timeout.for_caller("id", 3) else {
-            panic!()
-        };
-        assert_eq!(error_type, "Sandbox.Timedout");
-        assert_eq!(message, "RequestId: id Error: Task timed out after 3.00 seconds");
     }
 }

@@ -5,70 +5,12 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use super::states::{Runtime, Stage};
 use crate::lambda_api::Refusal;
 use crate::lambda_api::calls::{ErrorPhase, Subscription};
 
 /// An environment takes this many extensions.
 const MAX_EXTENSIONS: usize = 10;
-
-/// The runtime's process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Runtime {
-    /// Not started, or gone.
-    #[default]
-    Absent,
-    /// Its process runs.
-    Started,
-    /// It reported that it cannot start.
-    InitError,
-    /// It asked for the next event.
-    Waiting,
-    /// It has an event to answer.
-    Busy,
-    /// It is posting a streamed answer.
-    Responding,
-    /// It has answered.
-    Answered,
-}
-
-impl Runtime {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "Absent",
-            Self::Started => "Started",
-            Self::InitError => "InitError",
-            Self::Waiting | Self::Busy => "Ready",
-            Self::Responding => "InvocationResponse",
-            Self::Answered => "ResponseSent",
-        }
-    }
-}
-
-/// An extension's process, or the runtime's internal extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Started,
-    Registered,
-    Waiting,
-    Running,
-    InitError,
-    ExitError,
-    Exited,
-}
-
-impl Stage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Started => "Started",
-            Self::Registered => "Registered",
-            Self::Waiting => "Ready",
-            Self::Running => "Running",
-            Self::InitError => "InitError",
-            Self::ExitError => "ExitError",
-            Self::Exited => "Exited",
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Extension {

@@ -50,8 +50,9 @@ fn report_line(report: &Report<'_>) -> String {
     line
 }
 
+/// To the microsecond.
 pub(super) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Nobody left to read standard error is no reason to end the function.

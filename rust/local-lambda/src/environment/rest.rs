@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Availability, Ending, Environment, Job, Order, Step};
+use super::task::{Environment, Step};
+use super::{Availability, Ending, Job, Order};
 use crate::event_log::State;
 use crate::sandbox::Frozen;
 

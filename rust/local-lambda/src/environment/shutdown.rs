@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::lifecycle::Extensions;
-use super::{Ending, Environment, RUNTIME, Step, give};
+use super::requests::give;
+use super::task::{Environment, Step};
+use super::{Ending, RUNTIME};
 use crate::lambda_api::calls::{ExtensionEvent, ShutdownReason, Subscription};
 use crate::sandbox::protocol::Command;
 

@@ -3,6 +3,7 @@
 //! local-lambda runs itself again as the environment's pid 1 (no unsafe code is needed for that); both talk over pipes.
 
 mod cgroup;
+mod hierarchy;
 pub mod identity;
 pub mod keeper;
 mod mounts;

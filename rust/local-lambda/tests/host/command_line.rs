@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use super::run::Script;
+use super::script::Script;
 
 fn local_lambda(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_local-lambda"))

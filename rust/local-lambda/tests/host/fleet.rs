@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::run::Script;
+use super::script::Script;
 
 #[test]
 fn each_request_has_an_environment_to_itself_up_to_the_limit() {

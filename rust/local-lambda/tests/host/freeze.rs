@@ -4,7 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::run::{Run, Script, control_groups};
+use super::run::{Run, control_groups};
+use super::script::Script;
 
 fn state_of(pid: u64) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

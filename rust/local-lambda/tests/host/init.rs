@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::run::Script;
+use super::script::Script;
 
 #[test]
 fn the_runtime_starts_only_after_all_extensions_have_registered() {
@@ -98,7 +98,7 @@ fn an_init_without_an_end_is_cut_after_ten_seconds_and_then_after_the_functions_
     let begun = std::time::Instant::now();
     assert_eq!(run.call(&json!({})).status, 502);
     let took = begun.elapsed().as_secs_f64();
-    assert!((11.0..13.0).contains(&took), "{took} s");
+    assert!((11.0..15.0).contains(&took), "{took} s");
     assert_eq!(run.state("stopped")["reason"], "timeout");
     let invocation = run.event(|event| event["event"] == "invocation");
     assert_eq!(
@@ -133,4 +133,30 @@ fn registering_after_init_is_refused() {
         (&json!(403), &json!("Extension.RegistrationClosed"))
     );
     run.stop();
+}
+
+#[test]
+fn a_zip_without_a_usable_bootstrap_is_an_invalid_entrypoint() {
+    let cases = [
+        (
+            "something-else",
+            0o755,
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
+        ),
+        (
+            "bootstrap",
+            0o644,
+            "runtime could not be started: Permission denied (os error 13)",
+        ),
+    ];
+    for (name, mode, message) in cases {
+        let mut run = Script::new().handler(name, mode).run();
+        assert_eq!(run.call(&json!({})).status, 502);
+        let stopped = run.state("stopped");
+        assert_eq!(
+            (&stopped["errorType"], &stopped["message"]),
+            (&json!("Runtime.InvalidEntrypoint"), &json!(message))
+        );
+        run.stop();
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::run::{PATIENCE, Script, control_groups};
+use super::run::{PATIENCE, control_groups};
+use super::script::Script;
 
 fn wait_until_gone(path: &Path) {
     let deadline = Instant::now() + PATIENCE;

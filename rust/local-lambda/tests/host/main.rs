@@ -11,6 +11,7 @@ mod invoke;
 mod leftovers;
 mod run;
 mod sandbox;
+mod script;
 mod shutdown;
 mod streams;
 mod url;

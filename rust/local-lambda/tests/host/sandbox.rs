@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::run::Script;
+use super::script::Script;
 
 /// As root with a plain network namespace, and as without root, in a user namespace that has a single id.
 fn both_ways(check: impl Fn(Script)) {

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::run::{Run, Script};
+use super::run::Run;
+use super::script::Script;
 
 /// Ends the run, and gives how long that took, and how processes exited, in order.
 fn shut_down(run: Run) -> (f64, Vec<Value>) {
@@ -26,7 +27,7 @@ fn the_runtime_gets_sigterm_and_then_the_extensions_get_shutdown() {
     let run = ready(Script::new().extension("one", "").extension("two", ""));
     let log = run.log.clone();
     let (took, exits) = shut_down(run);
-    assert!(took < 1.0, "{took} s");
+    assert!(took < 1.5, "{took} s");
     let names: Vec<_> = exits.iter().map(|exit| exit["name"].as_str().unwrap()).collect();
     assert_eq!(names[0], "runtime");
     assert_eq!(names.len(), 3);
@@ -50,7 +51,7 @@ fn the_runtime_gets_sigterm_and_then_the_extensions_get_shutdown() {
 fn a_runtime_that_ignores_sigterm_is_killed_after_300_ms() {
     let run = ready(Script::new().runtime("ignore-sigterm").extension("one", ""));
     let (took, exits) = shut_down(run);
-    assert!((0.3..1.0).contains(&took), "{took} s");
+    assert!((0.3..1.5).contains(&took), "{took} s");
     assert_eq!((&exits[0]["name"], &exits[0]["signal"]), (&json!("runtime"), &json!(9)));
     assert_eq!(
         (&exits[1]["name"], &exits[1]["exitCode"]),
@@ -66,7 +67,7 @@ fn an_extension_that_ignores_shutdown_is_killed_after_two_seconds_in_all() {
             .extension("one", "ignore-shutdown"),
     );
     let (took, exits) = shut_down(run);
-    assert!((2.0..3.0).contains(&took), "{took} s");
+    assert!((2.0..4.0).contains(&took), "{took} s");
     assert_eq!(
         (&exits[1]["name"], &exits[1]["signal"]),
         (&json!("extension:one"), &json!(9))
@@ -77,7 +78,7 @@ fn an_extension_that_ignores_shutdown_is_killed_after_two_seconds_in_all() {
 fn an_extension_that_is_not_registered_for_shutdown_is_killed() {
     let run = ready(Script::new().extension("one", "quiet"));
     let (took, exits) = shut_down(run);
-    assert!(took < 1.0, "{took} s");
+    assert!(took < 1.5, "{took} s");
     assert_eq!(
         (&exits[1]["name"], &exits[1]["signal"]),
         (&json!("extension:one"), &json!(9))
@@ -88,7 +89,7 @@ fn an_extension_that_is_not_registered_for_shutdown_is_killed() {
 fn without_extensions_the_runtime_is_killed_at_once() {
     let run = ready(Script::new());
     let (took, exits) = shut_down(run);
-    assert!(took < 0.5, "{took} s");
+    assert!(took < 1.5, "{took} s");
     assert_eq!((&exits[0]["name"], &exits[0]["signal"]), (&json!("runtime"), &json!(9)));
 }
 

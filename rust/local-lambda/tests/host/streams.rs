@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::run::{Run, Script};
+use super::run::Run;
+use super::script::Script;
 
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 

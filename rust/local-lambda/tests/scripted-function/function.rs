@@ -5,11 +5,13 @@
 //! name it is an extension. `SCRIPT_RUNTIME` and `SCRIPT_EXTENSION` say how INIT and SHUTDOWN go.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+mod http;
+
+use std::io::Write;
 use std::process::exit;
 use std::time::{Duration, Instant};
 
+use http::{Answer, call, connect};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::{Value, json};
 
@@ -298,68 +300,4 @@ fn script(name: &str) -> String {
 
 fn say(line: &str) {
     println!("{line}");
-}
-
-struct Answer {
-    status: u16,
-    headers: std::collections::BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        &self.headers[name]
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn read(socket: TcpStream) -> Self {
-        let mut reader = BufReader::new(socket);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let status = line
-            .split(' ')
-            .nth(1)
-            .unwrap_or_else(|| panic!("no answer: {line:?}"))
-            .parse()
-            .unwrap();
-        let mut headers = std::collections::BTreeMap::new();
-        loop {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
-        let mut body = vec![
-            0;
-            headers
-                .get("content-length")
-                .map_or(0, |length| length.parse().unwrap())
-        ];
-        reader.read_exact(&mut body).unwrap();
-        Self { status, headers, body }
-    }
-}
-
-fn connect() -> TcpStream {
-    TcpStream::connect(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap()).unwrap()
-}
-
-fn call(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut socket = connect();
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    socket.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-    // Refused while it is still being sent: the answer is what counts.
-    let _ = socket.write_all(body);
-    Answer::read(socket)
 }

@@ -1,0 +1,79 @@
+//! What the environment's processes ask for.
+
+use uuid::Uuid;
+
+use super::lifecycle::Next;
+use super::task::Environment;
+use crate::lambda_api::Refusal;
+use crate::lambda_api::calls::{Call, Delivery, ErrorPhase, ExtensionEvent, Failure, Reply};
+
+impl Environment {
+    /// A call of one of the processes.
+    pub(super) fn answer(&mut self, call: Call) {
+        match call {
+            Call::RuntimeNext(reply) => self.runtime_next(reply),
+            Call::RuntimeInitError { error, reply } => {
+                let outcome = self.lifecycle.runtime_init_error();
+                if outcome.is_ok() {
+                    self.reported.get_or_insert(error);
+                }
+                give(reply, outcome);
+            }
+            Call::Response { id, answer, reply } => self.take_answer(&id, answer, reply),
+            Call::StreamBegins { id, stream, reply } => self.begin_stream(&id, stream, reply),
+            Call::StreamEnded { id, broken, reply } => self.end_stream(&id, broken, reply),
+            Call::Register { name, events, reply } => give(reply, self.lifecycle.register(&name, events)),
+            Call::ExtensionNext { identifier, reply } => self.extension_next(identifier, reply),
+            Call::ExtensionError {
+                identifier,
+                phase,
+                error_type,
+                reply,
+            } => {
+                let outcome = self.lifecycle.extension_error(identifier, phase);
+                let outcome = outcome.map(|name| self.extension_gave_up(&name, phase, &error_type));
+                give(reply, outcome);
+            }
+        }
+    }
+
+    fn runtime_next(&mut self, reply: Reply<Delivery>) {
+        match self.lifecycle.runtime_next() {
+            Ok(Next::Wait) => self.runtime_poll = Some(reply),
+            Ok(Next::Again) => match &self.current {
+                Some(current) => give(reply, Ok(current.delivery.clone())),
+                None => self.runtime_poll = Some(reply),
+            },
+            Err(refusal) => give(reply, Err(refusal)),
+        }
+    }
+
+    fn extension_next(&mut self, identifier: Uuid, reply: Reply<ExtensionEvent>) {
+        match (self.lifecycle.extension_next(identifier), &self.farewell) {
+            (Err(refusal), _) => give(reply, Err(refusal)),
+            (Ok(()), Some(farewell)) if self.lifecycle.wants_shutdown(identifier) => give(reply, Ok(farewell.clone())),
+            (Ok(()), _) => {
+                self.extension_polls.insert(identifier, reply);
+            }
+        }
+    }
+
+    /// The service waits for the process to exit; what it said before then names the failure.
+    fn extension_gave_up(&mut self, name: &str, phase: ErrorPhase, error_type: &str) {
+        let (kind, call) = match phase {
+            ErrorPhase::Init => ("Extension.InitError", "init/error"),
+            ErrorPhase::Exit => ("Extension.ExitError", "exit/error"),
+        };
+        let message = format!("extension {name} reported {error_type} to {call}");
+        tracing::warn!(environment = self.id, %message, "an extension gives up");
+        self.reported.get_or_insert(Failure {
+            error_type: kind.into(),
+            message,
+        });
+    }
+}
+
+/// Whoever asked may be dead by now; then nobody needs the answer.
+pub(super) fn give<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
+    let _ = reply.send(answer);
+}
