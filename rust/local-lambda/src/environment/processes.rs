@@ -77,7 +77,7 @@ impl Environment {
     }
 
     /// The environment must end. What a process reported before counts more than how it exited.
-    fn fail(&mut self, error_type: &str, message: String) {
+    pub(super) fn fail(&mut self, error_type: &str, message: String) {
         if self.ending {
             return;
         }

@@ -33,6 +33,7 @@ pub(super) enum Step {
 enum Woken {
     Call(Call),
     Report(Option<Report>),
+    ApiEnded(Result<std::io::Error, tokio::task::JoinError>),
     By(Step),
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Environment {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) stop: watch::Receiver<bool>,
-    pub(super) api: tokio::task::JoinHandle<std::io::Result<()>>,
+    pub(super) api: tokio::task::JoinHandle<std::io::Error>,
     pub(super) log_stream: String,
     pub(super) lifecycle: Lifecycle,
     /// Those who wait for their next event.
@@ -60,6 +61,7 @@ pub(super) struct Environment {
     pub(super) all_stopped: bool,
     pub(super) all_gone: bool,
     pub(super) supervisor_ended: bool,
+    pub(super) api_ended: bool,
     /// What processes said before they exited: the first counts.
     pub(super) reported: Option<Failure>,
     /// Why the environment must end.
@@ -106,6 +108,7 @@ impl Environment {
             all_stopped: false,
             all_gone: false,
             supervisor_ended: false,
+            api_ended: false,
             reported: None,
             failure: None,
             farewell: None,
@@ -175,6 +178,11 @@ impl Environment {
         match self.wake(deadline).await {
             Woken::Call(call) => self.answer(call),
             Woken::Report(report) => self.note(report),
+            Woken::ApiEnded(outcome) => {
+                self.api_ended = true;
+                let reason = outcome.map_or_else(|error| error.to_string(), |error| error.to_string());
+                self.fail("Sandbox.Failure", format!("the Runtime API cannot be served: {reason}"));
+            }
             Woken::By(step) => return step,
         }
         Step::Changed
@@ -187,6 +195,7 @@ impl Environment {
             _ = self.stop.wait_for(|stop| *stop), if !self.ending => Woken::By(Step::Stop),
             Some(call) = self.calls.recv() => Woken::Call(call),
             report = self.reports.recv(), if !self.supervisor_ended => Woken::Report(report),
+            outcome = &mut self.api, if !self.api_ended => Woken::ApiEnded(outcome),
             order = self.orders.recv(), if self.resting => Woken::By(Step::Order(order.unwrap_or(Order::Spindown))),
             () = sleep_until(deadline) => Woken::By(Step::TimeUp),
         }

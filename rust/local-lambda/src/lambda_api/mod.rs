@@ -53,19 +53,29 @@ impl Api {
     }
 }
 
-/// Serves until it is dropped.
-///
-/// # Errors
-/// What accepting a connection says, if it fails for good.
-pub(crate) async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+/// Serves until it is dropped, or cannot accept connections any more.
+pub(crate) async fn serve(listener: TcpListener, api: Api) -> std::io::Error {
+    let listened = listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener));
+    let listener = match listened {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
     let api = Arc::new(api);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let (socket, _) = accepted?;
+                let socket = match accepted {
+                    Ok((socket, _)) => socket,
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
+                    Err(error) => return error,
+                };
+                // An answer of two writes must not wait for the acknowledgement of the first: that may take 40 ms.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection to the Runtime API is gone already");
+                }
                 let api = api.clone();
                 connections.spawn(async move {
                     let service = service_fn(|request| handle(&api, request));
