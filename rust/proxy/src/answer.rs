@@ -246,8 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn hop_by_hop_and_remapped_headers_stop_here() {
-        let headers: [(&str, &[u8]); 4] = [
+    fn hop_by_hop_headers_remapped_ones_and_forged_errors_stop_here() {
+        let headers: [(&str, &[u8]); 6] = [
+            ("ts-error-name", b"TargetTimeout"),
+            ("ts-error-message", b"forged"),
             ("connection", b"x-own"),
             ("x-own", b"1"),
             ("transfer-encoding", b"chunked"),

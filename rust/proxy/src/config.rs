@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
+use crate::allowed::{self, AllowedTargets};
+
 /// How long opening a connection to a target may take where nothing else is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,6 +27,11 @@ pub struct Config {
     pub ca_certificates: Option<String>,
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
+    /// The only targets that may be reached, where there is such a list.
+    pub allowed_targets: Option<AllowedTargets>,
+    /// Between two invocations the environment may be frozen, as on all of Lambda but its Managed Instances
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>).
+    pub may_freeze: bool,
     /// Log everything but bodies and secrets.
     pub debug: bool,
 }
@@ -65,6 +72,8 @@ impl Config {
             invoke_mode: invoke_mode(get("TS_INVOKE_MODE"))?,
             ca_certificates: get("TS_CA_CERTIFICATES").filter(|value| !value.is_empty()),
             skip_tls_verification: switch(&get, "TS_SKIP_TLS_VERIFICATION")?,
+            allowed_targets: allowed_targets(get("TS_ALLOWED_TARGETS"))?,
+            may_freeze: get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() != Some("lambda-managed-instances"),
             debug: switch(&get, "TS_DEBUG")?,
         })
     }
@@ -83,6 +92,16 @@ fn invoke_mode(value: Option<String>) -> Result<InvokeMode, ConfigError> {
             })
         }
     }
+}
+
+fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, ConfigError> {
+    let list = list.filter(|list| !list.is_empty());
+    let parsed = list.map(|list| AllowedTargets::parse(&list)).transpose();
+    parsed.map_err(|value| ConfigError {
+        name: "TS_ALLOWED_TARGETS",
+        value,
+        expected: allowed::EXPECTED,
+    })
 }
 
 fn switch(get: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, ConfigError> {
@@ -143,6 +162,9 @@ mod tests {
             ("TS_CONNECT_TIMEOUT", "0"),
             ("TS_RESPONSE_TIMEOUT", "5s"),
             ("TS_DEBUG", "1"),
+            ("TS_INVOKE_MODE", "STREAM"),
+            ("TS_SKIP_TLS_VERIFICATION", "yes"),
+            ("TS_ALLOWED_TARGETS", "10.0.0.1/8"),
         ] {
             let message = parse(name, value).unwrap_err().to_string();
             assert!(

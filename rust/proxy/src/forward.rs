@@ -1,12 +1,12 @@
 //! One request to its target and back: a kept connection or a new one, and at most one more try where that is safe.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, response::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     answer::{BUFFERED_LIMIT, too_large},
@@ -21,10 +21,30 @@ use crate::{
 /// A connection idle for this long may have slept through a freeze: the extension looks after the tailnet first.
 const SLEPT: Duration = Duration::from_secs(2);
 
+/// The longest idle time of a kept connection that a repeatable request may meet: if it is dead, the request goes again.
+const IDLE_LIMIT: Duration = Duration::from_secs(50);
+/// The same for a request that must not be sent twice. Servers close idle connections after 2 s (gunicorn) or more.
+const CAUTIOUS_IDLE_LIMIT: Duration = Duration::from_millis(1500);
+/// How long after a thaw the end of a connection may take to show that arrived while the environment was frozen: it
+/// has to pass through tailscaled, which was frozen too.
+const NOTICE_LIMIT: Duration = Duration::from_millis(50);
+
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
     connector: Connector,
     pool: Pool,
+    may_freeze: bool,
+}
+
+/// Which connections a request may go by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// A kept one that was idle for this long at most, if there is one.
+    KeptFirst(Duration),
+    /// A new one; but where that takes long, a kept one whose end would have shown by then.
+    NewFirst,
+    /// A new one.
+    New,
 }
 
 /// A target's answer, its body still to be read.
@@ -42,6 +62,7 @@ impl Forwarder {
     /// A forwarder without connections yet.
     pub fn new(config: Config) -> Self {
         Self {
+            may_freeze: config.may_freeze,
             connector: Connector::new(config),
             pool: Pool::default(),
         }
@@ -102,34 +123,62 @@ impl Forwarder {
     /// Sends the request over a kept connection, or over a new one where there is none or it proves dead.
     async fn send(&self, target: &Target, request: Outgoing, end: Instant) -> Result<Received, ProxyError> {
         let repeatable = is_idempotent(request.method());
+        let mut way = match (repeatable, self.may_freeze) {
+            (true, _) => Way::KeptFirst(IDLE_LIMIT),
+            (false, true) => Way::NewFirst,
+            (false, false) => Way::KeptFirst(CAUTIOUS_IDLE_LIMIT),
+        };
         let mut request = request;
-        while let Some((connection, idle)) = self.pool.take(target, repeatable).await {
-            if idle >= SLEPT {
-                self.connector.look(target, end).await?;
-            }
-            let copy = repeatable.then(|| request.clone());
+        loop {
+            let (connection, kept) = self.connection(target, way, end).await?;
+            let copy = (repeatable && kept).then(|| request.clone());
             match transmit(connection, request).await {
-                Ok(received) => return Ok(received),
+                Ok(received) => return final_answer(target, received),
                 // Not a byte of it left: any method may go again.
                 Err(Failed {
                     unsent: Some(unsent), ..
-                }) => request = *unsent,
+                }) if kept => request = *unsent,
                 // RFC 9110 section 9.2.2: what is idempotent may be repeated when the connection broke before an answer.
-                Err(Failed { error, unsent: None }) => match copy {
-                    Some(copy) if broke(&error) => {
-                        request = copy;
-                        break;
-                    }
+                Err(Failed { error, .. }) => match copy {
+                    Some(copy) if broke(&error) => (request, way) = (copy, Way::New),
                     _ => return Err(self.connector.why_broken(target, &error).await),
                 },
             }
         }
-        let connection = self.connector.connect(target, end).await?;
-        match transmit(connection, request).await {
-            Ok(received) => Ok(received),
-            Err(failed) => Err(self.connector.why_broken(target, &failed.error).await),
-        }
     }
+
+    /// A connection, and whether it is one that was kept: each of those is taken once, so there is an end to them.
+    async fn connection(&self, target: &Target, way: Way, end: Instant) -> Result<(Connection, bool), ProxyError> {
+        if let Way::KeptFirst(limit) = way
+            && let Some((kept, idle)) = self.pool.take(target, limit).await
+        {
+            if idle >= SLEPT {
+                self.connector.look(target, end).await?;
+            }
+            return Ok((kept, true));
+        }
+        let mut connecting = pin!(self.connector.connect(target, end));
+        if way == Way::NewFirst {
+            if let Ok(connected) = timeout(NOTICE_LIMIT, &mut connecting).await {
+                return connected.map(|new| (new, false));
+            }
+            if let Some((kept, _)) = self.pool.take(target, CAUTIOUS_IDLE_LIMIT).await {
+                return Ok((kept, true));
+            }
+        }
+        connecting.await.map(|new| (new, false))
+    }
+}
+
+/// A target that changes the protocol unasked (101) leaves nothing to pass on; hyper takes in all other 1xx answers.
+fn final_answer(target: &Target, received: Received) -> Result<Received, ProxyError> {
+    let status = received.0.status;
+    if status.is_informational() {
+        return Err(ProxyError::TargetUnreachable(format!(
+            "{target} answered {status}, and with that it left HTTP"
+        )));
+    }
+    Ok(received)
 }
 
 /// The head of an answer, the way to its body, and the connection that it comes by.

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
+    allowed::AllowedTargets,
     answer::Answer,
     config::Config,
     error::ProxyError,
@@ -25,6 +26,7 @@ const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 pub struct Handler {
     forwarder: Forwarder,
     response_timeout: Option<Duration>,
+    allowed_targets: Option<AllowedTargets>,
 }
 
 impl Handler {
@@ -32,6 +34,7 @@ impl Handler {
     pub fn new(config: Config) -> Self {
         Self {
             response_timeout: config.response_timeout,
+            allowed_targets: config.allowed_targets.clone(),
             forwarder: Forwarder::new(config),
         }
     }
@@ -63,6 +66,9 @@ impl Handler {
             .map_or(end, |limit| end.min(Instant::now() + limit));
         let target = Target::parse(&event.headers)?;
         let request = request::build(event, &target)?;
+        if let Some(allowed) = &self.allowed_targets {
+            allowed.check(&target)?;
+        }
         self.forwarder.open(target, request, end).await
     }
 }

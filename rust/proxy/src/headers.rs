@@ -46,9 +46,10 @@ pub fn onward(name: &str) -> Option<&str> {
 
 /// Whether a response header stops here.
 ///
-/// The service answers 500 where a function sends `x-amzn-remapped-*` itself.
+/// The service answers 500 where a function sends `x-amzn-remapped-*` itself; and `ts-error-*` is the mark of the
+/// proxy's own answers, which no target may forge.
 pub fn stops_on_return(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-amzn-remapped-")
+    name.as_str().starts_with("x-amzn-remapped-") || name.as_str().starts_with("ts-error-")
 }
 
 /// Takes out the hop-by-hop headers, those that `connection` names included.

@@ -1,5 +1,6 @@
 //! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
 
+pub mod allowed;
 pub mod answer;
 pub mod config;
 pub mod connect;

@@ -18,10 +18,6 @@ use crate::target::Target;
 /// A connection that can take a request.
 pub type Connection = SendRequest<Full<Bytes>>;
 
-/// The longest idle time of a connection that a repeatable request may meet: if it is dead, the request goes again.
-const IDLE_LIMIT: Duration = Duration::from_secs(50);
-/// The same for a request that must not be sent twice. Servers close idle connections after 2 s (gunicorn) or more.
-const CAUTIOUS_IDLE_LIMIT: Duration = Duration::from_millis(1500);
 /// How long a kept connection may take to be ready; it is ready at once unless its end is being noticed.
 const READY_LIMIT: Duration = Duration::from_millis(100);
 /// How many connections are kept for one target, and for how many targets.
@@ -41,10 +37,9 @@ struct Idle {
 
 impl Pool {
     /// A kept connection to `target` that is alive as far as can be seen, and how long it was idle by the wall clock.
-    pub async fn take(&self, target: &Target, repeatable: bool) -> Option<(Connection, Duration)> {
+    pub async fn take(&self, target: &Target, limit: Duration) -> Option<(Connection, Duration)> {
         // Lets the connections' own tasks notice what arrived meanwhile: an end above all.
         tokio::task::yield_now().await;
-        let limit = if repeatable { IDLE_LIMIT } else { CAUTIOUS_IDLE_LIMIT };
         while let Some(mut idle) = self.pop(target) {
             // A clock that was set back says nothing about the age.
             let age = SystemTime::now().duration_since(idle.since).unwrap_or(Duration::MAX);

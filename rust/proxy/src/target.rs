@@ -159,7 +159,12 @@ fn server_name(host: &Host, ts_host: Option<&str>) -> Result<ServerName<'static>
     ServerName::try_from(name).map_err(|_| invalid("ts-host", ts_host, expected))
 }
 
-fn is_name(value: &str) -> bool {
+/// Whether `value` can be a name for the tailnet's resolver: labels of letters, digits, hyphens and underscores, the
+/// last of which no resolver takes for the end of an address.
+pub(crate) fn is_name(value: &str) -> bool {
+    if ends_in_a_number(value) {
+        return false;
+    }
     let name = value.strip_suffix('.').unwrap_or(value);
     let label = |label: &str| {
         (1..=63).contains(&label.len())

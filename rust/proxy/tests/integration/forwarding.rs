@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fakes::{Dial, Turn, World};
+use proxy::allowed::AllowedTargets;
 use serde_json::json;
 use status::Answer;
 
@@ -68,12 +69,54 @@ async fn a_chunked_answer_comes_back_whole() {
 
 #[tokio::test]
 async fn a_connection_is_kept_for_the_next_request() {
-    let world = world(&[], &[Turn::Answer(OK), Turn::Answer(OK), Turn::Answer(OK)]).await;
+    let world = world(&[], &[Turn::Answer(OK), Turn::Answer(OK)]).await;
     for _ in 0..2 {
         assert_eq!(world.get().await["body"], "ok");
     }
-    assert_eq!(world.post("x").await["body"], "ok");
     assert_eq!(world.dials(), 1);
+}
+
+#[tokio::test]
+async fn a_post_takes_a_new_connection_as_a_freeze_may_hide_the_end_of_a_kept_one() {
+    let turns = [Turn::Answer(OK), Turn::Answer(OK)];
+    let frozen = world(&[], &turns).await;
+    assert_eq!(frozen.get().await["body"], "ok");
+    assert_eq!(frozen.post("x").await["body"], "ok");
+    assert_eq!(frozen.dials(), 2);
+
+    let never_frozen = World::new(None, &[], &turns, |config| config.may_freeze = false).await;
+    assert_eq!(never_frozen.get().await["body"], "ok");
+    assert_eq!(never_frozen.post("x").await["body"], "ok");
+    assert_eq!(never_frozen.dials(), 1);
+}
+
+#[tokio::test]
+async fn a_post_takes_a_kept_connection_where_a_new_one_takes_long() {
+    let world = world(&[Dial::Connect, Dial::Hang], &[Turn::Answer(OK), Turn::Answer(OK)]).await;
+    assert_eq!(world.get().await["body"], "ok");
+    let began = Instant::now();
+    assert_eq!(world.post("x").await["body"], "ok");
+    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_target_that_leaves_http_is_an_error() {
+    let switching = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let answer = world(&[], &[Turn::Answer(switching)]).await.get().await;
+    assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_in_the_list_is_refused_before_any_dial() {
+    let list = AllowedTargets::parse("db.tail.net,100.64.0.9").unwrap();
+    let world = World::new(None, &[], &[Turn::Answer(OK)], |config| {
+        config.allowed_targets = Some(list)
+    })
+    .await;
+    assert_eq!(error_name(&world.get().await), (403, "TargetNotAllowed"));
+    assert_eq!(world.dials(), 0);
+    let answer = world.send(|event| event["headers"]["ts-target-ip"] = "db.tail.net".into());
+    assert_eq!(answer.await["body"], "ok");
 }
 
 #[tokio::test]
@@ -99,7 +142,10 @@ async fn an_idempotent_request_that_a_kept_connection_lost_is_sent_once_more() {
 
 #[tokio::test]
 async fn a_post_is_never_sent_twice() {
-    let world = world(&[], &[Turn::Answer(OK), Turn::Close]).await;
+    let world = World::new(None, &[], &[Turn::Answer(OK), Turn::Close], |config| {
+        config.may_freeze = false
+    })
+    .await;
     assert_eq!(world.get().await["body"], "ok");
     let answer = world.post("pay").await;
     assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
