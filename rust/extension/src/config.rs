@@ -3,6 +3,8 @@
 use http::Uri;
 use thiserror::Error;
 
+use crate::netmap::Uncovered;
+
 /// The extension's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -16,6 +18,8 @@ pub struct Config {
     pub advertise_tags: Vec<String>,
     /// A control server other than Tailscale's own.
     pub control_url: Option<String>,
+    /// What becomes of targets that the tailnet does not cover. Refused by default.
+    pub uncovered: Uncovered,
     /// Log everything, tailscaled's lines included.
     pub debug: bool,
 }
@@ -63,6 +67,7 @@ impl Config {
             )?)?,
             advertise_tags: text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
             control_url: text("TS_CONTROL_URL").map(control_url).transpose()?,
+            uncovered: text("TS_ALLOW_UNCOVERED_TARGETS").map_or(Ok(Uncovered::Refuse), uncovered)?,
             debug: text("TS_DEBUG").map_or(Ok(false), |value| switch("TS_DEBUG", value))?,
         })
     }
@@ -117,6 +122,11 @@ fn control_url(value: String) -> Result<String, ConfigError> {
     }
 }
 
+fn uncovered(value: String) -> Result<Uncovered, ConfigError> {
+    let allow = switch("TS_ALLOW_UNCOVERED_TARGETS", value)?;
+    Ok(if allow { Uncovered::Allow } else { Uncovered::Refuse })
+}
+
 fn switch(name: &'static str, value: String) -> Result<bool, ConfigError> {
     match value.as_str() {
         "true" => Ok(true),
@@ -153,6 +163,7 @@ mod tests {
     fn the_optional_settings_have_defaults() {
         let config = parse(&[]).unwrap();
         assert_eq!(config.hostname, "proxy");
+        assert_eq!(config.uncovered, Uncovered::Refuse);
         assert!(config.advertise_tags.is_empty() && config.control_url.is_none() && !config.debug);
     }
 
@@ -176,6 +187,7 @@ mod tests {
             ("TS_ADVERTISE_TAGS", "tag:a,"),
             ("TS_CONTROL_URL", "headscale"),
             ("TS_DEBUG", "yes"),
+            ("TS_ALLOW_UNCOVERED_TARGETS", "1"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     config::{Config, ConfigError},
     extensions_api::{ApiError, Event, ExtensionsApi},
+    netmap::Uncovered,
     status_server::StatusServer,
     tailnet::{Tailnet, settled},
     tailscaled::Paths,
@@ -46,17 +47,17 @@ pub async fn run(config: Config) -> Result<(), Fatal> {
         Tailnet::start(&config, Paths::default())
     });
     let end = match api {
-        Ok(api) => serve(api, &tailnet).await,
+        Ok(api) => serve(api, &tailnet, config.uncovered).await,
         Err(error) => Err(error.into()),
     };
     tailnet.stop().await;
     end
 }
 
-async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet) -> Result<(), Fatal> {
+async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet, uncovered: Uncovered) -> Result<(), Fatal> {
     let system = |what| move |source| Fatal::System { what, source };
     let mut terminated = signal(SignalKind::terminate()).map_err(system("SIGTERM cannot be awaited"))?;
-    let endpoint = StatusServer::bind(Path::new(status::SOCKET), tailnet);
+    let endpoint = StatusServer::bind(Path::new(status::SOCKET), tailnet, uncovered);
     let endpoint = match endpoint.map_err(system("the status endpoint cannot be opened")) {
         Ok(endpoint) => endpoint,
         Err(error) => {

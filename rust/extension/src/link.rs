@@ -98,6 +98,7 @@ impl Link {
         }
         let limit = first_limit(state.round_trip);
         if let Some(round_trip) = self.ping(&state.used, limit).await {
+            tracing::debug!("a ping came back after {:.1} ms", round_trip.as_secs_f64() * 1000.0);
             state.round_trip = Some(round_trip);
             return Ok(Look::Alive);
         }

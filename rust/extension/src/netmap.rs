@@ -38,6 +38,16 @@ fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
     Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
+/// What becomes of targets that no peer, route or exit node covers: tailscaled would dial them through the function's
+/// own network, with all that the request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncovered {
+    /// They are refused.
+    Refuse,
+    /// They are let through: the owner of the function wants it so.
+    Allow,
+}
+
 impl Netmap {
     /// Reads the LocalAPI's status.
     pub fn parse(status: &[u8]) -> Result<Self, serde_json::Error> {
@@ -48,7 +58,7 @@ impl Netmap {
     ///
     /// tailscaled dials whatever no peer covers through the function's own network, and hands connections to the
     /// node's own addresses to the function's loopback.
-    pub fn check(&self, address: IpAddr) -> Result<(), String> {
+    pub fn check(&self, address: IpAddr, uncovered: Uncovered) -> Result<(), String> {
         let address = address.to_canonical();
         if self.own_addresses.contains(&address) {
             return Err(format!("{address} is the proxy's own address in the tailnet"));
@@ -59,7 +69,7 @@ impl Netmap {
         if let Some(kind) = local_kind(address) {
             return Err(format!("{address} is {kind}: it does not lead into the tailnet"));
         }
-        if self.peers.values().any(|peer| peer.covers(address)) {
+        if uncovered == Uncovered::Allow || self.peers.values().any(|peer| peer.covers(address)) {
             return Ok(());
         }
         Err(format!(
@@ -122,7 +132,7 @@ mod tests {
     fn check(status: &str, address: &str) -> Result<(), String> {
         Netmap::parse(status.as_bytes())
             .unwrap()
-            .check(address.parse().unwrap())
+            .check(address.parse().unwrap(), Uncovered::Refuse)
     }
 
     #[test]
@@ -143,9 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_node_in_use_covers_the_rest_but_never_the_function() {
+    fn the_exit_node_in_use_or_the_owners_word_opens_the_rest_but_never_the_function() {
         let status = STATUS.replace(r#""::/0"],"ExitNode":false"#, r#""::/0"],"ExitNode":true"#);
         assert_eq!(check(&status, "203.0.113.7"), Ok(()));
+        let allowing = Netmap::parse(STATUS.as_bytes()).unwrap();
+        assert_eq!(allowing.check("203.0.113.7".parse().unwrap(), Uncovered::Allow), Ok(()));
         for address in [
             "127.0.0.1",
             "::1",
@@ -165,6 +177,8 @@ mod tests {
             "::ffff:100.64.0.1",
         ] {
             assert!(check(&status, address).is_err(), "{address}");
+            let address = address.parse().unwrap();
+            assert!(allowing.check(address, Uncovered::Allow).is_err(), "{address}");
         }
     }
 

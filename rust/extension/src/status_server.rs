@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     link::Link,
     local_api::{LocalApi, LocalApiError},
-    netmap::Netmap,
+    netmap::{Netmap, Uncovered},
     tailnet::{Phase, Tailnet, settled},
 };
 
@@ -40,11 +40,12 @@ struct Responder {
     api: LocalApi,
     link: Arc<Link>,
     phase: watch::Receiver<Phase>,
+    uncovered: Uncovered,
 }
 
 impl StatusServer {
     /// Listens on `socket`, in place of one that an earlier environment left.
-    pub fn bind(socket: &Path, tailnet: &Tailnet) -> io::Result<Self> {
+    pub fn bind(socket: &Path, tailnet: &Tailnet, uncovered: Uncovered) -> io::Result<Self> {
         match std::fs::remove_file(socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -55,6 +56,7 @@ impl StatusServer {
                 api: tailnet.api().clone(),
                 link: Arc::clone(tailnet.link()),
                 phase: tailnet.phase(),
+                uncovered,
             },
         })
     }
@@ -145,7 +147,7 @@ impl Responder {
             let message = format!("the name '{host}' is unknown to the tailnet's resolver");
             return Ok(Err(Answer::UnknownName { message }));
         }
-        Ok(allowed(&netmap, candidates).map_err(|message| Answer::NotAllowed { message }))
+        Ok(allowed(&netmap, candidates, self.uncovered).map_err(|message| Answer::NotAllowed { message }))
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, LocalApiError> {
@@ -159,11 +161,11 @@ impl Responder {
 }
 
 /// Of a name's addresses, those that lead into the tailnet; where none does, why the first does not.
-fn allowed(netmap: &Netmap, candidates: Vec<IpAddr>) -> Result<Vec<IpAddr>, String> {
+fn allowed(netmap: &Netmap, candidates: Vec<IpAddr>, uncovered: Uncovered) -> Result<Vec<IpAddr>, String> {
     let mut refusal = None;
     let mut addresses = Vec::new();
     for address in candidates {
-        match netmap.check(address) {
+        match netmap.check(address, uncovered) {
             Ok(()) => addresses.push(address.to_canonical()),
             Err(reason) => refusal = refusal.or(Some(reason)),
         }
