@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,6 +23,8 @@ const FIRST_PING: Duration = Duration::from_millis(100);
 /// The bounds of the first ping's time once a round trip is known.
 const SHORTEST_PING: Duration = Duration::from_millis(15);
 const LONGEST_PING: Duration = Duration::from_millis(250);
+/// How long the ping that only measures may take.
+const LEARNING_PING: Duration = Duration::from_secs(1);
 /// How long the ping after a renewal may take: a new DERP link is a TCP and a TLS handshake away.
 const SECOND_PING: Duration = Duration::from_millis(600);
 /// How many of the addresses last asked for are pinged at once; one answer is enough.
@@ -36,10 +39,18 @@ pub struct Link {
 struct State {
     /// When something was last known of the link, by the wall clock.
     last_look: SystemTime,
-    /// The last round trip of a ping.
+    /// The shortest round trip of a ping over links that were there already.
     round_trip: Option<Duration>,
     /// The addresses last asked for, the latest first.
     used: VecDeque<IpAddr>,
+}
+
+impl State {
+    /// The shortest says most: others met a busy moment, or a freeze.
+    fn learn(&mut self, round_trip: Duration) {
+        tracing::debug!("a ping came back after {:.1} ms", round_trip.as_secs_f64() * 1000.0);
+        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
+    }
 }
 
 /// What a look at the link found.
@@ -84,12 +95,22 @@ impl Link {
         Ok(look)
     }
 
-    /// Remembers an address that was asked for: the next look pings it.
-    pub async fn note(&self, address: IpAddr) {
+    /// Remembers an address that was asked for: the next look pings it. The first one is pinged at once, beside what it
+    /// was asked for, so that the next look knows how long a ping takes.
+    pub async fn note(self: &Arc<Self>, address: IpAddr) {
         let mut state = self.state.lock().await;
+        let first = state.used.is_empty();
         state.used.retain(|known| *known != address);
         state.used.push_front(address);
         state.used.truncate(PINGED);
+        if first {
+            let link = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Some(round_trip) = link.ping(&VecDeque::from([address]), LEARNING_PING).await {
+                    link.state.lock().await.learn(round_trip);
+                }
+            });
+        }
     }
 
     async fn look(&self, state: &mut State, gap: Duration) -> Result<Look, LocalApiError> {
@@ -98,8 +119,7 @@ impl Link {
         }
         let limit = first_limit(state.round_trip);
         if let Some(round_trip) = self.ping(&state.used, limit).await {
-            tracing::debug!("a ping came back after {:.1} ms", round_trip.as_secs_f64() * 1000.0);
-            state.round_trip = Some(round_trip);
+            state.learn(round_trip);
             return Ok(Look::Alive);
         }
         let began = Instant::now();
@@ -107,8 +127,7 @@ impl Link {
         let answer = self.ping(&state.used, SECOND_PING).await;
         let (gap, ms) = (gap.as_secs_f64(), began.elapsed().as_millis());
         match answer {
-            Some(round_trip) => {
-                state.round_trip = Some(round_trip);
+            Some(_) => {
                 tracing::info!("the links had died in a gap of {gap:.1} s; they are new after {ms} ms");
                 Ok(Look::Renewed)
             }
@@ -171,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_addresses_last_used_are_remembered_once_each() {
-        let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
+        let link = Arc::new(Link::new(LocalApi::new("/nonexistent/socket".as_ref())));
         for last in [1, 2, 3, 2, 4] {
             link.note([100, 64, 0, last].into()).await;
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     binaries::Missing, deadline::TimedOut, http_call::CallError, lambda::LambdaError, namespace::NamespaceError,
-    network::NetworkError, process::ProcessError, signed::SigningError,
+    nat::NatError, network::NetworkError, process::ProcessError, signed::SigningError,
 };
 
 /// Why the testbed is not there. Each message names the part that failed, and how.
@@ -25,6 +25,8 @@ pub enum Error {
     Lambda(#[from] LambdaError),
     #[error("the operating system does not allow what every program needs: {0}")]
     Runtime(std::io::Error),
+    #[error(transparent)]
+    Nat(#[from] NatError),
     #[error(transparent)]
     Signing(#[from] SigningError),
 }

@@ -1,0 +1,192 @@
+//! What a NAT does to a frozen sandbox: it forgets the sandbox's flows, and drops whatever still comes on them.
+//!
+//! Made of routing rules, so that it takes no more than the `ip` and `ss` commands of iproute2: a blackhole for each
+//! forgotten flow, in both directions, looked up before the table of the machine's own addresses.
+
+use std::{fs, io, process::Stdio};
+
+use tokio::process::Command;
+
+/// Where the function's environments are, as seen from here.
+const ENVIRONMENTS: &str = "169.254.100.0/24";
+/// The place of our rules: before the machine's own addresses.
+const PREFERENCE: &str = "90";
+
+/// Why the NAT cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum NatError {
+    /// A command is missing, or a setting cannot be written.
+    #[error("{what} failed: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A command said no.
+    #[error("`{command}` failed: {message}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// Its words.
+        message: String,
+    },
+}
+
+/// Drops all UDP of the function: what a network does that lets only TCP out. All traffic then goes by DERP.
+pub async fn block_udp() -> Result<(), NatError> {
+    let mut rules = Rules::load(None).await?;
+    rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await
+}
+
+/// Forgets every TCP flow that the function has now. `pid` is a process inside its environment.
+/// Returns how many were not forgotten yet.
+pub async fn forget_flows(pid: u32) -> Result<usize, NatError> {
+    let mut here = Rules::load(None).await?;
+    let mut there = Rules::load(Some(pid)).await?;
+    let listed = run(None, "ss", &["-Htn", "state", "established", "dst", ENVIRONMENTS]).await?;
+    let mut forgotten = 0;
+    for port in listed.lines().filter_map(peer_port) {
+        let outgoing = format!("from {ENVIRONMENTS} ipproto tcp sport {port} blackhole");
+        if !here.has(&outgoing) {
+            forgotten += 1;
+        }
+        here.add(&outgoing).await?;
+        there.add(&format!("ipproto tcp dport {port} blackhole")).await?;
+    }
+    Ok(forgotten)
+}
+
+/// Knows all flows again, and lets UDP pass: for the next function.
+pub async fn remember() -> Result<(), NatError> {
+    let rules = Rules::load(None).await?;
+    for _ in &rules.added {
+        ip(None, &["rule", "del", "pref", PREFERENCE]).await?;
+    }
+    Ok(())
+}
+
+/// The rules of one network namespace.
+struct Rules {
+    pid: Option<u32>,
+    /// Those of ours, as they were added.
+    added: Vec<String>,
+}
+
+impl Rules {
+    /// Reads the rules, after making sure that they come before all else.
+    async fn load(pid: Option<u32>) -> Result<Self, NatError> {
+        look_at_rules_first(pid).await?;
+        let listed = ip_output(pid, &["rule", "show", "pref", PREFERENCE]).await?;
+        let rule = |line: &str| line.split_once(':').map(|(_, rule)| normal(rule));
+        Ok(Self {
+            pid,
+            added: listed.lines().filter_map(rule).collect(),
+        })
+    }
+
+    fn has(&self, rule: &str) -> bool {
+        self.added.contains(&normal(rule))
+    }
+
+    async fn add(&mut self, rule: &str) -> Result<(), NatError> {
+        if self.has(rule) {
+            return Ok(());
+        }
+        let arguments: Vec<&str> = ["rule", "add", "pref", PREFERENCE]
+            .into_iter()
+            .chain(rule.split(' '))
+            .collect();
+        ip(self.pid, &arguments).await?;
+        self.added.push(normal(rule));
+        Ok(())
+    }
+}
+
+/// A rule as it is added and as it is listed, made the same: `from all` is implied, and white space varies.
+fn normal(rule: &str) -> String {
+    rule.replace("from all", "")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The peer's port in a line of `ss`: queues, own address, peer's address.
+fn peer_port(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(3)?.rsplit_once(':').map(|(_, port)| port)
+}
+
+/// Own addresses are looked up in the table `local`, before any rule that can be added; and packets of known sockets
+/// pass by all rules. Both are changed here, for one network namespace.
+async fn look_at_rules_first(pid: Option<u32>) -> Result<(), NatError> {
+    let rules = ip_output(pid, &["rule", "show"]).await?;
+    if rules.lines().any(|rule| rule.starts_with("0:")) {
+        ip(pid, &["rule", "add", "pref", "1000", "lookup", "local"]).await?;
+        ip(pid, &["rule", "del", "pref", "0"]).await?;
+    }
+    let early_demux = "/proc/sys/net/ipv4/tcp_early_demux";
+    match pid {
+        None => fs::write(early_demux, "0").map_err(|source| NatError::System {
+            what: early_demux.to_owned(),
+            source,
+        }),
+        Some(_) => run(pid, "sh", &["-c", &format!("echo 0 > {early_demux}")])
+            .await
+            .map(drop),
+    }
+}
+
+async fn ip(pid: Option<u32>, arguments: &[&str]) -> Result<(), NatError> {
+    ip_output(pid, arguments).await.map(drop)
+}
+
+async fn ip_output(pid: Option<u32>, arguments: &[&str]) -> Result<String, NatError> {
+    run(pid, "ip", arguments).await
+}
+
+/// Runs a command, in the network namespace of `pid` if there is one.
+async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<String, NatError> {
+    let mut command = match pid {
+        None => Command::new(program),
+        Some(pid) => {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net=/proc/{pid}/ns/net")).arg(program);
+            command
+        }
+    };
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let shown = format!("{program} {}", arguments.join(" "));
+    let output = command.output().await.map_err(|source| NatError::System {
+        what: shown.clone(),
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(NatError::Refused {
+        command: shown,
+        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peers_port_is_found_in_a_line_of_ss() {
+        assert_eq!(
+            peer_port("0      0      192.0.2.2:3478      169.254.100.2:41234"),
+            Some("41234")
+        );
+        assert_eq!(peer_port("nonsense"), None);
+    }
+
+    #[test]
+    fn a_listed_rule_is_the_one_that_was_added() {
+        assert_eq!(
+            normal("\tfrom all ipproto tcp dport 80 blackhole "),
+            normal("ipproto tcp dport 80 blackhole")
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! Every case straight to the target and through the function: what comes back, and what the target saw, must be equal.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use testbed::{
+    lambda::Function,
+    raw_target::{Move, RawTarget, Seen},
+    target,
+    world::World,
+};
+
+use crate::{
+    Outcome, Setting,
+    cases::{self, Case},
+    exceptions::{Needed, expected_answer, expected_line, expected_request, received_answer},
+    exchange::{Answer, headers, straight, through},
+    stream, trial,
+};
+
+/// The issue of being transparent: fewer cases prove less.
+const LEAST_CASES: usize = 60;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(setting, "differential: BUFFERED, every case is equal", buffered),
+        trial(setting, "differential: RESPONSE_STREAM, every case is equal", streamed),
+    ]
+}
+
+async fn buffered(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    compare(&world, "BUFFERED").await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn streamed(setting: Arc<Setting>) -> Outcome {
+    let adjust = |function: &mut Function| {
+        stream(function);
+        // The caller has a streamed answer before the environment asks for the next request.
+        function.settings.insert("maxEnvironments".into(), 3.into());
+    };
+    let world = setting.world(adjust).await?;
+    compare(&world, "RESPONSE_STREAM").await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn compare(world: &World, mode: &str) -> Outcome {
+    let raw = RawTarget::start().await?;
+    let mut needed = Needed::new();
+    let mut wrong = Vec::new();
+    let cases = cases::all();
+    assert!(cases.len() >= LEAST_CASES, "only {} cases", cases.len());
+    for case in &cases {
+        let outcome = match &case.answer {
+            None => httpbin(case, world, &mut needed).await,
+            Some((answer, close)) => {
+                let mut moves = vec![Move::Send(answer.clone())];
+                moves.extend(close.then_some(Move::Close));
+                raw.play(moves);
+                written(case, world, &raw, &mut needed).await
+            }
+        };
+        if let Err(difference) = outcome {
+            wrong.push(format!(
+                "{}\n    {}",
+                case.title(),
+                difference.message().unwrap_or("failed")
+            ));
+        }
+    }
+    eprintln!(
+        "{mode}: {} of {} cases equal; exceptions needed: {needed:?}",
+        cases.len() - wrong.len(),
+        cases.len()
+    );
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} cases differ:\n{}", wrong.len(), wrong.join("\n")).into())
+}
+
+/// A case for go-httpbin, which answers with what it saw.
+async fn httpbin(case: &Case, world: &World, needed: &mut Needed) -> Outcome {
+    let mut direct = straight(case, world, target::PORT).await?;
+    let mut proxied = through(case, world, target::PORT).await?;
+    // Sent at another second, it may be another date.
+    for (answer, name) in [(&mut direct, "date"), (&mut proxied, "x-amzn-remapped-date")] {
+        if let Some(date) = answer.headers.get_mut(name) {
+            *date = vec![b"(some time)".to_vec()];
+        }
+    }
+    equal_answers(direct, proxied, &case.method, needed)
+}
+
+/// A case for the raw target, which answers as the case says, and tells what it saw.
+async fn written(case: &Case, world: &World, raw: &RawTarget, needed: &mut Needed) -> Outcome {
+    let port = raw.address().port();
+    let (direct, saw_direct) = watched(raw, straight(case, world, port)).await?;
+    let (proxied, saw_proxied) = watched(raw, through(case, world, port)).await?;
+    equal_answers(direct, proxied, &case.method, needed)?;
+    let pairs = |seen: &Seen| {
+        headers(
+            seen.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice())),
+        )
+    };
+    equal(
+        "the request line",
+        expected_line(&saw_direct.line, needed),
+        saw_proxied.line.clone(),
+    )?;
+    let expected = expected_request(pairs(&saw_direct), &case.method, saw_direct.body.len(), needed);
+    equal("the request's headers", expected, pairs(&saw_proxied))?;
+    equal("the request's body", &saw_direct.body, &saw_proxied.body)
+}
+
+async fn watched(
+    raw: &RawTarget,
+    send: impl Future<Output = Result<Answer, Failed>>,
+) -> Result<(Answer, Seen), Failed> {
+    let since = raw.seen().len();
+    let answer = send.await?;
+    let seen = raw.only_since(since).ok_or_else(|| {
+        let count = raw.seen().len() - since;
+        format!(
+            "the target saw {count} requests instead of one; the answer is {}: {}",
+            answer.status,
+            answer.body.escape_ascii()
+        )
+    })?;
+    Ok((answer, seen))
+}
+
+fn equal_answers(direct: Answer, proxied: Answer, method: &str, needed: &mut Needed) -> Outcome {
+    let expected = expected_answer(direct, method, needed);
+    let received = received_answer(proxied, method);
+    equal("the status", expected.status, received.status)?;
+    equal("the answer's headers", &expected.headers, &received.headers)?;
+    equal("the answer's body", &expected.body, &received.body)
+}
+
+fn equal<T: PartialEq + Show>(what: &str, expected: T, found: T) -> Outcome {
+    if expected == found {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}: straight {}, through the function {}",
+        expected.show(),
+        found.show()
+    )
+    .into())
+}
+
+/// What a person can read of a difference.
+trait Show {
+    fn show(&self) -> String;
+}
+
+impl Show for u16 {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for String {
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Show for &bytes::Bytes {
+    fn show(&self) -> String {
+        let beginning: Vec<u8> = self.iter().copied().take(600).collect();
+        format!("{} bytes: {}", self.len(), beginning.escape_ascii())
+    }
+}
+
+impl Show for crate::exchange::Headers {
+    fn show(&self) -> String {
+        let lines = self.iter().map(|(name, values)| {
+            let values: Vec<String> = values.iter().map(|value| value.escape_ascii().to_string()).collect();
+            format!("{name}: {}", values.join(" | "))
+        });
+        format!("{{{}}}", lines.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Show for &crate::exchange::Headers {
+    fn show(&self) -> String {
+        (*self).show()
+    }
+}

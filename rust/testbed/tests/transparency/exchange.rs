@@ -1,0 +1,161 @@
+//! One request, sent straight to a target and through the function, and what became of it each way.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request};
+use http_body_util::Full;
+use libtest_mimic::Failed;
+use testbed::{
+    function_url::{ANSWER_LIMIT, FunctionUrl},
+    http_call::call,
+    world::World,
+};
+use tokio::net::TcpStream;
+
+/// Headers that SigV4 or the URL takes for itself: a caller of the function sends them with `ts-` before their names.
+const TAKEN: [&str; 5] = [
+    "authorization",
+    "host",
+    "x-amz-date",
+    "x-amz-content-sha256",
+    "x-amz-security-token",
+];
+
+/// A request, and the answer that the target is to give where it is not go-httpbin.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Bytes,
+    /// What the raw target answers with, and whether it closes then; `None` for a request to go-httpbin.
+    pub(crate) answer: Option<(Bytes, bool)>,
+}
+
+impl Case {
+    /// A request to go-httpbin.
+    pub(crate) fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            answer: None,
+        }
+    }
+
+    /// A request to the raw target, which answers `ok`.
+    pub(crate) fn raw(method: &str, path: &str) -> Self {
+        Self::new(method, path).answered("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok")
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The raw target answers with these bytes.
+    pub(crate) fn answered(mut self, answer: impl Into<Bytes>) -> Self {
+        self.answer = Some((answer.into(), false));
+        self
+    }
+
+    /// The raw target answers with these bytes, and closes the connection.
+    pub(crate) fn closing(mut self, answer: impl Into<Bytes>) -> Self {
+        self.answer = Some((answer.into(), true));
+        self
+    }
+
+    pub(crate) fn title(&self) -> String {
+        let headers: Vec<String> = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.escape_ascii()))
+            .collect();
+        let answer = self.answer.as_ref().map(|(answer, _)| {
+            let shown: Vec<u8> = answer.iter().copied().take(90).collect();
+            format!(" -> {}", shown.escape_ascii())
+        });
+        let body = self.body.len();
+        format!(
+            "{} {} {headers:?} {body} bytes{}",
+            self.method,
+            self.path,
+            answer.unwrap_or_default()
+        )
+    }
+
+    /// The request as `send` gets it, with `host` first.
+    fn request(&self, host: &str, name: impl Fn(&str) -> String) -> Result<Request<Bytes>, Failed> {
+        let mut request = Request::builder().method(&*self.method).uri(&*self.path);
+        if let Some(headers) = request.headers_mut() {
+            headers.insert(http::header::HOST, HeaderValue::from_str(host)?);
+            for (key, value) in &self.headers {
+                let key: HeaderName = name(key).parse()?;
+                let value = HeaderValue::from_bytes(value)?;
+                match key == http::header::HOST {
+                    true => drop(headers.insert(key, value)),
+                    false => drop(headers.append(key, value)),
+                }
+            }
+        }
+        Ok(request.body(self.body.clone())?)
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
+}
+
+/// Names in lower case, and the values of each in their order.
+pub(crate) type Headers = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// Names and values by their names.
+pub(crate) fn headers<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        headers.entry(name.to_owned()).or_default().push(value.to_vec());
+    }
+    headers
+}
+
+fn observed(response: http::Response<Bytes>) -> Answer {
+    let pairs = response.headers().iter();
+    Answer {
+        status: response.status().as_u16(),
+        headers: headers(pairs.map(|(name, value)| (name.as_str(), value.as_bytes()))),
+        body: response.into_body(),
+    }
+}
+
+/// Sends a case straight to the target at 127.0.0.1 and `port`, whose name is its address in the tailnet.
+pub(crate) async fn straight(case: &Case, world: &World, port: u16) -> Result<Answer, Failed> {
+    let host = format!("{}:{port}", world.surroundings.target.node.address());
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = case.request(&host, str::to_owned)?.map(Full::new);
+    Ok(observed(call(stream, request, ANSWER_LIMIT).await?))
+}
+
+/// Sends a case through the function.
+pub(crate) async fn through(case: &Case, world: &World, port: u16) -> Result<Answer, Failed> {
+    let url: FunctionUrl = world.url();
+    let prefixed = |name: &str| match TAKEN.contains(&name) {
+        true => format!("ts-{name}"),
+        false => name.to_owned(),
+    };
+    let mut request = case.request(&url.address, prefixed)?;
+    let address = world.surroundings.target.node.address().to_string();
+    request.headers_mut().insert("ts-target-ip", address.parse()?);
+    request.headers_mut().insert("ts-target-port", port.into());
+    Ok(observed(url.send(request).await?))
+}
