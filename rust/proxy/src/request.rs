@@ -67,7 +67,7 @@ fn request_headers(event: &Event, target: &Target) -> Result<HeaderMap, ProxyErr
             headers.append(header_name(onward)?, header_value(name, value)?);
         }
     }
-    if !event.cookies.is_empty() {
+    if !event.cookies.is_empty() && !holds_cookies(event) {
         headers.insert(header::COOKIE, header_value("cookie", &event.cookies.join("; "))?);
     }
     remove_hop_by_hop(&mut headers);
@@ -75,6 +75,14 @@ fn request_headers(event: &Event, target: &Target) -> Result<HeaderMap, ProxyErr
         headers.insert(header::HOST, header_value("ts-target-ip", &target.authority())?);
     }
     Ok(headers)
+}
+
+/// Whether the header `cookie` is in the event too, and says the same: then it is as the caller wrote it. Where several
+/// came in one request, only the list is sure to keep them apart.
+fn holds_cookies(event: &Event) -> bool {
+    let header = event.headers.get("cookie").unwrap_or_default();
+    let pairs = header.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs.eq(event.cookies.iter().map(String::as_str))
 }
 
 fn header_name(name: &str) -> Result<HeaderName, ProxyError> {
@@ -185,6 +193,21 @@ mod tests {
     fn cookies_come_back_together() {
         let request = outgoing(|event| event["cookies"] = json!(["a=1", "b=2"])).unwrap();
         assert_eq!(request.headers()["cookie"], "a=1; b=2");
+    }
+
+    #[test]
+    fn cookies_stay_as_the_caller_wrote_them_where_the_event_has_the_header() {
+        for (header, expected) in [("a=1;b=2", "a=1;b=2"), ("a=1,b=2", "a=1; b=2")] {
+            let request = outgoing(|event| {
+                event["cookies"] = json!(["a=1", "b=2"]);
+                event["headers"]["cookie"] = header.into();
+            });
+            let request = request.unwrap();
+            assert_eq!(
+                request.headers().get_all("cookie").iter().collect::<Vec<_>>(),
+                [expected]
+            );
+        }
     }
 
     #[tokio::test]

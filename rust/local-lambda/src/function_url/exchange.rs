@@ -2,14 +2,16 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -213,7 +215,10 @@ impl<F: Function> Front<F> {
         };
         let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
         show_length(&mut head, habits.remap_content_length, bodiless);
-        Ok(assemble(head, full(body)))
+        Ok(assemble(
+            head,
+            if bodiless { Unsent.boxed_unsync() } else { full(body) },
+        ))
     }
 }
 
@@ -263,6 +268,19 @@ fn own_answer(error: ServiceError) -> Response<AnswerBody> {
             .map(|value| (ERROR_TYPE, HeaderValue::from_static(value))),
     );
     assemble(head, full(error.body))
+}
+
+/// The body of an answer that has none: hyper takes the length of one that it knows for the true one, and so would drop
+/// what the head of a 304 claims (RFC 9110 section 8.6).
+struct Unsent;
+
+impl Body for Unsent {
+    type Data = Bytes;
+    type Error = StreamBroken;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamBroken>>> {
+        Poll::Ready(None)
+    }
 }
 
 fn full(body: Bytes) -> AnswerBody {

@@ -68,6 +68,13 @@ async fn a_chunked_answer_comes_back_whole() {
 }
 
 #[tokio::test]
+async fn a_folded_header_comes_back_in_one_line() {
+    let folded = b"HTTP/1.1 200 OK\r\nx-folded: a\r\n b\r\ncontent-length: 0\r\n\r\n";
+    let answer = world(&[], &[Turn::Answer(folded)]).await.get().await;
+    assert_eq!(answer["headers"]["x-folded"], "a b");
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_for_the_next_request() {
     let world = world(&[], &[Turn::Answer(OK), Turn::Answer(OK)]).await;
     for _ in 0..2 {
