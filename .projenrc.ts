@@ -38,7 +38,10 @@ const project = new awscdk.AwsCdkConstructLibrary({
   bumpPackage: 'commit-and-tag-version@^12',
 
   // A snapshot changes only when someone asks for it (`npm run test:update`), never by running the tests.
-  jestOptions: { updateSnapshot: javascript.UpdateSnapshot.NEVER, jestConfig: { collectCoverage: false } },
+  jestOptions: {
+    updateSnapshot: javascript.UpdateSnapshot.NEVER,
+    jestConfig: { collectCoverage: false, globalSetup: '<rootDir>/test/setup.ts', globalTeardown: '<rootDir>/test/teardown.ts' },
+  },
   sampleCode: false,
   // The build scripts are JavaScript, so that they run before anything is installed; their types are checked all the same.
   tsconfigDev: { compilerOptions: { allowJs: true, checkJs: true }, include: ['../scripts/**/*.js'] },
