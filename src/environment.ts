@@ -23,10 +23,12 @@ export enum Variable {
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
+  ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
+  ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
 }
 
 /**
- * What the proxy is told beyond what the extension is told.
+ * What a proxy's function is told beyond how it joins the tailnet.
  * @internal
  */
 export interface ProxySettings {
@@ -35,10 +37,12 @@ export interface ProxySettings {
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
   readonly skipTlsVerification?: boolean;
+  readonly allowedTargets?: string[];
+  readonly allowUncoveredTargets?: boolean;
 }
 
 /**
- * The extension's variables.
+ * The variables that join a tailnet.
  * @internal
  */
 export function extensionEnvironment(options: TailscaleNodeOptions): Record<string, string> {
@@ -56,7 +60,7 @@ export function extensionEnvironment(options: TailscaleNodeOptions): Record<stri
 }
 
 /**
- * The proxy's variables: the time-outs in milliseconds.
+ * The variables that a proxy's function has beyond those: the time-outs in milliseconds.
  * @internal
  */
 export function proxyEnvironment(settings: ProxySettings): Record<string, string> {
@@ -66,6 +70,8 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
+    [Variable.ALLOWED_TARGETS]: settings.allowedTargets?.join(','),
+    [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
   });
 }
 

@@ -114,6 +114,23 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly skipTlsVerification?: boolean;
 
   /**
+   * The targets that callers may name: addresses, networks (`10.1.0.0/16`), names, or `*.suffix` for all names below
+   * one, each with `:port` or `:from-to` after it if need be, IPv6 in brackets before a port. A target is matched as
+   * the caller wrote it. Narrows what the tailnet covers, and never widens it.
+   *
+   * @default - every target that the tailnet covers
+   */
+  readonly allowedTargets?: string[];
+
+  /**
+   * Whether a target may be one that no machine, route or exit node of the tailnet covers. A request to such a target
+   * leaves by the function's own network, and so does one to a machine whose router is down.
+   *
+   * @default false
+   */
+  readonly allowUncoveredTargets?: boolean;
+
+  /**
    * Options of the layer and the function.
    *
    * @default - see each of them
@@ -191,6 +208,7 @@ function validateProps(owner: Construct, props: TailscaleLambdaProxyProps): void
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('options.lambda.timeout', props.options?.lambda?.timeout, Duration.seconds(1), LONGEST_TIMEOUT);
+  validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
   validation.integer('options.lambda.memorySize', props.options?.lambda?.memorySize, 128, 10_240, 'MB');
 }

@@ -55,6 +55,20 @@ export class Validation {
     }
   }
 
+  /** A list of targets, if it is set. What is within an entry, the proxy checks in full when it starts. */
+  public targets(prop: string, value: string[] | undefined): void {
+    if (value === undefined || Token.isUnresolved(value)) {
+      return;
+    }
+    if (value.length === 0) {
+      this.refuse(prop, 'an empty list', 'name at least one target, or leave it out to allow all that the tailnet covers');
+    }
+    const entry = /^(\[[0-9A-Fa-f:.]+(\/\d{1,3})?\]|[^\s,[\]]+)(:\d{1,5}(-\d{1,5})?)?$/;
+    for (const target of value) {
+      this.text(prop, target, entry, 'use an address, a network, a name or *.suffix, each with :port or :from-to after it if need be');
+    }
+  }
+
   /** PEM certificates, no more than so many characters, if they are set. */
   public certificates(prop: string, value: string | undefined, most: number): void {
     if (value === undefined || Token.isUnresolved(value)) {

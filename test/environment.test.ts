@@ -19,26 +19,26 @@ const everyOption = {
   debug: true,
 };
 
-/** What the contract says that one side gets. */
-function examples(owner: string): Record<string, string> {
-  return Object.fromEntries(contract.filter((entry) => entry.owner === owner).map(({ name, example }) => [name, example]));
-}
+const everySetting = {
+  connectTimeout: Duration.seconds(3),
+  responseTimeout: Duration.minutes(1),
+  invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
+  caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+  skipTlsVerification: true,
+  allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],
+  allowUncoveredTargets: true,
+};
 
-test('the extension gets the variables of the contract, and no others', () => {
-  expect(extensionEnvironment(everyOption)).toEqual(examples('extension'));
+test('a proxy\'s function gets the variables of the contract, and no others', () => {
+  const examples = Object.fromEntries(contract.map(({ name, example }) => [name, example]));
+
+  expect({ ...extensionEnvironment(everyOption), ...proxyEnvironment(everySetting) }).toEqual(examples);
 });
 
-test('the proxy gets the variables of the contract, and no others', () => {
-  const own = proxyEnvironment({
-    connectTimeout: Duration.seconds(3),
-    responseTimeout: Duration.minutes(1),
-    invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
-    caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
-    skipTlsVerification: true,
-  });
-  const shared = { [Variable.DEBUG]: extensionEnvironment(everyOption)[Variable.DEBUG] };
+test('a function with the extension alone gets only what the extension reads', () => {
+  const read = contract.filter(({ owner }) => owner === 'extension').map(({ name }) => name);
 
-  expect({ ...shared, ...own }).toEqual(examples('proxy'));
+  expect(read).toEqual(expect.arrayContaining(Object.keys(extensionEnvironment(everyOption))));
 });
 
 test('the contract names every variable', () => {

@@ -102,6 +102,22 @@ describe('the function', () => {
     });
   });
 
+  test('takes the targets that callers may name', () => {
+    makeProxy({
+      allowedTargets: ['100.64.0.7', '10.1.0.0/16:443', 'db', '*.example.ts.net:8000-8100', '[fd7a:115c:a1e0::7]:80', 'fd7a:115c:a1e0::7'],
+      allowUncoveredTargets: true,
+    });
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      Environment: {
+        Variables: {
+          TS_ALLOWED_TARGETS: '100.64.0.7,10.1.0.0/16:443,db,*.example.ts.net:8000-8100,[fd7a:115c:a1e0::7]:80,fd7a:115c:a1e0::7',
+          TS_ALLOW_UNCOVERED_TARGETS: 'true',
+        },
+      },
+    });
+  });
+
   test('has the layer\'s architecture', () => {
     makeProxy({ options: { lambda: { architecture: lambda.Architecture.ARM_64 } } });
 
@@ -223,6 +239,10 @@ test.each<[Partial<TailscaleLambdaProxyProps>, string]>([
   [{ responseTimeout: Duration.minutes(20) }, 'responseTimeout is 20 minutes: use a duration'],
   [{ options: { lambda: { timeout: Duration.hours(1) } } }, 'options.lambda.timeout is 1 hour: use a duration from 1 second to 15 minutes'],
   [{ options: { lambda: { memorySize: 64 } } }, 'options.lambda.memorySize is 64: use a whole number of MB from 128 to 10240'],
+  [{ allowedTargets: [] }, 'allowedTargets is an empty list: name at least one target'],
+  [{ allowedTargets: ['db', 'two words'] }, 'allowedTargets is "two words": use an address'],
+  [{ allowedTargets: ['a,b'] }, 'allowedTargets is "a,b": use an address'],
+  [{ allowedTargets: ['[fd7a::1'] }, 'allowedTargets is "[fd7a::1": use an address'],
   [{ caCertificates: 'MIIB' }, 'caCertificates is no PEM text: give certificates that begin with'],
   [
     { caCertificates: `-----BEGIN CERTIFICATE-----\n${'A'.repeat(3000)}\n-----END CERTIFICATE-----` },
