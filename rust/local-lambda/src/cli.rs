@@ -17,7 +17,7 @@ use crate::control::ControlSocket;
 use crate::environment::{Board, Host};
 use crate::event_log::{Event, EventLog};
 use crate::fleet::Fleet;
-use crate::function_url::{self, Caller, Habits, Settings};
+use crate::function_url::{self, Caller, Settings};
 use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
@@ -177,7 +177,7 @@ fn settings(function: &Function) -> Settings {
         },
         callers: callers.collect(),
         clock: std::time::SystemTime::now,
-        streaming_habits: Habits::default(),
+        streaming_habits: function.streaming_habits.clone(),
     }
 }
 

@@ -6,11 +6,13 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{Request, Response, request};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
 use crate::{
     Error,
-    http_call::{CallError, call},
+    deadline::within,
+    http_call::{CallError, call, open},
     signed::signed,
 };
 
@@ -40,13 +42,23 @@ impl FunctionUrl {
         Ok(self.send_as_is(signed(request, "lambda", &self.caller)?).await?)
     }
 
+    /// Signs a request, sends it on a connection of its own, and returns the answer with its body still to come.
+    pub async fn open(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+        let request = signed(request, "lambda", &self.caller)?;
+        let answer = within(ANSWER_LIMIT, "an answer's head", open(self.connect().await?, request));
+        Ok(answer.await??)
+    }
+
     /// Sends a request that is signed already, or not at all.
     pub async fn send_as_is(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
-        let not_connected = |source| CallError::NotConnected {
+        call(self.connect().await?, request, ANSWER_LIMIT).await
+    }
+
+    async fn connect(&self) -> Result<TcpStream, CallError> {
+        let connected = TcpStream::connect(&self.address).await;
+        connected.map_err(|source| CallError::NotConnected {
             address: self.address.clone(),
             source,
-        };
-        let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
-        call(stream, request, ANSWER_LIMIT).await
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use http::header::CONTENT_ENCODING;
+use serde::{Deserialize, Deserializer};
 
 use super::response_head::ResponseHead;
 
@@ -13,7 +14,8 @@ use super::response_head::ResponseHead;
 const SMALL_CHUNK_BYTES: usize = 100 * 1000;
 
 /// Which habits to imitate. None is documented; each is a public report, and all are off by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Habits {
     /// A gzip body arrives decompressed, without its `content-encoding`
     /// (<https://github.com/aws/aws-lambda-nodejs-runtime-interface-client/issues/96>).
@@ -26,7 +28,13 @@ pub struct Habits {
     pub hold_small_chunks: bool,
     /// An answer without a body does not end: the connection stays open this long, and then breaks. Reported are up to
     /// 16 minutes (<https://github.com/aws/aws-lambda-nodejs-runtime-interface-client/issues/95>).
+    /// In function.json: in milliseconds, as `emptyBodyHangsMs`.
+    #[serde(rename = "emptyBodyHangsMs", deserialize_with = "milliseconds")]
     pub empty_body_hangs: Option<Duration>,
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
 }
 
 /// Applies the habits that change a body's bytes, or when they leave.

@@ -1,6 +1,273 @@
-use crate::Setting;
-use libtest_mimic::Trial;
-use std::sync::Arc;
-pub(crate) fn trials(_: &Arc<Setting>) -> Vec<Trial> {
-    vec![]
+//! RESPONSE_STREAM: answers leave as they come, in bounded memory, and a broken one does not look whole.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use libtest_mimic::{Failed, Trial};
+use serde_json::json;
+use testbed::{
+    deadline::within,
+    lambda::{Event, Function},
+    raw_target::{Move, RawTarget},
+    world::World,
+};
+use tokio::sync::Semaphore;
+
+use crate::{Outcome, Setting, set, stream, trial};
+
+/// How long a piece of an answer may take: far below the function's time-out, far above what it takes.
+const PIECE_LIMIT: Duration = Duration::from_secs(5);
+/// A chunked answer's head.
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+/// What the proxy may need at most, in kB of resident memory.
+const MOST_RESIDENT_KB: u64 = 25_000;
+/// The large download: 200 MB, in blocks.
+const BLOCK_BYTES: usize = 50_000;
+const BLOCKS: usize = 4000;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(setting, "streaming: each event leaves when the target sends it", events),
+        trial(setting, "streaming: 200 MB pass in bounded memory", large),
+        trial(setting, "streaming: an answer that breaks off ends as an error", broken),
+        trial(
+            setting,
+            "streaming: an answer that stalls ends as an error in time",
+            stalled,
+        ),
+        trial(setting, "streaming: a caller that hangs up harms nobody", hung_up),
+        trial(setting, "streaming: what the service is known to do to answers", habits),
+    ]
+}
+
+async fn start(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<(World, RawTarget), Failed> {
+    let world = setting.world(|function| {
+        stream(function);
+        adjust(function);
+    });
+    Ok((world.await?, RawTarget::start().await?))
+}
+
+async fn get(world: &World, raw: &RawTarget) -> Result<Response<Incoming>, Failed> {
+    let target = world.surroundings.target.node.address().to_string();
+    let request = world.url().request("GET", "/stream").header("ts-target-ip", target);
+    let request = request.header("ts-target-port", raw.address().port());
+    Ok(world.url().open(request.body(Bytes::new())?).await?)
+}
+
+/// The next bytes of an answer; `None` at its end, an error where it breaks off.
+async fn piece(answer: &mut Response<Incoming>) -> Result<Option<Result<Bytes, hyper::Error>>, Failed> {
+    let frame = within(PIECE_LIMIT, "a piece of the answer", answer.body_mut().frame()).await?;
+    Ok(frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default())))
+}
+
+fn event(number: usize) -> String {
+    format!("id: {number}\ndata: event {number}\n\n")
+}
+
+fn chunk(text: &str) -> Move {
+    Move::Send(format!("{:x}\r\n{text}\r\n", text.len()).into())
+}
+
+async fn events(setting: Arc<Setting>) -> Outcome {
+    const EVENTS: usize = 20;
+    let (world, raw) = start(&setting, |_| ()).await?;
+    let gate = Arc::new(Semaphore::new(0));
+    let mut moves = vec![Move::Send(CHUNKED.into())];
+    for number in 0..EVENTS {
+        moves.extend([Move::Await(Arc::clone(&gate)), chunk(&event(number))]);
+    }
+    moves.extend([Move::Await(Arc::clone(&gate)), Move::Send("0\r\n\r\n".into())]);
+    raw.play(moves);
+    // Even the head leaves before there is any body.
+    let mut answer = get(&world, &raw).await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut times = Vec::new();
+    for number in 0..EVENTS {
+        let sent = Instant::now();
+        gate.add_permits(1);
+        assert_eq!(piece(&mut answer).await?.unwrap()?, event(number));
+        times.push(sent.elapsed());
+    }
+    gate.add_permits(1);
+    assert!(piece(&mut answer).await?.is_none());
+    times.sort();
+    eprintln!(
+        "{EVENTS} events, each awaited before the next was sent: median {:.1?}, longest {:.1?}",
+        times[EVENTS / 2],
+        times[EVENTS - 1]
+    );
+    world.stop().await;
+    Ok(())
+}
+
+async fn large(setting: Arc<Setting>) -> Outcome {
+    let (world, raw) = start(&setting, |_| ()).await?;
+    let block: Bytes = (0..BLOCK_BYTES)
+        .map(|index| u8::try_from(index * 7 % 251).unwrap())
+        .collect();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+        BLOCKS * BLOCK_BYTES
+    );
+    raw.play([Move::Send(head.into()), Move::Repeat(block.clone(), BLOCKS)]);
+    let began = Instant::now();
+    let mut answer = get(&world, &raw).await?;
+    let first = began.elapsed();
+    if answer.status() != StatusCode::OK {
+        return Err(format!("{:?}: {:?}", answer.headers().clone(), piece(&mut answer).await?).into());
+    }
+    let mut received = 0;
+    while let Some(bytes) = piece(&mut answer).await? {
+        for part in bytes?.chunks(BLOCK_BYTES) {
+            let (mut part, mut at) = (part, received % BLOCK_BYTES);
+            received += part.len();
+            while !part.is_empty() {
+                let length = part.len().min(BLOCK_BYTES - at);
+                assert!(
+                    part[..length] == block[at..at + length],
+                    "the answer is another near byte {received}"
+                );
+                (part, at) = (&part[length..], 0);
+            }
+        }
+    }
+    let took = began.elapsed();
+    assert_eq!(received, BLOCKS * BLOCK_BYTES);
+    let resident = peak_resident_kb(&world).await?;
+    eprintln!("200 MB in {took:.1?} (head after {first:.1?}); the proxy's peak: {resident} kB resident");
+    assert!(resident < MOST_RESIDENT_KB, "the proxy took {resident} kB");
+    world.stop().await;
+    Ok(())
+}
+
+/// VmHWM of the proxy's process (proc(5)), in kB.
+async fn peak_resident_kb(world: &World) -> Result<u64, Failed> {
+    let runtime = |event: &Event| match event {
+        Event::Process { name, pid, state, .. } if name == "runtime" && state == "started" => *pid,
+        _ => None,
+    };
+    let pid = within(
+        PIECE_LIMIT,
+        "the proxy's process id",
+        world.lambda.events.find(0, runtime),
+    )
+    .await?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let name = status.lines().next().unwrap_or_default();
+    assert!(name.ends_with("bootstrap"), "{name} is not the proxy");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    Ok(peak.ok_or("there is no VmHWM")?.parse()?)
+}
+
+async fn broken(setting: Arc<Setting>) -> Outcome {
+    let (world, raw) = start(&setting, |_| ()).await?;
+    let short = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nonly this";
+    let unfinished = format!("{CHUNKED}9\r\nonly this\r\n");
+    for answer in [short.to_owned(), unfinished] {
+        raw.play([Move::Send(answer.into()), Move::Close]);
+        let since = world.lambda.events.len();
+        let mut answer = get(&world, &raw).await?;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(piece(&mut answer).await?.unwrap()?, "only this");
+        assert!(piece(&mut answer).await?.unwrap().is_err(), "the answer looks whole");
+        rest(&world, since).await?;
+    }
+    // The runtime itself is none the worse for it.
+    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
+    assert_eq!(piece(&mut get(&world, &raw).await?).await?.unwrap()?, "ok");
+    assert!(world.stop().await.status.success());
+    Ok(())
+}
+
+async fn stalled(setting: Arc<Setting>) -> Outcome {
+    let (world, raw) = start(&setting, |function| set(function, "TS_RESPONSE_TIMEOUT", "700")).await?;
+    raw.play([Move::Send(CHUNKED.into()), chunk("only this"), Move::Hang]);
+    let mut answer = get(&world, &raw).await?;
+    assert_eq!(piece(&mut answer).await?.unwrap()?, "only this");
+    assert!(piece(&mut answer).await?.unwrap().is_err(), "the answer looks whole");
+    world.stop().await;
+    Ok(())
+}
+
+async fn hung_up(setting: Arc<Setting>) -> Outcome {
+    let (world, raw) = start(&setting, |_| ()).await?;
+    let gate = Arc::new(Semaphore::new(0));
+    raw.play([
+        Move::Send(CHUNKED.into()),
+        chunk("a"),
+        Move::Await(Arc::clone(&gate)),
+        chunk("b"),
+        Move::Send("0\r\n\r\n".into()),
+    ]);
+    let since = world.lambda.events.len();
+    let mut answer = get(&world, &raw).await?;
+    assert_eq!(piece(&mut answer).await?.unwrap()?, "a");
+    drop(answer);
+    gate.add_permits(1);
+    rest(&world, since).await?;
+    gate.add_permits(1);
+    let mut next = get(&world, &raw).await?;
+    assert_eq!(piece(&mut next).await?.unwrap()?, "a");
+    assert!(world.stop().await.status.success());
+    Ok(())
+}
+
+/// Waits until the environment rests after a request that was sent when there had been `since` events.
+async fn rest(world: &World, since: usize) -> Outcome {
+    let frozen = |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
+    Ok(within(
+        PIECE_LIMIT,
+        "the environment's rest",
+        world.lambda.events.find(since, frozen),
+    )
+    .await?)
+}
+
+async fn habits(setting: Arc<Setting>) -> Outcome {
+    let (world, raw) = start(&setting, |function| {
+        let habits =
+            json!({"gunzip": true, "remapContentLength": true, "holdSmallChunks": true, "emptyBodyHangsMs": 300});
+        function.settings.insert("streamingHabits".into(), habits);
+        function.settings.insert("maxEnvironments".into(), 3.into());
+    })
+    .await?;
+    // A small chunk waits for the next one, whatever the proxy does.
+    let gate = Arc::new(Semaphore::new(0));
+    raw.play([
+        Move::Send(CHUNKED.into()),
+        chunk("a"),
+        Move::Await(Arc::clone(&gate)),
+        chunk("b"),
+        Move::Send("0\r\n\r\n".into()),
+    ]);
+    let mut answer = get(&world, &raw).await?;
+    gate.add_permits(1);
+    assert_eq!(piece(&mut answer).await?.unwrap()?, "ab");
+    assert!(piece(&mut answer).await?.is_none());
+    // An empty body hangs, and then breaks: the caller cannot take it for whole.
+    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into())]);
+    let mut answer = get(&world, &raw).await?;
+    assert_eq!(answer.headers()["x-amzn-remapped-content-length"], "0");
+    assert!(piece(&mut answer).await?.unwrap().is_err());
+    // A gzip body arrives unpacked, and its `content-encoding` is gone.
+    let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x57\x28\xcf\x2f\xca\x49\x01\x00\x85\x11\x4a\x0d\x0b\x00\x00\x00";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        packed.len()
+    );
+    raw.play([Move::Send([head.as_bytes(), packed].concat().into())]);
+    let mut answer = get(&world, &raw).await?;
+    assert!(!answer.headers().contains_key("content-encoding"));
+    assert_eq!(piece(&mut answer).await?.unwrap()?, "hello world");
+    world.stop().await;
+    Ok(())
 }
