@@ -1,6 +1,126 @@
-use crate::Setting;
-use libtest_mimic::Trial;
-use std::sync::Arc;
-pub(crate) fn trials(_: &Arc<Setting>) -> Vec<Trial> {
-    vec![]
+//! Frozen environments, kept connections that died meanwhile, and the dials of 3,000 new ones.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use libtest_mimic::{Failed, Trial};
+use testbed::{
+    deadline::within,
+    lambda::Event,
+    raw_target::{Move, RawTarget},
+    world::World,
+};
+
+use crate::{Outcome, Setting, trial};
+
+/// How many requests, each after a freeze.
+const FREEZES: usize = 200;
+/// How many requests that each need a new connection.
+const FRESH: usize = 3000;
+/// The longest that one of those may take.
+const LONGEST: Duration = Duration::from_secs(1);
+/// How long the freeze after a request may take to come.
+const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "freeze: no request fails though the target closes idle connections meanwhile",
+            freezes,
+        ),
+        trial(
+            setting,
+            "freeze: 3,000 requests over new connections, none fails and none takes long",
+            fresh,
+        ),
+    ]
+}
+
+/// Sends a request, whose answer must be the target's, and tells how long that took.
+async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Result<Duration, Failed> {
+    let target = world.surroundings.target.node.address().to_string();
+    let request = world
+        .url()
+        .request(method, &format!("/{number}"))
+        .header("ts-target-ip", target);
+    let request = request.header("ts-target-port", raw.address().port());
+    let body = if method == "POST" {
+        format!("body {number}")
+    } else {
+        String::new()
+    };
+    let began = Instant::now();
+    let answer = world.url().send(request.body(Bytes::from(body))?).await?;
+    let took = began.elapsed();
+    if answer.status() == 200 && answer.body() == "ok" {
+        return Ok(took);
+    }
+    Err(format!(
+        "{method} number {number} after {took:.1?}: {answer:?}\n{}",
+        world.lambda.process.log().tail()
+    )
+    .into())
+}
+
+async fn freezes(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let raw = RawTarget::start().await?;
+    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
+    let frozen = |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
+    let mut times = Vec::new();
+    for number in 0..FREEZES {
+        let since = world.lambda.events.len();
+        let method = if number % 2 == 0 { "GET" } else { "POST" };
+        times.push(send(&world, &raw, method, number).await?);
+        let asleep = world.lambda.events.find(since, frozen);
+        within(FREEZE_LIMIT, "the freeze", asleep).await?;
+        // Every other pair of requests finds its kept connection alive.
+        if number % 4 < 2 {
+            raw.hang_up().await;
+        }
+    }
+    // Each arrived once, though some GETs may have been sent twice: on a connection that was dead already.
+    let posts = raw.seen().len();
+    assert_eq!(posts, FREEZES, "the target saw {posts} requests");
+    show("after a freeze each", times);
+    world.stop().await;
+    Ok(())
+}
+
+async fn fresh(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let raw = RawTarget::start().await?;
+    let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    raw.play([Move::Send(answer.into()), Move::Close]);
+    // The first one pays for the start.
+    send(&world, &raw, "GET", 0).await?;
+    let mut times = Vec::new();
+    for number in 1..=FRESH {
+        times.push(send(&world, &raw, if number % 3 == 0 { "POST" } else { "GET" }, number).await?);
+    }
+    let longest = show("over a new connection each", times);
+    assert!(longest < LONGEST, "a request took {longest:?}");
+    world.stop().await;
+    Ok(())
+}
+
+/// Prints how long requests took, and returns the longest.
+fn show(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 1000];
+    let hedged = times.iter().filter(|took| **took > Duration::from_millis(250)).count();
+    eprintln!(
+        "{} requests {what}: median {:.1?}, p90 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, longest {:.1?}; {hedged} over 250 ms",
+        times.len(),
+        at(500),
+        at(900),
+        at(990),
+        at(999),
+        at(1000),
+    );
+    at(1000)
 }

@@ -1,6 +1,246 @@
-use crate::Setting;
-use libtest_mimic::Trial;
+//! No caller reaches a listener on the function's own loopback, nor a target that is not the tailnet's or not allowed.
+
 use std::sync::Arc;
-pub(crate) fn trials(_: &Arc<Setting>) -> Vec<Trial> {
-    vec![]
+
+use bytes::Bytes;
+use http::Response;
+use libtest_mimic::{Failed, Trial};
+use testbed::{control::MAGIC_DNS_DOMAIN, network, target, world::World};
+
+use crate::{Outcome, Setting, set, trial};
+
+/// What listens on the function's loopback: tailscaled's SOCKS5 server, and, on Lambda, the Runtime API.
+const LOCAL_PORTS: [u16; 3] = [1055, 9001, 80];
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "guard: no spelling and no address leads to the function's own loopback",
+            loopback,
+        ),
+        trial(
+            setting,
+            "guard: nor where uncovered targets are allowed",
+            loopback_though_uncovered,
+        ),
+        trial(
+            setting,
+            "guard: what the tailnet does not cover is refused, or let through if the owner says so",
+            uncovered,
+        ),
+        trial(
+            setting,
+            "guard: only allowed targets are reached where there is a list",
+            allowed,
+        ),
+    ]
+}
+
+async fn get(world: &World, host: &str, port: u16) -> Result<Response<Bytes>, Failed> {
+    let request = world.url().request("GET", "/get").header("ts-target-ip", host);
+    Ok(world
+        .url()
+        .send(request.header("ts-target-port", port).body(Bytes::new())?)
+        .await?)
+}
+
+fn error_name(answer: &Response<Bytes>) -> &str {
+    answer
+        .headers()
+        .get("ts-error-name")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("none")
+}
+
+/// Every way to name the function itself that is an address, or would be one to an old resolver.
+async fn spellings(world: &World) -> Result<Vec<String>, Failed> {
+    let nodes = world.surroundings.control.nodes().await?;
+    let own = nodes
+        .iter()
+        .find(|node| node.name.starts_with("lambda-proxy."))
+        .ok_or("the function is not in the tailnet")?;
+    let mut hosts: Vec<String> = [
+        "127.0.0.1",
+        "127.0.0.2",
+        "127.255.255.254",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0X7F.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "127.000.000.001",
+        "0",
+        "0.0.0.0",
+        "0.0.0.1",
+        "0x0",
+        "::",
+        "::1",
+        "[::1]",
+        "0:0:0:0:0:0:0:1",
+        "::ffff:127.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "::ffff:7f00:1",
+        "0:0:0:0:0:ffff:127.0.0.1",
+        "::127.0.0.1",
+        "::ffff:0.0.0.0",
+        "169.254.100.1",
+        "169.254.169.254",
+        "169.254.0.1",
+        "fe80::1",
+        "[fe80::1]",
+        "::ffff:169.254.169.254",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+        "100.100.100.100",
+        "::ffff:100.100.100.100",
+        "fd7a:115c:a1e0::53",
+        "[fd7a:115c:a1e0:0:0:0:0:53]",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for address in &own.addresses {
+        hosts.push(address.to_string());
+        if let std::net::IpAddr::V4(address) = address {
+            let octets = address.octets();
+            hosts.push(u32::from_be_bytes(octets).to_string());
+            hosts.push(format!("0x{:08x}", u32::from_be_bytes(octets)));
+            hosts.push(address.to_ipv6_mapped().to_string());
+        }
+    }
+    hosts.extend(["lambda-proxy", "LAMBDA-PROXY", "lambda-proxy."].map(str::to_owned));
+    hosts.push(format!("lambda-proxy.{MAGIC_DNS_DOMAIN}"));
+    hosts.push(format!("Lambda-Proxy.{MAGIC_DNS_DOMAIN}."));
+    Ok(hosts)
+}
+
+async fn none_gets_through(world: &World) -> Outcome {
+    // The first request brings the function into the tailnet.
+    let target = world.surroundings.target.node.address().to_string();
+    assert_eq!(get(world, &target, target::PORT).await?.status(), 200);
+    let hosts = spellings(world).await?;
+    for host in &hosts {
+        for port in LOCAL_PORTS {
+            let answer = get(world, host, port).await?;
+            if (answer.status().as_u16(), error_name(&answer)) != (403, "TargetNotAllowed") {
+                return Err(format!("{host}:{port} was answered with {answer:?}").into());
+            }
+        }
+    }
+    // Names that the machine's own resolver would know, and the tailnet's does not; and what is no host at all.
+    for host in [
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "testbed",
+        "127.0.0.1:1055",
+        "127.0.0.1/",
+        "a@127.0.0.1",
+        "[::1",
+        "::1%lo",
+        "fe80::1%eth0",
+        "１２７.0.0.1",
+    ] {
+        let answer = get(world, host, 1055).await?;
+        let refused = matches!(
+            (answer.status().as_u16(), error_name(&answer)),
+            (400, "InvalidRequest") | (403, "TargetNotAllowed") | (502, "TargetUnreachable")
+        );
+        assert!(refused, "{host} was answered with {answer:?}");
+    }
+    eprintln!(
+        "{} spellings at {} ports each: all refused",
+        hosts.len(),
+        LOCAL_PORTS.len()
+    );
+    Ok(())
+}
+
+async fn loopback(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    none_gets_through(&world).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
+    let world = setting
+        .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
+        .await?;
+    none_gets_through(&world).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn uncovered(setting: Arc<Setting>) -> Outcome {
+    // The control server's host: the function's own network reaches it, the tailnet does not.
+    let host = network::ADDRESS.to_string();
+    let port = |world: &World| {
+        world
+            .surroundings
+            .control
+            .url()
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.trim_end_matches('/').parse::<u16>().ok())
+    };
+    let world = setting.world(|_| ()).await?;
+    for uncovered in [host.as_str(), "203.0.113.7", "10.0.0.1", "2001:db8::1", "100.64.99.99"] {
+        let answer = get(&world, uncovered, port(&world).ok_or("no port")?).await?;
+        assert_eq!(
+            (answer.status().as_u16(), error_name(&answer)),
+            (403, "TargetNotAllowed"),
+            "{uncovered}: {answer:?}"
+        );
+    }
+    world.stop().await;
+    let world = setting
+        .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
+        .await?;
+    let answer = get(&world, &host, port(&world).ok_or("no port")?).await?;
+    assert_eq!(error_name(&answer), "none", "{answer:?}");
+    world.stop().await;
+    Ok(())
+}
+
+async fn allowed(setting: Arc<Setting>) -> Outcome {
+    let list = format!(
+        "{}:{}, target, lambda-proxy, 127.0.0.0/8",
+        "100.64.0.0/10",
+        target::PORT
+    );
+    let world = setting
+        .world(|function| set(function, "TS_ALLOWED_TARGETS", &list))
+        .await?;
+    let address = world.surroundings.target.node.address().to_string();
+    for (host, port) in [
+        (address.as_str(), target::PORT),
+        ("target", target::PORT),
+        ("TARGET.", target::PORT),
+    ] {
+        assert_eq!(get(&world, host, port).await?.status(), 200, "{host}:{port}");
+    }
+    let full = format!("target.{MAGIC_DNS_DOMAIN}");
+    // Not in the list: another port, another spelling of the name; in the list, but refused by the guard all the same.
+    for (host, port) in [
+        (address.as_str(), 8081),
+        (&full, target::PORT),
+        ("fd7a:115c:a1e0::1", target::PORT),
+        ("lambda-proxy", 1055),
+        ("127.0.0.1", 1055),
+    ] {
+        let answer = get(&world, host, port).await?;
+        assert_eq!(
+            (answer.status().as_u16(), error_name(&answer)),
+            (403, "TargetNotAllowed"),
+            "{host}:{port}: {answer:?}"
+        );
+    }
+    world.stop().await;
+    Ok(())
 }
