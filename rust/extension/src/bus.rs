@@ -1,5 +1,7 @@
 //! The daemon's notifications: a stream of JSON lines, of which the state and the troubles matter here.
 
+use std::collections::HashMap;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +23,41 @@ pub struct Notify {
     /// Where a person would have to log in: the key was not accepted for a login without a person.
     #[serde(rename = "BrowseToURL")]
     pub browse_to_url: Option<String>,
+    /// What the daemon complains of, when that changed.
+    pub health: Option<Health>,
+}
+
+/// What the daemon complains of (health.State): the only place that tells of a control server that cannot be reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Health {
+    warnings: Option<HashMap<String, Warning>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Warning {
+    args: Option<HashMap<String, String>>,
+}
+
+impl Health {
+    /// What the last attempt to log in came to, if it failed.
+    pub fn login_error(&self) -> Option<&str> {
+        self.warning("login-state")?
+            .args
+            .as_ref()?
+            .get("error")
+            .map(String::as_str)
+    }
+
+    /// Whether the daemon sees no network.
+    pub fn network_down(&self) -> bool {
+        self.warning("network-status").is_some()
+    }
+
+    fn warning(&self, code: &str) -> Option<&Warning> {
+        self.warnings.as_ref()?.get(code)
+    }
 }
 
 /// The daemon's state (ipn.State).
@@ -122,6 +159,22 @@ mod tests {
         let notify: Notify = serde_json::from_str(line).unwrap();
         assert_eq!(notify.err_message.as_deref(), Some("invalid pre auth key"));
         assert_eq!(notify.browse_to_url.as_deref(), Some("http://a"));
+    }
+
+    #[test]
+    fn a_login_that_failed_shows_in_the_daemons_health() {
+        let line = r#"{"State":null,"Health":{"Warnings":{"login-state":{"WarnableCode":"login-state","Text":"You are logged out.",
+            "Args":{"error":"fetch control key: dial tcp 192.0.2.2:8080: connect: connection refused"}}}}}"#;
+        let health = serde_json::from_str::<Notify>(line).unwrap().health.unwrap();
+        assert!(health.login_error().unwrap().ends_with("connection refused"));
+        assert!(!health.network_down());
+        let health: Health = serde_json::from_str(r#"{"Warnings":{"network-status":{"Text":"down"}}}"#).unwrap();
+        assert!(health.network_down() && health.login_error().is_none());
+        assert!(
+            !serde_json::from_str::<Health>(r#"{"Warnings":null}"#)
+                .unwrap()
+                .network_down()
+        );
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! What the construct set: read once from the environment, checked in full before anything starts.
 
+use std::time::Duration;
+
 use http::Uri;
 use thiserror::Error;
 
-use crate::netmap::Uncovered;
+use crate::{exit_node::ExitNode, extensions_api::Events, netmap::Uncovered};
+
+/// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+const PINGS: u32 = 4;
 
 /// The extension's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +18,22 @@ pub struct Config {
     pub runtime_api: String,
     /// ARN or name of the secret that holds the auth key.
     pub secret_id: String,
+    /// The field of the secret that holds the key, where the secret is a JSON object.
+    pub secret_field: Option<String>,
     /// The machine's name in the tailnet.
     pub hostname: String,
     /// The tags to ask for, `tag:` included.
     pub advertise_tags: Vec<String>,
     /// A control server other than Tailscale's own.
     pub control_url: Option<String>,
+    /// Through which machine all else leaves.
+    pub exit_node: Option<ExitNode>,
+    /// Let no peer in: a connection to the machine would reach the function's loopback. So by default.
+    pub shields_up: bool,
+    /// The function must not start without the tailnet. By default it starts, and the status endpoint tells why not.
+    pub require_tailnet: bool,
+    /// Which events the environment has.
+    pub events: Events,
     /// What becomes of targets that the tailnet does not cover. Refused by default.
     pub uncovered: Uncovered,
     /// Log everything, tailscaled's lines included.
@@ -50,7 +66,7 @@ pub enum ConfigError {
 impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let text = |name| get(name).filter(|value: &String| !value.is_empty());
+        let text = |name: &'static str| get(name).filter(|value: &String| !value.is_empty());
         let required = |name, remedy| text(name).ok_or(ConfigError::Missing { name, remedy });
         Ok(Self {
             runtime_api: required(
@@ -67,6 +83,15 @@ impl Config {
             )?)?,
             advertise_tags: text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
             control_url: text("TS_CONTROL_URL").map(control_url).transpose()?,
+            secret_field: text("TS_SECRET_FIELD"),
+            exit_node: exit_node(&text)?,
+            shields_up: text("TS_SHIELDS_UP").map_or(Ok(true), |value| switch("TS_SHIELDS_UP", value))?,
+            require_tailnet: text("TS_REQUIRE_TAILNET")
+                .map_or(Ok(false), |value| switch("TS_REQUIRE_TAILNET", value))?,
+            events: match text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
+                Some("lambda-managed-instances") => Events::ShutdownOnly,
+                _ => Events::All,
+            },
             uncovered: text("TS_ALLOW_UNCOVERED_TARGETS").map_or(Ok(Uncovered::Refuse), uncovered)?,
             debug: text("TS_DEBUG").map_or(Ok(false), |value| switch("TS_DEBUG", value))?,
         })
@@ -125,6 +150,40 @@ fn control_url(value: String) -> Result<String, ConfigError> {
 fn uncovered(value: String) -> Result<Uncovered, ConfigError> {
     let allow = switch("TS_ALLOW_UNCOVERED_TARGETS", value)?;
     Ok(if allow { Uncovered::Allow } else { Uncovered::Refuse })
+}
+
+fn exit_node(text: &impl Fn(&'static str) -> Option<String>) -> Result<Option<ExitNode>, ConfigError> {
+    let required = text("TS_EXIT_NODE_REQUIRED").map_or(Ok(false), |value| switch("TS_EXIT_NODE_REQUIRED", value))?;
+    let count = |name, default| text(name).map_or(Ok(default), |value| positive(name, value));
+    let ms = count(
+        "TS_EXIT_NODE_PING_TIMEOUT",
+        u32::try_from(PING_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
+    )?;
+    let pings = count("TS_EXIT_NODE_PING_RETRIES", PINGS)?;
+    match text("TS_EXIT_NODE") {
+        Some(node) => Ok(Some(ExitNode {
+            node,
+            required,
+            ping_timeout: Duration::from_millis(ms.into()),
+            pings,
+        })),
+        None if required => Err(ConfigError::Missing {
+            name: "TS_EXIT_NODE",
+            remedy: "TS_EXIT_NODE_REQUIRED is true: set it to the exit node's address or name",
+        }),
+        None => Ok(None),
+    }
+}
+
+fn positive(name: &'static str, value: String) -> Result<u32, ConfigError> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(ConfigError::Invalid {
+            name,
+            value,
+            expected: "a whole number above 0",
+        }),
+    }
 }
 
 fn switch(name: &'static str, value: String) -> Result<bool, ConfigError> {
@@ -187,6 +246,11 @@ mod tests {
             ("TS_ADVERTISE_TAGS", "tag:a,"),
             ("TS_CONTROL_URL", "headscale"),
             ("TS_DEBUG", "yes"),
+            ("TS_SHIELDS_UP", "down"),
+            ("TS_REQUIRE_TAILNET", "1"),
+            ("TS_EXIT_NODE_REQUIRED", "on"),
+            ("TS_EXIT_NODE_PING_TIMEOUT", "0"),
+            ("TS_EXIT_NODE_PING_RETRIES", "-1"),
             ("TS_ALLOW_UNCOVERED_TARGETS", "1"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err().to_string();
@@ -195,6 +259,27 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn an_exit_node_has_defaults_and_is_named_where_it_is_required() {
+        let exit_node = parse(&[("TS_EXIT_NODE", "exit"), ("TS_EXIT_NODE_PING_TIMEOUT", "100")]);
+        let expected = ExitNode {
+            node: "exit".into(),
+            required: false,
+            ping_timeout: Duration::from_millis(100),
+            pings: PINGS,
+        };
+        assert_eq!(exit_node.unwrap().exit_node, Some(expected));
+        let message = parse(&[("TS_EXIT_NODE_REQUIRED", "true")]).unwrap_err().to_string();
+        assert!(message.starts_with("TS_EXIT_NODE is not set"), "{message}");
+    }
+
+    #[test]
+    fn managed_instances_have_no_invoke() {
+        assert_eq!(parse(&[]).unwrap().events, Events::All);
+        let managed = parse(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")]);
+        assert_eq!(managed.unwrap().events, Events::ShutdownOnly);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The auth key, from Secrets Manager: read once, kept in memory for the logins to come.
+//! What the machine logs in with: an auth key, or a client secret that brings a new key for each login. Both are in
+//! Secrets Manager, and kept in memory for the logins to come.
 
 use std::time::Duration;
 
@@ -6,65 +7,70 @@ use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
     timeout::TimeoutConfig,
 };
-use aws_sdk_secretsmanager::{Client, error::DisplayErrorContext};
-use thiserror::Error;
-use tokio::sync::OnceCell;
+use aws_sdk_secretsmanager::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata},
+};
+use serde_json::Value;
+use tokio::sync::Mutex;
 
-use crate::secret::Secret;
+use crate::{
+    config::Config,
+    oauth::{ClientSecret, OAuthError},
+    secret::Secret,
+    trouble::Trouble,
+};
 
 /// How long Secrets Manager may take, retries included: INIT has 10 s for everything.
 const LIMIT: Duration = Duration::from_secs(6);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(2500);
 
-/// Why there is no key.
-#[derive(Debug, Error)]
-pub enum CredentialsError {
-    /// Secrets Manager refused, failed or could not be reached. Who deployed the function must mend it.
-    #[error(
-        "the secret '{secret_id}' cannot be read from Secrets Manager: {cause}; check that it exists and that the \
-         function's role may do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
-    )]
-    Unreadable {
-        /// Its ARN or name.
-        secret_id: String,
-        /// What Secrets Manager, or the way to it, said.
-        cause: String,
-    },
-    /// The secret holds no text.
-    #[error("the secret '{secret_id}' holds no text: store the Tailscale auth key in it as plain text")]
-    Empty {
-        /// Its ARN or name.
-        secret_id: String,
-    },
-}
-
-/// Reads the secret when it is first needed.
+/// The secret, and what it takes to make a key of it.
 #[derive(Debug)]
 pub struct Credentials {
     secret_id: String,
-    key: OnceCell<Secret>,
+    field: Option<String>,
+    tags: Vec<String>,
+    known: Mutex<Option<Secret>>,
 }
 
 impl Credentials {
-    /// The credentials in the secret with this ARN or name.
-    pub fn new(secret_id: String) -> Self {
+    /// The credentials in the secret that `config` names.
+    pub fn new(config: &Config) -> Self {
         Self {
-            secret_id,
-            key: OnceCell::new(),
+            secret_id: config.secret_id.clone(),
+            field: config.secret_field.clone(),
+            tags: config.advertise_tags.clone(),
+            known: Mutex::new(None),
         }
     }
 
-    /// The auth key; a failure is not remembered, the next call asks again.
-    pub async fn key(&self) -> Result<Secret, CredentialsError> {
-        self.key.get_or_try_init(|| self.read()).await.cloned()
+    /// A key for one login. The secret is read once; a failure is not remembered, the next call asks again.
+    pub async fn login_key(&self) -> Result<Secret, Trouble> {
+        let mut known = self.known.lock().await;
+        let secret = match known.as_ref() {
+            Some(secret) => secret.clone(),
+            None => known.insert(self.read().await?).clone(),
+        };
+        drop(known);
+        match ClientSecret::parse(&secret, &self.tags) {
+            None => Ok(secret),
+            Some(Ok(client)) => client.new_key().await.map_err(|error| self.no_client_key(error)),
+            Some(Err(error)) => Err(self.no_client_key(error)),
+        }
     }
 
-    async fn read(&self) -> Result<Secret, CredentialsError> {
-        let unreadable = |cause| CredentialsError::Unreadable {
-            secret_id: self.secret_id.clone(),
-            cause,
-        };
+    /// Reads the secret again, and says whether it is another one than the last time.
+    pub async fn renewed(&self) -> Result<bool, Trouble> {
+        let mut known = self.known.lock().await;
+        let secret = self.read().await?;
+        let changed = known.as_ref() != Some(&secret);
+        *known = Some(secret);
+        Ok(changed)
+    }
+
+    async fn read(&self) -> Result<Secret, Trouble> {
         // Lambda gives both in the environment; the default chains would look elsewhere first, and take their time.
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(std::env::var("AWS_REGION").ok().map(Region::new))
@@ -83,13 +89,104 @@ impl Credentials {
             .secret_id(&self.secret_id)
             .send()
             .await;
-        let answer = answer.map_err(|error| unreadable(DisplayErrorContext(error).to_string()))?;
-        let key = Secret::new(answer.secret_string().unwrap_or_default());
-        if key.is_empty() {
-            return Err(CredentialsError::Empty {
-                secret_id: self.secret_id.clone(),
-            });
+        match answer {
+            Ok(answer) => pick(answer.secret_string().unwrap_or_default(), self.field.as_deref())
+                .map_err(|words| self.no_key(&words, false)),
+            Err(error) => {
+                let cause = match (error.code(), error.message()) {
+                    (Some(code), Some(message)) => format!("{code}: {message}"),
+                    (Some(code), None) => code.to_owned(),
+                    _ => DisplayErrorContext(&error).to_string(),
+                };
+                Err(self.no_key(&format!("{cause}; {}", remedy(error.code())), false))
+            }
         }
-        Ok(key)
+    }
+
+    fn no_client_key(&self, error: OAuthError) -> Trouble {
+        self.no_key(&error.to_string(), error.for_good())
+    }
+
+    fn no_key(&self, words: &str, for_good: bool) -> Trouble {
+        let words = format!("the secret '{}' brings no auth key: {words}", self.secret_id);
+        Trouble::NoKey { words, for_good }
+    }
+}
+
+/// Where to mend it, by the codes of
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
+fn remedy(code: Option<&str>) -> &'static str {
+    match code {
+        Some("AccessDeniedException") => {
+            "let the function's role do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
+        }
+        Some("ResourceNotFoundException") => {
+            "check that the secret exists, has a value, and is in the function's region (tsSecretApiKey)"
+        }
+        Some("ThrottlingException" | "InternalServiceError") => {
+            "Secrets Manager is busy: it is asked again with growing pauses"
+        }
+        Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
+        Some(_) => "check the secret and the function's role",
+        None => "check the function's way to Secrets Manager (subnets, NAT or a VPC endpoint, security groups)",
+    }
+}
+
+/// The key in the secret's text: all of it, or one field of the JSON object that it is.
+fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
+    let secret = match field {
+        None => Secret::new(text),
+        Some(field) => {
+            // The parser's own words could show a piece of the secret.
+            let object: Value = serde_json::from_str(text)
+                .map_err(|_| format!("it is no JSON, so it has no field '{field}' (TS_SECRET_FIELD)"))?;
+            match object.get(field) {
+                Some(Value::String(key)) => Secret::new(key),
+                Some(_) => return Err(format!("its field '{field}' (TS_SECRET_FIELD) is no text")),
+                None => return Err(format!("it has no field '{field}' (TS_SECRET_FIELD)")),
+            }
+        }
+    };
+    if secret.is_empty() {
+        return Err("it holds no text; store the Tailscale auth key in it".to_owned());
+    }
+    if field.is_none() && secret.expose().starts_with('{') {
+        return Err("it is a JSON object; name the field that holds the key (TS_SECRET_FIELD)".to_owned());
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_text_or_a_field_of_it() {
+        assert_eq!(pick(" tskey-auth-a\n", None).unwrap().expose(), "tskey-auth-a");
+        let object = r#"{"key":"tskey-auth-a","other":1}"#;
+        assert_eq!(pick(object, Some("key")).unwrap().expose(), "tskey-auth-a");
+    }
+
+    #[test]
+    fn a_secret_without_a_key_is_told_without_showing_it() {
+        for (text, field, expected) in [
+            ("", None, "holds no text"),
+            ("{\"key\":\"tskey-auth-a\"}", None, "name the field"),
+            ("tskey-auth-a", Some("key"), "no JSON"),
+            ("{\"key\":\"tskey-auth-a\"}", Some("kee"), "no field 'kee'"),
+            ("{\"key\":[\"tskey-auth-a\"]}", Some("key"), "no text"),
+        ] {
+            let words = pick(text, field).unwrap_err();
+            assert!(words.contains(expected) && !words.contains("tskey-auth-a"), "{words}");
+        }
+    }
+
+    #[test]
+    fn each_failure_of_secrets_manager_has_its_remedy() {
+        assert!(remedy(Some("AccessDeniedException")).contains("GetSecretValue"));
+        assert!(remedy(Some("ResourceNotFoundException")).contains("exists"));
+        assert!(remedy(Some("ThrottlingException")).contains("asked again"));
+        assert!(remedy(None).contains("VPC endpoint"));
     }
 }

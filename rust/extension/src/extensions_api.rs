@@ -48,6 +48,16 @@ pub enum ApiError {
     },
 }
 
+/// Which events an extension asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// Both.
+    All,
+    /// Lambda Managed Instances refuse an extension that asks for INVOKE; nor do they freeze, so it is not needed.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>
+    ShutdownOnly,
+}
+
 /// What happens next in the life of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "eventType", rename_all = "UPPERCASE")]
@@ -86,8 +96,8 @@ pub struct ExtensionsApi {
 }
 
 impl ExtensionsApi {
-    /// Registers for both events at `address` (`host:port`).
-    pub async fn register(address: &str) -> Result<Self, ApiError> {
+    /// Registers for `events` at `address` (`host:port`).
+    pub async fn register(address: &str, events: Events) -> Result<Self, ApiError> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ApiError::Unreachable {
             address: address.to_owned(),
             source,
@@ -106,7 +116,10 @@ impl ExtensionsApi {
             connection,
             identifier: HeaderValue::from_static(""),
         };
-        let body = r#"{"events":["INVOKE","SHUTDOWN"]}"#;
+        let body = match events {
+            Events::All => r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+            Events::ShutdownOnly => r#"{"events":["SHUTDOWN"]}"#,
+        };
         let answer = api
             .call("/register", "POST", &[("lambda-extension-name", NAME)], body)
             .await?;

@@ -5,13 +5,17 @@
 //! tailnet tells whether the flows still live, and only where it stays unanswered is the link broken and made anew.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{sync::Mutex, task::JoinSet, time::timeout};
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::local_api::{LocalApi, LocalApiError};
 
@@ -27,6 +31,13 @@ const LONGEST_PING: Duration = Duration::from_millis(250);
 const LEARNING_PING: Duration = Duration::from_secs(1);
 /// How long the ping after a renewal may take: a new DERP link is a TCP and a TLS handshake away.
 const SECOND_PING: Duration = Duration::from_millis(600);
+/// How long a peer may take to hear of this node, from the first ping on.
+const MEETING_LIMIT: Duration = Duration::from_millis(1500);
+/// The pause between two of the pings that wait for that.
+const MEETING_PAUSE: Duration = Duration::from_millis(25);
+/// How long after this node joined its peers may take to hear by which DERP server it is reached: they answer pings
+/// before they know, but their answer to WireGuard's first message is lost.
+const INTRODUCTION: Duration = Duration::from_millis(60);
 /// How many of the addresses last asked for are pinged at once; one answer is enough.
 const PINGED: usize = 3;
 
@@ -43,6 +54,9 @@ struct State {
     round_trip: Option<Duration>,
     /// The addresses last asked for, the latest first.
     used: VecDeque<IpAddr>,
+    /// When this node joined the tailnet, and the peers that have heard of it since.
+    joined: Option<Instant>,
+    met: HashSet<IpAddr>,
 }
 
 impl State {
@@ -62,8 +76,11 @@ pub enum Look {
     Alive,
     /// The links were dead; they are new, and a ping came back.
     Renewed,
-    /// The links are new, but no ping came back: those that were pinged may be off.
-    Unanswered,
+    /// The links are new, but no ping came back: those that were pinged may be off, or this machine may be unknown.
+    Unanswered {
+        /// How long nothing had been known of the link.
+        gap: Duration,
+    },
 }
 
 impl Link {
@@ -73,6 +90,8 @@ impl Link {
             last_look: SystemTime::now(),
             round_trip: None,
             used: VecDeque::new(),
+            joined: None,
+            met: HashSet::new(),
         };
         Self {
             api,
@@ -113,6 +132,43 @@ impl Link {
         }
     }
 
+    /// Waits, for `limit` at most, until the peer at `address` has heard of this node, which joined at `joined`.
+    ///
+    /// WireGuard's first message to a peer that does not know its sender is lost, and the next one is sent 5 s later,
+    /// whatever is dialled meanwhile. Pings are answered as soon as the peer knows, and leave WireGuard alone.
+    pub async fn meet(&self, address: IpAddr, joined: Instant, limit: Duration) {
+        {
+            let mut state = self.state.lock().await;
+            if state.joined != Some(joined) {
+                (state.joined, state.met) = (Some(joined), HashSet::new());
+            }
+            if state.met.contains(&address) {
+                return;
+            }
+        }
+        match timeout(limit.min(MEETING_LIMIT), self.ping_until_answered(address)).await {
+            Ok(Ok(())) => sleep(INTRODUCTION.saturating_sub(joined.elapsed())).await,
+            // Not a peer, or one without pings: nobody to wait for.
+            Ok(Err(error)) => return tracing::debug!("{address} cannot be pinged: {error}"),
+            Err(_) => return tracing::debug!("{address} answers no ping: it may be off"),
+        }
+        self.state.lock().await.met.insert(address);
+    }
+
+    /// Sends one ping after the other, and waits for an answer to any of them.
+    async fn ping_until_answered(&self, address: IpAddr) -> Result<(), LocalApiError> {
+        let mut pings = JoinSet::new();
+        loop {
+            let api = self.api.clone();
+            pings.spawn(async move { api.ping(address).await });
+            match timeout(MEETING_PAUSE, pings.join_next()).await {
+                Ok(Some(Ok(outcome))) => return outcome,
+                Ok(Some(Err(error))) => tracing::error!("a ping was lost: {error}"),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
     async fn look(&self, state: &mut State, gap: Duration) -> Result<Look, LocalApiError> {
         if state.used.is_empty() {
             state.used = self.api.netmap().await?.online_peers().take(PINGED).collect();
@@ -125,15 +181,15 @@ impl Link {
         let began = Instant::now();
         self.api.renew_links().await?;
         let answer = self.ping(&state.used, SECOND_PING).await;
-        let (gap, ms) = (gap.as_secs_f64(), began.elapsed().as_millis());
+        let (seconds, ms) = (gap.as_secs_f64(), began.elapsed().as_millis());
         match answer {
             Some(_) => {
-                tracing::info!("the links had died in a gap of {gap:.1} s; they are new after {ms} ms");
+                tracing::info!("the links had died in a gap of {seconds:.1} s; they are new after {ms} ms");
                 Ok(Look::Renewed)
             }
             None => {
-                tracing::warn!("no peer answers {ms} ms after a gap of {gap:.1} s and with new links");
-                Ok(Look::Unanswered)
+                tracing::warn!("no peer answers {ms} ms after a gap of {seconds:.1} s and with new links");
+                Ok(Look::Unanswered { gap })
             }
         }
     }

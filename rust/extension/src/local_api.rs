@@ -4,6 +4,7 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use crate::{bus::Bus, netmap::Netmap, secret::Secret};
 
 /// Only the first notification of a session carries the state unless it is asked for (ipn.NotifyInitialState).
 const NOTIFY_INITIAL_STATE: u32 = 1 << 1;
+/// And its complaints likewise (ipn.NotifyInitialHealthState).
+const NOTIFY_INITIAL_HEALTH: u32 = 1 << 7;
 
 /// Why the LocalAPI gave no usable answer.
 #[derive(Debug, Error)]
@@ -31,6 +34,12 @@ pub enum LocalApiError {
     /// The connection broke.
     #[error("tailscaled's LocalAPI broke off: {0}")]
     Broken(#[from] hyper::Error),
+    /// The daemon takes connections but does not answer.
+    #[error("tailscaled's LocalAPI did not answer within {} s", limit.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The daemon refused.
     #[error("tailscaled's LocalAPI answered {path} with {status}: {body}")]
     Refused {
@@ -106,7 +115,10 @@ impl LocalApi {
 
     /// Opens the stream of the daemon's notifications; the first tells its state.
     pub async fn watch(&self) -> Result<Bus, LocalApiError> {
-        let path = format!("/localapi/v0/watch-ipn-bus?mask={NOTIFY_INITIAL_STATE}");
+        let path = format!(
+            "/localapi/v0/watch-ipn-bus?mask={}",
+            NOTIFY_INITIAL_STATE | NOTIFY_INITIAL_HEALTH
+        );
         Ok(Bus::new(self.send("GET", &path, Bytes::new()).await?.into_body()))
     }
 
@@ -128,6 +140,14 @@ impl LocalApi {
     /// Logs out: the control server forgets an ephemeral machine at once.
     pub async fn logout(&self) -> Result<(), LocalApiError> {
         self.call("POST", "/localapi/v0/logout", Bytes::new()).await.map(drop)
+    }
+
+    /// Sends all that no peer and no route covers through the peer with this stable id.
+    pub async fn use_exit_node(&self, id: &str) -> Result<(), LocalApiError> {
+        let body = serde_json::json!({"ExitNodeID": id, "ExitNodeIDSet": true});
+        self.call("PATCH", "/localapi/v0/prefs", Bytes::from(body.to_string()))
+            .await
+            .map(drop)
     }
 
     /// The peers and routes that the daemon knows.
@@ -226,8 +246,6 @@ fn malformed(path: &str, error: &dyn std::error::Error) -> LocalApiError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
     use tokio::{net::UnixListener, time::timeout};
 
     use super::*;

@@ -5,6 +5,8 @@ use std::{collections::HashMap, net::IpAddr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::exit_node::Candidate;
+
 /// The service addresses of every node: they lead back into the function's own daemon.
 const SERVICE: [&str; 2] = ["100.100.100.100", "fd7a:115c:a1e0::53"];
 
@@ -23,6 +25,10 @@ pub struct Netmap {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Peer {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "DNSName")]
+    name: String,
     #[serde(rename = "TailscaleIPs", deserialize_with = "null_as_default")]
     addresses: Vec<IpAddr>,
     /// The control server has it connected.
@@ -85,6 +91,28 @@ impl Netmap {
             .filter_map(|peer| peer.addresses.first().copied())
     }
 
+    /// The peer with this address or name, if it offers to be an exit node; if not, why it cannot be one.
+    pub fn exit_candidate(&self, node: &str) -> Result<Candidate, String> {
+        let address: Option<IpAddr> = node.parse().ok();
+        let wanted = |peer: &&Peer| match address {
+            Some(address) => peer.addresses.contains(&address),
+            None => peer.is_called(node),
+        };
+        let Some(peer) = self.peers.values().find(wanted) else {
+            return Err(
+                "the tailnet has no machine with this address or name, or does not let the function see it".into(),
+            );
+        };
+        if !peer.allowed.iter().any(|route| route.prefix_len() == 0) {
+            return Err("this machine does not offer to be an exit node, or is not approved as one".into());
+        }
+        let address = address.or_else(|| peer.addresses.first().copied());
+        Ok(Candidate {
+            id: peer.id.clone(),
+            address: address.ok_or("this machine has no address")?,
+        })
+    }
+
     /// A short name with the tailnet's suffix; other names as they are.
     pub fn qualified(&self, name: &str) -> String {
         if name.contains('.') || self.suffix.is_empty() {
@@ -95,6 +123,15 @@ impl Netmap {
 }
 
 impl Peer {
+    /// Names are alike in upper and lower case; the full one may end with a dot.
+    fn is_called(&self, name: &str) -> bool {
+        let full = self.name.trim_end_matches('.');
+        let short = full.split('.').next().unwrap_or(full);
+        [full, short]
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(name.trim_end_matches('.')))
+    }
+
     fn covers(&self, address: IpAddr) -> bool {
         // Every node that offers to be an exit node has the default routes; only the one in use takes them.
         self.allowed
@@ -115,6 +152,8 @@ fn local_kind(address: IpAddr) -> Option<&'static str> {
         _ if address.is_multicast() => Some("a multicast address"),
         IpAddr::V4(address) if address.is_broadcast() => Some("the broadcast address"),
         IpAddr::V4(address) if address.octets()[0] == 0 => Some("an address of this host (0.0.0.0/8)"),
+        // RFC 4291 section 2.5.5.1: `::127.0.0.1` was an IPv4 address once, and to some stacks it may still be.
+        IpAddr::V6(address) if address.octets()[..12] == [0; 12] => Some("an IPv4-compatible IPv6 address"),
         _ => None,
     }
 }
@@ -162,6 +201,7 @@ mod tests {
             "127.0.0.1",
             "::1",
             "::ffff:127.0.0.1",
+            "::127.0.0.1",
             "0.0.0.0",
             "::",
             "0.1.2.3",
@@ -180,6 +220,29 @@ mod tests {
             let address = address.parse().unwrap();
             assert!(allowing.check(address, Uncovered::Allow).is_err(), "{address}");
         }
+    }
+
+    #[test]
+    fn an_exit_node_is_found_by_address_and_by_name_if_it_offers_itself() {
+        let status = STATUS.replace(
+            r#""nodekey:b":{"#,
+            r#""nodekey:b":{"ID":"nB","DNSName":"Exit.tail.net.","TailscaleIPs":["100.64.0.3"],"#,
+        );
+        let netmap = Netmap::parse(status.as_bytes()).unwrap();
+        let expected = Candidate {
+            id: "nB".into(),
+            address: "100.64.0.3".parse().unwrap(),
+        };
+        for node in ["100.64.0.3", "exit", "exit.tail.net"] {
+            assert_eq!(netmap.exit_candidate(node), Ok(expected.clone()), "{node}");
+        }
+        assert!(
+            netmap
+                .exit_candidate("100.64.0.2")
+                .unwrap_err()
+                .contains("does not offer")
+        );
+        assert!(netmap.exit_candidate("elsewhere").unwrap_err().contains("no machine"));
     }
 
     #[test]

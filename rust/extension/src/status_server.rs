@@ -1,20 +1,18 @@
 //! Answers the proxy's questions: may it go there, under which address, and if not, why not.
 
-use std::{io, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use status::{Answer, Ask};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::watch,
     task::JoinSet,
     time::{Instant, timeout},
 };
 
 use crate::{
-    link::Link,
-    local_api::{LocalApi, LocalApiError},
+    local_api::LocalApiError,
     netmap::{Netmap, Uncovered},
-    tailnet::{Phase, Tailnet, settled},
+    tailnet::Handle,
 };
 
 /// How long a question may take to arrive once its connection is there.
@@ -37,27 +35,20 @@ pub struct StatusServer {
 /// What an answer is made from.
 #[derive(Clone)]
 struct Responder {
-    api: LocalApi,
-    link: Arc<Link>,
-    phase: watch::Receiver<Phase>,
+    tailnet: Handle,
     uncovered: Uncovered,
 }
 
 impl StatusServer {
     /// Listens on `socket`, in place of one that an earlier environment left.
-    pub fn bind(socket: &Path, tailnet: &Tailnet, uncovered: Uncovered) -> io::Result<Self> {
+    pub fn bind(socket: &Path, tailnet: Handle, uncovered: Uncovered) -> io::Result<Self> {
         match std::fs::remove_file(socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         Ok(Self {
             listener: UnixListener::bind(socket)?,
-            responder: Responder {
-                api: tailnet.api().clone(),
-                link: Arc::clone(tailnet.link()),
-                phase: tailnet.phase(),
-                uncovered,
-            },
+            responder: Responder { tailnet, uncovered },
         })
     }
 
@@ -94,51 +85,40 @@ impl Responder {
 
     async fn answer(&mut self, ask: &Ask) -> Answer {
         let wait = Duration::from_millis(ask.wait_ms).min(LONGEST_WAIT);
-        let since = match settled(&mut self.phase, wait).await {
-            Phase::Up { since } => since,
-            Phase::Down { reason } => return Answer::Unavailable { message: reason },
-            Phase::Starting { after: None } => {
-                return Answer::Unavailable {
-                    message: "the login to the tailnet is still under way".into(),
-                };
-            }
-            Phase::Starting { after: Some(reason) } => {
-                return Answer::Unavailable {
-                    message: format!("{reason}; tailscaled is being started again"),
-                };
-            }
-        };
         // One who asks right after a freeze may do so before the extension's own event tells of it.
-        if let Err(error) = self.link.freshen().await {
-            return Answer::Unavailable {
-                message: error.to_string(),
-            };
-        }
+        let since = match self.tailnet.ready(wait).await {
+            Ok(since) => since,
+            Err(message) => return Answer::Unavailable { message },
+        };
         match timeout(LOOK_UP_LIMIT, self.look_up(&ask.host)).await {
-            Ok(Ok(Ok(addresses))) => self.go(addresses, since).await,
+            Ok(Ok(Ok(addresses))) => self.go(addresses, since, wait / 2).await,
             Ok(Ok(Err(refusal))) => refusal,
             Ok(Err(error)) => Answer::Unavailable {
                 message: error.to_string(),
             },
-            Err(_) => Answer::Unavailable {
-                message: "tailscaled does not answer".into(),
-            },
+            Err(_) => {
+                self.tailnet.suspect();
+                Answer::Unavailable {
+                    message: "tailscaled does not answer; it is started again if it goes on".into(),
+                }
+            }
         }
     }
 
-    async fn go(&self, addresses: Vec<IpAddr>, since: Instant) -> Answer {
+    async fn go(&self, addresses: Vec<IpAddr>, since: Instant, wait: Duration) -> Answer {
+        let settling = since.elapsed() < SETTLING;
         if let Some(address) = addresses.first() {
-            self.link.note(*address).await;
+            if settling {
+                self.tailnet.link().meet(*address, since.into_std(), wait).await;
+            }
+            self.tailnet.link().note(*address).await;
         }
-        Answer::Go {
-            addresses,
-            settling: since.elapsed() < SETTLING,
-        }
+        Answer::Go { addresses, settling }
     }
 
     /// The addresses of `host` that belong to the tailnet, or the refusal.
     async fn look_up(&self, host: &str) -> Result<Result<Vec<IpAddr>, Answer>, LocalApiError> {
-        let netmap = self.api.netmap().await?;
+        let netmap = self.tailnet.api().netmap().await?;
         let candidates = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => self.resolve(&netmap.qualified(host)).await?,
@@ -151,7 +131,10 @@ impl Responder {
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, LocalApiError> {
-        let (v4, v6) = tokio::join!(self.api.addresses(name, "A"), self.api.addresses(name, "AAAA"));
+        let (v4, v6) = tokio::join!(
+            self.tailnet.api().addresses(name, "A"),
+            self.tailnet.api().addresses(name, "AAAA")
+        );
         match (v4, v6) {
             (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
             (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.is_empty() => Ok(found),

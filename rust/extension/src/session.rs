@@ -1,0 +1,308 @@
+//! One login to the tailnet, and what becomes of it for as long as the daemon lives.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    bus::{Bus, Health, Notify, State},
+    credentials::Credentials,
+    exit_node::ExitNode,
+    local_api::{LocalApi, LocalApiError, Prefs},
+    owner::{Notice, Owner},
+    phase::Phase,
+    secret::Secret,
+    trouble::Trouble,
+};
+
+/// How long the daemon may take until its LocalAPI answers (measured: 20 ms).
+const LISTENING_LIMIT: Duration = Duration::from_secs(5);
+/// How long the LocalAPI may take for a simple question before the daemon is taken for stuck.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// How long the control server may be silent before requests are told so. INIT has 10 s.
+const SILENCE: Duration = Duration::from_secs(7);
+/// A second log-out by the control server within this time is a refusal.
+const LOGGED_OUT_AGAIN: Duration = Duration::from_secs(10);
+/// The pauses between the attempts that requests bring about; they double.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Tailscale's own control server, which is used where no other is named.
+const TAILSCALE: &str = "https://controlplane.tailscale.com";
+
+/// A login, and the daemon's notifications about it.
+pub(crate) struct Session<'a> {
+    api: LocalApi,
+    prefs: Prefs,
+    exit_node: Option<ExitNode>,
+    credentials: Arc<Credentials>,
+    phases: watch::Sender<Phase>,
+    notices: &'a mut mpsc::Receiver<Notice>,
+    /// When the login was last tried, by the wall clock.
+    attempt: SystemTime,
+    /// How long after it a request may bring about another.
+    pause: Duration,
+    /// When the control server's silence becomes a trouble; never where it has spoken.
+    silent_at: Option<Instant>,
+    /// When the control server last sent this machine away.
+    logged_out: Option<SystemTime>,
+    /// The control server knows this machine.
+    registered: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(owner: &'a mut Owner) -> Self {
+        Self {
+            api: owner.api.clone(),
+            prefs: owner.prefs.clone(),
+            exit_node: owner.exit_node.clone(),
+            credentials: Arc::clone(&owner.credentials),
+            phases: owner.phases.clone(),
+            notices: &mut owner.notices,
+            attempt: SystemTime::now(),
+            pause: FIRST_PAUSE,
+            silent_at: None,
+            logged_out: None,
+            registered: false,
+        }
+    }
+
+    /// Whether there is a machine in the tailnet to log out.
+    pub(crate) fn registered(&self) -> bool {
+        self.registered
+    }
+
+    /// Logs in, then follows the daemon's state for as long as it can. Returns why it could not.
+    pub(crate) async fn run(&mut self, key: JoinHandle<Result<Secret, Trouble>>) -> Trouble {
+        let daemon = |words: String| Trouble::Daemon { words };
+        match timeout(LISTENING_LIMIT, self.api.listening()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return daemon(format!("tailscaled's LocalAPI cannot be awaited: {error}")),
+            Err(_) => {
+                let seconds = LISTENING_LIMIT.as_secs();
+                return daemon(format!("tailscaled's LocalAPI did not answer within {seconds} s"));
+            }
+        }
+        let key = match key.await {
+            Ok(Ok(key)) => key,
+            Ok(Err(trouble)) => return trouble,
+            Err(error) => return daemon(format!("BUG: the key's reader failed: {error}")),
+        };
+        match self.follow(&key).await {
+            Ok(trouble) => trouble,
+            Err(error) => daemon(error.to_string()),
+        }
+    }
+
+    async fn follow(&mut self, key: &Secret) -> Result<Trouble, LocalApiError> {
+        let mut bus = self.open_bus().await?;
+        self.log_in(key).await?;
+        loop {
+            // Far away where nothing is awaited: the branch is switched off then.
+            let silence = self.silent_at.unwrap_or_else(Instant::now);
+            let trouble = select! {
+                notify = bus.next() => match notify? {
+                    Some(notify) => self.hear(notify).await?,
+                    // It drops a listener that falls behind, as one does that was frozen.
+                    None => {
+                        bus = self.open_bus().await?;
+                        None
+                    }
+                },
+                Some(notice) = self.notices.recv() => self.react(notice).await?,
+                () = sleep_until(silence), if self.silent_at.is_some() => {
+                    self.silent_at = None;
+                    self.down(Trouble::ControlSilent { control: self.control(), seconds: SILENCE.as_secs() });
+                    None
+                }
+            };
+            if let Some(trouble) = trouble {
+                return Ok(trouble);
+            }
+        }
+    }
+
+    async fn open_bus(&self) -> Result<Bus, LocalApiError> {
+        // A daemon that takes the connection but says nothing is stuck.
+        match timeout(ANSWER_LIMIT, self.api.watch()).await {
+            Ok(bus) => bus,
+            Err(_) => Err(LocalApiError::Silent { limit: ANSWER_LIMIT }),
+        }
+    }
+
+    async fn log_in(&mut self, key: &Secret) -> Result<(), LocalApiError> {
+        self.attempt = SystemTime::now();
+        self.silent_at = Some(Instant::now() + SILENCE);
+        self.api.start(key, &self.prefs).await?;
+        self.api.login().await
+    }
+
+    /// What a notification means. A trouble that it returns is one that the daemon would not come out of.
+    async fn hear(&mut self, notify: Notify) -> Result<Option<Trouble>, LocalApiError> {
+        if let Some(words) = notify.err_message {
+            return Ok(self.refused(&words));
+        }
+        if notify.browse_to_url.is_some_and(|url| !url.is_empty()) && !self.is_up() {
+            self.down(Trouble::NeedsPerson);
+        }
+        if let Some(health) = notify.health {
+            self.examine(&health);
+        }
+        match notify.state {
+            Some(State::Running) => self.running().await,
+            Some(State::NeedsMachineAuth) => {
+                self.registered = true;
+                self.down(Trouble::NeedsApproval);
+                Ok(None)
+            }
+            Some(State::Starting) => {
+                self.registered = true;
+                Ok(None)
+            }
+            // Before the login it is always so; after it, the control server has sent the machine away.
+            Some(State::NeedsLogin | State::Stopped) if self.is_up() => {
+                self.log_in_again("the tailnet has logged this machine out").await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn running(&mut self) -> Result<Option<Trouble>, LocalApiError> {
+        self.registered = true;
+        self.silent_at = None;
+        if self.is_up() {
+            return Ok(None);
+        }
+        if let Some(exit_node) = &self.exit_node
+            && let Err(words) = exit_node.take(&self.api).await
+        {
+            let node = exit_node.node.clone();
+            if exit_node.required {
+                // The daemon must end: its SOCKS5 server would send what no peer covers out by the function's network.
+                return Ok(Some(Trouble::ExitNode { node, words }));
+            }
+            tracing::warn!("going without the exit node '{node}', which cannot be used: {words}");
+        }
+        tracing::info!("in the tailnet");
+        self.pause = FIRST_PAUSE;
+        self.phases.send_replace(Phase::Up { since: Instant::now() });
+        Ok(None)
+    }
+
+    fn refused(&mut self, words: &str) -> Option<Trouble> {
+        // The daemon closes the stream after this one; nothing is wrong with the tailnet.
+        if words.contains("fell behind") {
+            return None;
+        }
+        self.silent_at = None;
+        let trouble = Trouble::of_refusal(words);
+        if trouble.is_none() && !self.is_up() {
+            let note = format!("the tailnet limits how fast machines may join: {words}");
+            tracing::warn!("{note}");
+            self.phases.send_replace(Phase::Starting { note: Some(note) });
+        }
+        trouble
+    }
+
+    /// The daemon keeps trying by itself; what its attempts come to shows in its health alone.
+    fn examine(&mut self, health: &Health) {
+        if self.is_up() {
+            return;
+        }
+        if health.network_down() {
+            return self.down(Trouble::NoNetwork);
+        }
+        if let Some(words) = health.login_error().filter(|words| never_reached(words)) {
+            let (control, words) = (self.control(), words.to_owned());
+            self.down(Trouble::ControlUnreachable { control, words });
+        }
+    }
+
+    async fn react(&mut self, notice: Notice) -> Result<Option<Trouble>, LocalApiError> {
+        match notice {
+            Notice::Asked => self.try_now().await.map(|()| None),
+            Notice::Stale if self.is_up() => {
+                self.log_in_again("nobody answers after a long freeze, so the tailnet may have removed this machine")
+                    .await
+            }
+            Notice::Stale => Ok(None),
+            Notice::Mute => match timeout(ANSWER_LIMIT, self.api.netmap()).await {
+                Ok(answer) => answer.map(|_| None),
+                Err(_) => Err(LocalApiError::Silent { limit: ANSWER_LIMIT }),
+            },
+        }
+    }
+
+    /// The daemon's own pauses stand still while the environment is frozen: a request brings about the next attempt.
+    async fn try_now(&mut self) -> Result<(), LocalApiError> {
+        let unreachable = matches!(
+            *self.phases.borrow(),
+            Phase::Down(Trouble::ControlUnreachable { .. } | Trouble::ControlSilent { .. } | Trouble::NoNetwork)
+        );
+        if unreachable && self.attempt.elapsed().unwrap_or(self.pause) >= self.pause {
+            self.attempt = SystemTime::now();
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            return self.api.login().await;
+        }
+        // Nothing to wait for.
+        self.phases.send_modify(|_| ());
+        Ok(())
+    }
+
+    async fn log_in_again(&mut self, why: &str) -> Result<Option<Trouble>, LocalApiError> {
+        let lately = |at: SystemTime| at.elapsed().is_ok_and(|ago| ago < LOGGED_OUT_AGAIN);
+        if self.logged_out.is_some_and(lately) {
+            let words = format!("{why}, again and again");
+            return Ok(Some(Trouble::Refused { words }));
+        }
+        self.logged_out = Some(SystemTime::now());
+        let note = format!("{why}; it is logging in again");
+        tracing::warn!("{note}");
+        self.phases.send_replace(Phase::Starting { note: Some(note) });
+        match self.credentials.login_key().await {
+            Ok(key) => self.log_in(&key).await.map(|()| None),
+            Err(trouble) => Ok(Some(trouble)),
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(*self.phases.borrow(), Phase::Up { .. })
+    }
+
+    fn down(&mut self, trouble: Trouble) {
+        self.silent_at = None;
+        let phase = Phase::Down(trouble);
+        // A statement of its own: the borrow is a lock, and sending while it is held would wait for ever.
+        let known = *self.phases.borrow() == phase;
+        if !known && let Phase::Down(trouble) = &phase {
+            tracing::error!("not in the tailnet: {trouble}");
+        }
+        self.phases.send_replace(phase);
+    }
+
+    fn control(&self) -> String {
+        let named = &self.prefs.control_url;
+        if named.is_empty() { TAILSCALE } else { named }.to_owned()
+    }
+}
+
+/// Whether an attempt to log in ended before the control server's word on it (which comes as an error of its own).
+/// The words are those of tailscale.com/control/controlclient.
+fn never_reached(words: &str) -> bool {
+    [
+        "fetch control key",
+        "register request",
+        "getNoiseClient",
+        "dial ",
+        "context deadline",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
+}

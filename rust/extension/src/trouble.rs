@@ -1,0 +1,246 @@
+//! Why the function is not in the tailnet: what is wrong, where to mend it, and what helps.
+
+use std::fmt;
+
+/// Something that keeps the function out of the tailnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The control server does not take the key.
+    KeyRefused {
+        /// The control server's words.
+        words: String,
+    },
+    /// The control server does not let this machine have its tags.
+    TagsRefused {
+        /// The control server's words.
+        words: String,
+    },
+    /// The control server refuses for some other reason.
+    Refused {
+        /// The control server's words.
+        words: String,
+    },
+    /// The control server cannot be reached, or fails.
+    ControlUnreachable {
+        /// Where it should be.
+        control: String,
+        /// What the attempt came to.
+        words: String,
+    },
+    /// Nothing was heard of the control server.
+    ControlSilent {
+        /// Where it should be.
+        control: String,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// There is no network at all.
+    NoNetwork,
+    /// An administrator must let the machine in.
+    NeedsApproval,
+    /// The tailnet refuses machines that do not send their logs to Tailscale.
+    NeedsLogging,
+    /// The key is none that logs a machine in without a person.
+    NeedsPerson,
+    /// There is no key: Secrets Manager, the secret itself, or the exchange of a client secret.
+    NoKey {
+        /// Why.
+        words: String,
+        /// Only another secret helps.
+        for_good: bool,
+    },
+    /// The exit node that must be used cannot be.
+    ExitNode {
+        /// Its address or name.
+        node: String,
+        /// Why not.
+        words: String,
+    },
+    /// The daemon ended, or does not do what it should.
+    Daemon {
+        /// How.
+        words: String,
+    },
+}
+
+/// What helps against a trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// The daemon goes on by itself, as soon as somebody mends what is wrong.
+    Wait,
+    /// Another login, after a pause that grows.
+    Again,
+    /// Another secret, and nothing else.
+    NewSecret,
+    /// Another daemon, at once.
+    Restart,
+}
+
+impl Trouble {
+    /// What the words of the control server, as the daemon passes them on, mean. `None`: they tell of no trouble.
+    ///
+    /// A limit on registrations is none: the daemon waits as long as it was told to, and tries again by itself.
+    pub fn of_refusal(words: &str) -> Option<Self> {
+        let lower = words.to_ascii_lowercase();
+        let words = words.to_owned();
+        if lower.contains("rate limited") {
+            None
+        } else if lower.contains("requires logging") {
+            Some(Self::NeedsLogging)
+        } else if lower.contains("tag") {
+            Some(Self::TagsRefused { words })
+        } else if lower.contains("key") {
+            Some(Self::KeyRefused { words })
+        } else {
+            Some(Self::Refused { words })
+        }
+    }
+
+    /// What helps.
+    pub fn course(&self) -> Course {
+        match self {
+            Self::KeyRefused { .. } | Self::NoKey { for_good: true, .. } => Course::NewSecret,
+            Self::ControlUnreachable { .. }
+            | Self::ControlSilent { .. }
+            | Self::NoNetwork
+            | Self::NeedsApproval
+            | Self::NeedsPerson => Course::Wait,
+            Self::TagsRefused { .. }
+            | Self::Refused { .. }
+            | Self::NeedsLogging
+            | Self::NoKey { for_good: false, .. }
+            | Self::ExitNode { .. } => Course::Again,
+            Self::Daemon { .. } => Course::Restart,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyRefused { words } => write!(
+                f,
+                "the tailnet refuses the auth key: {words}; put a valid one (reusable and ephemeral, not expired, not \
+                 used up) into the secret: the next request finds it"
+            ),
+            Self::TagsRefused { words } => write!(
+                f,
+                "the tailnet refuses this machine's tags: {words}; let the key's owner have them (tagOwners in the \
+                 tailnet's policy), or change tsAdvertiseTags"
+            ),
+            Self::Refused { words } => write!(f, "the tailnet refuses the login: {words}"),
+            Self::ControlUnreachable { control, words } => write!(
+                f,
+                "the control server {control} cannot be reached, or fails: {words}; check that it runs, and the \
+                 function's way to it (subnets, NAT, security groups, tsControlUrl)"
+            ),
+            Self::ControlSilent { control, seconds } => write!(
+                f,
+                "the control server {control} has not answered the login for {seconds} s; check that its name is \
+                 right (tsControlUrl), and the function's way out (subnets, NAT, security groups, DNS)"
+            ),
+            Self::NoNetwork => {
+                f.write_str("the function has no network; check its subnets and their routes, if it is in a VPC")
+            }
+            Self::NeedsApproval => f.write_str(
+                "an administrator of the tailnet must approve this machine: approve it in the admin console, or use a \
+                 pre-approved auth key",
+            ),
+            Self::NeedsLogging => f.write_str(
+                "the tailnet requires logging, as it does with network flow logs, but the function sends no logs to \
+                 Tailscale; switch flow logs off, or use another tailnet",
+            ),
+            Self::NeedsPerson => {
+                f.write_str("the tailnet asks for a person's login; the secret must hold an auth key that is valid")
+            }
+            Self::NoKey { words, .. } => f.write_str(words),
+            Self::ExitNode { node, words } => write!(
+                f,
+                "the exit node '{node}' is required, but cannot be used: {words}; check that it is online, that it is \
+                 approved as an exit node and that the tailnet's policy lets the function use it"
+            ),
+            Self::Daemon { words } => f.write_str(words),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn keys_are_refused_in_many_words() {
+        // Tailscale's, Headscale's and testcontrol's.
+        for words in [
+            "invalid key: unable to validate API key",
+            "invalid pre auth key",
+            "authkey already used",
+            "authkey expired",
+            "invalid authkey",
+        ] {
+            let trouble = Trouble::of_refusal(words).unwrap();
+            assert_eq!(trouble.course(), Course::NewSecret, "{words}");
+            assert!(trouble.to_string().contains(words), "{trouble}");
+        }
+    }
+
+    #[test]
+    fn a_limit_on_registrations_is_no_trouble() {
+        assert_eq!(
+            Trouble::of_refusal("node registration rate limited; will retry after 1s"),
+            None
+        );
+    }
+
+    #[test]
+    fn other_refusals_are_told_apart() {
+        let logging =
+            "tailnet requires logging to be enabled. Remove --no-logs-no-support from tailscaled command line.";
+        assert_eq!(Trouble::of_refusal(logging), Some(Trouble::NeedsLogging));
+        let tags = Trouble::of_refusal("requested tags [tag:a] are invalid or not permitted").unwrap();
+        assert!(matches!(&tags, Trouble::TagsRefused { .. }) && tags.course() == Course::Again);
+        assert!(matches!(
+            Trouble::of_refusal("tailnet is closed"),
+            Some(Trouble::Refused { .. })
+        ));
+    }
+
+    #[test]
+    fn every_message_says_where_to_mend_it() {
+        let words = || "because".to_owned();
+        let control = || "https://control".to_owned();
+        let messages = [
+            (Trouble::KeyRefused { words: words() }, "into the secret"),
+            (Trouble::TagsRefused { words: words() }, "tsAdvertiseTags"),
+            (
+                Trouble::ControlUnreachable {
+                    control: control(),
+                    words: words(),
+                },
+                "check that it runs",
+            ),
+            (
+                Trouble::ControlSilent {
+                    control: control(),
+                    seconds: 7,
+                },
+                "check that its name",
+            ),
+            (Trouble::NoNetwork, "check its subnets"),
+            (Trouble::NeedsApproval, "approve it in the admin console"),
+            (Trouble::NeedsLogging, "switch flow logs off"),
+            (Trouble::NeedsPerson, "the secret must hold"),
+            (
+                Trouble::ExitNode {
+                    node: words(),
+                    words: words(),
+                },
+                "check that it is online",
+            ),
+        ];
+        for (trouble, remedy) in messages {
+            assert!(trouble.to_string().contains(remedy), "{trouble}");
+        }
+    }
+}
