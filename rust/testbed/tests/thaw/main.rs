@@ -66,7 +66,7 @@ async fn dead_flows(inside: &Inside) -> Result<(), Failed> {
     let world = world(inside).await?;
     let warm = warm(&world).await?;
     let thaws = thaws(&world, true).await?;
-    println!("  warm {warm:.1?}; after freezes with dead flows {thaws:.1?}");
+    eprintln!("  warm {warm:.1?}; after freezes with dead flows {thaws:.1?}");
     assert!(
         thaws.iter().all(|took| *took < Duration::from_secs(1)),
         "a first request took over 1 s: {thaws:?}"
@@ -84,7 +84,7 @@ async fn live_flows(inside: &Inside) -> Result<(), Failed> {
     let world = world(inside).await?;
     let warm = warm(&world).await?;
     let thaws = thaws(&world, false).await?;
-    println!("  warm {warm:.1?}; after freezes with live flows {thaws:.1?}");
+    eprintln!("  warm {warm:.1?}; after freezes with live flows {thaws:.1?}");
     assert!(
         median(&thaws) < warm + Duration::from_millis(5),
         "median {:?}, warm {warm:?}",
