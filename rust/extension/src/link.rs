@@ -38,13 +38,6 @@ const MEETING_PAUSE: Duration = Duration::from_millis(25);
 /// How long after this node joined its peers may take to hear by which DERP server it is reached: they answer pings
 /// before they know, but their answer to WireGuard's first message is lost.
 const INTRODUCTION: Duration = Duration::from_millis(60);
-/// How long a peer may take to hear of this node, from the first ping on.
-const MEETING_LIMIT: Duration = Duration::from_millis(1500);
-/// The pause between two of the pings that wait for that.
-const MEETING_PAUSE: Duration = Duration::from_millis(25);
-/// How long after this node joined its peers may take to hear by which DERP server it is reached: they answer pings
-/// before they know, but their answer to WireGuard's first message is lost.
-const INTRODUCTION: Duration = Duration::from_millis(60);
 /// How many of the addresses last asked for are pinged at once; one answer is enough.
 const PINGED: usize = 3;
 
@@ -136,43 +129,6 @@ impl Link {
                     link.state.lock().await.learn(round_trip);
                 }
             });
-        }
-    }
-
-    /// Waits, for `limit` at most, until the peer at `address` has heard of this node, which joined at `joined`.
-    ///
-    /// WireGuard's first message to a peer that does not know its sender is lost, and the next one is sent 5 s later,
-    /// whatever is dialled meanwhile. Pings are answered as soon as the peer knows, and leave WireGuard alone.
-    pub async fn meet(&self, address: IpAddr, joined: Instant, limit: Duration) {
-        {
-            let mut state = self.state.lock().await;
-            if state.joined != Some(joined) {
-                (state.joined, state.met) = (Some(joined), HashSet::new());
-            }
-            if state.met.contains(&address) {
-                return;
-            }
-        }
-        match timeout(limit.min(MEETING_LIMIT), self.ping_until_answered(address)).await {
-            Ok(Ok(())) => sleep(INTRODUCTION.saturating_sub(joined.elapsed())).await,
-            // Not a peer, or one without pings: nobody to wait for.
-            Ok(Err(error)) => return tracing::debug!("{address} cannot be pinged: {error}"),
-            Err(_) => return tracing::debug!("{address} answers no ping: it may be off"),
-        }
-        self.state.lock().await.met.insert(address);
-    }
-
-    /// Sends one ping after the other, and waits for an answer to any of them.
-    async fn ping_until_answered(&self, address: IpAddr) -> Result<(), LocalApiError> {
-        let mut pings = JoinSet::new();
-        loop {
-            let api = self.api.clone();
-            pings.spawn(async move { api.ping(address).await });
-            match timeout(MEETING_PAUSE, pings.join_next()).await {
-                Ok(Some(Ok(outcome))) => return outcome,
-                Ok(Some(Err(error))) => tracing::error!("a ping was lost: {error}"),
-                Ok(None) | Err(_) => {}
-            }
         }
     }
 

@@ -1,16 +1,24 @@
 //! local-lambda with the shipped zips in it, and what it tells of itself.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aws_credential_types::Credentials;
+use http::Request;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{net::UnixStream, sync::mpsc};
 
 use crate::{
     Error,
     binaries::{Binaries, architecture},
     daemons,
+    http_call::{CallError, call, succeeded},
     log::History,
     process::{Process, command, killed_by},
     signed::REGION,
@@ -18,6 +26,8 @@ use crate::{
 
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long local-lambda may take to take an order.
+const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 /// What local-lambda calls the function's own process.
 const RUNTIME: &str = "runtime";
 
@@ -168,6 +178,7 @@ pub struct LocalLambda {
     /// What it told.
     pub events: History<Event>,
     address: String,
+    control_socket: PathBuf,
 }
 
 impl LocalLambda {
@@ -177,7 +188,8 @@ impl LocalLambda {
         std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
         let mut command = command(&binaries.local_lambda, run_dir);
         command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
-        command.arg("--control-socket").arg(run_dir.join("local-lambda.sock"));
+        let control_socket = run_dir.join("local-lambda.sock");
+        command.arg("--control-socket").arg(&control_socket);
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
@@ -197,7 +209,22 @@ impl LocalLambda {
             process,
             events,
             address,
+            control_socket,
         })
+    }
+
+    /// Ends an idle environment, as the service does by and by.
+    pub async fn spin_down(&self, environment: usize) -> Result<(), CallError> {
+        let what = format!("/environments/{environment}/spindown");
+        let connected = UnixStream::connect(&self.control_socket).await;
+        let stream = connected.map_err(|source| CallError::NotConnected {
+            address: self.control_socket.display().to_string(),
+            source,
+        })?;
+        let request = Request::post(&what)
+            .header("host", "local-lambda")
+            .body(Full::default())?;
+        succeeded(&what, call(stream, request, CONTROL_LIMIT).await?).map(drop)
     }
 
     /// `host:port` of the Function URL.

@@ -20,6 +20,8 @@ use crate::{Outcome, Setting, trial};
 const FREEZES: usize = 200;
 /// How many requests that each need a new connection.
 const FRESH: usize = 3000;
+/// How many cold starts.
+const STARTS: usize = 20;
 /// The longest that one of those may take.
 const LONGEST: Duration = Duration::from_secs(1);
 /// How long the freeze after a request may take to come.
@@ -31,6 +33,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "freeze: no request fails though the target closes idle connections meanwhile",
             freezes,
+        ),
+        trial(
+            setting,
+            "freeze: the first request of a new environment is answered, and soon",
+            starts,
         ),
         trial(
             setting,
@@ -70,13 +77,12 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
-    let frozen = |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
     let mut times = Vec::new();
     for number in 0..FREEZES {
         let since = world.lambda.events.len();
         let method = if number % 2 == 0 { "GET" } else { "POST" };
         times.push(send(&world, &raw, method, number).await?);
-        let asleep = world.lambda.events.find(since, frozen);
+        let asleep = world.lambda.events.find(since, is("frozen"));
         within(FREEZE_LIMIT, "the freeze", asleep).await?;
         // Every other pair of requests finds its kept connection alive.
         if number % 4 < 2 {
@@ -89,6 +95,51 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
     show("after a freeze each", times);
     world.stop().await;
     Ok(())
+}
+
+/// Each start is a new machine in the tailnet, of which the target has yet to hear.
+async fn starts(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let raw = RawTarget::start().await?;
+    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
+    let mut times = Vec::new();
+    for number in 0..STARTS {
+        let since = world.lambda.events.len();
+        send(&world, &raw, "GET", number).await?;
+        let invoked = world.lambda.events.find(since, |event| match event {
+            Event::Invocation {
+                duration_ms,
+                init_ms: Some(_),
+                ..
+            } => Some(*duration_ms),
+            _ => None,
+        });
+        times.push(Duration::from_secs_f64(
+            within(FREEZE_LIMIT, "word of the cold start", invoked).await? / 1000.0,
+        ));
+        within(
+            FREEZE_LIMIT,
+            "the environment's rest",
+            world.lambda.events.find(since, is("frozen")),
+        )
+        .await?;
+        world.lambda.spin_down(number + 1).await?;
+        within(
+            FREEZE_LIMIT,
+            "the environment's end",
+            world.lambda.events.find(since, is("stopped")),
+        )
+        .await?;
+    }
+    let longest = show("first in a new environment each, after its INIT", times);
+    assert!(longest < LONGEST, "a first request took {longest:?}");
+    world.stop().await;
+    Ok(())
+}
+
+/// Takes the event that an environment came into this state.
+fn is(wanted: &'static str) -> impl Fn(&Event) -> Option<()> {
+    move |event| matches!(event, Event::Environment { state, .. } if state == wanted).then_some(())
 }
 
 async fn fresh(setting: Arc<Setting>) -> Outcome {
