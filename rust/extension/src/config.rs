@@ -201,6 +201,11 @@ fn switch(name: &'static str, value: String) -> Result<bool, ConfigError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{
+        cell::RefCell,
+        collections::{BTreeMap, BTreeSet},
+    };
+
     use super::*;
 
     const REQUIRED: [(&str, &str); 3] = [
@@ -286,5 +291,41 @@ mod tests {
     fn an_empty_variable_counts_as_missing() {
         let message = parse(&[("TS_HOSTNAME", "")]).unwrap_err().to_string();
         assert!(message.starts_with("TS_HOSTNAME is not set"), "{message}");
+    }
+
+    /// Read here, though no property of the constructs sets them so far.
+    const NOT_SET_BY_CONSTRUCTS: [&str; 3] = ["TS_REQUIRE_TAILNET", "TS_SECRET_FIELD", "TS_SHIELDS_UP"];
+
+    /// The table that the constructs' tests read too.
+    const CONTRACT: &str = include_str!("../../../test/fixtures/environment.json");
+
+    #[test]
+    fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
+        let contract: Vec<serde_json::Value> = serde_json::from_str(CONTRACT).unwrap();
+        let ours: BTreeMap<&str, &str> = contract
+            .iter()
+            .filter(|variable| variable["owner"] == "extension")
+            .map(|variable| {
+                (
+                    variable["name"].as_str().unwrap(),
+                    variable["example"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let asked = RefCell::new(BTreeSet::new());
+        Config::parse(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            ours.get(name)
+                .map(|example| (*example).to_owned())
+                .or_else(|| (name == "AWS_LAMBDA_RUNTIME_API").then(|| "127.0.0.1:9001".to_owned()))
+        })
+        .unwrap();
+        let read: Vec<String> = asked
+            .into_inner()
+            .into_iter()
+            .filter(|name| name.starts_with("TS_"))
+            .collect();
+        let known: BTreeSet<&str> = ours.keys().copied().chain(NOT_SET_BY_CONSTRUCTS).collect();
+        assert_eq!(read, known.into_iter().collect::<Vec<_>>());
     }
 }

@@ -130,6 +130,11 @@ fn milliseconds(name: &'static str, value: String) -> Result<Duration, ConfigErr
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{
+        cell::RefCell,
+        collections::{BTreeMap, BTreeSet},
+    };
+
     use super::*;
 
     fn parse(name: &str, value: &str) -> Result<Config, ConfigError> {
@@ -172,5 +177,35 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    /// The table that the constructs' tests read too.
+    const CONTRACT: &str = include_str!("../../../test/fixtures/environment.json");
+
+    #[test]
+    fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
+        let contract: Vec<serde_json::Value> = serde_json::from_str(CONTRACT).unwrap();
+        let ours: BTreeMap<&str, &str> = contract
+            .iter()
+            .filter(|variable| variable["owner"] == "proxy")
+            .map(|variable| {
+                (
+                    variable["name"].as_str().unwrap(),
+                    variable["example"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let asked = RefCell::new(BTreeSet::new());
+        Config::parse(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            ours.get(name).map(|example| (*example).to_owned())
+        })
+        .unwrap();
+        let read: Vec<String> = asked
+            .into_inner()
+            .into_iter()
+            .filter(|name| name.starts_with("TS_"))
+            .collect();
+        assert_eq!(read, ours.keys().copied().collect::<Vec<_>>());
     }
 }

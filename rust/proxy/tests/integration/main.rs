@@ -3,5 +3,6 @@
 
 mod fakes;
 mod forwarding;
+mod properties;
 mod streaming;
 mod tls;
