@@ -105,7 +105,8 @@ impl Owner {
             trouble = session.run(key) => End::Failed(trouble),
             _ = stopped => End::Stopped,
         };
-        if matches!(end, End::Stopped) && session.registered() {
+        let leaves = matches!(end, End::Stopped | End::Failed(Trouble::SentAway { .. }));
+        if leaves && session.registered() {
             self.log_out().await;
         }
         if let Err(error) = daemon.kill().await {

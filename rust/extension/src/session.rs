@@ -1,9 +1,6 @@
 //! One login to the tailnet, and what becomes of it for as long as the daemon lives.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use tokio::{
     select,
@@ -14,7 +11,6 @@ use tokio::{
 
 use crate::{
     bus::{Bus, Health, Notify, State},
-    credentials::Credentials,
     exit_node::ExitNode,
     local_api::{LocalApi, LocalApiError, Prefs},
     owner::{Notice, Owner},
@@ -29,8 +25,6 @@ const LISTENING_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the control server may be silent before requests are told so. INIT has 10 s.
 const SILENCE: Duration = Duration::from_secs(7);
-/// A second log-out by the control server within this time is a refusal.
-const LOGGED_OUT_AGAIN: Duration = Duration::from_secs(10);
 /// The pauses between the attempts that requests bring about; they double.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -42,7 +36,6 @@ pub(crate) struct Session<'a> {
     api: LocalApi,
     prefs: Prefs,
     exit_node: Option<ExitNode>,
-    credentials: Arc<Credentials>,
     phases: watch::Sender<Phase>,
     notices: &'a mut mpsc::Receiver<Notice>,
     /// When the login was last tried, by the wall clock.
@@ -51,8 +44,6 @@ pub(crate) struct Session<'a> {
     pause: Duration,
     /// When the control server's silence becomes a trouble; never where it has spoken.
     silent_at: Option<Instant>,
-    /// When the control server last sent this machine away.
-    logged_out: Option<SystemTime>,
     /// The control server knows this machine.
     registered: bool,
 }
@@ -63,13 +54,11 @@ impl<'a> Session<'a> {
             api: owner.api.clone(),
             prefs: owner.prefs.clone(),
             exit_node: owner.exit_node.clone(),
-            credentials: Arc::clone(&owner.credentials),
             phases: owner.phases.clone(),
             notices: &mut owner.notices,
             attempt: SystemTime::now(),
             pause: FIRST_PAUSE,
             silent_at: None,
-            logged_out: None,
             registered: false,
         }
     }
@@ -168,7 +157,7 @@ impl<'a> Session<'a> {
             }
             // Before the login it is always so; after it, the control server has sent the machine away.
             Some(State::NeedsLogin | State::Stopped) if self.is_up() => {
-                self.log_in_again("the tailnet has logged this machine out").await
+                Ok(Some(sent_away("the tailnet has logged this machine out")))
             }
             _ => Ok(None),
         }
@@ -228,10 +217,9 @@ impl<'a> Session<'a> {
     async fn react(&mut self, notice: Notice) -> Result<Option<Trouble>, LocalApiError> {
         match notice {
             Notice::Asked => self.try_now().await.map(|()| None),
-            Notice::Stale if self.is_up() => {
-                self.log_in_again("nobody answers after a long freeze, so the tailnet may have removed this machine")
-                    .await
-            }
+            Notice::Stale if self.is_up() => Ok(Some(sent_away(
+                "nobody answers after a long freeze, so the tailnet may have removed this machine",
+            ))),
             Notice::Stale => Ok(None),
             Notice::Mute => match timeout(ANSWER_LIMIT, self.api.netmap()).await {
                 Ok(answer) => answer.map(|_| None),
@@ -256,22 +244,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn log_in_again(&mut self, why: &str) -> Result<Option<Trouble>, LocalApiError> {
-        let lately = |at: SystemTime| at.elapsed().is_ok_and(|ago| ago < LOGGED_OUT_AGAIN);
-        if self.logged_out.is_some_and(lately) {
-            let words = format!("{why}, again and again");
-            return Ok(Some(Trouble::Refused { words }));
-        }
-        self.logged_out = Some(SystemTime::now());
-        let note = format!("{why}; it is logging in again");
-        tracing::warn!("{note}");
-        self.phases.send_replace(Phase::Starting { note: Some(note) });
-        match self.credentials.login_key().await {
-            Ok(key) => self.log_in(&key).await.map(|()| None),
-            Err(trouble) => Ok(Some(trouble)),
-        }
-    }
-
     fn is_up(&self) -> bool {
         matches!(*self.phases.borrow(), Phase::Up { .. })
     }
@@ -293,9 +265,20 @@ impl<'a> Session<'a> {
     }
 }
 
+/// A new daemon logs in as a new machine: the old one would come back with a key that the tailnet does not know.
+fn sent_away(words: &str) -> Trouble {
+    Trouble::SentAway {
+        words: words.to_owned(),
+    }
+}
+
 /// Whether an attempt to log in ended before the control server's word on it (which comes as an error of its own).
 /// The words are those of tailscale.com/control/controlclient.
 fn never_reached(words: &str) -> bool {
+    // The attempt made way for another one.
+    if words.contains("context canceled") {
+        return false;
+    }
     [
         "fetch control key",
         "register request",

@@ -56,6 +56,11 @@ pub enum Trouble {
         /// Why not.
         words: String,
     },
+    /// The tailnet does not know this machine any more.
+    SentAway {
+        /// How that shows.
+        words: String,
+    },
     /// The daemon ended, or does not do what it should.
     Daemon {
         /// How.
@@ -110,7 +115,7 @@ impl Trouble {
             | Self::NeedsLogging
             | Self::NoKey { for_good: false, .. }
             | Self::ExitNode { .. } => Course::Again,
-            Self::Daemon { .. } => Course::Restart,
+            Self::SentAway { .. } | Self::Daemon { .. } => Course::Restart,
         }
     }
 }
@@ -159,7 +164,7 @@ impl fmt::Display for Trouble {
                 "the exit node '{node}' is required, but cannot be used: {words}; check that it is online, that it is \
                  approved as an exit node and that the tailnet's policy lets the function use it"
             ),
-            Self::Daemon { words } => f.write_str(words),
+            Self::SentAway { words } | Self::Daemon { words } => f.write_str(words),
         }
     }
 }

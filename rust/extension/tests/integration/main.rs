@@ -1,0 +1,8 @@
+//! The extension's parts against fakes of what they talk to: Tailscale's API, tailscaled, the Extensions API.
+#![allow(clippy::unwrap_used)]
+
+mod exit_node;
+mod extensions_api;
+mod fake_http;
+mod oauth;
+mod supervision;
