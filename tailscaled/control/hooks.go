@@ -18,6 +18,8 @@ import (
 //
 //	GET  /testbed/nodes                 the nodes that ever logged in, as []node
 //	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
+//	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see setRefusal
+//	POST /testbed/approve-all           approves the nodes that wait for it
 //	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
 type hooks struct {
 	control *testcontrol.Server
@@ -26,6 +28,7 @@ type hooks struct {
 	polls      map[key.NodePublic]int // open map streams
 	reject     int
 	retryAfter int
+	down       bool // answer nothing but 503
 }
 
 // node is one machine of the tailnet.
@@ -51,6 +54,8 @@ func (h *hooks) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /testbed/nodes", h.listNodes)
 	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.expireNode)
+	mux.HandleFunc("PUT /testbed/refusal/{what}", h.setRefusal)
+	mux.HandleFunc("POST /testbed/approve-all", h.approveAll)
 	mux.HandleFunc("PUT /testbed/register-limit", h.setRegisterLimit)
 	return mux
 }
@@ -129,4 +134,46 @@ func (h *hooks) setRegisterLimit(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	h.reject, h.retryAfter = limit.Reject, limit.RetryAfterSeconds
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// setRefusal takes effect for the requests that begin after its answer. The testcontrol.Server's own settings have no
+// lock, so a test changes them while nobody logs in.
+func (h *hooks) setRefusal(w http.ResponseWriter, r *http.Request) {
+	what := r.PathValue("what")
+	switch what {
+	case "nothing", "everything", "unapproved", "person", "without-logs":
+	default:
+		http.Error(w, fmt.Sprintf("%q: want nothing, everything, unapproved, person or without-logs", what), http.StatusBadRequest)
+		return
+	}
+	h.mu.Lock()
+	h.down = what == "everything"
+	h.mu.Unlock()
+	h.control.RequireMachineAuth = what == "unapproved"
+	h.control.RequireAuth = what == "person"
+	h.control.DefaultNodeCapabilities = nil
+	if what == "without-logs" {
+		h.control.DefaultNodeCapabilities = &tailcfg.NodeCapMap{tailcfg.CapabilityDataPlaneAuditLogs: nil}
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *hooks) approveAll(w http.ResponseWriter, _ *http.Request) {
+	for _, n := range h.control.AllNodes() {
+		n.MachineAuthorized = true
+		h.control.UpdateNode(n)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// unlessDown is the control server, unless a test has switched it off.
+func (h *hooks) unlessDown(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	down := h.down
+	h.mu.Unlock()
+	if down {
+		http.Error(w, "switched off by a test", http.StatusServiceUnavailable)
+		return
+	}
+	h.control.ServeHTTP(w, r)
 }

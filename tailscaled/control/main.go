@@ -123,7 +123,7 @@ func newControl(s settings, url string, derp *tailcfg.DERPMap) http.Handler {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/testbed/", hooks.handler())
-	mux.Handle("/", hooks.control)
+	mux.HandleFunc("/", hooks.unlessDown)
 	return mux
 }
 

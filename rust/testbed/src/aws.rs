@@ -60,6 +60,25 @@ impl Aws {
         }
         let target = "secretsmanager.CreateSecret";
         let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": "0".repeat(32)});
+        let created: Created = json(target, &self.call(target, body).await?)?;
+        if !created.arn.contains(REGION) {
+            let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
+            return Err(CallError::Unexpected {
+                what: target.into(),
+                detail,
+            }
+            .into());
+        }
+        Ok(created.arn)
+    }
+
+    /// Gives a secret another value.
+    pub async fn change_secret(&self, arn: &str, value: &str) -> Result<(), Error> {
+        let body = serde_json::json!({"SecretId": arn, "SecretString": value, "ClientRequestToken": "1".repeat(32)});
+        self.call("secretsmanager.PutSecretValue", body).await.map(drop)
+    }
+
+    async fn call(&self, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
@@ -72,16 +91,7 @@ impl Aws {
             source,
         };
         let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
-        let created: Created = json(target, &succeeded(target, call(stream, request, CALL_LIMIT).await?)?)?;
-        if !created.arn.contains(REGION) {
-            let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
-            return Err(CallError::Unexpected {
-                what: target.into(),
-                detail,
-            }
-            .into());
-        }
-        Ok(created.arn)
+        Ok(succeeded(target, call(stream, request, CALL_LIMIT).await?)?)
     }
 }
 

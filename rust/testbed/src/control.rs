@@ -49,6 +49,21 @@ pub struct Node {
     pub expired: bool,
 }
 
+/// What the control server does with nodes that want to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It lets them in.
+    Nothing,
+    /// It answers every request with 503.
+    Everything,
+    /// An administrator must approve them first.
+    Unapproved,
+    /// A person must log in.
+    Person,
+    /// They must send their logs to Tailscale.
+    WithoutLogs,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ready {
@@ -103,6 +118,25 @@ impl Control {
         self.ask("PUT", "/testbed/register-limit", limit.to_string())
             .await
             .map(drop)
+    }
+
+    /// Changes what becomes of nodes that want to join from here on.
+    pub async fn refuse(&self, what: Refusal) -> Result<(), CallError> {
+        let name = match what {
+            Refusal::Nothing => "nothing",
+            Refusal::Everything => "everything",
+            Refusal::Unapproved => "unapproved",
+            Refusal::Person => "person",
+            Refusal::WithoutLogs => "without-logs",
+        };
+        self.ask("PUT", &format!("/testbed/refusal/{name}"), String::new())
+            .await
+            .map(drop)
+    }
+
+    /// Approves all nodes that wait for it.
+    pub async fn approve_all(&self) -> Result<(), CallError> {
+        self.ask("POST", "/testbed/approve-all", String::new()).await.map(drop)
     }
 
     async fn ask(&self, method: &str, path: &str, body: String) -> Result<Bytes, CallError> {

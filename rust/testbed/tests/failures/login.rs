@@ -1,0 +1,192 @@
+//! The control server does not let the function in, or is not there.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use libtest_mimic::Trial;
+use testbed::{control::Refusal, world::World};
+
+use crate::{Outcome, Setting, fails_soon, get, recovers, says_why, set, trial};
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "a refused key is told, and another one in the secret is found by a request",
+            refused_key,
+        ),
+        trial(setting, "a limit on registrations is waited out", limited),
+        trial(
+            setting,
+            "a control server that is down is told, and found when it is back",
+            control_down,
+        ),
+        trial(setting, "a control server that does not answer is told", control_silent),
+        trial(
+            setting,
+            "a control server whose name is unknown is told",
+            control_unknown,
+        ),
+        trial(
+            setting,
+            "a machine that must be approved is told, and joins when it is",
+            approval,
+        ),
+        trial(setting, "a login that needs a person is told", person),
+        trial(setting, "a tailnet that requires logging is told", logging),
+        trial(
+            setting,
+            "a function that requires the tailnet does not start without it",
+            required,
+        ),
+    ]
+}
+
+async fn refused_key(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let arn = surroundings.aws.create_secret("wrong-key", "tskey-auth-wrong").await?;
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        set(function, "TS_SECRET_API_KEY", &arn);
+    })
+    .await?;
+    fails_soon(
+        &world,
+        &["the tailnet refuses the auth key: invalid authkey", "into the secret"],
+    )
+    .await?;
+    let (again, _) = get(&world).await?;
+    says_why(&world, &again, &["invalid authkey"]);
+    world
+        .surroundings
+        .aws
+        .change_secret(&arn, testbed::world::AUTH_KEY)
+        .await?;
+    recovers(&world, Duration::from_secs(20)).await?;
+    let refusals = world.lambda.process.log();
+    assert!(
+        refusals
+            .look(0, |line| line.contains("the secret has changed").then_some(()))
+            .is_some()
+    );
+    world.stop().await;
+    Ok(())
+}
+
+async fn limited(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings
+        .control
+        .limit_registrations(1, Duration::from_secs(1))
+        .await?;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let (answer, took) = get(&world).await?;
+    assert_eq!(
+        answer.status(),
+        200,
+        "{answer:?}\n{}",
+        world.lambda.process.log().tail()
+    );
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    world.stop().await;
+    Ok(())
+}
+
+async fn control_down(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.refuse(Refusal::Everything).await?;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    fails_soon(
+        &world,
+        &[
+            "the control server http://192.0.2.2:",
+            "cannot be reached, or fails",
+            "check that it runs",
+        ],
+    )
+    .await?;
+    world.surroundings.control.refuse(Refusal::Nothing).await?;
+    recovers(&world, Duration::from_secs(30)).await?;
+    world.stop().await;
+    Ok(())
+}
+
+/// A listener that accepts nothing: its queue takes the connection, and nobody ever answers.
+async fn control_silent(setting: Arc<Setting>) -> Outcome {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::new(192, 0, 2, 2), 0))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let world = setting.world(|function| set(function, "TS_CONTROL_URL", &url)).await?;
+    let (answer, took) = get(&world).await?;
+    says_why(
+        &world,
+        &answer,
+        &["has not answered the login for 7 s", "check that its name"],
+    );
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    fails_soon(&world, &["has not answered the login"]).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn control_unknown(setting: Arc<Setting>) -> Outcome {
+    let world = setting
+        .world(|function| set(function, "TS_CONTROL_URL", "http://control.invalid"))
+        .await?;
+    let (answer, took) = get(&world).await?;
+    says_why(&world, &answer, &["the control server http://control.invalid"]);
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    world.stop().await;
+    Ok(())
+}
+
+async fn approval(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.refuse(Refusal::Unapproved).await?;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    fails_soon(&world, &["an administrator of the tailnet must approve this machine"]).await?;
+    world.surroundings.control.approve_all().await?;
+    recovers(&world, Duration::from_secs(20)).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn person(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.refuse(Refusal::Person).await?;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    fails_soon(&world, &["the tailnet asks for a person's login"]).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn logging(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.refuse(Refusal::WithoutLogs).await?;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    fails_soon(&world, &["the tailnet requires logging"]).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn required(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let arn = surroundings.aws.create_secret("wrong-key", "tskey-auth-wrong").await?;
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        set(function, "TS_SECRET_API_KEY", &arn);
+        set(function, "TS_REQUIRE_TAILNET", "true");
+    })
+    .await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 502, "{answer:?}");
+    assert!(
+        !answer.headers().contains_key("ts-error-name"),
+        "the proxy answered: {answer:?}"
+    );
+    let log = world.lambda.process.log();
+    assert!(
+        log.look(0, |line| line.contains("invalid authkey").then_some(()))
+            .is_some(),
+        "{}",
+        log.tail()
+    );
+    world.stop().await;
+    Ok(())
+}

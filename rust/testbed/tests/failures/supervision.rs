@@ -1,0 +1,91 @@
+//! The function is sent away, or spoken to from the tailnet.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use libtest_mimic::Trial;
+use testbed::{deadline::within, lambda::Function, node::Node, world::AUTH_KEY};
+use tokio::{io::AsyncReadExt, time::timeout};
+use tokio_socks::tcp::Socks5Stream;
+
+use crate::{Outcome, Setting, get, recovers, trial};
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "a machine whose key control has ended logs in again",
+            sent_away,
+        ),
+        trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
+    ]
+}
+
+async fn sent_away(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let nodes = world.surroundings.control.nodes().await?;
+    let own = nodes
+        .iter()
+        .find(|node| node.name.starts_with("lambda-proxy."))
+        .unwrap();
+    let log = world.lambda.process.log();
+    let since = log.len();
+    world.surroundings.control.expire(own.id).await?;
+    let back = log.find(since, |line| line.ends_with("in the tailnet").then_some(()));
+    let late = within(Duration::from_secs(10), "the second login", back).await;
+    late.map_err(|late| format!("{late}\n{}", log.tail()))?;
+    recovers(&world, Duration::from_secs(20)).await?;
+    let told = log.look(since, |line| {
+        line.contains("the tailnet has logged this machine out").then_some(())
+    });
+    assert!(told.is_some(), "{}", log.tail());
+    world.stop().await;
+    Ok(())
+}
+
+/// Not frozen between requests.
+fn awake(function: &mut Function) {
+    function.settings.insert("freeze".into(), "off".into());
+}
+
+/// In userspace mode tailscaled hands what comes in to 127.0.0.1 on the same port: Lambda's API, the SOCKS5 server.
+async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let nodes = world.surroundings.control.nodes().await?;
+    let own = nodes
+        .iter()
+        .find(|node| node.name.starts_with("lambda-proxy."))
+        .unwrap();
+    let socks = SocketAddr::from(([127, 0, 0, 1], 1077));
+    let surroundings = &world.surroundings;
+    let peer = Node::start(
+        &surroundings.binaries.tailscaled,
+        "peer",
+        Some(socks),
+        &surroundings.control,
+        AUTH_KEY,
+        &surroundings.run_dir,
+    )
+    .await?;
+    for port in [9001, 1055] {
+        let dialled = timeout(
+            Duration::from_secs(8),
+            Socks5Stream::connect(socks, (own.addresses[0].to_string(), port)),
+        );
+        match dialled.await {
+            Err(_) | Ok(Err(_)) => {}
+            Ok(Ok(mut stream)) => {
+                // Whatever took the connection must not speak: the SOCKS5 server waits, the API does too.
+                let mut byte = [0];
+                let read = timeout(Duration::from_millis(500), stream.read(&mut byte)).await;
+                return Err(format!("a peer reached port {port} of the function: {read:?}").into());
+            }
+        }
+    }
+    drop(peer);
+    world.stop().await;
+    Ok(())
+}
