@@ -46,6 +46,7 @@ impl Connector {
         let began = Instant::now();
         let until = end.min(began + self.config.connect_timeout);
         let limit = until.saturating_duration_since(began).as_millis();
+        let mut no_socks = None;
         loop {
             let destination = self.destination(target, remaining(until)).await?;
             match dial(self.config.socks, &destination, remaining(until)).await {
@@ -59,15 +60,20 @@ impl Connector {
                         "{target} cannot be reached: {error}"
                     )));
                 }
+                // What little was left for the last dial says nothing of the target where tailscaled was gone before.
                 Err(DialError::TimedOut(_)) => {
-                    return Err(ProxyError::TargetTimeout(format!(
-                        "no connection to {target} within {limit} ms"
-                    )));
+                    return Err(no_socks.unwrap_or_else(|| {
+                        ProxyError::TargetTimeout(format!("no connection to {target} within {limit} ms"))
+                    }));
                 }
-                Err(error @ DialError::NoSocks(_)) if remaining(until) <= NOTICE_PAUSE => {
-                    return Err(ProxyError::TailnetUnavailable(error.to_string()));
+                Err(error @ DialError::NoSocks(_)) => {
+                    let error = ProxyError::TailnetUnavailable(error.to_string());
+                    if remaining(until) <= NOTICE_PAUSE {
+                        return Err(error);
+                    }
+                    no_socks = Some(error);
+                    sleep(NOTICE_PAUSE).await;
                 }
-                Err(DialError::NoSocks(_)) => sleep(NOTICE_PAUSE).await,
             }
         }
     }
