@@ -21,6 +21,7 @@ pub mod node;
 pub mod process;
 pub mod raw_target;
 pub mod signed;
+pub mod suite;
 pub mod target;
 pub mod walkthrough;
 pub mod world;

@@ -6,103 +6,31 @@ mod login;
 mod supervision;
 
 use std::{
-    path::PathBuf,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use libtest_mimic::{Arguments, Failed, Trial};
 use testbed::{
     Error,
-    binaries::Binaries,
     deadline::within,
-    lambda::Function,
-    namespace::{Side, enter, exit_code},
-    network,
+    suite::{Outcome, Setting, run, set, trial},
     target::PORT,
-    world::{Surroundings, World},
+    world::World,
 };
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // One machine within the machine: one world at a time.
-    arguments.test_threads = Some(1);
-    let inside = match enter(None) {
-        Ok(Side::Inside(inside)) => inside,
-        Ok(Side::Outside(status)) => return exit_code(status).into(),
-        Err(error) => return fail(&error),
-    };
-    if let Err(error) = network::set_up(&inside.run_dir) {
-        return fail(&error);
-    }
-    let setting = match Binaries::find() {
-        Ok(binaries) => Arc::new(Setting {
-            binaries,
-            run_dir: inside.run_dir,
-        }),
-        Err(error) => return fail(&error),
-    };
-    let trials = [
-        login::trials(&setting),
-        credentials::trials(&setting),
-        supervision::trials(&setting),
-    ];
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
-}
-
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
-    ExitCode::FAILURE
-}
-
-/// What every test starts from.
-struct Setting {
-    binaries: Binaries,
-    run_dir: PathBuf,
-}
-
-impl Setting {
-    /// A tailnet with a target, and AWS.
-    async fn surroundings(&self) -> Result<Surroundings, Error> {
-        Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
-    }
-
-    /// Everything, with a function that `adjust` may change.
-    async fn world(&self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
-        World::around(self.surroundings().await?, &|_, _, _| (), adjust).await
-    }
-}
-
-/// Sets one of the function's environment variables.
-fn set(function: &mut Function, name: &str, value: &str) {
-    function.environment.insert(name.to_owned(), value.to_owned());
-}
-
-/// An error fails the test with its own words.
-type Outcome = Result<(), Failed>;
-
-/// How long a test may take: one that hangs fails instead.
-const TEST_LIMIT: Duration = Duration::from_secs(90);
 /// How soon a request must be answered once the trouble is known, INIT included.
 const SOON: Duration = Duration::from_secs(2);
 
-fn trial<F>(setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
-where
-    F: Future<Output = Outcome> + 'static,
-{
-    let setting = Arc::clone(setting);
-    Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let limited = within(TEST_LIMIT, "the test", test(setting));
-            limited.await.map_err(Error::from)?
-        })
+fn main() -> ExitCode {
+    run(|setting| {
+        let trials = [
+            login::trials(setting),
+            credentials::trials(setting),
+            supervision::trials(setting),
+        ];
+        trials.into_iter().flatten().collect()
     })
 }
 

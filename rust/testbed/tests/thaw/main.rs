@@ -5,17 +5,16 @@
 
 use std::{
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use libtest_mimic::{Arguments, Failed, Trial};
 use testbed::{
     Error,
-    binaries::Binaries,
     lambda::Event,
-    namespace::{Inside, Side, enter, exit_code},
-    nat, network,
+    nat,
+    suite::{Outcome, Setting, run, trial_within},
     target::PORT,
     world::World,
 };
@@ -24,70 +23,58 @@ use testbed::{
 const THAWS: usize = 5;
 /// How long each freeze lasts, unless `FREEZE_SECONDS` says otherwise.
 const FREEZE: Duration = Duration::from_secs(5);
+/// A freeze after which the extension takes the flows for alive without a look: what a thaw costs by itself.
+const SHORT_FREEZE: Duration = Duration::from_millis(1000);
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let inside = match enter(None) {
-        Ok(Side::Inside(inside)) => inside,
-        Ok(Side::Outside(status)) => return exit_code(status).into(),
-        Err(error) => return fail(&error),
-    };
-    if let Err(error) = network::set_up(&inside.run_dir) {
-        return fail(&error);
-    }
-    let inside: &'static Inside = Box::leak(Box::new(inside));
-    let trials = vec![
-        Trial::test("a freeze that kills the flows costs the first request little", || {
-            run(dead_flows(inside))
-        }),
-        Trial::test(
-            "a freeze that leaves the flows alive costs the first request nothing",
-            || run(live_flows(inside)),
-        ),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    run(|setting| {
+        let limit = (freeze() + SHORT_FREEZE + Duration::from_secs(3)) * u32::try_from(count()).unwrap()
+            + Duration::from_secs(30);
+        vec![
+            trial_within(
+                limit,
+                setting,
+                "a freeze that kills the flows costs the first request little",
+                dead_flows,
+            ),
+            trial_within(
+                limit,
+                setting,
+                "a freeze that leaves the flows alive costs it nothing",
+                live_flows,
+            ),
+        ]
+    })
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
-    ExitCode::FAILURE
-}
-
-fn run(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(test)
-}
-
-async fn dead_flows(inside: &Inside) -> Result<(), Failed> {
-    let world = world(inside).await?;
-    let warm = warm(&world).await?;
-    let thaws = thaws(&world, true).await?;
-    eprintln!("  warm {warm:.1?}; after freezes with dead flows {thaws:.1?}");
+async fn dead_flows(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting).await?;
+    get(&world).await?;
+    let short = median(&thaws(&world, SHORT_FREEZE, false).await?);
+    let thaws = thaws(&world, freeze(), true).await?;
+    eprintln!("  after short freezes {short:.1?}; after freezes with dead flows {thaws:.1?}");
     assert!(
         thaws.iter().all(|took| *took < Duration::from_secs(1)),
         "a first request took over 1 s: {thaws:?}"
     );
     assert!(
-        median(&thaws) < warm + Duration::from_millis(50),
-        "median {:?}, warm {warm:?}",
+        median(&thaws) < short + Duration::from_millis(50),
+        "median {:?}, after short freezes {short:?}",
         median(&thaws)
     );
     world.stop().await;
     Ok(())
 }
 
-async fn live_flows(inside: &Inside) -> Result<(), Failed> {
-    let world = world(inside).await?;
-    let warm = warm(&world).await?;
-    let thaws = thaws(&world, false).await?;
-    eprintln!("  warm {warm:.1?}; after freezes with live flows {thaws:.1?}");
+async fn live_flows(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting).await?;
+    get(&world).await?;
+    let short = median(&thaws(&world, SHORT_FREEZE, false).await?);
+    let thaws = thaws(&world, freeze(), false).await?;
+    eprintln!("  after short freezes {short:.1?}; after freezes with live flows {thaws:.1?}");
     assert!(
-        median(&thaws) < warm + Duration::from_millis(5),
-        "median {:?}, warm {warm:?}",
+        median(&thaws) < short + Duration::from_millis(5),
+        "median {:?}, after short freezes {short:?}",
         median(&thaws)
     );
     let log = world.lambda.process.log().tail();
@@ -96,10 +83,10 @@ async fn live_flows(inside: &Inside) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn world(inside: &Inside) -> Result<World, Error> {
+async fn world(setting: &Setting) -> Result<World, Error> {
     nat::remember().await?;
     nat::block_udp().await?;
-    World::start(Binaries::find()?, &inside.run_dir, &|_, _, _| (), |_| ()).await
+    setting.world(|_| ()).await
 }
 
 async fn get(world: &World) -> Result<Duration, Error> {
@@ -121,19 +108,10 @@ async fn get(world: &World) -> Result<Duration, Error> {
     Ok(took)
 }
 
-/// The median of a few requests one after the other, after the one that pays for the start.
-async fn warm(world: &World) -> Result<Duration, Error> {
-    let mut times = Vec::new();
-    for _ in 0..12 {
-        times.push(get(world).await?);
-    }
-    Ok(median(&times[2..]))
-}
-
 /// How long the first request took after each of a few freezes.
-async fn thaws(world: &World, kill_flows: bool) -> Result<Vec<Duration>, Error> {
+async fn thaws(world: &World, freeze: Duration, kill_flows: bool) -> Result<Vec<Duration>, Error> {
     let mut times = Vec::new();
-    for _ in 0..number("THAWS").map_or(THAWS, |count| usize::try_from(count).unwrap()) {
+    for _ in 0..count() {
         let since = world.lambda.events.len();
         get(world).await?;
         world.lambda.events.find(since, frozen).await;
@@ -142,7 +120,7 @@ async fn thaws(world: &World, kill_flows: bool) -> Result<Vec<Duration>, Error> 
             assert!(nat::forget_flows(pid).await? > 0, "there was no new flow to forget");
         }
         // The freeze itself: its length is what is tested.
-        tokio::time::sleep(number("FREEZE_SECONDS").map_or(FREEZE, Duration::from_secs)).await;
+        tokio::time::sleep(freeze).await;
         times.push(get(world).await?);
     }
     Ok(times)
@@ -163,6 +141,14 @@ fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     sorted[sorted.len() / 2]
+}
+
+fn count() -> usize {
+    number("THAWS").map_or(THAWS, |count| usize::try_from(count).unwrap())
+}
+
+fn freeze() -> Duration {
+    number("FREEZE_SECONDS").map_or(FREEZE, Duration::from_secs)
 }
 
 fn number(variable: &str) -> Option<u64> {

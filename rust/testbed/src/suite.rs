@@ -1,0 +1,101 @@
+//! What the suites on the real stack have in common: a main that enters its namespaces before any thread runs, and
+//! tests that end in time.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::{
+    Error,
+    binaries::Binaries,
+    deadline::within,
+    lambda::Function,
+    namespace::{Side, enter, exit_code},
+    network,
+    world::{Surroundings, World},
+};
+
+/// How long a test may take where it does not say otherwise: one that hangs fails instead.
+pub const TEST_LIMIT: Duration = Duration::from_secs(120);
+
+/// An error fails the test with its own words.
+pub type Outcome = Result<(), Failed>;
+
+/// What every test starts from.
+#[derive(Debug)]
+pub struct Setting {
+    /// What everything is started from.
+    pub binaries: Binaries,
+    /// Where all files go.
+    pub run_dir: PathBuf,
+}
+
+impl Setting {
+    /// A tailnet with a target, and AWS.
+    pub async fn surroundings(&self) -> Result<Surroundings, Error> {
+        Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+    }
+
+    /// Everything, with a function that `adjust` may change.
+    pub async fn world(&self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+        World::around(self.surroundings().await?, &|_, _, _| (), adjust).await
+    }
+}
+
+/// Sets one of the function's environment variables.
+pub fn set(function: &mut Function, name: &str, value: &str) {
+    function.environment.insert(name.to_owned(), value.to_owned());
+}
+
+/// Runs a suite, which must be all that its `main` does: namespaces are entered before any thread runs.
+pub fn run(trials: impl FnOnce(&Arc<Setting>) -> Vec<Trial>) -> ExitCode {
+    match set_up() {
+        Ok(Ok((arguments, setting))) => libtest_mimic::run(&arguments, trials(&Arc::new(setting))).exit_code(),
+        Ok(Err(outside)) => outside,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
+    let mut arguments = Arguments::from_args();
+    // One machine within the machine: one world at a time.
+    arguments.test_threads = Some(1);
+    let inside = match enter(None)? {
+        Side::Inside(inside) => inside,
+        Side::Outside(status) => return Ok(Err(exit_code(status).into())),
+    };
+    network::set_up(&inside.run_dir)?;
+    Ok(Ok((
+        arguments,
+        Setting {
+            binaries: Binaries::find()?,
+            run_dir: inside.run_dir,
+        },
+    )))
+}
+
+/// A test that takes no longer than [`TEST_LIMIT`].
+pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+where
+    F: Future<Output = Outcome> + 'static,
+{
+    trial_within(TEST_LIMIT, setting, name, test)
+}
+
+/// A test that takes no longer than `limit`.
+pub fn trial_within<F>(limit: Duration, setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+where
+    F: Future<Output = Outcome> + 'static,
+{
+    let setting = Arc::clone(setting);
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { within(limit, "the test", test(setting)).await.map_err(Error::from)? })
+    })
+}
