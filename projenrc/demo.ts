@@ -43,6 +43,6 @@ export class Demo extends Component {
 
     this.e2e = project.addTask('e2e', { description: 'Run the end-to-end tests on a real tailnet' });
     this.e2e.spawn(this.build);
-    this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked -p testbed']));
+    this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
   }
 }

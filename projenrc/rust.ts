@@ -30,7 +30,7 @@ export class RustWorkspace extends Component {
     this.fmt = this.cargo('rust:fmt', 'Check the format of the Rust sources', ['fmt --all --check']);
     this.lint = this.cargo('rust:lint', 'Run clippy', ['clippy --locked --workspace --all-targets -- -D warnings']);
     this.test = this.cargo('rust:test', 'Run the Rust tests that need no tailnet', [
-      'test --locked --workspace --exclude testbed',
+      'test --locked --no-fail-fast --workspace --exclude testbed',
     ]);
   }
 
