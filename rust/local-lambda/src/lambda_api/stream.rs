@@ -52,19 +52,29 @@ async fn pump(
     pieces: Pieces,
     mut stopped: oneshot::Receiver<StreamBroken>,
 ) -> Result<(), Refusal> {
-    let broken = tokio::select! {
+    let mut broken = tokio::select! {
         broken = copy(&mut body, &pieces) => broken,
         Ok(broken) = &mut stopped => Some(broken),
     };
-    if let Some(broken) = &broken {
-        // A caller that has gone away, or stands still, needs no last word.
-        let _ = timeout(LAST_WORD, pieces.send(Err(broken.clone()))).await;
-    }
-    let truncated = broken.is_some();
+    // A body whose connection is taken down with its environment ends like a whole one: the environment's word counts.
+    broken = broken.or_else(|| stopped.try_recv().ok());
     // Told before the caller can see the end: its next request must find the environment no longer busy.
-    let ended = api.ask(|reply| Call::StreamEnded { id, broken, reply }).await;
-    drop(pieces);
-    if truncated { Err(Refusal::truncated()) } else { ended }
+    let ended = api
+        .ask(|reply| Call::StreamEnded {
+            id,
+            broken: broken.clone(),
+            reply,
+        })
+        .await;
+    if broken.is_none() && ended.is_err() {
+        broken = Some(StreamBroken {
+            reason: "the environment ended before the stream did".to_owned(),
+        });
+    }
+    let Some(broken) = broken else { return ended };
+    // A caller that has gone away, or stands still, needs no last word.
+    let _ = timeout(LAST_WORD, pieces.send(Err(broken))).await;
+    Err(Refusal::truncated())
 }
 
 /// None if the stream came to its end.
