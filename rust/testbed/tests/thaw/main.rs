@@ -25,6 +25,9 @@ const THAWS: usize = 5;
 const FREEZE: Duration = Duration::from_secs(5);
 /// A freeze after which the extension takes the flows for alive without a look: what a thaw costs by itself.
 const SHORT_FREEZE: Duration = Duration::from_millis(1000);
+/// What a look at live flows may cost beyond that. It takes a ping through the tailnet: 1 to 2 ms on a quiet machine; the
+/// rest is for one that is busy with the daemon's own waking up.
+const LOOK_LIMIT: Duration = Duration::from_millis(25);
 
 fn main() -> ExitCode {
     run(|setting| {
@@ -73,7 +76,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let thaws = thaws(&world, freeze(), false).await?;
     eprintln!("  after short freezes {short:.1?}; after freezes with live flows {thaws:.1?}");
     assert!(
-        median(&thaws) < short + Duration::from_millis(5),
+        median(&thaws) < short + LOOK_LIMIT,
         "median {:?}, after short freezes {short:?}",
         median(&thaws)
     );
