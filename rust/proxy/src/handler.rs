@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use crate::{
@@ -69,8 +70,21 @@ impl Handler {
         if let Some(allowed) = &self.allowed_targets {
             allowed.check(&target)?;
         }
-        self.forwarder.open(target, request, end).await
+        // Names of headers, and the path without its query: values and parameters can be secrets.
+        tracing::debug!(
+            "{} {} to {target}, headers {}",
+            request.method(),
+            request.uri().path(),
+            names(request.headers())
+        );
+        let reply = self.forwarder.open(target, request, end).await?;
+        tracing::debug!("{}, headers {}", reply.parts.status, names(&reply.parts.headers));
+        Ok(reply)
     }
+}
+
+fn names(headers: &HeaderMap) -> String {
+    headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Turns a panic into an answer, and tells the log of what went wrong and how long it took.

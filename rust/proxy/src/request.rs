@@ -52,9 +52,10 @@ fn uri(path: &str, query: &str) -> Result<Uri, ProxyError> {
         .ok()
         .filter(|parsed| parsed.as_str() == text);
     legal.map(Uri::from).ok_or_else(|| {
+        // The query is not shown: parameters can be secrets, and this goes to the log.
         ProxyError::InvalidRequest(format!(
-            "the path and query are '{}': they must be percent-encoded (RFC 3986 section 3.3)",
-            text.escape_default()
+            "the path '{}' and its query must be percent-encoded (RFC 3986 sections 3.3 and 3.4)",
+            path.escape_default()
         ))
     })
 }
