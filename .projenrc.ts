@@ -65,6 +65,9 @@ const project = new awscdk.AwsCdkConstructLibrary({
 project.npmignore?.include('/assets/');
 ['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/.ci/', '/.venv/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
 
+// projen lets a push to the branch release as well: a tag alone shall.
+project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('on.push.branches');
+
 // 1.13.0 came out without the packages of most platforms, and npm ci refuses a lock file with such holes.
 project.package.addPackageResolutions('unrs-resolver@1.12.2');
 
