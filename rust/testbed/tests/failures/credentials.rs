@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use testbed::world::{AUTH_KEY, World};
 
-use crate::{Outcome, Setting, fails_soon, get, set, trial};
+use crate::{Outcome, Setting, fails_soon, get, logged, set, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -47,7 +47,8 @@ async fn unreachable(setting: Arc<Setting>) -> Outcome {
         &world,
         &answer,
         &["brings no auth key", "check the function's way to Secrets Manager"],
-    );
+    )
+    .await;
     world.stop().await;
     Ok(())
 }
@@ -113,11 +114,7 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
     let log = world.lambda.process.log();
-    assert!(
-        log.look(0, |line| line.contains("tailscaled: ").then_some(()))
-            .is_some(),
-        "no details are logged"
-    );
+    logged(&world, 0, "tailscaled: ").await;
     assert_eq!(log.look(0, |line| line.contains(AUTH_KEY).then(|| line.clone())), None);
     let pids = extension_pids();
     assert!(pids.len() >= 2, "the extension and its daemon are not found: {pids:?}");

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use libtest_mimic::Trial;
 use testbed::{control::Refusal, world::World};
 
-use crate::{Outcome, Setting, fails_soon, get, recovers, says_why, set, trial};
+use crate::{Outcome, Setting, fails_soon, get, logged, recovers, says_why, set, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -54,19 +54,14 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     let (again, _) = get(&world).await?;
-    says_why(&world, &again, &["invalid authkey"]);
+    says_why(&world, &again, &["invalid authkey"]).await;
     world
         .surroundings
         .aws
         .change_secret(&arn, testbed::world::AUTH_KEY)
         .await?;
     recovers(&world, Duration::from_secs(20)).await?;
-    let refusals = world.lambda.process.log();
-    assert!(
-        refusals
-            .look(0, |line| line.contains("the secret has changed").then_some(()))
-            .is_some()
-    );
+    logged(&world, 0, "the secret has changed").await;
     world.stop().await;
     Ok(())
 }
@@ -119,7 +114,8 @@ async fn control_silent(setting: Arc<Setting>) -> Outcome {
         &world,
         &answer,
         &["has not answered the login for 7 s", "check that its name"],
-    );
+    )
+    .await;
     assert!(took < Duration::from_secs(9), "{took:?}");
     fails_soon(&world, &["has not answered the login"]).await?;
     world.stop().await;
@@ -131,7 +127,7 @@ async fn control_unknown(setting: Arc<Setting>) -> Outcome {
         .world(|function| set(function, "TS_CONTROL_URL", "http://control.invalid"))
         .await?;
     let (answer, took) = get(&world).await?;
-    says_why(&world, &answer, &["the control server http://control.invalid"]);
+    says_why(&world, &answer, &["the control server http://control.invalid"]).await;
     assert!(took < Duration::from_secs(9), "{took:?}");
     world.stop().await;
     Ok(())
@@ -180,13 +176,7 @@ async fn required(setting: Arc<Setting>) -> Outcome {
         !answer.headers().contains_key("ts-error-name"),
         "the proxy answered: {answer:?}"
     );
-    let log = world.lambda.process.log();
-    assert!(
-        log.look(0, |line| line.contains("invalid authkey").then_some(()))
-            .is_some(),
-        "{}",
-        log.tail()
-    );
+    logged(&world, 0, "invalid authkey").await;
     world.stop().await;
     Ok(())
 }

@@ -44,8 +44,17 @@ async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
     Ok((world.url().send(request).await?, began.elapsed()))
 }
 
+/// The function's log has a line with `words`, or gets one soon: what it writes passes through local-lambda on its way
+/// here, and may come after the answer that was sent later.
+async fn logged(world: &World, since: usize, words: &str) {
+    let log = world.lambda.process.log();
+    let line = log.find(since, |line| line.contains(words).then_some(()));
+    let told = within(SOON, &format!("a line of the log with {words:?}"), line).await;
+    told.unwrap_or_else(|late| panic!("{late}\n{}", log.tail()));
+}
+
 /// The answer is ours, says that there is no tailnet, and why; the function's log says the same.
-fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
+async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
     let log = world.lambda.process.log();
     let message = answer
         .headers()
@@ -60,15 +69,14 @@ fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
     assert_eq!(answer.headers()["ts-error-name"], "TailnetUnavailable");
     for words in words {
         assert!(message.contains(words), "{message}\n{}", log.tail());
-        let logged = log.look(0, |line| line.contains(words).then_some(()));
-        assert!(logged.is_some(), "the log does not say {words:?}:\n{}", log.tail());
+        logged(world, 0, words).await;
     }
 }
 
 /// The first request to a function that cannot join the tailnet: answered soon, with `words` in its message.
 async fn fails_soon(world: &World, words: &[&str]) -> Outcome {
     let (answer, took) = get(world).await?;
-    says_why(world, &answer, words);
+    says_why(world, &answer, words).await;
     assert!(
         took < SOON,
         "answered after {took:?}\n{}",

@@ -7,7 +7,7 @@ use testbed::{deadline::within, lambda::Function, node::Node, world::AUTH_KEY};
 use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
 
-use crate::{Outcome, Setting, get, recovers, trial};
+use crate::{Outcome, Setting, get, logged, recovers, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -36,10 +36,7 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     let late = within(Duration::from_secs(10), "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
     recovers(&world, Duration::from_secs(20)).await?;
-    let told = log.look(since, |line| {
-        line.contains("the tailnet has logged this machine out").then_some(())
-    });
-    assert!(told.is_some(), "{}", log.tail());
+    logged(&world, since, "the tailnet has logged this machine out").await;
     world.stop().await;
     Ok(())
 }
