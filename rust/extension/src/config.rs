@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Uri;
-use thiserror::Error;
+use settings::{SettingError, Variables};
 
 use crate::{exit_node::ExitNode, extensions_api::Events, netmap::Uncovered};
 
@@ -40,66 +40,45 @@ pub struct Config {
     pub debug: bool,
 }
 
-/// A variable that is missing or cannot be used. Who deployed the function must mend it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// The variable is required.
-    #[error("{name} is not set: {remedy}")]
-    Missing {
-        /// The variable.
-        name: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The variable's value cannot be used.
-    #[error("{name} is '{value}', but must be {expected}")]
-    Invalid {
-        /// The variable.
-        name: &'static str,
-        /// What it was.
-        value: String,
-        /// What it must be.
-        expected: &'static str,
-    },
-}
-
 impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
-    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let text = |name: &'static str| get(name).filter(|value: &String| !value.is_empty());
-        let required = |name, remedy| text(name).ok_or(ConfigError::Missing { name, remedy });
+    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let variables = Variables::new(get);
         Ok(Self {
-            runtime_api: required(
+            runtime_api: variables.required(
                 "AWS_LAMBDA_RUNTIME_API",
                 "Lambda sets it: this program runs as a Lambda extension",
             )?,
-            secret_id: required(
+            secret_id: variables.required(
                 "TS_SECRET_API_KEY",
                 "set it to the ARN of the Secrets Manager secret that holds the Tailscale auth key",
             )?,
-            hostname: hostname(required(
-                "TS_HOSTNAME",
-                "set it to the machine name that the tailnet shall show",
-            )?)?,
-            advertise_tags: text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
-            control_url: text("TS_CONTROL_URL").map(control_url).transpose()?,
-            secret_field: text("TS_SECRET_FIELD"),
-            exit_node: exit_node(&text)?,
-            shields_up: text("TS_SHIELDS_UP").map_or(Ok(true), |value| switch("TS_SHIELDS_UP", value))?,
-            require_tailnet: text("TS_REQUIRE_TAILNET")
-                .map_or(Ok(false), |value| switch("TS_REQUIRE_TAILNET", value))?,
-            events: match text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
-                Some("lambda-managed-instances") => Events::ShutdownOnly,
-                _ => Events::All,
+            hostname: hostname(
+                variables.required("TS_HOSTNAME", "set it to the machine name that the tailnet shall show")?,
+            )?,
+            advertise_tags: variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
+            control_url: variables.text("TS_CONTROL_URL").map(control_url).transpose()?,
+            secret_field: variables.text("TS_SECRET_FIELD"),
+            exit_node: exit_node(&variables)?,
+            shields_up: variables.switch("TS_SHIELDS_UP", true)?,
+            require_tailnet: variables.switch("TS_REQUIRE_TAILNET", false)?,
+            events: if variables.managed_instance() {
+                Events::ShutdownOnly
+            } else {
+                Events::All
             },
-            uncovered: text("TS_ALLOW_UNCOVERED_TARGETS").map_or(Ok(Uncovered::Refuse), uncovered)?,
-            debug: text("TS_DEBUG").map_or(Ok(false), |value| switch("TS_DEBUG", value))?,
+            uncovered: if variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)? {
+                Uncovered::Allow
+            } else {
+                Uncovered::Refuse
+            },
+            debug: variables.switch("TS_DEBUG", false)?,
         })
     }
 }
 
 /// Tailscale derives the machine's DNS label from it (RFC 1123 section 2.1: letters, digits and hyphens, 63 at most).
-fn hostname(value: String) -> Result<String, ConfigError> {
+fn hostname(value: String) -> Result<String, SettingError> {
     let legal = value.len() <= 63
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !value.starts_with('-')
@@ -108,30 +87,22 @@ fn hostname(value: String) -> Result<String, ConfigError> {
     if legal {
         Ok(value)
     } else {
-        Err(ConfigError::Invalid {
-            name: "TS_HOSTNAME",
-            value,
-            expected,
-        })
+        Err(SettingError::invalid("TS_HOSTNAME", value, expected))
     }
 }
 
-fn tags(value: String) -> Result<Vec<String>, ConfigError> {
+fn tags(value: String) -> Result<Vec<String>, SettingError> {
     let tags: Vec<String> = value.split(',').map(|tag| tag.trim().to_owned()).collect();
     let legal = |tag: &String| tag.strip_prefix("tag:").is_some_and(|name| !name.is_empty());
     let expected = "tags separated by commas, each beginning with 'tag:'";
     if tags.iter().all(legal) {
         Ok(tags)
     } else {
-        Err(ConfigError::Invalid {
-            name: "TS_ADVERTISE_TAGS",
-            value,
-            expected,
-        })
+        Err(SettingError::invalid("TS_ADVERTISE_TAGS", value, expected))
     }
 }
 
-fn control_url(value: String) -> Result<String, ConfigError> {
+fn control_url(value: String) -> Result<String, SettingError> {
     let legal = value
         .parse::<Uri>()
         .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
@@ -139,35 +110,24 @@ fn control_url(value: String) -> Result<String, ConfigError> {
     if legal {
         Ok(value)
     } else {
-        Err(ConfigError::Invalid {
-            name: "TS_CONTROL_URL",
-            value,
-            expected,
-        })
+        Err(SettingError::invalid("TS_CONTROL_URL", value, expected))
     }
 }
 
-fn uncovered(value: String) -> Result<Uncovered, ConfigError> {
-    let allow = switch("TS_ALLOW_UNCOVERED_TARGETS", value)?;
-    Ok(if allow { Uncovered::Allow } else { Uncovered::Refuse })
-}
-
-fn exit_node(text: &impl Fn(&'static str) -> Option<String>) -> Result<Option<ExitNode>, ConfigError> {
-    let required = text("TS_EXIT_NODE_REQUIRED").map_or(Ok(false), |value| switch("TS_EXIT_NODE_REQUIRED", value))?;
-    let count = |name, default| text(name).map_or(Ok(default), |value| positive(name, value));
-    let ms = count(
-        "TS_EXIT_NODE_PING_TIMEOUT",
-        u32::try_from(PING_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
-    )?;
-    let pings = count("TS_EXIT_NODE_PING_RETRIES", PINGS)?;
-    match text("TS_EXIT_NODE") {
+fn exit_node(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<Option<ExitNode>, SettingError> {
+    let required = variables.switch("TS_EXIT_NODE_REQUIRED", false)?;
+    let ping_timeout = variables
+        .milliseconds("TS_EXIT_NODE_PING_TIMEOUT")?
+        .unwrap_or(PING_TIMEOUT);
+    let pings = variables.positive("TS_EXIT_NODE_PING_RETRIES", PINGS)?;
+    match variables.text("TS_EXIT_NODE") {
         Some(node) => Ok(Some(ExitNode {
             node,
             required,
-            ping_timeout: Duration::from_millis(ms.into()),
+            ping_timeout,
             pings,
         })),
-        None if required => Err(ConfigError::Missing {
+        None if required => Err(SettingError::Missing {
             name: "TS_EXIT_NODE",
             remedy: "TS_EXIT_NODE_REQUIRED is true: set it to the exit node's address or name",
         }),
@@ -175,36 +135,10 @@ fn exit_node(text: &impl Fn(&'static str) -> Option<String>) -> Result<Option<Ex
     }
 }
 
-fn positive(name: &'static str, value: String) -> Result<u32, ConfigError> {
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(ConfigError::Invalid {
-            name,
-            value,
-            expected: "a whole number above 0",
-        }),
-    }
-}
-
-fn switch(name: &'static str, value: String) -> Result<bool, ConfigError> {
-    match value.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(ConfigError::Invalid {
-            name,
-            value,
-            expected: "true or false",
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{
-        cell::RefCell,
-        collections::{BTreeMap, BTreeSet},
-    };
+    use settings::contract::Contract;
 
     use super::*;
 
@@ -214,7 +148,7 @@ mod tests {
         ("TS_HOSTNAME", "proxy"),
     ];
 
-    fn parse(more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn parse(more: &[(&str, &str)]) -> Result<Config, SettingError> {
         let find = |name: &str, list: &[(&str, &str)]| {
             list.iter()
                 .find(|(key, _)| *key == name)
@@ -296,36 +230,14 @@ mod tests {
     /// Read here, though no property of the constructs sets them so far.
     const NOT_SET_BY_CONSTRUCTS: [&str; 3] = ["TS_REQUIRE_TAILNET", "TS_SECRET_FIELD", "TS_SHIELDS_UP"];
 
-    /// The table that the constructs' tests read too.
-    const CONTRACT: &str = include_str!("../../../test/fixtures/environment.json");
-
     #[test]
     fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
-        let contract: Vec<serde_json::Value> = serde_json::from_str(CONTRACT).unwrap();
-        let ours: BTreeMap<&str, &str> = contract
-            .iter()
-            .filter(|variable| variable["owner"] == "extension")
-            .map(|variable| {
-                (
-                    variable["name"].as_str().unwrap(),
-                    variable["example"].as_str().unwrap(),
-                )
-            })
-            .collect();
-        let asked = RefCell::new(BTreeSet::new());
-        Config::parse(|name| {
-            asked.borrow_mut().insert(name.to_owned());
-            ours.get(name)
-                .map(|example| (*example).to_owned())
-                .or_else(|| (name == "AWS_LAMBDA_RUNTIME_API").then(|| "127.0.0.1:9001".to_owned()))
-        })
-        .unwrap();
-        let read: Vec<String> = asked
-            .into_inner()
-            .into_iter()
-            .filter(|name| name.starts_with("TS_"))
-            .collect();
-        let known: BTreeSet<&str> = ours.keys().copied().chain(NOT_SET_BY_CONSTRUCTS).collect();
-        assert_eq!(read, known.into_iter().collect::<Vec<_>>());
+        let contract = Contract::of("extension");
+        let read = contract.asked_for(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")], |get| {
+            Config::parse(get).unwrap();
+        });
+        let mut known = contract.names();
+        known.extend(NOT_SET_BY_CONSTRUCTS.map(str::to_owned));
+        assert_eq!(read, known);
     }
 }

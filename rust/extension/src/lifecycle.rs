@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
+use settings::SettingError;
 use thiserror::Error;
 use tokio::{
     join, select,
@@ -9,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigError},
+    config::Config,
     extensions_api::{ApiError, Event, Events, ExtensionsApi},
     status_server::StatusServer,
     tailnet::{Handle, Tailnet},
@@ -24,7 +25,7 @@ const INIT_LIMIT: Duration = Duration::from_millis(8500);
 pub enum Fatal {
     /// Who deployed the function must mend its settings.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] SettingError),
     /// Lambda's side does not answer as it should: it will renew the environment.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -99,7 +100,7 @@ async fn until_shutdown(api: &mut ExtensionsApi, mut tailnet: Handle) -> Result<
 }
 
 /// Tells Lambda why the extension does not start, so that its logs show more than an exit code.
-pub async fn refuse(runtime_api: &str, error: &ConfigError) -> Result<(), ApiError> {
+pub async fn refuse(runtime_api: &str, error: &SettingError) -> Result<(), ApiError> {
     ExtensionsApi::register(runtime_api, Events::ShutdownOnly)
         .await?
         .init_error("Extension.InvalidConfiguration", &error.to_string())

@@ -9,25 +9,14 @@ use extension::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let get = |name: &str| std::env::var(name).ok();
-    let config = match Config::parse(get) {
-        Ok(config) => config,
+    match settings::start(|get| Config::parse(get), |config| config.debug) {
+        Ok(config) => settings::finish(run(config).await),
         Err(error) => {
-            logging::init(false, get);
-            tracing::error!("{error}");
-            if let Some(runtime_api) = get("AWS_LAMBDA_RUNTIME_API")
+            if let Ok(runtime_api) = std::env::var("AWS_LAMBDA_RUNTIME_API")
                 && let Err(error) = refuse(&runtime_api, &error).await
             {
                 tracing::error!("{error}");
             }
-            return ExitCode::FAILURE;
-        }
-    };
-    logging::init(config.debug, get);
-    match run(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }

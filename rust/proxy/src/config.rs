@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use thiserror::Error;
+use settings::{SettingError, Variables};
 
 use crate::allowed::{self, AllowedTargets};
 
@@ -45,99 +45,50 @@ pub enum InvokeMode {
     ResponseStream,
 }
 
-/// A variable that cannot be used. Who deployed the function must mend it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{name} is '{value}', but must be {expected}")]
-pub struct ConfigError {
-    name: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
 impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
-    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let milliseconds = |name| {
-            get(name)
-                .filter(|value| !value.is_empty())
-                .map(|value| milliseconds(name, value))
-        };
+    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let variables = Variables::new(get);
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
             status_socket: status::SOCKET.into(),
-            connect_timeout: milliseconds("TS_CONNECT_TIMEOUT")
-                .transpose()?
-                .unwrap_or(CONNECT_TIMEOUT),
-            response_timeout: milliseconds("TS_RESPONSE_TIMEOUT").transpose()?,
-            invoke_mode: invoke_mode(get("TS_INVOKE_MODE"))?,
-            ca_certificates: get("TS_CA_CERTIFICATES").filter(|value| !value.is_empty()),
-            skip_tls_verification: switch(&get, "TS_SKIP_TLS_VERIFICATION")?,
-            allowed_targets: allowed_targets(get("TS_ALLOWED_TARGETS"))?,
-            may_freeze: get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() != Some("lambda-managed-instances"),
-            debug: switch(&get, "TS_DEBUG")?,
+            connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
+            response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
+            invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
+            ca_certificates: variables.text("TS_CA_CERTIFICATES"),
+            skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
+            allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
+            may_freeze: !variables.managed_instance(),
+            debug: variables.switch("TS_DEBUG", false)?,
         })
     }
 }
 
-fn invoke_mode(value: Option<String>) -> Result<InvokeMode, ConfigError> {
+fn invoke_mode(value: Option<String>) -> Result<InvokeMode, SettingError> {
     match value.as_deref() {
-        None | Some("" | "BUFFERED") => Ok(InvokeMode::Buffered),
+        None | Some("BUFFERED") => Ok(InvokeMode::Buffered),
         Some("RESPONSE_STREAM") => Ok(InvokeMode::ResponseStream),
-        Some(value) => {
-            let expected = "BUFFERED or RESPONSE_STREAM";
-            Err(ConfigError {
-                name: "TS_INVOKE_MODE",
-                value: value.to_owned(),
-                expected,
-            })
-        }
-    }
-}
-
-fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, ConfigError> {
-    let list = list.filter(|list| !list.is_empty());
-    let parsed = list.map(|list| AllowedTargets::parse(&list)).transpose();
-    parsed.map_err(|value| ConfigError {
-        name: "TS_ALLOWED_TARGETS",
-        value,
-        expected: allowed::EXPECTED,
-    })
-}
-
-fn switch(get: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, ConfigError> {
-    match get(name).as_deref() {
-        None | Some("" | "false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(value) => Err(ConfigError {
-            name,
-            value: value.to_owned(),
-            expected: "true or false",
-        }),
-    }
-}
-
-fn milliseconds(name: &'static str, value: String) -> Result<Duration, ConfigError> {
-    match value.parse() {
-        Ok(number) if (1..=900_000).contains(&number) => Ok(Duration::from_millis(number)),
-        _ => Err(ConfigError {
-            name,
+        Some(value) => Err(SettingError::invalid(
+            "TS_INVOKE_MODE",
             value,
-            expected: "a number of milliseconds from 1 to 900000",
-        }),
+            "BUFFERED or RESPONSE_STREAM",
+        )),
     }
+}
+
+fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, SettingError> {
+    let parsed = list.map(|list| AllowedTargets::parse(&list)).transpose();
+    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowed::EXPECTED))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{
-        cell::RefCell,
-        collections::{BTreeMap, BTreeSet},
-    };
+    use settings::contract::Contract;
 
     use super::*;
 
-    fn parse(name: &str, value: &str) -> Result<Config, ConfigError> {
+    fn parse(name: &str, value: &str) -> Result<Config, SettingError> {
         Config::parse(|asked| (asked == name).then(|| value.to_owned()))
     }
 
@@ -179,33 +130,12 @@ mod tests {
         }
     }
 
-    /// The table that the constructs' tests read too.
-    const CONTRACT: &str = include_str!("../../../test/fixtures/environment.json");
-
     #[test]
     fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
-        let contract: Vec<serde_json::Value> = serde_json::from_str(CONTRACT).unwrap();
-        let ours: BTreeMap<&str, &str> = contract
-            .iter()
-            .filter(|variable| variable["owner"] == "proxy")
-            .map(|variable| {
-                (
-                    variable["name"].as_str().unwrap(),
-                    variable["example"].as_str().unwrap(),
-                )
-            })
-            .collect();
-        let asked = RefCell::new(BTreeSet::new());
-        Config::parse(|name| {
-            asked.borrow_mut().insert(name.to_owned());
-            ours.get(name).map(|example| (*example).to_owned())
-        })
-        .unwrap();
-        let read: Vec<String> = asked
-            .into_inner()
-            .into_iter()
-            .filter(|name| name.starts_with("TS_"))
-            .collect();
-        assert_eq!(read, ours.keys().copied().collect::<Vec<_>>());
+        let contract = Contract::of("proxy");
+        let read = contract.asked_for(&[], |get| {
+            Config::parse(get).unwrap();
+        });
+        assert_eq!(read, contract.names());
     }
 }

@@ -12,29 +12,16 @@ use proxy::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let get = |name: &str| std::env::var(name).ok();
-    let config = match Config::parse(get) {
-        Ok(config) => config,
-        Err(error) => {
-            logging::init(false, get);
-            tracing::error!("{error}");
-            return ExitCode::FAILURE;
-        }
+    let Ok(config) = settings::start(|get| Config::parse(get), |config| config.debug) else {
+        return ExitCode::FAILURE;
     };
-    logging::init(config.debug, get);
     let invoke_mode = config.invoke_mode;
     let handler = Handler::new(config);
     let ended = match invoke_mode {
         InvokeMode::Buffered => buffered(handler).await,
-        InvokeMode::ResponseStream => streamed(handler, &get("AWS_LAMBDA_RUNTIME_API").unwrap_or_default()).await,
+        InvokeMode::ResponseStream => streamed(handler).await,
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the Runtime API is lost: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    settings::finish(ended.map_err(|error| format!("the Runtime API is lost: {error}")))
 }
 
 async fn buffered(handler: Handler) -> Result<(), Error> {
@@ -45,8 +32,9 @@ async fn buffered(handler: Handler) -> Result<(), Error> {
     .await
 }
 
-async fn streamed(handler: Handler, runtime_api: &str) -> Result<(), Error> {
-    let streamer = Streamer::new(Arc::new(handler), runtime_api);
+async fn streamed(handler: Handler) -> Result<(), Error> {
+    let runtime_api = std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+    let streamer = Streamer::new(Arc::new(handler), &runtime_api);
     // The layer takes every invocation; the service beneath it is never reached.
     let beneath =
         service_fn(|_: LambdaEvent<Event>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
