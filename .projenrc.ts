@@ -63,7 +63,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
 
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
-['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/.ci/', '/.venv/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
+['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/', '/.venv/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
 
 // projen lets a push to the branch release as well: a tag alone shall.
 project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('on.push.branches');

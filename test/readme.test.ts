@@ -2,7 +2,8 @@ import * as fs from 'fs';
 import * as path from 'path';
 import contract from './fixtures/environment.json';
 
-const README = fs.readFileSync(path.join(__dirname, '..', 'README.md'), 'utf8');
+const ROOT = path.join(__dirname, '..');
+const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
 
 test('the README\'s table of variables says what the contract says', () => {
   const rows = README.split('\n').filter((line) => line.startsWith('| `TS_')).map((line) => line.replaceAll('`', ''));
@@ -13,9 +14,28 @@ test('the README\'s table of variables says what the contract says', () => {
 });
 
 test('every npm command that the README names is there', () => {
-  const { scripts } = JSON.parse(fs.readFileSync(path.join(__dirname, '..', 'package.json'), 'utf8'));
+  const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
   const named = [...README.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name);
 
   expect(named.length).toBeGreaterThan(0);
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
 });
+
+describe.each(['README.md', ...fs.readdirSync(path.join(ROOT, 'docs')).map((file) => path.join('docs', file))])('%s', (page) => {
+  const links = [...fs.readFileSync(path.join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link]) => link);
+
+  test.each(links)('links to %s, which is there', (link) => {
+    const [file, anchor] = link.split('#');
+    const target = path.join(ROOT, path.dirname(page), file || path.basename(page));
+    expect(fs.existsSync(target)).toBe(true);
+    if (anchor !== undefined) {
+      expect(anchors(target)).toContain(anchor);
+    }
+  });
+});
+
+/** What GitHub makes of a page's headings. */
+function anchors(file: string): string[] {
+  const headings = fs.readFileSync(file, 'utf8').matchAll(/^#+ (.+)$/gm);
+  return [...headings].map(([, heading]) => heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'));
+}
