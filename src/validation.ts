@@ -82,7 +82,8 @@ export class Validation {
     }
   }
 
-  private refuse(prop: string, value: string, remedy: string): never {
+  /** Refuses a value, in the words that all refusals have. */
+  public refuse(prop: string, value: string, remedy: string): never {
     throw new Error(`${this.owner.node.path}: ${prop} is ${value}: ${remedy}`);
   }
 }
