@@ -13,6 +13,8 @@ pub mod netmap;
 pub mod oauth;
 mod owner;
 pub mod phase;
+mod ping;
+mod round_trip;
 pub mod secret;
 mod session;
 pub mod status_server;

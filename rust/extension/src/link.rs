@@ -12,23 +12,24 @@ use std::{
 };
 
 use tokio::{
+    select,
     sync::Mutex,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::local_api::{LocalApi, LocalApiError};
+use crate::{
+    local_api::{LocalApi, LocalApiError},
+    ping,
+    round_trip::RoundTrips,
+};
 
 /// A gap below this needs no look: no NAT forgets a flow so soon, and a ping would cost each request its round trip.
 /// (RFC 4787 section 4.3 asks for 2 minutes for UDP, RFC 5382 for hours; what is met in practice starts at 5 s.)
 const SHORT_GAP: Duration = Duration::from_secs(2);
-/// How long the first ping may take where no round trip is known yet.
-const FIRST_PING: Duration = Duration::from_millis(100);
-/// The bounds of the first ping's time once a round trip is known.
-const SHORTEST_PING: Duration = Duration::from_millis(15);
-const LONGEST_PING: Duration = Duration::from_millis(250);
-/// How long the ping that only measures may take.
+/// How long the pings that only measure may take.
 const LEARNING_PING: Duration = Duration::from_secs(1);
+/// How many of them are sent at a time, one after the other: beside a cold start, the first ones are slow.
+const LEARNING_PINGS: usize = 3;
 /// How long the ping after a renewal may take: a new DERP link is a TCP and a TLS handshake away.
 const SECOND_PING: Duration = Duration::from_millis(600);
 /// How long a peer may take to hear of this node, from the first ping on.
@@ -38,8 +39,12 @@ const MEETING_PAUSE: Duration = Duration::from_millis(25);
 /// How long after this node joined its peers may take to hear by which DERP server it is reached: they answer pings
 /// before they know, but their answer to WireGuard's first message is lost.
 const INTRODUCTION: Duration = Duration::from_millis(60);
-/// How many of the addresses last asked for are pinged at once; one answer is enough.
+/// How long those to other peers may take where none of those that were used has answered.
+const OTHERS_PING: Duration = Duration::from_millis(250);
+/// How many addresses are pinged at once; one answer is enough.
 const PINGED: usize = 3;
+/// How long a look may take in all. A daemon that takes longer is stuck: the pings have limits of their own.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The link between the function and the tailnet. Whoever asks while it is being renewed waits for that.
 pub struct Link {
@@ -50,21 +55,15 @@ pub struct Link {
 struct State {
     /// When something was last known of the link, by the wall clock.
     last_look: SystemTime,
-    /// The shortest round trip of a ping over links that were there already.
-    round_trip: Option<Duration>,
+    /// How long pings took over links that were there already.
+    round_trips: RoundTrips,
+    /// Somebody is measuring one.
+    measuring: bool,
     /// The addresses last asked for, the latest first.
     used: VecDeque<IpAddr>,
     /// When this node joined the tailnet, and the peers that have heard of it since.
     joined: Option<Instant>,
     met: HashSet<IpAddr>,
-}
-
-impl State {
-    /// The shortest says most: others met a busy moment, or a freeze.
-    fn learn(&mut self, round_trip: Duration) {
-        tracing::debug!("a ping came back after {:.1} ms", round_trip.as_secs_f64() * 1000.0);
-        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
-    }
 }
 
 /// What a look at the link found.
@@ -88,7 +87,8 @@ impl Link {
     pub fn new(api: LocalApi) -> Self {
         let state = State {
             last_look: SystemTime::now(),
-            round_trip: None,
+            round_trips: RoundTrips::default(),
+            measuring: false,
             used: VecDeque::new(),
             joined: None,
             met: HashSet::new(),
@@ -108,28 +108,35 @@ impl Link {
         let look = if gap < SHORT_GAP {
             Look::Recent
         } else {
-            self.look(&mut state, gap).await?
+            let look = timeout(LOOK_LIMIT, self.look(&mut state, gap)).await;
+            look.unwrap_or(Err(LocalApiError::Silent { limit: LOOK_LIMIT }))?
         };
         state.last_look = SystemTime::now();
         Ok(look)
     }
 
-    /// Remembers an address that was asked for: the next look pings it. The first one is pinged at once, beside what it
-    /// was asked for, so that the next look knows how long a ping takes.
+    /// Remembers an address that was asked for: the next look pings it. While few round trips are known, it is also
+    /// pinged beside what it was asked for, so that the next look knows how long a ping takes.
     pub async fn note(self: &Arc<Self>, address: IpAddr) {
         let mut state = self.state.lock().await;
-        let first = state.used.is_empty();
         state.used.retain(|known| *known != address);
         state.used.push_front(address);
         state.used.truncate(PINGED);
-        if first {
-            let link = Arc::clone(self);
-            tokio::spawn(async move {
-                if let Some(round_trip) = link.ping(&VecDeque::from([address]), LEARNING_PING).await {
-                    link.state.lock().await.learn(round_trip);
-                }
-            });
+        if state.round_trips.few() && !state.measuring {
+            state.measuring = true;
+            tokio::spawn(Arc::clone(self).measure(address));
         }
+    }
+
+    async fn measure(self: Arc<Self>, address: IpAddr) {
+        let mut trips = Vec::new();
+        for _ in 0..LEARNING_PINGS {
+            let trip = timeout(LEARNING_PING, ping::any(&self.api, &[address])).await;
+            trips.extend(trip.ok().flatten());
+        }
+        let mut state = self.state.lock().await;
+        state.measuring = false;
+        trips.into_iter().for_each(|trip| state.round_trips.learn(trip));
     }
 
     /// Waits, for `limit` at most, until the peer at `address` has heard of this node, which joined at `joined`.
@@ -146,7 +153,12 @@ impl Link {
                 return;
             }
         }
-        match timeout(limit.min(MEETING_LIMIT), self.ping_until_answered(address)).await {
+        match timeout(
+            limit.min(MEETING_LIMIT),
+            ping::until_answered(&self.api, address, MEETING_PAUSE),
+        )
+        .await
+        {
             Ok(Ok(())) => sleep(INTRODUCTION.saturating_sub(joined.elapsed())).await,
             // Not a peer, or one without pings: nobody to wait for.
             Ok(Err(error)) => return tracing::debug!("{address} cannot be pinged: {error}"),
@@ -155,74 +167,65 @@ impl Link {
         self.state.lock().await.met.insert(address);
     }
 
-    /// Sends one ping after the other, and waits for an answer to any of them.
-    async fn ping_until_answered(&self, address: IpAddr) -> Result<(), LocalApiError> {
-        let mut pings = JoinSet::new();
-        loop {
-            let api = self.api.clone();
-            pings.spawn(async move { api.ping(address).await });
-            match timeout(MEETING_PAUSE, pings.join_next()).await {
-                Ok(Some(Ok(outcome))) => return outcome,
-                Ok(Some(Err(error))) => tracing::error!("a ping was lost: {error}"),
-                Ok(None) | Err(_) => {}
-            }
-        }
-    }
-
     async fn look(&self, state: &mut State, gap: Duration) -> Result<Look, LocalApiError> {
         if state.used.is_empty() {
-            state.used = self.api.netmap().await?.online_peers().take(PINGED).collect();
-        }
-        let limit = first_limit(state.round_trip);
-        if let Some(round_trip) = self.ping(&state.used, limit).await {
-            state.learn(round_trip);
-            return Ok(Look::Alive);
+            state.used = self.some_peers().await?.into();
         }
         let began = Instant::now();
-        self.api.renew_links().await?;
-        let answer = self.ping(&state.used, SECOND_PING).await;
-        let (seconds, ms) = (gap.as_secs_f64(), began.elapsed().as_millis());
-        match answer {
-            Some(_) => {
-                tracing::info!("the links had died in a gap of {seconds:.1} s; they are new after {ms} ms");
-                Ok(Look::Renewed)
-            }
-            None => {
-                tracing::warn!("no peer answers {ms} ms after a gap of {seconds:.1} s and with new links");
-                Ok(Look::Unanswered { gap })
-            }
+        let used = state.used.make_contiguous();
+        if let Some(round_trip) = self.first_ping(used, state.round_trips.patience()).await? {
+            state.round_trips.learn(round_trip);
+            return Ok(Look::Alive);
+        }
+        let seen = began.elapsed().as_millis();
+        let answered = self.renew(used).await?;
+        let (gap_s, took) = (gap.as_secs_f64(), began.elapsed().as_millis());
+        if answered {
+            tracing::info!("the links had died in a gap of {gap_s:.1} s: seen after {seen} ms, new after {took} ms");
+            return Ok(Look::Renewed);
+        }
+        tracing::warn!("no peer answers {took} ms after a gap of {gap_s:.1} s, and with new links");
+        Ok(Look::Unanswered { gap })
+    }
+
+    /// How long the first ping took, if it came back in time. The wait for it begins when the daemon has answered what it
+    /// was asked beside it: how long it takes to wake up on a machine that may be busy says nothing of the link.
+    async fn first_ping(&self, used: &[IpAddr], patience: Duration) -> Result<Option<Duration>, LocalApiError> {
+        let late = async {
+            self.api.awake().await?;
+            sleep(patience).await;
+            Ok(None)
+        };
+        select! {
+            biased;
+            answer = ping::any(&self.api, used) => Ok(answer),
+            late = late => late,
         }
     }
 
-    /// Pings all of `addresses` at once, and takes the first answer.
-    async fn ping(&self, addresses: &VecDeque<IpAddr>, limit: Duration) -> Option<Duration> {
-        let mut pings = JoinSet::new();
-        for address in addresses.iter().copied() {
-            let api = self.api.clone();
-            pings.spawn(async move {
-                let began = Instant::now();
-                api.ping(address).await.map(|()| began.elapsed())
-            });
-        }
-        let first = async {
-            while let Some(ping) = pings.join_next().await {
-                match ping {
-                    Ok(Ok(round_trip)) => return Some(round_trip),
-                    Ok(Err(error)) => tracing::debug!("a ping failed: {error}"),
-                    Err(error) => tracing::error!("a ping was lost: {error}"),
-                }
+    /// Makes the links anew, and tells whether anybody answers over them.
+    async fn renew(&self, used: &[IpAddr]) -> Result<bool, LocalApiError> {
+        self.api.break_links().await?;
+        let answered = async {
+            if ping_within(SECOND_PING, &self.api, used).await {
+                return Ok(true);
             }
-            None
+            // Those that were used may be off: then others tell whether the link is there.
+            Ok(ping_within(OTHERS_PING, &self.api, &self.some_peers().await?).await)
         };
-        timeout(limit, first).await.ok().flatten()
+        let ((), answered) = tokio::try_join!(self.api.find_paths(), answered)?;
+        Ok(answered)
+    }
+
+    async fn some_peers(&self) -> Result<Vec<IpAddr>, LocalApiError> {
+        Ok(self.api.netmap().await?.online_peers().take(PINGED).collect())
     }
 }
 
-/// Four round trips and a little for the scheduler: a ping that takes longer has most likely met a dead link.
-fn first_limit(round_trip: Option<Duration>) -> Duration {
-    round_trip.map_or(FIRST_PING, |time| {
-        (time * 4 + SHORTEST_PING).clamp(SHORTEST_PING, LONGEST_PING)
-    })
+async fn ping_within(limit: Duration, api: &LocalApi, addresses: &[IpAddr]) -> bool {
+    timeout(limit, ping::any(api, addresses))
+        .await
+        .is_ok_and(|answer| answer.is_some())
 }
 
 #[cfg(test)]
@@ -252,12 +255,5 @@ mod tests {
         }
         let used: Vec<IpAddr> = link.state.lock().await.used.iter().copied().collect();
         assert_eq!(used, [4, 2, 3].map(|last| IpAddr::from([100, 64, 0, last])));
-    }
-
-    #[test]
-    fn the_first_ping_waits_as_long_as_the_link_makes_it() {
-        assert_eq!(first_limit(None), FIRST_PING);
-        assert_eq!(first_limit(Some(Duration::from_millis(1))), Duration::from_millis(19));
-        assert_eq!(first_limit(Some(Duration::from_secs(1))), LONGEST_PING);
     }
 }

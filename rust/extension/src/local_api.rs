@@ -190,14 +190,25 @@ impl LocalApi {
         })
     }
 
-    /// Breaks the links to the DERP servers, which brings new ones at once, and has the daemon find its own address and
-    /// the paths to its peers anew. Left to itself, it would take the dead ones for alive for a minute or more.
-    pub async fn renew_links(&self) -> Result<(), LocalApiError> {
-        for action in ["break-derp-conns", "restun"] {
-            let path = format!("/localapi/v0/debug?action={action}");
-            self.call("POST", &path, Bytes::new()).await?;
-        }
-        Ok(())
+    /// Returns when the daemon has answered: it is awake.
+    pub async fn awake(&self) -> Result<(), LocalApiError> {
+        self.call("GET", "/localapi/v0/prefs", Bytes::new()).await.map(drop)
+    }
+
+    /// Breaks the links to the DERP servers, which brings new ones at once. Left to itself, the daemon would take dead
+    /// ones for alive for a minute or more.
+    pub async fn break_links(&self) -> Result<(), LocalApiError> {
+        self.debug("break-derp-conns").await
+    }
+
+    /// Has the daemon find its own address and the paths to its peers anew; it does so in the background.
+    pub async fn find_paths(&self) -> Result<(), LocalApiError> {
+        self.debug("restun").await
+    }
+
+    async fn debug(&self, action: &str) -> Result<(), LocalApiError> {
+        let path = format!("/localapi/v0/debug?action={action}");
+        self.call("POST", &path, Bytes::new()).await.map(drop)
     }
 
     async fn call(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {

@@ -4,6 +4,7 @@ use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use status::{Answer, Ask};
 use tokio::{
+    join,
     net::{UnixListener, UnixStream},
     task::JoinSet,
     time::{Instant, timeout},
@@ -85,23 +86,37 @@ impl Responder {
 
     async fn answer(&mut self, ask: &Ask) -> Answer {
         let wait = Duration::from_millis(ask.wait_ms).min(LONGEST_WAIT);
-        // One who asks right after a freeze may do so before the extension's own event tells of it.
-        let since = match self.tailnet.ready(wait).await {
+        // One who asks right after a freeze may do so before the extension's own event tells of it. What the daemon
+        // knows does not depend on the link: it is asked meanwhile.
+        let asked = Instant::now();
+        let api = self.tailnet.api().clone();
+        let (ready, netmap) = join!(self.tailnet.ready(wait), in_time(api.netmap()));
+        let since = match ready {
             Ok(since) => since,
             Err(message) => return Answer::Unavailable { message },
         };
-        match timeout(LOOK_UP_LIMIT, self.look_up(&ask.host)).await {
-            Ok(Ok(Ok(addresses))) => self.go(addresses, since, wait / 2).await,
-            Ok(Ok(Err(refusal))) => refusal,
-            Ok(Err(error)) => Answer::Unavailable {
-                message: error.to_string(),
-            },
-            Err(_) => {
+        // What it knew before the login was nothing.
+        let netmap = if since < asked {
+            netmap
+        } else {
+            in_time(api.netmap()).await
+        };
+        let found = match netmap {
+            Ok(netmap) => in_time(self.look_up(&netmap, &ask.host)).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Ok(addresses)) => self.go(addresses, since, wait / 2).await,
+            Ok(Err(refusal)) => refusal,
+            Err(LocalApiError::Silent { .. }) => {
                 self.tailnet.suspect();
                 Answer::Unavailable {
                     message: "tailscaled does not answer; it is started again if it goes on".into(),
                 }
             }
+            Err(error) => Answer::Unavailable {
+                message: error.to_string(),
+            },
         }
     }
 
@@ -117,8 +132,7 @@ impl Responder {
     }
 
     /// The addresses of `host` that belong to the tailnet, or the refusal.
-    async fn look_up(&self, host: &str) -> Result<Result<Vec<IpAddr>, Answer>, LocalApiError> {
-        let netmap = self.tailnet.api().netmap().await?;
+    async fn look_up(&self, netmap: &Netmap, host: &str) -> Result<Result<Vec<IpAddr>, Answer>, LocalApiError> {
         let candidates = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => self.resolve(&netmap.qualified(host)).await?,
@@ -127,7 +141,7 @@ impl Responder {
             let message = format!("the name '{host}' is unknown to the tailnet's resolver");
             return Ok(Err(Answer::UnknownName { message }));
         }
-        Ok(allowed(&netmap, candidates, self.uncovered).map_err(|message| Answer::NotAllowed { message }))
+        Ok(allowed(netmap, candidates, self.uncovered).map_err(|message| Answer::NotAllowed { message }))
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, LocalApiError> {
@@ -141,6 +155,12 @@ impl Responder {
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
+}
+
+/// A daemon that takes longer than [`LOOK_UP_LIMIT`] may be stuck.
+async fn in_time<T>(answer: impl Future<Output = Result<T, LocalApiError>>) -> Result<T, LocalApiError> {
+    let silent = |_| LocalApiError::Silent { limit: LOOK_UP_LIMIT };
+    timeout(LOOK_UP_LIMIT, answer).await.map_err(silent)?
 }
 
 /// Of a name's addresses, those that lead into the tailnet; where none does, why the first does not.
