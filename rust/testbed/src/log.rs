@@ -100,6 +100,12 @@ impl<T> History<T> {
         self.look_numbered(since, pick).map(|(_, found)| found)
     }
 
+    /// How many of those that are kept `wanted` takes.
+    pub fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.items.iter().filter(|item| wanted(item)).count()
+    }
+
     fn look_numbered<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> Option<(usize, R)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let skipped = since.saturating_sub(kept.dropped);

@@ -3,7 +3,7 @@
 //! Made of routing rules, so that it takes no more than the `ip` and `ss` commands of iproute2: a blackhole for each
 //! forgotten flow, in both directions, looked up before the table of the machine's own addresses.
 
-use std::{fs, io, process::Stdio};
+use std::{collections::BTreeSet, fs, io, process::Stdio};
 
 use tokio::process::Command;
 
@@ -39,14 +39,19 @@ pub async fn block_udp() -> Result<(), NatError> {
     rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await
 }
 
+/// The TCP flows that the function has now, by its ports.
+pub async fn flows() -> Result<BTreeSet<u16>, NatError> {
+    let listed = run(None, "ss", &["-Htn", "state", "established", "dst", ENVIRONMENTS]).await?;
+    Ok(listed.lines().filter_map(peer_port).collect())
+}
+
 /// Forgets every TCP flow that the function has now. `pid` is a process inside its environment.
 /// Returns how many were not forgotten yet.
 pub async fn forget_flows(pid: u32) -> Result<usize, NatError> {
     let mut here = Rules::load(None).await?;
     let mut there = Rules::load(Some(pid)).await?;
-    let listed = run(None, "ss", &["-Htn", "state", "established", "dst", ENVIRONMENTS]).await?;
     let mut forgotten = 0;
-    for port in listed.lines().filter_map(peer_port) {
+    for port in flows().await? {
         let outgoing = format!("from {ENVIRONMENTS} ipproto tcp sport {port} blackhole");
         if !here.has(&outgoing) {
             forgotten += 1;
@@ -112,8 +117,8 @@ fn normal(rule: &str) -> String {
 }
 
 /// The peer's port in a line of `ss`: queues, own address, peer's address.
-fn peer_port(line: &str) -> Option<&str> {
-    line.split_whitespace().nth(3)?.rsplit_once(':').map(|(_, port)| port)
+fn peer_port(line: &str) -> Option<u16> {
+    line.split_whitespace().nth(3)?.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Own addresses are looked up in the table `local`, before any rule that can be added; and packets of known sockets
@@ -177,7 +182,7 @@ mod tests {
     fn the_peers_port_is_found_in_a_line_of_ss() {
         assert_eq!(
             peer_port("0      0      192.0.2.2:3478      169.254.100.2:41234"),
-            Some("41234")
+            Some(41234)
         );
         assert_eq!(peer_port("nonsense"), None);
     }
