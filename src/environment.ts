@@ -2,7 +2,7 @@
 // the tests of both sides.
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { TailscaleNodeOptions } from './tailscale-node-options';
+import { TailscaleFunctionOptions } from './tailscale-function-options';
 
 /**
  * The variables' names.
@@ -10,6 +10,7 @@ import { TailscaleNodeOptions } from './tailscale-node-options';
  */
 export enum Variable {
   SECRET_API_KEY = 'TS_SECRET_API_KEY',
+  SECRET_FIELD = 'TS_SECRET_FIELD',
   HOSTNAME = 'TS_HOSTNAME',
   ADVERTISE_TAGS = 'TS_ADVERTISE_TAGS',
   EXIT_NODE = 'TS_EXIT_NODE',
@@ -17,6 +18,8 @@ export enum Variable {
   EXIT_NODE_PING_TIMEOUT = 'TS_EXIT_NODE_PING_TIMEOUT',
   EXIT_NODE_PING_RETRIES = 'TS_EXIT_NODE_PING_RETRIES',
   CONTROL_URL = 'TS_CONTROL_URL',
+  SHIELDS_UP = 'TS_SHIELDS_UP',
+  REQUIRE_TAILNET = 'TS_REQUIRE_TAILNET',
   DEBUG = 'TS_DEBUG',
   CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
   RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
@@ -45,9 +48,10 @@ export interface ProxySettings {
  * The variables that join a tailnet.
  * @internal
  */
-export function extensionEnvironment(options: TailscaleNodeOptions): Record<string, string> {
+export function extensionEnvironment(options: TailscaleFunctionOptions): Record<string, string> {
   return withoutUnset({
     [Variable.SECRET_API_KEY]: options.tsSecretApiKey.secretArn,
+    [Variable.SECRET_FIELD]: options.tsSecretField,
     [Variable.HOSTNAME]: options.tsHostname,
     [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
     [Variable.EXIT_NODE]: options.tsExitNode,
@@ -55,6 +59,8 @@ export function extensionEnvironment(options: TailscaleNodeOptions): Record<stri
     [Variable.EXIT_NODE_PING_TIMEOUT]: options.tsExitNodePingTimeout?.toString(),
     [Variable.EXIT_NODE_PING_RETRIES]: options.tsExitNodePingRetries?.toString(),
     [Variable.CONTROL_URL]: options.tsControlUrl,
+    [Variable.SHIELDS_UP]: options.tsShieldsUp === false ? 'false' : undefined,
+    [Variable.REQUIRE_TAILNET]: switchedOn(options.tsRequireTailnet),
     [Variable.DEBUG]: switchedOn(options.debug),
   });
 }

@@ -1,3 +1,4 @@
+export * from './tailscale-function-options';
 export * from './tailscale-lambda-extension';
 export * from './tailscale-lambda-proxy';
 export * from './tailscale-lambda-proxy-lambda-option';

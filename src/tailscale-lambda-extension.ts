@@ -1,8 +1,10 @@
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { isOnAmazonLinux2 } from './amazon-linux';
 import { assetPath, Binary } from './binaries';
 import { extensionEnvironment } from './environment';
-import { TailscaleNodeOptions } from './tailscale-node-options';
+import { TailscaleFunctionOptions } from './tailscale-function-options';
+import { validateNode } from './validate-node';
 import { Validation } from './validation';
 
 /**
@@ -51,21 +53,40 @@ export class TailscaleLambdaExtension extends Construct {
   /**
    * Adds the layer to a function, tells it how to join the tailnet, and lets it read the secret.
    *
-   * @param fn a function of the layer's architecture
+   * @param fn a function of the layer's architecture, on Amazon Linux 2023
    * @param options how it joins the tailnet
    */
-  public addToFunction(fn: lambda.Function, options: TailscaleNodeOptions): void {
-    new Validation(this).node(options);
+  public addToFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    const validation = new Validation(this);
+    validateNode(validation, options);
     if (fn.architecture.name !== this.architecture.name) {
-      throw new Error(
-        `${this.node.path}: architecture is "${this.architecture.name}", but that of ${fn.node.path} is ` +
-        `"${fn.architecture.name}": give the extension the function's architecture`,
-      );
+      validation.refuse('architecture', `"${this.architecture.name}"`,
+        `${fn.node.path} has "${fn.architecture.name}": give the extension the function's architecture`);
+    }
+    if (isOnAmazonLinux2(fn.runtime)) {
+      validation.refuse('runtime', `"${fn.runtime.name}" in ${fn.node.path}`,
+        'the extension needs Amazon Linux 2023: use a later runtime, such as python3.12, nodejs20.x, java21 or provided.al2023');
     }
     fn.addLayers(this.layer);
     for (const [name, value] of Object.entries(extensionEnvironment(options))) {
       fn.addEnvironment(name, value);
     }
     options.tsSecretApiKey.grantRead(fn);
+  }
+
+  /**
+   * Lets other accounts use the layer in functions of theirs.
+   *
+   * @param id the permission's id among those of the layer
+   * @param permission the account's 12 digits, or `*` for all accounts, of one organization if it is named
+   */
+  public addPermission(id: string, permission: lambda.LayerVersionPermission): void {
+    const validation = new Validation(this);
+    validation.text('accountId', permission.accountId, /^(\d{12}|\*)$/, 'use the account\'s 12 digits, or "*" for all accounts');
+    if (permission.organizationId && permission.accountId !== '*') {
+      validation.refuse('organizationId', `"${permission.organizationId}" with accountId "${permission.accountId}"`,
+        'an organization is let in as a whole: use "*" as the accountId');
+    }
+    this.layer.addPermission(id, permission);
   }
 }

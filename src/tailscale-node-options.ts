@@ -5,9 +5,18 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
  */
 export interface TailscaleNodeOptions {
   /**
-   * The secret that holds the Tailscale auth key, as plain text.
+   * The secret that holds the Tailscale auth key or OAuth client secret: as plain text, or in a field of a JSON object
+   * (`tsSecretField`). One that is encrypted with a key of your own and imported must be imported with it
+   * (`Secret.fromSecretAttributes`), so that the function may decrypt it.
    */
   readonly tsSecretApiKey: secretsmanager.ISecret;
+
+  /**
+   * The field that holds the key, where the secret is a JSON object.
+   *
+   * @default - the whole secret is the key
+   */
+  readonly tsSecretField?: string;
 
   /**
    * The machine name that the Tailscale admin console shows for the function:
@@ -17,6 +26,7 @@ export interface TailscaleNodeOptions {
 
   /**
    * The ACL tags that the machine asks for, separated by commas: `tag:lambda,tag:prod`.
+   * Required where the secret holds an OAuth client secret.
    *
    * @default - the tags that the auth key brings, if any
    */

@@ -7,6 +7,7 @@ import { Variable } from './environment';
 import { architectureOf, LONGEST_TIMEOUT } from './proxy-function';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
+import { validateNode } from './validate-node';
 import { Validation } from './validation';
 
 /**
@@ -15,7 +16,7 @@ import { Validation } from './validation';
  */
 export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps): void {
   const validation = new Validation(owner);
-  validation.node(props);
+  validateNode(validation, props);
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1));

@@ -2,7 +2,6 @@
 // the remedy. The binaries hold the same rules for what only a deployment knows (tokens pass here).
 import { Duration, Token } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { TailscaleNodeOptions } from './tailscale-node-options';
 
 /**
  * Checks props one by one; the first that is wrong is an error.
@@ -10,23 +9,6 @@ import { TailscaleNodeOptions } from './tailscale-node-options';
  */
 export class Validation {
   constructor(private readonly owner: Construct) {}
-
-  /** How a function joins a tailnet. */
-  public node(options: TailscaleNodeOptions): void {
-    const hostname = /^(?!-)[A-Za-z0-9-]{1,63}(?<!-)$/;
-    this.text('tsHostname', options.tsHostname, hostname, 'use 1 to 63 letters, digits and hyphens, with no hyphen first or last');
-    // An empty text counts as unset, except where the prop is required.
-    this.text('tsAdvertiseTags', options.tsAdvertiseTags || undefined, /^\s*tag:[^,\s]+\s*(,\s*tag:[^,\s]+\s*)*$/,
-      'write tags separated by commas, each beginning with "tag:", such as "tag:lambda,tag:prod"');
-    this.text('tsExitNode', options.tsExitNode || undefined, /^\S+$/, 'use the exit node\'s tailnet address or its machine name');
-    this.text('tsControlUrl', options.tsControlUrl || undefined, /^https?:\/\/[^/\s]+\S*$/,
-      'use the control server\'s address, such as "https://headscale.example.com"');
-    this.integer('tsExitNodePingTimeout', options.tsExitNodePingTimeout, 1, 60_000, 'milliseconds');
-    this.integer('tsExitNodePingRetries', options.tsExitNodePingRetries, 1, 100, 'pings');
-    if (options.tsExitNodeRequired && !options.tsExitNode) {
-      this.refuse('tsExitNodeRequired', 'true', 'name the exit node with tsExitNode as well');
-    }
-  }
 
   /** A text that matches a pattern, if it is set. */
   public text(prop: string, value: string | undefined, pattern: RegExp, remedy: string): void {

@@ -9,6 +9,7 @@ const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret'
 
 const everyOption = {
   tsSecretApiKey: secret,
+  tsSecretField: 'authKey',
   tsHostname: 'lambda-proxy',
   tsAdvertiseTags: 'tag:lambda,tag:prod',
   tsExitNode: '100.64.0.7',
@@ -16,6 +17,8 @@ const everyOption = {
   tsExitNodePingTimeout: 500,
   tsExitNodePingRetries: 4,
   tsControlUrl: 'https://headscale.example.com',
+  tsShieldsUp: false,
+  tsRequireTailnet: true,
   debug: true,
 };
 
@@ -51,8 +54,10 @@ test('what is not set is not rendered: the defaults are the binaries\' own', () 
   expect(proxyEnvironment({})).toEqual({});
 });
 
-test('empty texts and switches that are off count as unset', () => {
-  const options = { tsAdvertiseTags: '', tsExitNode: '', tsExitNodeRequired: false, tsControlUrl: '', debug: false };
+test('empty texts and switches that are as by default count as unset', () => {
+  const options = {
+    tsSecretField: '', tsAdvertiseTags: '', tsExitNode: '', tsExitNodeRequired: false, tsControlUrl: '', tsShieldsUp: true, tsRequireTailnet: false, debug: false,
+  };
 
   expect(Object.keys(extensionEnvironment({ tsSecretApiKey: secret, tsHostname: 'lambda-proxy', ...options })))
     .toEqual(['TS_SECRET_API_KEY', 'TS_HOSTNAME']);

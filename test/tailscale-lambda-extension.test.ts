@@ -14,9 +14,9 @@ beforeEach(() => {
   secret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
 });
 
-function handler(architecture: lambda.Architecture): lambda.Function {
+function handler(architecture: lambda.Architecture, runtime = lambda.Runtime.PYTHON_3_13): lambda.Function {
   return new lambda.Function(stack, 'Handler', {
-    runtime: lambda.Runtime.PYTHON_3_13,
+    runtime,
     handler: 'index.handler',
     code: lambda.Code.fromInline('def handler(event, context): pass'),
     architecture,
@@ -70,6 +70,37 @@ test('gives a function of any runtime the layer, the environment and the secret'
   });
 });
 
+test('tells a function what only a function with the extension alone may want', () => {
+  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
+
+  extension.addToFunction(handler(lambda.Architecture.X86_64), {
+    tsSecretApiKey: secret, tsSecretField: 'authKey', tsHostname: 'reports', tsShieldsUp: false, tsRequireTailnet: true,
+  });
+
+  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: { TS_SECRET_FIELD: 'authKey', TS_SHIELDS_UP: 'false', TS_REQUIRE_TAILNET: 'true' } },
+  });
+});
+
+test('lets other accounts use the layer', () => {
+  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
+
+  extension.addPermission('Reports', { accountId: '111122223333' });
+  extension.addPermission('Organization', { accountId: '*', organizationId: 'o-a1b2c3d4e5' });
+
+  const template = Template.fromStack(stack);
+  const permission = { Action: 'lambda:GetLayerVersion', LayerVersionArn: stack.resolve(extension.layer.layerVersionArn) };
+  template.hasResourceProperties('AWS::Lambda::LayerVersionPermission', { ...permission, Principal: '111122223333', OrganizationId: Match.absent() });
+  template.hasResourceProperties('AWS::Lambda::LayerVersionPermission', { ...permission, Principal: '*', OrganizationId: 'o-a1b2c3d4e5' });
+});
+
+test.each<[lambda.LayerVersionPermission, string]>([
+  [{ accountId: '1111' }, 'accountId is "1111": use the account\'s 12 digits'],
+  [{ accountId: '111122223333', organizationId: 'o-a1b2c3d4e5' }, 'organizationId is "o-a1b2c3d4e5" with accountId "111122223333": an organization'],
+])('refuses to let in %j', (permission, message) => {
+  expect(() => new TailscaleLambdaExtension(stack, 'Tailscale').addPermission('Reports', permission)).toThrow(`Network/Tailscale: ${message}`);
+});
+
 test('two functions can share one layer', () => {
   const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
   const other = new lambda.Function(stack, 'Other', {
@@ -86,7 +117,14 @@ test('refuses a function of another architecture', () => {
   const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
 
   expect(() => extension.addToFunction(handler(lambda.Architecture.ARM_64), { tsSecretApiKey: secret, tsHostname: 'reports' }))
-    .toThrow('Network/Tailscale: architecture is "x86_64", but that of Network/Handler is "arm64": give the extension the function\'s');
+    .toThrow('Network/Tailscale: architecture is "x86_64": Network/Handler has "arm64": give the extension the function\'s');
+});
+
+test('refuses a function whose C library is too old', () => {
+  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
+
+  expect(() => extension.addToFunction(handler(lambda.Architecture.X86_64, lambda.Runtime.PYTHON_3_11), { tsSecretApiKey: secret, tsHostname: 'reports' }))
+    .toThrow('Network/Tailscale: runtime is "python3.11" in Network/Handler: the extension needs Amazon Linux 2023: use a later runtime');
 });
 
 test('refuses bad options before the function is touched', () => {
