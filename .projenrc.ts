@@ -29,7 +29,11 @@ const project = new awscdk.AwsCdkConstructLibrary({
   minNodeVersion: '20.16.0',
   packageManager: javascript.NodePackageManager.NPM,
   projenrcTs: true,
-  devDeps: ['@types/yazl', 'yazl'],
+  devDeps: [
+    '@types/yazl', 'yazl',
+    // What the functions in examples/typescript are made of, and bundled with: the tests run them.
+    '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
+  ],
 
   publishToPypi: { distName: NAME, module: 'tailscale_lambda_proxy', trustedPublishing: true },
   npmTrustedPublishing: true,
@@ -40,12 +44,18 @@ const project = new awscdk.AwsCdkConstructLibrary({
   // A snapshot changes only when someone asks for it (`npm run test:update`), never by running the tests.
   jestOptions: {
     updateSnapshot: javascript.UpdateSnapshot.NEVER,
-    jestConfig: { collectCoverage: false, globalSetup: '<rootDir>/test/setup.ts', globalTeardown: '<rootDir>/test/teardown.ts' },
+    jestConfig: {
+      collectCoverage: false,
+      globalSetup: '<rootDir>/test/setup.ts',
+      globalTeardown: '<rootDir>/test/teardown.ts',
+      // So that the examples can name the package as its users do.
+      moduleNameMapper: { '^tailscale-lambda-proxy$': '<rootDir>/src' },
+    },
   },
   sampleCode: false,
   // The build scripts are JavaScript, so that they run before anything is installed; their types are checked all the same.
   tsconfigDev: { compilerOptions: { allowJs: true, checkJs: true }, include: ['../scripts/**/*.js'] },
-  eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc'], commandOptions: { fix: false } },
+  eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc', 'examples'], commandOptions: { fix: false } },
   lambdaAutoDiscover: false,
   edgeLambdaAutoDiscover: false,
   singletonLambdaAutoDiscover: false,
@@ -60,6 +70,9 @@ const project = new awscdk.AwsCdkConstructLibrary({
 
   gitignore: ['/assets/', '/.venv/', '/.jsii.tabl.json'],
 });
+
+// The examples name the package as its users do.
+project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unresolved': ['error', { ignore: [`^${NAME}$`] }] } });
 
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
@@ -89,8 +102,8 @@ const demo = new Demo(project, { preflight, rust, tailscaled, layers });
 
 // jest only strips the types away.
 const types = project.addTask('types', {
-  description: 'Check the types of sources, tests and build scripts',
-  exec: 'tsc --noEmit -p test/tsconfig.json && tsc --noEmit -p projenrc/tsconfig.json',
+  description: 'Check the types of sources, tests, build scripts and examples',
+  exec: ['test', 'projenrc', 'examples'].map((folder) => `tsc --noEmit -p ${folder}/tsconfig.json`).join(' && '),
 });
 
 // The README's code must compile, in both languages, and API.md must be of these sources.

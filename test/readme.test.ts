@@ -21,7 +21,11 @@ test('every npm command that the README names is there', () => {
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
 });
 
-describe.each(['README.md', ...fs.readdirSync(path.join(ROOT, 'docs')).map((file) => path.join('docs', file))])('%s', (page) => {
+/** The project's pages, relative to its root. */
+const PAGES = ['.', 'docs', 'examples', 'examples/typescript', 'examples/python'].flatMap((folder) =>
+  fs.readdirSync(path.join(ROOT, folder)).filter((file) => file.endsWith('.md') && file !== 'API.md').map((file) => path.join(folder, file)));
+
+describe.each(PAGES)('%s', (page) => {
   const links = [...fs.readFileSync(path.join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link]) => link);
 
   test.each(links)('links to %s, which is there', (link) => {

@@ -1,0 +1,48 @@
+import * as path from 'node:path';
+import * as cdk from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { Construct } from 'constructs';
+import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
+
+/** The proxy, a function that calls machines through it, and an alarm for when they cannot be reached. */
+export class ProxyStack extends cdk.Stack {
+  constructor(scope: Construct, id: string, props?: cdk.StackProps) {
+    super(scope, id, props);
+
+    const proxy = new TailscaleLambdaProxy(this, 'Proxy', {
+      tsSecretApiKey: secretsmanager.Secret.fromSecretNameV2(this, 'AuthKey', 'tailscale-api-key'),
+      tsHostname: 'lambda-proxy',
+    });
+
+    const caller = new NodejsFunction(this, 'Caller', {
+      entry: path.join(__dirname, 'functions', 'caller.ts'),
+      runtime: lambda.Runtime.NODEJS_22_X,
+      timeout: cdk.Duration.seconds(30),
+      environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
+    });
+    // Without this the caller gets a 403.
+    proxy.lambdaFunctionUrl.grantInvokeUrl(caller);
+
+    // The caller asks for this metric by its header ts-metric-service.
+    new cloudwatch.Alarm(this, 'Unreachable', {
+      alarmDescription: 'Machines in the tailnet cannot be reached',
+      metric: new cloudwatch.Metric({
+        namespace: 'tailscale-service',
+        metricName: 'failure',
+        dimensionsMap: { service: 'reports' },
+        statistic: cloudwatch.Stats.SUM,
+        period: cdk.Duration.minutes(5),
+      }),
+      threshold: 1,
+      evaluationPeriods: 1,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+    });
+
+    new cdk.CfnOutput(this, 'CallerName', { value: caller.functionName });
+    new cdk.CfnOutput(this, 'ProxyUrl', { value: proxy.lambdaFunctionUrl.url });
+  }
+}
