@@ -33,7 +33,7 @@ class ProxyStack(cdk.Stack):
             environment={"TS_PROXY_URL": proxy.lambda_function_url.url},
         )
         # Without this the caller gets a 403.
-        proxy.lambda_function_url.grant_invoke_url(caller)
+        proxy.grant_invoke_url(caller)
 
         # The caller asks for this metric by its header ts-metric-service.
         cloudwatch.Alarm(

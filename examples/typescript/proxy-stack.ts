@@ -24,7 +24,7 @@ export class ProxyStack extends cdk.Stack {
       environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
     });
     // Without this the caller gets a 403.
-    proxy.lambdaFunctionUrl.grantInvokeUrl(caller);
+    proxy.grantInvokeUrl(caller);
 
     // The caller asks for this metric by its header ts-metric-service.
     new cloudwatch.Alarm(this, 'Unreachable', {
