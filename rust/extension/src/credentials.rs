@@ -26,6 +26,15 @@ const LIMIT: Duration = Duration::from_secs(6);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(2500);
 
+/// Where the keys for logins come from.
+pub trait Keys: Send + Sync + 'static {
+    /// A key for one login.
+    fn login_key(&self) -> impl Future<Output = Result<Secret, Trouble>> + Send;
+
+    /// Looks whether there is another secret than the last time, for one that was refused for good.
+    fn renewed(&self) -> impl Future<Output = Result<bool, Trouble>> + Send;
+}
+
 /// The secret, and what it takes to make a key of it.
 #[derive(Debug)]
 pub struct Credentials {
@@ -44,30 +53,6 @@ impl Credentials {
             tags: config.advertise_tags.clone(),
             known: Mutex::new(None),
         }
-    }
-
-    /// A key for one login. The secret is read once; a failure is not remembered, the next call asks again.
-    pub async fn login_key(&self) -> Result<Secret, Trouble> {
-        let mut known = self.known.lock().await;
-        let secret = match known.as_ref() {
-            Some(secret) => secret.clone(),
-            None => known.insert(self.read().await?).clone(),
-        };
-        drop(known);
-        match ClientSecret::parse(&secret, &self.tags) {
-            None => Ok(secret),
-            Some(Ok(client)) => client.new_key().await.map_err(|error| self.no_client_key(error)),
-            Some(Err(error)) => Err(self.no_client_key(error)),
-        }
-    }
-
-    /// Reads the secret again, and says whether it is another one than the last time.
-    pub async fn renewed(&self) -> Result<bool, Trouble> {
-        let mut known = self.known.lock().await;
-        let secret = self.read().await?;
-        let changed = known.as_ref() != Some(&secret);
-        *known = Some(secret);
-        Ok(changed)
     }
 
     async fn read(&self) -> Result<Secret, Trouble> {
@@ -110,6 +95,31 @@ impl Credentials {
     fn no_key(&self, words: &str, for_good: bool) -> Trouble {
         let words = format!("the secret '{}' brings no auth key: {words}", self.secret_id);
         Trouble::NoKey { words, for_good }
+    }
+}
+
+impl Keys for Credentials {
+    /// The secret is read once; a failure is not remembered, the next call asks again.
+    async fn login_key(&self) -> Result<Secret, Trouble> {
+        let mut known = self.known.lock().await;
+        let secret = match known.as_ref() {
+            Some(secret) => secret.clone(),
+            None => known.insert(self.read().await?).clone(),
+        };
+        drop(known);
+        match ClientSecret::parse(&secret, &self.tags) {
+            None => Ok(secret),
+            Some(Ok(client)) => client.new_key().await.map_err(|error| self.no_client_key(error)),
+            Some(Err(error)) => Err(self.no_client_key(error)),
+        }
+    }
+
+    async fn renewed(&self) -> Result<bool, Trouble> {
+        let mut known = self.known.lock().await;
+        let secret = self.read().await?;
+        let changed = known.as_ref() != Some(&secret);
+        *known = Some(secret);
+        Ok(changed)
     }
 }
 

@@ -63,7 +63,11 @@ pub enum Events {
 #[serde(tag = "eventType", rename_all = "UPPERCASE")]
 pub enum Event {
     /// The function is about to be invoked.
-    Invoke,
+    #[serde(rename_all = "camelCase")]
+    Invoke {
+        /// When the function's time is up, in ms since 1970.
+        deadline_ms: u64,
+    },
     /// The environment ends.
     #[serde(rename_all = "camelCase")]
     Shutdown {
@@ -85,6 +89,15 @@ pub enum ShutdownReason {
     /// A reason that Lambda's documentation did not have when this was written.
     #[serde(other)]
     Unknown,
+}
+
+/// Who runs the extension, once it has registered: Lambda everywhere but in tests.
+pub trait Host: Send {
+    /// Says that this extension is done with the last event, and waits for the next one.
+    fn next(&mut self) -> impl Future<Output = Result<Event, ApiError>> + Send;
+
+    /// Tells that the extension cannot start. Lambda ends the environment when the process has ended.
+    fn init_error(&mut self, error_type: &str, message: &str) -> impl Future<Output = Result<(), ApiError>> + Send;
 }
 
 /// The connection to the Extensions API, kept for the life of the environment.
@@ -128,22 +141,6 @@ impl ExtensionsApi {
             detail: format!("it has no {IDENTIFIER} header"),
         })?;
         Ok(api)
-    }
-
-    /// Says that this extension is done with the last event, and waits for the next one.
-    ///
-    /// There is no time limit: Lambda freezes the environment meanwhile, for as long as it likes.
-    pub async fn next(&mut self) -> Result<Event, ApiError> {
-        let answer = self.call("/event/next", "GET", &[], "").await?;
-        serde_json::from_slice(answer.body()).map_err(|error| ApiError::Malformed {
-            path: "/event/next",
-            detail: error.to_string(),
-        })
-    }
-
-    /// Tells Lambda that the extension cannot start. Lambda ends the environment when the process has ended.
-    pub async fn init_error(&mut self, error_type: &str, message: &str) -> Result<(), ApiError> {
-        self.report("/init/error", error_type, message).await
     }
 
     /// Tells Lambda that the extension is about to end before its time.
@@ -206,6 +203,21 @@ impl ExtensionsApi {
     }
 }
 
+impl Host for ExtensionsApi {
+    /// There is no time limit: Lambda freezes the environment meanwhile, for as long as it likes.
+    async fn next(&mut self) -> Result<Event, ApiError> {
+        let answer = self.call("/event/next", "GET", &[], "").await?;
+        serde_json::from_slice(answer.body()).map_err(|error| ApiError::Malformed {
+            path: "/event/next",
+            detail: error.to_string(),
+        })
+    }
+
+    async fn init_error(&mut self, error_type: &str, message: &str) -> Result<(), ApiError> {
+        self.report("/init/error", error_type, message).await
+    }
+}
+
 impl Drop for ExtensionsApi {
     fn drop(&mut self) {
         self.connection.abort();
@@ -223,7 +235,8 @@ mod tests {
         let invoke = r#"{"eventType": "INVOKE", "deadlineMs": 676051, "requestId": "3da1f2dc-3222-475e-9205-e2e6c6318895",
             "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest",
             "tracing": {"type": "X-Amzn-Trace-Id", "value": "Root=1-5f35ae12-0c0fec141ab77a00bc047aa2"}}"#;
-        assert_eq!(serde_json::from_str::<Event>(invoke).unwrap(), Event::Invoke);
+        let expected = Event::Invoke { deadline_ms: 676_051 };
+        assert_eq!(serde_json::from_str::<Event>(invoke).unwrap(), expected);
         let shutdown = r#"{"eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 676051}"#;
         let expected = Event::Shutdown {
             shutdown_reason: ShutdownReason::Spindown,

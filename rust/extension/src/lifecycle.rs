@@ -1,20 +1,27 @@
 //! From registration to SHUTDOWN: the order of things that Lambda asks of an extension.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use settings::SettingError;
 use thiserror::Error;
 use tokio::{
     join, select,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 
 use crate::{
     config::Config,
-    extensions_api::{ApiError, Event, Events, ExtensionsApi},
+    credentials::Keys,
+    extensions_api::{ApiError, Event, Events, ExtensionsApi, Host},
+    netmap::Uncovered,
     status_server::StatusServer,
     tailnet::{Handle, Tailnet},
-    tailscaled::Paths,
+    tailscaled::Program,
 };
 
 /// How long the login may hold up INIT, which has 10 s for all: after it, requests are told why they cannot pass.
@@ -42,61 +49,116 @@ pub enum Fatal {
     },
 }
 
-/// Lives from registration to SHUTDOWN or SIGTERM.
-pub async fn run(config: Config) -> Result<(), Fatal> {
+/// What the owner of the function decided, and where the status endpoint is.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Where the proxy asks.
+    pub endpoint: PathBuf,
+    /// What becomes of targets that the tailnet does not cover.
+    pub uncovered: Uncovered,
+    /// The function must not start without the tailnet.
+    pub require_tailnet: bool,
+}
+
+/// Lives from registration to SHUTDOWN or SIGTERM, with the tailnet that `program` and `keys` bring.
+pub async fn run(
+    config: &Config,
+    program: impl Program,
+    keys: impl Keys,
+    endpoint: impl Into<PathBuf>,
+) -> Result<(), Fatal> {
+    // Before anything can be asked to end.
+    let mut terminated = signal(SignalKind::terminate()).map_err(|source| Fatal::System {
+        what: "SIGTERM cannot be awaited",
+        source,
+    })?;
     // Registering is the first thing on the wire, because Lambda starts the runtime only after it; tailscaled comes up
     // while the answer is on its way.
-    let (api, tailnet) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
-        Tailnet::start(&config, Paths::default())
+    let (host, tailnet) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
+        Tailnet::start(config, program, keys)
     });
-    let end = match api {
-        Ok(api) => serve(api, &tailnet, &config).await,
-        Err(error) => Err(error.into()),
+    let terms = Terms {
+        endpoint: endpoint.into(),
+        uncovered: config.uncovered,
+        require_tailnet: config.require_tailnet,
     };
+    match host {
+        Ok(host) => live(host, tailnet, &terms, terminated.recv()).await,
+        Err(error) => {
+            tailnet.stop().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Does what `host` asks, until it or `terminated` says that this is the end; then leaves the tailnet.
+pub async fn live<T>(
+    mut host: impl Host,
+    tailnet: Tailnet,
+    terms: &Terms,
+    terminated: impl Future<Output = T>,
+) -> Result<(), Fatal> {
+    let end = serve(&mut host, &tailnet, terms, terminated).await;
     tailnet.stop().await;
     end
 }
 
-async fn serve(mut api: ExtensionsApi, tailnet: &Tailnet, config: &Config) -> Result<(), Fatal> {
-    let system = |what| move |source| Fatal::System { what, source };
-    let mut terminated = signal(SignalKind::terminate()).map_err(system("SIGTERM cannot be awaited"))?;
-    let endpoint = StatusServer::bind(Path::new(status::SOCKET), tailnet.handle(), config.uncovered);
-    let endpoint = match endpoint.map_err(system("the status endpoint cannot be opened")) {
+async fn serve<T>(
+    host: &mut impl Host,
+    tailnet: &Tailnet,
+    terms: &Terms,
+    terminated: impl Future<Output = T>,
+) -> Result<(), Fatal> {
+    let endpoint = match StatusServer::bind(&terms.endpoint, tailnet.handle(), terms.uncovered) {
         Ok(endpoint) => endpoint,
-        Err(error) => {
-            api.init_error("Extension.StatusEndpoint", &error.to_string()).await?;
+        Err(source) => {
+            let what = "the status endpoint cannot be opened";
+            let error = Fatal::System { what, source };
+            host.init_error("Extension.StatusEndpoint", &error.to_string()).await?;
             return Err(error);
         }
     };
     let mut tailnet = tailnet.handle();
     let ending = async {
         let phase = tailnet.settled(INIT_LIMIT).await;
-        if config.require_tailnet
+        if terms.require_tailnet
             && let Some(reason) = phase.why_not()
         {
-            api.init_error("Extension.TailnetUnavailable", &reason).await?;
+            host.init_error("Extension.TailnetUnavailable", &reason).await?;
             return Err(Fatal::NoTailnet(reason));
         }
-        Ok(until_shutdown(&mut api, tailnet).await?)
+        Ok(until_shutdown(host, tailnet).await?)
     };
     select! {
         end = ending => end,
-        _ = terminated.recv() => Ok(()),
+        _ = terminated => Ok(()),
         () = endpoint.serve() => Ok(()),
     }
 }
 
-async fn until_shutdown(api: &mut ExtensionsApi, mut tailnet: Handle) -> Result<(), ApiError> {
+async fn until_shutdown(host: &mut impl Host, mut tailnet: Handle) -> Result<(), ApiError> {
     loop {
-        match api.next().await? {
-            // It may come after a freeze: the link is looked after at once, whether or not the function asks.
-            Event::Invoke => tailnet.invoked().await,
+        match host.next().await? {
+            // It may come after a freeze: the link is looked after at once, whether or not the function asks. When the
+            // function's time is up, SHUTDOWN may follow, and is heard by those alone who ask for it.
+            Event::Invoke { deadline_ms } => {
+                let left = left_until(deadline_ms);
+                if timeout(left, tailnet.invoked()).await.is_err() {
+                    tracing::warn!("the function's time was up while its tailnet was looked after");
+                }
+            }
             Event::Shutdown { shutdown_reason } => {
                 tracing::debug!("the environment ends: {shutdown_reason:?}");
                 return Ok(());
             }
         }
     }
+}
+
+/// How long it is until `deadline_ms` after 1970, by the wall clock: the others stood still in a freeze.
+fn left_until(deadline_ms: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(deadline_ms).saturating_sub(now)
 }
 
 /// Tells Lambda why the extension does not start, so that its logs show more than an exit code.

@@ -43,8 +43,9 @@ const INTRODUCTION: Duration = Duration::from_millis(60);
 const OTHERS_PING: Duration = Duration::from_millis(250);
 /// How many addresses are pinged at once; one answer is enough.
 const PINGED: usize = 3;
-/// How long a look may take in all. A daemon that takes longer is stuck: the pings have limits of their own.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a look may take in all. A daemon that takes longer is stuck: the pings have limits of their own. SHUTDOWN may
+/// come meanwhile, and leaves 2 s.
+const LOOK_LIMIT: Duration = Duration::from_millis(1250);
 
 /// The link between the function and the tailnet. Whoever asks while it is being renewed waits for that.
 pub struct Link {

@@ -1,24 +1,21 @@
 //! tailscaled's LocalAPI over its unix socket: what the `tailscale` command line would ask, without the command line.
 
-use std::{
-    io,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use inotify::{Inotify, WatchMask};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::net::UnixStream;
 
-use crate::{bus::Bus, netmap::Netmap, secret::Secret};
+use crate::{
+    bus::Bus,
+    netmap::Netmap,
+    secret::Secret,
+    socket::{Socket, Way},
+};
 
 /// Only the first notification of a session carries the state unless it is asked for (ipn.NotifyInitialState).
 const NOTIFY_INITIAL_STATE: u32 = 1 << 1;
@@ -35,7 +32,7 @@ pub enum LocalApiError {
     #[error("tailscaled's LocalAPI broke off: {0}")]
     Broken(#[from] hyper::Error),
     /// The daemon takes connections but does not answer.
-    #[error("tailscaled's LocalAPI did not answer within {} s", limit.as_secs())]
+    #[error("tailscaled's LocalAPI did not answer within {} s", limit.as_secs_f32())]
     Silent {
         /// How long it was waited for.
         limit: Duration,
@@ -82,35 +79,26 @@ pub struct Prefs {
     pub advertise_tags: Vec<String>,
 }
 
-/// The LocalAPI behind a socket.
+/// The LocalAPI, by whatever way it is reached.
 #[derive(Debug, Clone)]
 pub struct LocalApi {
-    socket: PathBuf,
+    way: Arc<dyn Way>,
 }
 
 impl LocalApi {
     /// The LocalAPI behind `socket`, which need not be there yet.
     pub fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self::by(Arc::new(Socket::new(socket)))
+    }
+
+    /// The LocalAPI that `way` leads to.
+    pub fn by(way: Arc<dyn Way>) -> Self {
+        Self { way }
     }
 
     /// Waits until the daemon takes connections. The caller sets the limit.
     pub async fn listening(&self) -> io::Result<()> {
-        let directory = self.socket.parent().unwrap_or(Path::new("/"));
-        // The daemon binds, listens, then changes the socket's mode: each change in the folder is a reason to look again.
-        let watch = Inotify::init()?;
-        watch.watches().add(directory, WatchMask::CREATE | WatchMask::ATTRIB)?;
-        let mut changes = watch.into_event_stream([0; 4096])?;
-        loop {
-            match UnixStream::connect(&self.socket).await {
-                Ok(_) => return Ok(()),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-                Err(error) => return Err(error),
-            }
-            changes.next().await.transpose()?;
-        }
+        self.way.open().await
     }
 
     /// Opens the stream of the daemon's notifications; the first tells its state.
@@ -222,7 +210,7 @@ impl LocalApi {
     }
 
     async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>, LocalApiError> {
-        let stream = UnixStream::connect(&self.socket).await?;
+        let stream = self.way.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Its end shows as an error, or as the end, of the answer under way.
         tokio::spawn(async move { drop(connection.await) });
@@ -257,29 +245,7 @@ fn malformed(path: &str, error: &dyn std::error::Error) -> LocalApiError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::{net::UnixListener, time::timeout};
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_daemon_that_comes_up_later_is_noticed() {
-        let folder = std::env::temp_dir().join(format!("local-api-test-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let api = LocalApi::new(&folder.join("socket"));
-        let waiting = tokio::spawn({
-            let api = api.clone();
-            async move { api.listening().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        let _listener = UnixListener::bind(&api.socket).unwrap();
-        timeout(Duration::from_secs(5), waiting)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 
     #[test]
     fn prefs_have_the_names_that_the_daemon_reads() {

@@ -4,13 +4,18 @@ use std::process::ExitCode;
 
 use extension::{
     config::Config,
+    credentials::Credentials,
     lifecycle::{refuse, run},
+    tailscaled::Paths,
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match settings::start(|get| Config::parse(get), |config| config.debug) {
-        Ok(config) => settings::finish(run(config).await),
+        Ok(config) => {
+            let keys = Credentials::new(&config);
+            settings::finish(run(&config, Paths::default(), keys, status::SOCKET).await)
+        }
         Err(error) => {
             if let Ok(runtime_api) = std::env::var("AWS_LAMBDA_RUNTIME_API")
                 && let Err(error) = refuse(&runtime_api, &error).await

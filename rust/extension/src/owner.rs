@@ -12,12 +12,12 @@ use tokio::{
 };
 
 use crate::{
-    credentials::Credentials,
+    credentials::Keys,
     exit_node::ExitNode,
     local_api::{LocalApi, Prefs},
     phase::Phase,
     session::Session,
-    tailscaled::{Daemon, Paths},
+    tailscaled::{Program, Running},
     trouble::{Course, Trouble},
 };
 
@@ -46,12 +46,12 @@ pub(crate) enum Notice {
 }
 
 /// Owns the daemon for the life of the environment.
-pub(crate) struct Owner {
-    pub(crate) paths: Paths,
+pub(crate) struct Owner<P, K> {
+    pub(crate) program: P,
     pub(crate) api: LocalApi,
     pub(crate) prefs: Prefs,
     pub(crate) exit_node: Option<ExitNode>,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) keys: Arc<K>,
     pub(crate) phases: watch::Sender<Phase>,
     pub(crate) notices: mpsc::Receiver<Notice>,
 }
@@ -69,7 +69,7 @@ struct Failures {
     logins: u32,
 }
 
-impl Owner {
+impl<P: Program, K: Keys> Owner<P, K> {
     pub(crate) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut failures = Failures::default();
         loop {
@@ -90,14 +90,12 @@ impl Owner {
 
     async fn one_life(&mut self, stopped: &mut oneshot::Receiver<()>) -> End {
         // Secrets Manager takes longer than the daemon: it is asked first.
-        let credentials = Arc::clone(&self.credentials);
-        let key = tokio::spawn(async move { credentials.login_key().await });
-        let mut daemon = match Daemon::start(&self.paths) {
+        let keys = Arc::clone(&self.keys);
+        let key = tokio::spawn(async move { keys.login_key().await });
+        let asking = key.abort_handle();
+        let mut daemon = match self.program.start() {
             Ok(daemon) => daemon,
-            Err(error) => {
-                let words = format!("{} cannot be started: {error}", self.paths.program.display());
-                return End::Failed(Trouble::Daemon { words });
-            }
+            Err(words) => return End::Failed(Trouble::Daemon { words }),
         };
         let mut session = Session::new(self);
         let end = select! {
@@ -105,8 +103,10 @@ impl Owner {
             trouble = session.run(key) => End::Failed(trouble),
             _ = stopped => End::Stopped,
         };
-        let leaves = matches!(end, End::Stopped | End::Failed(Trouble::SentAway { .. }));
-        if leaves && session.registered() {
+        asking.abort();
+        // Another daemon would be another machine: the one that was logged in must not stay behind. One that does not
+        // do what it should cannot log out either.
+        if session.can_leave() && !matches!(end, End::Failed(Trouble::Daemon { .. })) {
             self.log_out().await;
         }
         if let Err(error) = daemon.kill().await {
@@ -162,7 +162,7 @@ impl Owner {
             // A clock that was set back counts as time gone by.
             if read.elapsed().unwrap_or(REREAD) >= REREAD {
                 read = SystemTime::now();
-                match self.credentials.renewed().await {
+                match self.keys.renewed().await {
                     Ok(true) => {
                         tracing::info!("the secret has changed: logging in with it");
                         self.phases.send_replace(Phase::Starting { note: None });

@@ -44,12 +44,14 @@ pub(crate) struct Session<'a> {
     pause: Duration,
     /// When the control server's silence becomes a trouble; never where it has spoken.
     silent_at: Option<Instant>,
-    /// The control server knows this machine.
-    registered: bool,
+    /// A login was asked for: the control server may know this machine.
+    sought: bool,
+    /// The daemon is suspected to be stuck.
+    suspected: bool,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(owner: &'a mut Owner) -> Self {
+    pub(crate) fn new<P, K>(owner: &'a mut Owner<P, K>) -> Self {
         Self {
             api: owner.api.clone(),
             prefs: owner.prefs.clone(),
@@ -59,13 +61,14 @@ impl<'a> Session<'a> {
             attempt: SystemTime::now(),
             pause: FIRST_PAUSE,
             silent_at: None,
-            registered: false,
+            sought: false,
+            suspected: false,
         }
     }
 
-    /// Whether there is a machine in the tailnet to log out.
-    pub(crate) fn registered(&self) -> bool {
-        self.registered
+    /// Whether there may be a machine in the tailnet, and a daemon that can log it out.
+    pub(crate) fn can_leave(&self) -> bool {
+        self.sought && !self.suspected
     }
 
     /// Logs in, then follows the daemon's state for as long as it can. Returns why it could not.
@@ -129,6 +132,7 @@ impl<'a> Session<'a> {
     async fn log_in(&mut self, key: &Secret) -> Result<(), LocalApiError> {
         self.attempt = SystemTime::now();
         self.silent_at = Some(Instant::now() + SILENCE);
+        self.sought = true;
         self.api.start(key, &self.prefs).await?;
         self.api.login().await
     }
@@ -147,12 +151,7 @@ impl<'a> Session<'a> {
         match notify.state {
             Some(State::Running) => self.running().await,
             Some(State::NeedsMachineAuth) => {
-                self.registered = true;
                 self.down(Trouble::NeedsApproval);
-                Ok(None)
-            }
-            Some(State::Starting) => {
-                self.registered = true;
                 Ok(None)
             }
             // Before the login it is always so; after it, the control server has sent the machine away.
@@ -164,7 +163,6 @@ impl<'a> Session<'a> {
     }
 
     async fn running(&mut self) -> Result<Option<Trouble>, LocalApiError> {
-        self.registered = true;
         self.silent_at = None;
         if self.is_up() {
             return Ok(None);
@@ -221,10 +219,13 @@ impl<'a> Session<'a> {
                 "nobody answers after a long freeze, so the tailnet may have removed this machine",
             ))),
             Notice::Stale => Ok(None),
-            Notice::Mute => match timeout(ANSWER_LIMIT, self.api.netmap()).await {
-                Ok(answer) => answer.map(|_| None),
-                Err(_) => Err(LocalApiError::Silent { limit: ANSWER_LIMIT }),
-            },
+            Notice::Mute => {
+                self.suspected = true;
+                let answer = timeout(ANSWER_LIMIT, self.api.netmap()).await;
+                let answer = answer.map_err(|_| LocalApiError::Silent { limit: ANSWER_LIMIT })?;
+                self.suspected = false;
+                answer.map(|_| None)
+            }
         }
     }
 

@@ -10,12 +10,12 @@ use tokio::{
 
 use crate::{
     config::Config,
-    credentials::Credentials,
+    credentials::Keys,
     link::{Link, Look},
     local_api::{LocalApi, Prefs},
     owner::{Notice, Owner},
     phase::{Phase, settled},
-    tailscaled::Paths,
+    tailscaled::Program,
 };
 
 /// How many notices may wait for the owner; more say nothing new.
@@ -45,18 +45,18 @@ pub struct Handle {
 }
 
 impl Tailnet {
-    /// Starts tailscaled and the login, which go on by themselves.
-    pub fn start(config: &Config, paths: Paths) -> Self {
+    /// Starts the daemon and the login, which go on by themselves.
+    pub fn start(config: &Config, program: impl Program, keys: impl Keys) -> Self {
         let (phases, phase) = watch::channel(Phase::Starting { note: None });
         let (notices, noticed) = mpsc::channel(NOTICES);
         let (stop, stopped) = oneshot::channel();
-        let api = LocalApi::new(&paths.socket);
+        let api = program.local_api();
         let owner = Owner {
-            paths,
+            program,
             api: api.clone(),
             prefs: prefs(config),
             exit_node: config.exit_node.clone(),
-            credentials: Arc::new(Credentials::new(config)),
+            keys: Arc::new(keys),
             phases,
             notices: noticed,
         };

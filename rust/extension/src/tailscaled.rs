@@ -16,6 +16,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::local_api::LocalApi;
+
 /// How many of the daemon's last lines are kept, for the message that tells of its end.
 const KEPT_LINES: usize = 5;
 
@@ -59,6 +61,39 @@ impl Default for Paths {
     }
 }
 
+/// What is started as the daemon, as its owner sees it.
+pub trait Program: Send + Sync + 'static {
+    /// What a start brings.
+    type Running: Running;
+
+    /// Starts it; says why it cannot be, if so.
+    fn start(&self) -> Result<Self::Running, String>;
+
+    /// Its LocalAPI, before the start as well.
+    fn local_api(&self) -> LocalApi;
+}
+
+/// A daemon that runs, until it ends by itself or is killed.
+pub trait Running: Send {
+    /// Waits for its end and says how it came.
+    fn ended(&mut self) -> impl Future<Output = String> + Send;
+
+    /// Ends it at once. Logging out comes before: on SIGTERM tailscaled would take up to 5 s for that itself.
+    fn kill(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Program for Paths {
+    type Running = Daemon;
+
+    fn start(&self) -> Result<Daemon, String> {
+        Daemon::start(self).map_err(|error| format!("{} cannot be started: {error}", self.program.display()))
+    }
+
+    fn local_api(&self) -> LocalApi {
+        LocalApi::new(&self.socket)
+    }
+}
+
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
     child: Child,
@@ -67,8 +102,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon.
-    pub fn start(paths: &Paths) -> io::Result<Self> {
+    fn start(paths: &Paths) -> io::Result<Self> {
         remove_stale(&paths.socket)?;
         let mut child = command(paths).spawn()?;
         let last_lines = Arc::default();
@@ -82,9 +116,10 @@ impl Daemon {
             readers,
         })
     }
+}
 
-    /// Waits for the daemon's end and says how it came.
-    pub async fn ended(&mut self) -> String {
+impl Running for Daemon {
+    async fn ended(&mut self) -> String {
         let how = match self.child.wait().await {
             Ok(status) => describe(status),
             Err(error) => format!("tailscaled was lost: {error}"),
@@ -103,8 +138,7 @@ impl Daemon {
         )
     }
 
-    /// Ends the daemon at once. Logging out comes before: on SIGTERM it would take up to 5 s for that itself.
-    pub async fn kill(&mut self) -> io::Result<()> {
+    async fn kill(&mut self) -> io::Result<()> {
         self.child.kill().await
     }
 }

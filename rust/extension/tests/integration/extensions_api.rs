@@ -1,6 +1,6 @@
 //! What goes to the Extensions API, byte by byte where it matters.
 
-use extension::extensions_api::{ApiError, Event, Events, ExtensionsApi, ShutdownReason};
+use extension::extensions_api::{ApiError, Event, Events, ExtensionsApi, Host, ShutdownReason};
 
 use crate::fake_http::Fake;
 

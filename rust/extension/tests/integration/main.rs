@@ -3,6 +3,9 @@
 
 mod exit_node;
 mod extensions_api;
+mod fake_daemon;
 mod fake_http;
+mod lifecycle;
 mod oauth;
+mod stage;
 mod supervision;

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use extension::{config::Config, phase::Phase, tailnet::Tailnet, tailscaled::Paths, trouble::Trouble};
+use extension::{credentials::Credentials, phase::Phase, tailnet::Tailnet, tailscaled::Paths, trouble::Trouble};
 use tokio::time::timeout;
+
+use crate::stage::config;
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -41,20 +43,15 @@ impl Drop for Folder {
     }
 }
 
-fn config() -> Config {
-    let value = |name: &str| match name {
-        "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9"),
-        "TS_SECRET_API_KEY" => Some("secret"),
-        "TS_HOSTNAME" => Some("proxy"),
-        _ => None,
-    };
-    Config::parse(|name| value(name).map(str::to_owned)).unwrap()
+fn start(paths: Paths) -> Tailnet {
+    let config = config();
+    Tailnet::start(&config, paths, Credentials::new(&config))
 }
 
 #[tokio::test]
 async fn a_daemon_that_dies_again_and_again_is_told_with_its_last_words() {
     let folder = Folder::with("crash", "echo out of luck; exit 3");
-    let tailnet = Tailnet::start(&config(), folder.paths());
+    let tailnet = start(folder.paths());
     let phase = timeout(LIMIT, tailnet.handle().settled(LIMIT)).await.unwrap();
     let Phase::Down(Trouble::Daemon { words }) = &phase else {
         panic!("{phase:?}")
@@ -75,7 +72,7 @@ async fn a_daemon_that_cannot_be_started_is_told() {
         program: folder.0.join("nothing"),
         ..folder.paths()
     };
-    let tailnet = Tailnet::start(&config(), paths);
+    let tailnet = start(paths);
     let phase = timeout(LIMIT, tailnet.handle().settled(LIMIT)).await.unwrap();
     assert!(phase.why_not().unwrap().contains("cannot be started"), "{phase:?}");
     timeout(LIMIT, tailnet.stop()).await.unwrap();
@@ -86,7 +83,7 @@ async fn a_daemon_that_cannot_be_started_is_told() {
 async fn the_end_comes_soon_while_the_daemon_starts_or_is_dead() {
     for (name, script) in [("slow", "exec sleep 60"), ("dead", "exit 1")] {
         let folder = Folder::with(name, script);
-        let tailnet = Tailnet::start(&config(), folder.paths());
+        let tailnet = start(folder.paths());
         tokio::task::yield_now().await;
         let began = Instant::now();
         timeout(LIMIT, tailnet.stop()).await.unwrap();
@@ -101,7 +98,7 @@ async fn the_end_comes_soon_while_the_daemon_starts_or_is_dead() {
 #[tokio::test]
 async fn one_who_asks_a_slow_daemon_waits_as_long_as_he_said() {
     let folder = Folder::with("patience", "exec sleep 60");
-    let tailnet = Tailnet::start(&config(), folder.paths());
+    let tailnet = start(folder.paths());
     let why = tailnet.handle().ready(Duration::from_millis(100)).await.unwrap_err();
     assert_eq!(why, "the login to the tailnet is still under way");
     timeout(LIMIT, tailnet.stop()).await.unwrap();

@@ -1,0 +1,270 @@
+//! A daemon in memory: its LocalAPI, its logins and its end go as a test plans them.
+//!
+//! No kernel has a part in it, so a test's clock that stands still goes on only when nobody has anything left to do.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use extension::{
+    local_api::LocalApi,
+    socket::{Connection, Way},
+    tailscaled::{Program, Running},
+};
+use futures_util::{StreamExt, future::BoxFuture, stream};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::duplex,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
+
+/// What the daemon says when it is in the tailnet.
+pub(crate) const RUNNING: &str = r#"{"State":6}"#;
+
+/// How the daemon behaves; a change counts from the next question on.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How long after the start its LocalAPI takes connections. `None`: never.
+    pub(crate) opens_after: Option<Duration>,
+    /// When it ends by itself.
+    pub(crate) lives_for: Option<Duration>,
+    /// What it says to a login. `None`: nothing.
+    pub(crate) login: Option<&'static str>,
+    /// What it never answers, by a part of the path.
+    pub(crate) mute: Vec<&'static str>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            opens_after: Some(Duration::from_millis(20)),
+            lives_for: None,
+            login: Some(RUNNING),
+            mute: Vec::new(),
+        }
+    }
+}
+
+/// The program, and all the lives that it had.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeDaemon(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    plan: Plan,
+    /// When each life began.
+    starts: Vec<Instant>,
+    /// What its LocalAPI was asked, in all lives.
+    asked: Vec<String>,
+    /// The life under way.
+    life: Option<Life>,
+}
+
+#[derive(Debug)]
+struct Life {
+    opens: Option<Instant>,
+    /// Those who listen to its notifications. They hear the end with the life's.
+    listeners: Vec<mpsc::UnboundedSender<String>>,
+    ended: watch::Sender<bool>,
+}
+
+impl FakeDaemon {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            plan,
+            starts: Vec::new(),
+            asked: Vec::new(),
+            life: None,
+        })))
+    }
+
+    /// When each of its lives began.
+    pub(crate) fn starts(&self) -> Vec<Instant> {
+        self.state().starts.clone()
+    }
+
+    /// How often its LocalAPI was asked for something with `part` in its path.
+    pub(crate) fn count(&self, part: &str) -> usize {
+        self.state().asked.iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state().life.is_some()
+    }
+
+    /// Changes the plan.
+    pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.state().plan);
+    }
+
+    /// Has it say something to those who listen.
+    pub(crate) fn say(&self, line: &str) {
+        if let Some(life) = &self.state().life {
+            life.say(line);
+        }
+    }
+
+    /// It dies.
+    pub(crate) fn die(&self) {
+        if let Some(life) = self.state().life.take() {
+            life.ended.send_replace(true);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, hyper::Error>>, hyper::Error> {
+        let path = request.uri().path().to_owned();
+        let muted = {
+            let mut state = self.state();
+            state.asked.push(path.clone());
+            state.plan.mute.iter().any(|part| path.contains(part))
+        };
+        if muted {
+            return std::future::pending().await;
+        }
+        let body = match path.as_str() {
+            "/localapi/v0/watch-ipn-bus" => return Ok(Response::new(self.listen())),
+            "/localapi/v0/status" => {
+                r#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"ID":"n","Online":true,
+                "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32"]}}}"#
+            }
+            "/localapi/v0/ping" => r#"{"Err":""}"#,
+            "/localapi/v0/login-interactive" => {
+                let login = self.state().plan.login;
+                login.into_iter().for_each(|line| self.say(line));
+                ""
+            }
+            "/localapi/v0/start" | "/localapi/v0/logout" | "/localapi/v0/debug" => "",
+            other => panic!("unexpected: {other}"),
+        };
+        Ok(Response::new(
+            Full::from(body).map_err(|never| match never {}).boxed_unsync(),
+        ))
+    }
+
+    fn listen(&self) -> UnsyncBoxBody<Bytes, hyper::Error> {
+        let (sender, lines) = mpsc::unbounded_channel();
+        if let Some(life) = &mut self.state().life {
+            life.listeners.push(sender);
+            life.say(r#"{"State":2}"#);
+        }
+        let frames = stream::unfold(lines, |mut lines| async {
+            let line: String = lines.recv().await?;
+            Some((Ok(Frame::data(Bytes::from(line + "\n"))), lines))
+        });
+        StreamBody::new(frames.boxed()).boxed_unsync()
+    }
+}
+
+impl Life {
+    fn say(&self, line: &str) {
+        for listener in &self.listeners {
+            // One who does not listen any more misses nothing.
+            let _ = listener.send(line.to_owned());
+        }
+    }
+}
+
+impl Program for FakeDaemon {
+    type Running = FakeRunning;
+
+    fn start(&self) -> Result<FakeRunning, String> {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.starts.push(now);
+        let (ended, end) = watch::channel(false);
+        state.life = Some(Life {
+            opens: state.plan.opens_after.map(|pause| now + pause),
+            listeners: Vec::new(),
+            ended,
+        });
+        Ok(FakeRunning {
+            daemon: self.clone(),
+            lives_for: state.plan.lives_for,
+            end,
+        })
+    }
+
+    fn local_api(&self) -> LocalApi {
+        LocalApi::by(Arc::new(self.clone()))
+    }
+}
+
+impl Way for FakeDaemon {
+    fn open(&self) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async {
+            let opens = self.state().life.as_ref().and_then(|life| life.opens);
+            match opens {
+                Some(opens) => sleep_until(opens).await,
+                None => std::future::pending().await,
+            }
+            Ok(())
+        })
+    }
+
+    fn connect(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
+        Box::pin(async {
+            let open = matches!(&self.state().life, Some(Life { opens: Some(opens), .. }) if *opens <= Instant::now());
+            if !open {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (ours, theirs) = duplex(1 << 16);
+            let daemon = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(|request| daemon.answer(request));
+                // A client that goes away is no concern of the server's.
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(ours), service)
+                    .await;
+            });
+            Ok(Box::new(theirs) as Box<dyn Connection>)
+        })
+    }
+}
+
+/// One life.
+pub(crate) struct FakeRunning {
+    daemon: FakeDaemon,
+    lives_for: Option<Duration>,
+    end: watch::Receiver<bool>,
+}
+
+impl Running for FakeRunning {
+    async fn ended(&mut self) -> String {
+        let lifetime = self.lives_for.unwrap_or(Duration::MAX);
+        tokio::select! {
+            () = sleep(lifetime) => self.daemon.die(),
+            _ = self.end.wait_for(|ended| *ended) => {}
+        }
+        "tailscaled ended with exit code 1".into()
+    }
+
+    async fn kill(&mut self) -> io::Result<()> {
+        self.daemon.die();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FakeRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a life of the fake daemon")
+    }
+}
