@@ -1,6 +1,8 @@
 import { awscdk, javascript, release } from 'projen';
 import { Demo } from './projenrc/demo';
 import { Layers } from './projenrc/layers';
+import { OtherArchitecture } from './projenrc/other-architecture';
+import { PythonEnvironment } from './projenrc/python';
 import { RustWorkspace } from './projenrc/rust';
 import { Tailscaled } from './projenrc/tailscaled';
 import { toolchainSteps } from './projenrc/toolchain';
@@ -30,7 +32,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   packageManager: javascript.NodePackageManager.NPM,
   projenrcTs: true,
   devDeps: [
-    '@types/yazl', 'yazl',
+    '@types/yauzl', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
     '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
   ],
@@ -68,7 +70,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.venv/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -95,10 +97,12 @@ const preflight = project.addTask('preflight', {
   exec: 'node scripts/preflight.js',
   receiveArgs: true,
 });
-const rust = new RustWorkspace(project);
+const python = new PythonEnvironment(project);
+const rust = new RustWorkspace(project, { python });
 const tailscaled = new Tailscaled(project);
-const layers = new Layers(project, { rust, tailscaled });
-const demo = new Demo(project, { preflight, rust, tailscaled, layers });
+const layers = new Layers(project, { python, tailscaled });
+const demo = new Demo(project, { preflight, rust, layers });
+const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -117,11 +121,13 @@ docs.exec('diff API.md dist/API.md || (echo "API.md is not of these sources: run
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });
+project.testTask.spawn(python.make);
 unit.forEach((step) => project.testTask.addSteps(step));
-[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e].forEach((task) => project.testTask.spawn(task));
+[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test]
+  .forEach((task) => project.testTask.spawn(task));
 
 // What is packed is built first.
-project.preCompileTask.spawn(preflight);
-project.preCompileTask.spawn(layers.build);
+project.preCompileTask.spawn(preflight, { args: ['--tests'] });
+project.preCompileTask.spawn(layers.buildAll);
 
 project.synth();

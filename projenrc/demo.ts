@@ -1,7 +1,6 @@
 import { awscdk, Component, Task } from 'projen';
 import { Layers } from './layers';
 import { RustWorkspace } from './rust';
-import { Tailscaled } from './tailscaled';
 
 /** What the demo is made of. */
 export interface DemoOptions {
@@ -9,16 +8,12 @@ export interface DemoOptions {
   readonly preflight: Task;
   /** Builds local-lambda and the demo itself. */
   readonly rust: RustWorkspace;
-  /** Builds tailscaled and the servers around it. */
-  readonly tailscaled: Tailscaled;
-  /** Builds the zips that the demo runs. */
+  /** Builds the zips that the demo runs, the servers around them, and the Python environment that plays AWS services. */
   readonly layers: Layers;
 }
 
 /** The product on a tailnet of its own: to look at (`npm run demo`), and as a test (`npm run e2e`). */
 export class Demo extends Component {
-  /** Makes the Python environment that plays AWS services. */
-  public readonly venv: Task;
   /** Builds what the demo runs. */
   public readonly build: Task;
   /** Runs the end-to-end tests. */
@@ -26,14 +21,9 @@ export class Demo extends Component {
 
   constructor(project: awscdk.AwsCdkConstructLibrary, options: DemoOptions) {
     super(project);
-    this.venv = project.addTask('python:venv', {
-      description: 'Make .venv, with the packages of rust/testbed/requirements.txt',
-      exec: 'node scripts/make-venv.js',
-    });
     this.build = project.addTask('demo:build', { description: 'Build what the demo runs' });
     this.build.spawn(options.preflight);
     this.build.say('Building what is missing or stale. The first time takes 5 to 15 minutes, the next a few seconds.');
-    this.build.spawn(this.venv);
     this.build.spawn(options.layers.build);
     this.build.spawn(options.rust.buildDevelopment);
 

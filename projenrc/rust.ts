@@ -1,4 +1,11 @@
 import { Component, Project, Task } from 'projen';
+import { PythonEnvironment } from './python';
+
+/** What the workspace is built with. */
+export interface RustWorkspaceOptions {
+  /** Holds the linker of what ships. */
+  readonly python: PythonEnvironment;
+}
 
 /** The cargo workspace in rust/: what ships (release profile), and what only tests and the demo run (dev profile). */
 export class RustWorkspace extends Component {
@@ -15,16 +22,19 @@ export class RustWorkspace extends Component {
   /** Runs the tests that need no tailnet. */
   public readonly test: Task;
 
-  constructor(project: Project) {
+  constructor(project: Project, options: RustWorkspaceOptions) {
     super(project);
     project.gitignore.exclude('/rust/target/');
-    this.buildShipped = this.cargo('rust:build:shipped', 'Build the binaries that ship', [
-      'build --locked --release -p proxy -p extension',
-    ]);
+    this.buildShipped = project.addTask('rust:build:shipped', {
+      description: 'Build the binaries that ship; takes `x86_64`, `arm64` or `all`, by default this machine\'s architecture',
+      exec: 'node scripts/build-rust.js',
+      receiveArgs: true,
+    });
     this.buildDevelopment = this.cargo('rust:build:development', 'Build local-lambda and the demo', [
       'build --locked -p local-lambda -p testbed --bins',
     ]);
     this.build = project.addTask('rust:build', { description: 'Build every Rust binary' });
+    this.build.spawn(options.python.make);
     this.build.spawn(this.buildShipped);
     this.build.spawn(this.buildDevelopment);
     this.fmt = this.cargo('rust:fmt', 'Check the format of the Rust sources', ['fmt --all --check']);

@@ -2,7 +2,7 @@ import { Component, Project, Task } from 'projen';
 
 /** The Go module in tailscaled/: the unmodified daemon with a reduced feature list, and the tests' own servers. */
 export class Tailscaled extends Component {
-  /** Builds into tailscaled/dist/; takes `x86_64` or `arm64`, by default this machine's architecture. */
+  /** Builds into tailscaled/dist/; takes `x86_64`, `arm64` or `all`, by default this machine's architecture. */
   public readonly build: Task;
   /** Runs go vet on the code that is ours. */
   public readonly vet: Task;

@@ -1,11 +1,22 @@
 'use strict';
 // The two architectures of Lambda, under the names that the folders have, and what each toolchain calls them.
 
-/** @type {Record<string, { node: string, go: string }>} */
+/**
+ * @typedef {object} Names
+ * @property {string} node as process.arch
+ * @property {string} go as GOARCH
+ * @property {string} rust the target triple
+ * @property {number} elf e_machine in an executable's header (elf(5))
+ */
+
+/** @type {Record<string, Names>} */
 const ARCHITECTURES = {
-  x86_64: { node: 'x64', go: 'amd64' },
-  arm64: { node: 'arm64', go: 'arm64' },
+  x86_64: { node: 'x64', go: 'amd64', rust: 'x86_64-unknown-linux-gnu', elf: 62 },
+  arm64: { node: 'arm64', go: 'arm64', rust: 'aarch64-unknown-linux-gnu', elf: 183 },
 };
+
+/** The word that stands for every architecture on a command line. */
+const ALL = 'all';
 
 /**
  * This machine's architecture.
@@ -20,15 +31,18 @@ function hostArchitecture(nodeArch = process.arch) {
 }
 
 /**
- * The architecture that a command line asks for: its first word, or this machine's.
+ * The architectures that a command line asks for: the one that its first word names, or all, or this machine's.
  * @param {string | undefined} word
  */
-function chosenArchitecture(word) {
+function chosenArchitectures(word) {
+  if (word === ALL) {
+    return Object.keys(ARCHITECTURES);
+  }
   const architecture = word ?? hostArchitecture();
   if (!Object.hasOwn(ARCHITECTURES, architecture)) {
-    throw new Error(`architecture is "${architecture}": it must be one of ${Object.keys(ARCHITECTURES).join(', ')}`);
+    throw new Error(`architecture is "${architecture}": it must be one of ${[...Object.keys(ARCHITECTURES), ALL].join(', ')}`);
   }
-  return architecture;
+  return [architecture];
 }
 
-module.exports = { ARCHITECTURES, chosenArchitecture, hostArchitecture };
+module.exports = { ALL, ARCHITECTURES, chosenArchitectures, hostArchitecture };

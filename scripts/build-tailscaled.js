@@ -1,14 +1,17 @@
 'use strict';
 // Builds tailscaled, unmodified but without the features that a Lambda function has no use for, into
 // tailscaled/dist/<architecture>/; for this machine's architecture also the servers that the tests run.
-// `node scripts/build-tailscaled.js [x86_64|arm64]`
+// `node scripts/build-tailscaled.js [x86_64|arm64|all]`, by default this machine's architecture
 
 const fs = require('fs');
 const path = require('path');
-const { ARCHITECTURES, chosenArchitecture, hostArchitecture } = require('./architecture');
+const { ARCHITECTURES, chosenArchitectures, hostArchitecture } = require('./architecture');
 const { run, runMain } = require('./run');
 
 const MODULE = path.join(__dirname, '..', 'tailscaled');
+
+/** The daemon, as its own source names it. */
+const TAILSCALED = 'tailscale.com/cmd/tailscaled';
 
 /** What only tests and the demo run. */
 const TEST_SERVERS = [
@@ -30,6 +33,14 @@ function omitTags(text) {
 }
 
 /**
+ * The environment in which Go builds for an architecture.
+ * @param {string} architecture
+ */
+function goEnvironment(architecture) {
+  return { ...process.env, CGO_ENABLED: '0', GOOS: 'linux', GOARCH: ARCHITECTURES[architecture].go };
+}
+
+/**
  * Builds one command. Go decides what is stale.
  * @param {{ architecture: string, output: string, source: string, tags: string[] }} options
  */
@@ -39,17 +50,18 @@ function goBuild({ architecture, output, source, tags }) {
   console.log(`building ${output} for ${architecture}${first}`);
   run(
     'go',
-    ['build', '-p', '2', '-trimpath', '-ldflags', '-s -w', '-tags', tags.join(','), '-o', file, source],
-    { cwd: MODULE, env: { ...process.env, CGO_ENABLED: '0', GOOS: 'linux', GOARCH: ARCHITECTURES[architecture].go } },
+    ['build', '-p', '2', '-trimpath', '-buildvcs=false', '-ldflags', '-s -w', '-tags', tags.join(','), '-o', file, source],
+    { cwd: MODULE, env: goEnvironment(architecture) },
   );
 }
 
 function main() {
-  const architecture = chosenArchitecture(process.argv[2]);
   const tags = omitTags(fs.readFileSync(path.join(MODULE, 'features.txt'), 'utf8'));
-  goBuild({ architecture, output: 'tailscaled', source: 'tailscale.com/cmd/tailscaled', tags });
-  if (architecture === hostArchitecture()) {
-    TEST_SERVERS.forEach((server) => goBuild({ architecture, ...server, tags: [] }));
+  for (const architecture of chosenArchitectures(process.argv[2])) {
+    goBuild({ architecture, output: 'tailscaled', source: TAILSCALED, tags });
+    if (architecture === hostArchitecture()) {
+      TEST_SERVERS.forEach((server) => goBuild({ architecture, ...server, tags: [] }));
+    }
   }
 }
 
@@ -57,4 +69,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { omitTags };
+module.exports = { MODULE, TAILSCALED, goEnvironment, omitTags };

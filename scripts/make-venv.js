@@ -1,5 +1,5 @@
 'use strict';
-// Makes .venv, the project's own Python environment, from rust/testbed/requirements.txt.
+// Makes .venv, the project's own Python environment, from the requirements below.
 // It is made anew when the requirements or the Python change, and left alone otherwise.
 
 const { spawnSync } = require('child_process');
@@ -10,7 +10,10 @@ const { run, runMain } = require('./run');
 
 const ROOT = path.join(__dirname, '..');
 const VENV = path.join(ROOT, '.venv');
-const REQUIREMENTS = path.join(ROOT, 'rust', 'testbed', 'requirements.txt');
+
+/** What builds, what plays AWS for the tests, and what checks the packages. */
+const REQUIREMENTS = ['rust/requirements.txt', 'rust/testbed/requirements.txt']
+  .map((file) => path.join(ROOT, file));
 
 /**
  * What an environment was made from, in one word.
@@ -36,13 +39,14 @@ function main() {
   if (python.status !== 0) {
     throw new Error('python3 --version failed: install Python 3 (npx projen preflight names all that is missing)');
   }
-  const wanted = fingerprint(fs.readFileSync(REQUIREMENTS, 'utf8'), python.stdout.trim());
+  const wanted = fingerprint(REQUIREMENTS.map((file) => fs.readFileSync(file, 'utf8')).join('\n'), python.stdout.trim());
   if (isFresh(VENV, wanted)) {
     return;
   }
   console.log('making .venv (takes about a minute)');
   run('python3', ['-m', 'venv', '--clear', VENV]);
-  run(path.join(VENV, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS]);
+  const requirements = REQUIREMENTS.flatMap((file) => ['-r', file]);
+  run(path.join(VENV, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...requirements]);
   // Written last: an environment that was cut off on the way is made again.
   fs.writeFileSync(path.join(VENV, '.made-from'), wanted);
 }

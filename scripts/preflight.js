@@ -32,6 +32,12 @@ const TOOLS = [
   { name: 'Rust (cargo)', command: ['cargo', '--version'], minimum: '1.94.1', remedy: `${RUST_REMEDY}, or update it: rustup update stable` },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--version'], testsOnly: true, remedy: 'rustup component add rustfmt' },
   { name: 'clippy', command: ['cargo', 'clippy', '--version'], testsOnly: true, remedy: 'rustup component add clippy' },
+  {
+    name: 'Rust\'s standard library for both architectures',
+    command: ['node', 'scripts/rust-targets.js'],
+    testsOnly: true,
+    remedy: 'install Rust with rustup (https://rustup.rs), which fetches them; or both at once: rustup target add x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu',
+  },
   { name: 'a C compiler (cc)', command: ['cc', '--version'], remedy: 'Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc' },
   // Asked beside go.mod: there Go answers for the toolchain that the module gets, which it may have fetched itself.
   { name: 'Go', command: ['go', 'version'], minimum: '1.26', cwd: 'tailscaled', remedy: 'install it from https://go.dev/dl/' },

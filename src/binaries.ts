@@ -25,7 +25,7 @@ export function assetPath(binary: Binary, architecture: lambda.Architecture, ass
   if (!fs.existsSync(file)) {
     throw new Error(
       `architecture is "${architecture.name}", and this package holds no ${binary}.zip for it (${file} is missing): ` +
-      'choose another architecture, or, in a checkout of the source, run "npx projen layers:build" on such a machine',
+      'choose another architecture, or, in a checkout of the source, run "npx projen layers:build:all"',
     );
   }
   return file;

@@ -10,6 +10,7 @@ const ANSWERS: Record<string, string> = {
   'cargo fmt --version': 'rustfmt 1.9.0-stable\n',
   'cargo clippy --version': 'clippy 0.1.95\n',
   'cc --version': 'cc (Debian 12.2.0-14) 12.2.0\n',
+  'node scripts/rust-targets.js': '',
   'go version': 'go version go1.26.8 linux/amd64\n',
   'python3 --version': 'Python 3.11.7\n',
   'python3 -c import ensurepip, venv; print("venv")': 'venv\n',

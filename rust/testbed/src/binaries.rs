@@ -35,8 +35,7 @@ pub struct Missing {
 impl Binaries {
     /// Finds everything below the project's folder, or names all that is missing.
     pub fn find() -> Result<Self, Missing> {
-        let root = std::env::var_os(ROOT_VARIABLE).map_or_else(project_folder, PathBuf::from);
-        Self::below(&root)
+        Self::below(&project_folder())
     }
 
     /// Finds everything below `root`, or names all that is missing.
@@ -90,12 +89,13 @@ pub fn architecture() -> &'static str {
     }
 }
 
-fn project_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("/"))
-        .to_owned()
+/// The project's folder.
+pub fn project_folder() -> PathBuf {
+    let compiled_in = || Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    std::env::var_os(ROOT_VARIABLE)
+        .map(PathBuf::from)
+        .or_else(|| compiled_in().map(Path::to_owned))
+        .unwrap_or("/".into())
 }
 
 fn list(missing: &[(PathBuf, &'static str)]) -> String {

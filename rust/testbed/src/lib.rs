@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod control;
 mod daemons;
 pub mod deadline;
+pub mod emulated;
 mod error;
 pub mod function_url;
 pub mod http_call;

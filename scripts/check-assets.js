@@ -1,0 +1,121 @@
+'use strict';
+// Refuses to pack zips that are missing, that hold something else than executables for their architecture, or that are
+// over the size budget.
+// `node scripts/check-assets.js`
+
+const fs = require('fs');
+const path = require('path');
+const { buffer } = require('stream/consumers');
+const yauzl = require('yauzl');
+const { ARCHITECTURES } = require('./architecture');
+const { ASSETS, contents } = require('./build-layers');
+const { FILE: LICENCES } = require('./collect-licences');
+const { runMain } = require('./run');
+
+/** The zips that a function with the proxy is started from, and what they may weigh together, in bytes. */
+const STARTED_TOGETHER = ['proxy.zip', 'extension.zip'];
+const BUDGET = 12_000_000;
+
+/** @typedef {{ name: string, mode: number, content: Buffer }} File */
+
+/**
+ * Everything in a zip.
+ * @param {string} zip
+ * @returns {Promise<File[]>}
+ */
+async function filesIn(zip) {
+  const archive = await yauzl.openPromise(zip);
+  const files = [];
+  for await (const entry of archive.eachEntry()) {
+    const content = await buffer(await archive.openReadStreamPromise(entry));
+    files.push({ name: entry.fileName, mode: entry.externalFileAttributes >>> 16, content });
+  }
+  return files;
+}
+
+/**
+ * What an executable's header says it was built for, or what is wrong with it (elf(5)).
+ * @param {Buffer} content
+ */
+function builtFor(content) {
+  if (content.length < 20 || content.readUInt32BE(0) !== 0x7f454c46 || content[4] !== 2) {
+    return 'no 64-bit ELF executable';
+  }
+  const machine = content.readUInt16LE(18);
+  const known = Object.entries(ARCHITECTURES).find(([, { elf }]) => elf === machine);
+  return known ? `built for ${known[0]}` : `built for machine ${machine}`;
+}
+
+/**
+ * What is wrong with one file in a zip.
+ * @param {string} architecture
+ * @param {File} file
+ */
+function problemsOf(architecture, { name, mode, content }) {
+  const executable = (mode & 0o111) === 0o111 ? [] : [`${name} is not executable (mode ${mode.toString(8)})`];
+  const found = builtFor(content);
+  return found === `built for ${architecture}` ? executable : [...executable, `${name} is ${found}`];
+}
+
+/**
+ * What is wrong with one zip.
+ * @param {string} assets
+ * @param {string} architecture
+ * @param {string} name
+ * @param {string[]} expected the files that it must hold
+ * @returns {Promise<string[]>}
+ */
+async function zipProblems(assets, architecture, name, expected) {
+  const zip = path.join(assets, architecture, name);
+  if (!fs.existsSync(zip)) {
+    return [`${zip} is missing`];
+  }
+  const files = await filesIn(zip);
+  const held = files.map((file) => file.name).sort().join(', ');
+  const wanted = [...expected].sort().join(', ');
+  const other = held === wanted ? [] : [`it holds ${held || 'nothing'}, and must hold ${wanted}`];
+  return [...other, ...files.flatMap((file) => problemsOf(architecture, file))].map((problem) => `${zip}: ${problem}`);
+}
+
+/**
+ * Whether the zips of an architecture are together within the budget.
+ * @param {string} assets
+ * @param {string} architecture
+ */
+function weightProblems(assets, architecture) {
+  const zips = STARTED_TOGETHER.map((name) => path.join(assets, architecture, name)).filter((zip) => fs.existsSync(zip));
+  const bytes = zips.reduce((sum, zip) => sum + fs.statSync(zip).size, 0);
+  return bytes <= BUDGET ? [] : [`${STARTED_TOGETHER.join(' and ')} of ${architecture} have ${bytes} bytes together, and may have ${BUDGET}`];
+}
+
+/**
+ * Everything that is wrong with the zips below a folder.
+ * @param {string} assets
+ * @returns {Promise<string[]>}
+ */
+async function assetProblems(assets) {
+  const problems = [];
+  for (const architecture of Object.keys(ARCHITECTURES)) {
+    for (const [name, files] of Object.entries(contents(architecture))) {
+      problems.push(...await zipProblems(assets, architecture, name, Object.keys(files)));
+    }
+    problems.push(...weightProblems(assets, architecture));
+  }
+  return problems;
+}
+
+async function main() {
+  const problems = await assetProblems(ASSETS);
+  if (!fs.existsSync(LICENCES)) {
+    problems.push(`${LICENCES} is missing`);
+  }
+  if (problems.length > 0) {
+    throw new Error(`not fit to be packed ("npx projen layers:build:all" builds all of it):\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+  }
+}
+
+if (require.main === module) {
+  void runMain(main);
+}
+
+module.exports = { BUDGET, assetProblems };

@@ -1,0 +1,109 @@
+'use strict';
+// Collects the licences of all third-party software inside the zips into assets/THIRD-PARTY-LICENCES.txt: of the crates,
+// of the Go modules, and of the two standard libraries. The same sources make the same file.
+// No tool for it was kept: those for crates take minutes to compile, and none reads Go modules and crates alike.
+
+const { execFileSync } = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const { ARCHITECTURES } = require('./architecture');
+const { ASSETS } = require('./build-layers');
+const { SHIPPED } = require('./build-rust');
+const { MODULE, TAILSCALED, goEnvironment, omitTags } = require('./build-tailscaled');
+const { normalised, render, standardText, textsIn } = require('./licence-texts');
+const { runMain } = require('./run');
+
+const ROOT = path.join(__dirname, '..');
+const FILE = path.join(ASSETS, 'THIRD-PARTY-LICENCES.txt');
+
+/** @typedef {import('./licence-texts').Component} Component */
+
+/**
+ * A command's output.
+ * @param {string} program
+ * @param {string[]} args
+ * @param {import('child_process').ExecFileSyncOptions} options
+ */
+function output(program, args, options) {
+  return String(execFileSync(program, args, { encoding: 'utf8', maxBuffer: 1e8, stdio: ['ignore', 'pipe', 'inherit'], ...options }));
+}
+
+/**
+ * The words of a text's lines, each line once.
+ * @param {string} text
+ */
+function uniqueLines(text) {
+  return [...new Set(text.split('\n').map((line) => line.trim()).filter(Boolean))];
+}
+
+/** The crates that are linked into what ships: `name vVersion`. */
+function linkedCrates() {
+  const packages = SHIPPED.flatMap((name) => ['-p', name]);
+  const edges = ['-e', 'normal,no-proc-macro', '--prefix', 'none', '--no-dedupe', '-f', '{p}'];
+  return Object.values(ARCHITECTURES).flatMap(({ rust }) =>
+    uniqueLines(output('cargo', ['tree', '--locked', ...packages, '--target', rust, ...edges], { cwd: path.join(ROOT, 'rust') })));
+}
+
+/** @returns {Component[]} */
+function crates() {
+  const linked = new Set(linkedCrates());
+  const metadata = JSON.parse(output('cargo', ['metadata', '--locked', '--format-version', '1'], { cwd: path.join(ROOT, 'rust') }));
+  /** @type {{ name: string, version: string, source: string | null, license: string | null, authors: string[], manifest_path: string }[]} */
+  const packages = metadata.packages;
+  return packages
+    .filter(({ name, version, source }) => source !== null && linked.has(`${name} v${version}`))
+    .map(({ name, version, license, authors, manifest_path: manifest }) => {
+      const texts = textsIn(path.dirname(manifest));
+      const holders = authors.join(', ') || `the authors of ${name}`;
+      return { name: `${name} ${version} (crate)`, texts: texts.length > 0 ? texts : [standardText(name, license, holders)] };
+    });
+}
+
+/** @returns {Component[]} */
+function goModules() {
+  const tags = omitTags(fs.readFileSync(path.join(MODULE, 'features.txt'), 'utf8')).join(',');
+  const format = '{{with .Module}}{{.Path}} {{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}';
+  const lines = Object.keys(ARCHITECTURES).flatMap((architecture) => uniqueLines(output(
+    'go', ['list', '-deps', '-tags', tags, '-f', format, TAILSCALED], { cwd: MODULE, env: goEnvironment(architecture) })));
+  return lines.map((line) => line.split('\t')).map(([name, root, folder]) => {
+    // A package inside a module may be somebody else's, with a licence of its own beside it.
+    const texts = foldersUpTo(root, folder).flatMap(textsIn);
+    return { name: `${name} (Go module)`, texts: texts.length > 0 ? texts : [standardText(name, null, '')] };
+  });
+}
+
+/**
+ * A folder, and those above it up to the root.
+ * @param {string} root
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function foldersUpTo(root, folder) {
+  return folder === root ? [root] : [folder, ...foldersUpTo(root, path.dirname(folder))];
+}
+
+/** @returns {Component[]} */
+function standardLibraries() {
+  const goRoot = output('go', ['env', 'GOROOT'], { cwd: MODULE }).trim();
+  return [
+    { name: 'the standard library of Go', texts: [normalised(fs.readFileSync(path.join(goRoot, 'LICENSE'), 'utf8'))] },
+    {
+      name: 'the standard library of Rust',
+      texts: [standardText('Rust', 'MIT', 'The Rust Project Contributors'), standardText('Rust', 'Apache-2.0', '')],
+    },
+  ];
+}
+
+function main() {
+  const components = [...crates(), ...goModules(), ...standardLibraries()];
+  fs.mkdirSync(ASSETS, { recursive: true });
+  fs.writeFileSync(FILE, render(components));
+  const names = new Set(components.map(({ name }) => name));
+  console.log(`${path.relative(ROOT, FILE)}: ${names.size} components`);
+}
+
+if (require.main === module) {
+  void runMain(main);
+}
+
+module.exports = { FILE };
