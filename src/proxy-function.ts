@@ -23,6 +23,15 @@ export function architectureOf(props: TailscaleLambdaProxyProps): lambda.Archite
 }
 
 /**
+ * The variables that the function has for itself, beyond those of its layer.
+ * @internal
+ */
+export function functionEnvironment(props: TailscaleLambdaProxyProps): Record<string, string> {
+  const skipTlsVerification = props.skipTlsVerification ?? props.options?.lambda?.nodeTlsRejectUnauthorized === false;
+  return { ...props.options?.lambda?.environment, ...proxyEnvironment({ ...props, skipTlsVerification }) };
+}
+
+/**
  * Makes the function, without what its layer needs.
  * @internal
  */
@@ -37,7 +46,7 @@ export function makeProxyFunction(scope: Construct, id: string, props: Tailscale
     runtime: lambda.Runtime.PROVIDED_AL2023,
     handler: 'bootstrap',
     code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
-    environment: { ...options.environment, ...ownEnvironment(props) },
+    environment: functionEnvironment(props),
   });
 }
 
@@ -57,8 +66,3 @@ export function makeAlias(fn: lambda.Function, props: TailscaleLambdaProxyProps)
   return fn.addAlias('live', { provisionedConcurrentExecutions });
 }
 
-/** The variables that the function has for itself, beyond those of its layer. */
-function ownEnvironment(props: TailscaleLambdaProxyProps): Record<string, string> {
-  const skipTlsVerification = props.skipTlsVerification ?? props.options?.lambda?.nodeTlsRejectUnauthorized === false;
-  return proxyEnvironment({ ...props, skipTlsVerification });
-}

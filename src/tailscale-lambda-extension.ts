@@ -3,6 +3,7 @@ import { Construct } from 'constructs';
 import { isOnAmazonLinux2 } from './amazon-linux';
 import { assetPath, Binary } from './binaries';
 import { extensionEnvironment } from './environment';
+import { grantSecret } from './grant-secret';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
 import { validateNode } from './validate-node';
 import { Validation } from './validation';
@@ -71,7 +72,7 @@ export class TailscaleLambdaExtension extends Construct {
     for (const [name, value] of Object.entries(extensionEnvironment(options))) {
       fn.addEnvironment(name, value);
     }
-    options.tsSecretApiKey.grantRead(fn);
+    grantSecret(options.tsSecretApiKey, fn);
   }
 
   /**

@@ -8,6 +8,7 @@ import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { validateProxy } from './validate-proxy';
+import { Validation } from './validation';
 
 /** The namespace of the metrics that requests ask for. */
 const METRIC_NAMESPACE = 'tailscale-service';
@@ -72,7 +73,7 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
    */
   public get connections(): ec2.Connections {
     if (!this.lambda.isBoundToVpc) {
-      throw new Error(`${this.node.path}: connections are of a function in a VPC: name one with options.lambda.vpc`);
+      new Validation(this).refuse('connections', 'not to be had', 'the function is in no VPC: name one with options.lambda.vpc');
     }
     return this.lambda.connections;
   }

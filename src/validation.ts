@@ -17,13 +17,14 @@ export class Validation {
     }
   }
 
-  /** A whole number within bounds, if it is set. */
+  /** A whole number within bounds, if it is set. With `Infinity` there is no upper bound. */
   public integer(prop: string, value: number | undefined, least: number, most: number, unit: string): void {
     if (value === undefined || Token.isUnresolved(value)) {
       return;
     }
     if (!Number.isInteger(value) || value < least || value > most) {
-      this.refuse(prop, `${value}`, `use a whole number of ${unit} from ${least} to ${most}`);
+      const bounds = most === Infinity ? `, ${least} or more` : ` from ${least} to ${most}`;
+      this.refuse(prop, `${value}`, `use a whole number of ${unit}${bounds}`);
     }
   }
 

@@ -1,8 +1,11 @@
-import { App, Duration, Stack } from 'aws-cdk-lib';
+import { App, CfnResource, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
+import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
@@ -146,13 +149,24 @@ describe('the Function URL', () => {
     template.hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { TS_INVOKE_MODE: 'RESPONSE_STREAM' } } });
   });
 
+  test('takes what browsers may ask from other origins', () => {
+    makeProxy({ cors: { allowedOrigins: ['https://example.com'], allowedHeaders: ['ts-target-ip', 'ts-target-port'], maxAge: Duration.hours(1) } });
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Url', {
+      Cors: { AllowOrigins: ['https://example.com'], AllowHeaders: ['ts-target-ip', 'ts-target-port'], AllowMethods: ['*'], MaxAge: 3600 },
+    });
+  });
+
   test('is open to nobody by itself', () => {
     makeProxy();
 
     Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
   });
 
-  test('grantInvokeUrl gives a caller both permissions that the service asks for, and not the secret', () => {
+  test.each<[string, (proxy: TailscaleLambdaProxy, caller: lambda.Function) => void]>([
+    ['the construct', (proxy, caller) => proxy.grantInvokeUrl(caller)],
+    ['its URL', (proxy, caller) => proxy.lambdaFunctionUrl.grantInvokeUrl(caller)],
+  ])('grantInvokeUrl on %s gives a caller both permissions that the service asks for, and not the secret', (_, grant) => {
     const proxy = makeProxy();
     const caller = new lambda.Function(stack, 'Caller', {
       runtime: lambda.Runtime.NODEJS_22_X,
@@ -161,7 +175,7 @@ describe('the Function URL', () => {
       environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
     });
 
-    proxy.lambdaFunctionUrl.grantInvokeUrl(caller);
+    grant(proxy, caller);
 
     const functionArn = stack.resolve(proxy.lambda.functionArn);
     expect(statements(Template.fromStack(stack), 'Caller')).toEqual([
@@ -179,6 +193,18 @@ describe('the Function URL', () => {
       },
     ]);
   });
+});
+
+test('a caller of another account is let in by the function\'s own policy, with both permissions', () => {
+  const proxy = makeProxy();
+
+  proxy.grantInvokeUrl(new iam.AccountPrincipal('444455556666'));
+
+  const template = Template.fromStack(stack);
+  const permission = { FunctionName: stack.resolve(proxy.lambda.functionArn), Principal: '444455556666' };
+  template.resourceCountIs('AWS::Lambda::Permission', 2);
+  template.hasResourceProperties('AWS::Lambda::Permission', { ...permission, Action: 'lambda:InvokeFunctionUrl', FunctionUrlAuthType: 'AWS_IAM' });
+  template.hasResourceProperties('AWS::Lambda::Permission', { ...permission, Action: 'lambda:InvokeFunction', InvokedViaFunctionUrl: true });
 });
 
 describe('permissions', () => {
@@ -211,6 +237,54 @@ describe('permissions', () => {
   });
 });
 
+describe('in a VPC', () => {
+  test('the proxy can be named where security groups are opened', () => {
+    const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['eu-west-1a'], privateSubnetIds: ['subnet-1'] });
+    const database = new ec2.SecurityGroup(stack, 'Database', { vpc });
+    const proxy = makeProxy({ options: { lambda: { vpc } } });
+
+    database.connections.allowFrom(proxy, ec2.Port.tcp(5432));
+
+    Template.fromStack(stack).hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+      FromPort: 5432,
+      SourceSecurityGroupId: stack.resolve(proxy.connections.securityGroups[0].securityGroupId),
+    });
+  });
+
+  test('alone: without one there are no security groups', () => {
+    expect(() => makeProxy().connections).toThrow('Network/tailscale-proxy: connections is not to be had: the function is in no VPC: name one');
+  });
+});
+
+describe('metrics', () => {
+  test.each<[string, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric, string]>([
+    ['Invocations', (proxy) => proxy.metricInvocations(), 'Sum'],
+    ['Errors', (proxy) => proxy.metricErrors(), 'Sum'],
+    ['Throttles', (proxy) => proxy.metricThrottles(), 'Sum'],
+    ['Duration', (proxy) => proxy.metricDuration(), 'Average'],
+    ['ConcurrentExecutions', (proxy) => proxy.metric('ConcurrentExecutions', { statistic: 'Maximum' }), 'Maximum'],
+  ])('%s is that of the function', (metricName, metric, statistic) => {
+    const proxy = makeProxy();
+
+    expect(metric(proxy)).toMatchObject({
+      namespace: 'AWS/Lambda', metricName, statistic, dimensions: { FunctionName: proxy.lambda.functionName },
+    });
+  });
+});
+
+test('applyRemovalPolicy is for each resource of the proxy, and for no other', () => {
+  const other = new lambda.LayerVersion(stack, 'Other', { code: lambda.Code.fromAsset(FIXTURE_ASSETS) });
+  const proxy = makeProxy({ options: { lambda: { provisionedConcurrentExecutions: 1 } } });
+
+  proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
+
+  const resources = Object.entries(Template.fromStack(stack).toJSON().Resources as Record<string, { Type: string; DeletionPolicy?: string }>);
+  const policies = (ours: boolean) => new Set(resources.filter(([id]) => id.startsWith('tailscaleproxy') === ours).map(([, { DeletionPolicy }]) => DeletionPolicy));
+  expect(resources.map(([, { Type }]) => Type)).toEqual(expect.arrayContaining(['AWS::Lambda::Version', 'AWS::Lambda::Alias', 'AWS::Lambda::Url']));
+  expect(policies(true)).toEqual(new Set(['Retain']));
+  expect(policies(false)).toEqual(new Set([(other.node.defaultChild as CfnResource).cfnOptions.deletionPolicy]));
+});
+
 describe('logical ids', () => {
   // Read from a template that tailscale-lambda-proxy 0.0.15 makes from the same ids.
   test('of the function and its URL are those that deployed stacks have', () => {
@@ -231,25 +305,4 @@ describe('logical ids', () => {
     template.resourceCountIs('AWS::Lambda::LayerVersion', 2);
     template.resourceCountIs('AWS::Lambda::Url', 2);
   });
-});
-
-test.each<[Partial<TailscaleLambdaProxyProps>, string]>([
-  [{ tsHostname: 'not a name' }, 'tsHostname is "not a name": use 1 to 63'],
-  [{ connectTimeout: Duration.millis(0) }, 'connectTimeout is '],
-  [{ responseTimeout: Duration.minutes(20) }, 'responseTimeout is 20 minutes: use a duration'],
-  [{ options: { lambda: { timeout: Duration.hours(1) } } }, 'options.lambda.timeout is 1 hour: use a duration from 1 second to 15 minutes'],
-  [{ options: { lambda: { memorySize: 64 } } }, 'options.lambda.memorySize is 64: use a whole number of MB from 128 to 10240'],
-  [{ allowedTargets: [] }, 'allowedTargets is an empty list: name at least one target'],
-  [{ allowedTargets: ['db', 'two words'] }, 'allowedTargets is "two words": use an address'],
-  [{ allowedTargets: ['a,b'] }, 'allowedTargets is "a,b": use an address'],
-  [{ allowedTargets: ['[fd7a::1'] }, 'allowedTargets is "[fd7a::1": use an address'],
-  [{ caCertificates: 'MIIB' }, 'caCertificates is no PEM text: give certificates that begin with'],
-  [
-    { caCertificates: `-----BEGIN CERTIFICATE-----\n${'A'.repeat(3000)}\n-----END CERTIFICATE-----` },
-    'caCertificates is 3054 characters long: keep it to 3000',
-  ],
-  [{ options: { lambda: { architecture: lambda.Architecture.custom('riscv64') } } }, 'architecture is "riscv64"'],
-])('refuses %j before the first resource', (props, message) => {
-  expect(() => makeProxy(props)).toThrow(message);
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
 });

@@ -1,0 +1,31 @@
+import { Stack } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+
+/**
+ * Lets a function read a secret, and decrypt it where it has a key of its own.
+ *
+ * `Secret.grantRead` writes the right to decrypt into the key's policy alone: of an imported key it cannot, and for a
+ * key of another stack the two stacks then depend on each other. So the function's role gets that right as well.
+ * @internal
+ */
+export function grantSecret(secret: secretsmanager.ISecret, fn: lambda.Function): void {
+  const key = secret.encryptionKey;
+  if (key && Stack.of(key) !== Stack.of(fn)) {
+    fn.addToRolePolicy(new iam.PolicyStatement({
+      actions: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'],
+      // An ARN without the suffix that Secrets Manager gave it is that of any suffix.
+      resources: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
+    }));
+  } else {
+    secret.grantRead(fn);
+  }
+  if (key) {
+    fn.addToRolePolicy(new iam.PolicyStatement({
+      actions: ['kms:Decrypt'],
+      resources: [key.keyArn],
+      conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(fn).region}.amazonaws.com` } },
+    }));
+  }
+}
