@@ -11,7 +11,7 @@ export interface RustWorkspaceOptions {
 export class RustWorkspace extends Component {
   /** Builds the binaries that go into the zips. */
   public readonly buildShipped: Task;
-  /** Builds local-lambda and the demo. */
+  /** Builds local-lambda, the demo and the example in Rust. */
   public readonly buildDevelopment: Task;
   /** Builds both. */
   public readonly build: Task;
@@ -30,8 +30,8 @@ export class RustWorkspace extends Component {
       exec: 'node scripts/build-rust.js',
       receiveArgs: true,
     });
-    this.buildDevelopment = this.cargo('rust:build:development', 'Build local-lambda and the demo', [
-      'build --locked -p local-lambda -p testbed --bins',
+    this.buildDevelopment = this.cargo('rust:build:development', 'Build local-lambda, the demo and the example in Rust', [
+      'build --locked -p local-lambda -p testbed -p tailnet-caller --bins',
     ]);
     this.build = project.addTask('rust:build', { description: 'Build every Rust binary' });
     this.build.spawn(options.python.make);

@@ -52,6 +52,8 @@ const TOOLS = [
     command: ['ip', '-V'],
     remedy: 'Debian, Ubuntu: apt-get install iproute2; Fedora: dnf install iproute; if it is there, add /usr/sbin to PATH',
   },
+  // The oldest that shows a header of the answer: examples/curl.
+  { name: 'curl', command: ['curl', '--version'], minimum: '7.84', testsOnly: true, remedy: 'Debian, Ubuntu: apt-get install curl; Fedora: dnf install curl' },
 ];
 
 /**

@@ -14,6 +14,7 @@ const ANSWERS: Record<string, string> = {
   'go version': 'go version go1.26.8 linux/amd64\n',
   'python3 --version': 'Python 3.11.7\n',
   'python3 -c import ensurepip, venv; print("venv")': 'venv\n',
+  'curl --version': 'curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1\n',
   'ip -V': 'ip utility, iproute2-6.1.0, libbpf 1.1.0\n',
 };
 

@@ -8,6 +8,8 @@ pub const ROOT_VARIABLE: &str = "TESTBED_ROOT";
 /// What the testbed runs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
+    /// The project's folder.
+    pub root: PathBuf,
     /// tailscaled, as it ships.
     pub tailscaled: PathBuf,
     /// The control server for tests.
@@ -43,6 +45,7 @@ impl Binaries {
         let dist = root.join("tailscaled/dist").join(architecture());
         let assets = root.join("assets").join(architecture());
         let found = Self {
+            root: root.to_owned(),
             tailscaled: dist.join("tailscaled"),
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),

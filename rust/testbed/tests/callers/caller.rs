@@ -1,0 +1,166 @@
+//! One caller of examples/, and a request that it is to send.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use aws_credential_types::Credentials;
+use libtest_mimic::Failed;
+use serde_json::json;
+use testbed::{deadline::within, lambda::Function, process::command, signed::REGION, world::World};
+use tokio::process::Command;
+
+use crate::Setting;
+
+/// How long a caller may take, an environment's start included.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs a handler as Lambda would: its module, its event; the answer's body goes to standard output.
+const NODE_DRIVER: &str = "require(process.argv[1]).handler(JSON.parse(process.argv[2])).then(
+    (answer) => process.stdout.write(answer.body),
+    (error) => { console.error(`${error.name}: ${error.message}`); process.exitCode = 1; })";
+const PYTHON_DRIVER: &str = "import json, sys
+sys.path.insert(0, sys.argv[1])
+import caller
+sys.stdout.write(caller.handler(json.loads(sys.argv[2]), None)['body'])";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    TypeScript,
+    Python,
+    Rust,
+    Curl,
+}
+
+pub(crate) const ALL: [Caller; 4] = [Caller::TypeScript, Caller::Python, Caller::Rust, Caller::Curl];
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) body: &'static str,
+}
+
+/// What the caller wrote.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Question {
+    pub(crate) fn get(world: &World, port: u16, path: &str) -> Self {
+        Self {
+            host: world.surroundings.target.node.address().to_string(),
+            port,
+            method: "GET",
+            path: path.to_owned(),
+            body: "",
+        }
+    }
+}
+
+/// Temporary credentials, as a function has them.
+pub(crate) fn role() -> Credentials {
+    Credentials::new(
+        "ASIACALLER",
+        "caller-secret",
+        Some("caller/token+=".into()),
+        None,
+        "test",
+    )
+}
+
+/// Lets the callers call.
+pub(crate) fn admit(function: &mut Function) {
+    function.callers.push(role());
+}
+
+impl Caller {
+    /// Has it ask, and waits for what it says.
+    pub(crate) async fn ask(self, setting: &Setting, world: &World, question: &Question) -> Result<Said, Failed> {
+        let mut command = match self {
+            Self::TypeScript => {
+                let module = bundle(setting, "caller").await?;
+                let mut command = command("node".as_ref(), &setting.run_dir);
+                command.args(["-e", NODE_DRIVER, &module, &event(question)]);
+                command
+            }
+            Self::Python => {
+                let root = &setting.binaries.root;
+                let mut command = command(&root.join(".venv/bin/python"), &setting.run_dir);
+                command.args(["-B", "-c", PYTHON_DRIVER]);
+                command.arg(root.join("examples/python/functions")).arg(event(question));
+                command
+            }
+            Self::Rust => {
+                let program = setting.binaries.root.join("rust/target/debug/tailnet-caller");
+                let mut command = command(&program, &setting.run_dir);
+                command.args([&question.host, &question.port.to_string()]);
+                command.args([question.method, &question.path, question.body]);
+                command
+            }
+            Self::Curl => {
+                let mut command = command(&setting.binaries.root.join("examples/curl/call.sh"), &setting.run_dir);
+                command.args([&question.host, &question.port.to_string(), &question.path]);
+                command.args(["-X", question.method]);
+                if !question.body.is_empty() {
+                    command.args(["--data-binary", question.body]);
+                }
+                command
+            }
+        };
+        let role = role();
+        command
+            .env("TS_PROXY_URL", format!("http://{}/", world.lambda.address()))
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", role.access_key_id())
+            .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
+            .env("AWS_SESSION_TOKEN", role.session_token().unwrap());
+        run(&format!("{self:?}"), &mut command).await
+    }
+}
+
+fn event(question: &Question) -> String {
+    let mut event =
+        json!({"host": question.host, "port": question.port, "method": question.method, "path": question.path});
+    if !question.body.is_empty() {
+        event["body"] = question.body.into();
+    }
+    event.to_string()
+}
+
+/// One of the functions of examples/typescript, bundled as the CDK bundles it; where the bundle is.
+pub(crate) async fn bundle(setting: &Setting, function: &str) -> Result<String, Failed> {
+    let bundle = setting.run_dir.join(format!("{function}.js"));
+    if !bundle.exists() {
+        let root = &setting.binaries.root;
+        let mut command = command(&root.join("node_modules/.bin/esbuild"), &setting.run_dir);
+        command.arg(root.join(format!("examples/typescript/functions/{function}.ts")));
+        command.args(["--bundle", "--platform=node", "--log-level=warning"]);
+        command.arg(format!("--outfile={}", bundle.display()));
+        run("esbuild", &mut command).await?;
+    }
+    Ok(text(&bundle))
+}
+
+/// Has a bundled function answer an event.
+pub(crate) async fn node(setting: &Setting, bundle: &str, event: &str) -> Result<Said, Failed> {
+    let mut command = command("node".as_ref(), &setting.run_dir);
+    run("node", command.args(["-e", NODE_DRIVER, bundle, event])).await
+}
+
+async fn run(name: &str, command: &mut Command) -> Result<Said, Failed> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = within(LIMIT, name, command.output()).await?;
+    let output = output.map_err(|error| format!("{name} could not be started: {error}"))?;
+    Ok(Said {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,133 @@
+//! What every caller can do: ask, send, and tell the machine's answer from the proxy's.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use testbed::{
+    node::Node,
+    raw_target::{Move, RawTarget},
+    target::{CLOSED_PORT, HOSTNAME, PORT},
+    world::AUTH_KEY,
+};
+
+use crate::{
+    Outcome, Setting,
+    caller::{self, Question, admit, bundle},
+    trial,
+};
+
+/// Where the extension's SOCKS5 server listens in a function.
+const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "callers: each asks a machine, and the machine learns nothing of AWS",
+            ask,
+        ),
+        trial(setting, "callers: each sends a body", send),
+        trial(
+            setting,
+            "callers: each tells the proxy's answer from the machine's",
+            tell,
+        ),
+        trial(setting, "the extension alone: the function asks by SOCKS5", direct),
+    ]
+}
+
+async fn ask(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(admit).await?;
+    for caller in caller::ALL {
+        let question = Question::get(&world, PORT, "/anything/reports?month=11&name=J%C3%BCrgen%20M");
+        let said = caller.ask(&setting, &world, &question).await?;
+        let answer: Value =
+            serde_json::from_str(&said.out).map_err(|error| format!("{caller:?}: {error}: {said:?}"))?;
+        assert_eq!(
+            answer["args"],
+            json!({"month": ["11"], "name": ["Jürgen M"]}),
+            "{caller:?}"
+        );
+        let headers = answer["headers"].as_object().unwrap();
+        let told = |name: &&String| {
+            let name = name.to_ascii_lowercase();
+            name == "authorization" || name.starts_with("x-amz-") || name.starts_with("ts-")
+        };
+        assert_eq!(headers.keys().find(told), None, "{caller:?}");
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn send(setting: Arc<Setting>) -> Outcome {
+    const BODY: &str = r#"{"month": 11, "currency": "€"}"#;
+    let world = setting.world(admit).await?;
+    let raw = RawTarget::start().await?;
+    raw.play([Move::Send(
+        "HTTP/1.1 201 Created\r\ncontent-length: 4\r\n\r\nkept".into(),
+    )]);
+    for caller in caller::ALL {
+        let since = raw.seen().len();
+        let question = Question {
+            method: "POST",
+            body: BODY,
+            ..Question::get(&world, raw.address().port(), "/reports")
+        };
+        let said = caller.ask(&setting, &world, &question).await?;
+        assert_eq!(said.out, "kept", "{caller:?}: {said:?}");
+        let seen = raw
+            .only_since(since)
+            .ok_or_else(|| format!("{caller:?} did not send one request"))?;
+        assert_eq!(
+            (&*seen.line, &*seen.body),
+            ("POST /reports HTTP/1.1", BODY.as_bytes()),
+            "{caller:?}"
+        );
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn tell(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(admit).await?;
+    for caller in caller::ALL {
+        let machines = caller
+            .ask(&setting, &world, &Question::get(&world, PORT, "/status/503"))
+            .await?;
+        assert_eq!(machines.err, "", "{caller:?}");
+        let proxys = caller
+            .ask(&setting, &world, &Question::get(&world, CLOSED_PORT, "/get"))
+            .await?;
+        assert!(proxys.err.contains("TargetUnreachable"), "{caller:?}: {proxys:?}");
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn direct(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let tailscaled = &surroundings.binaries.tailscaled;
+    let function = Node::start(
+        tailscaled,
+        "direct",
+        Some(SOCKS),
+        &surroundings.control,
+        AUTH_KEY,
+        &setting.run_dir,
+    );
+    let function = function.await?;
+    let module = bundle(&setting, "direct").await?;
+    for host in [HOSTNAME.to_owned(), surroundings.target.node.address().to_string()] {
+        let event = json!({"url": format!("http://{host}:{PORT}/get?month=11")}).to_string();
+        let said = caller::node(&setting, &module, &event).await?;
+        let answer: Value = serde_json::from_str(&said.out).map_err(|error| format!("{host}: {error}: {said:?}"))?;
+        assert_eq!(answer["args"], json!({"month": ["11"]}), "{host}");
+    }
+    drop(function);
+    surroundings.stop().await;
+    Ok(())
+}
