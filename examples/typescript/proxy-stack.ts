@@ -22,6 +22,8 @@ export class ProxyStack extends cdk.Stack {
       runtime: lambda.Runtime.NODEJS_22_X,
       timeout: cdk.Duration.seconds(30),
       environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
+      // The signer comes along: of the AWS SDK's packages, Lambda's Node.js brings what its own clients need.
+      bundling: { bundleAwsSDK: true },
     });
     // Without this the caller gets a 403.
     proxy.grantInvokeUrl(caller);
