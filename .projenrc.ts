@@ -32,6 +32,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   packageManager: javascript.NodePackageManager.NPM,
   projenrcTs: true,
   devDeps: [
+    // A later version wants a later constructs library than the lowest one that this package is for.
+    'cdk-nag@2.37.55',
     '@types/yauzl', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
     '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
@@ -56,7 +58,10 @@ const project = new awscdk.AwsCdkConstructLibrary({
   },
   sampleCode: false,
   // The build scripts are JavaScript, so that they run before anything is installed; their types are checked all the same.
-  tsconfigDev: { compilerOptions: { allowJs: true, checkJs: true }, include: ['../scripts/**/*.js'] },
+  tsconfigDev: {
+    compilerOptions: { allowJs: true, checkJs: true, paths: { [NAME]: ['../src'] } },
+    include: ['../scripts/**/*.js'],
+  },
   eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc', 'examples'], commandOptions: { fix: false } },
   lambdaAutoDiscover: false,
   edgeLambdaAutoDiscover: false,
@@ -70,7 +75,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/.published/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -78,10 +83,12 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
-['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/', '/.venv/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
+['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/', '/.venv/', '/.published/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
 
 // projen lets a push to the branch release as well: a tag alone shall.
 project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('on.push.branches');
+// Nor does it name a registry: the publishing tool's default is npm's own.
+project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('jobs.release_npm.steps.9.env.NPM_REGISTRY');
 
 // 1.13.0 came out without the packages of most platforms, and npm ci refuses a lock file with such holes.
 project.package.addPackageResolutions('unrs-resolver@1.12.2');
@@ -117,11 +124,18 @@ docs.exec('jsii-rosetta extract --strict --compile');
 docs.exec('mkdir -p dist && jsii-docgen -o dist/API.md');
 docs.exec('diff API.md dist/API.md || (echo "API.md is not of these sources: run npx projen docgen" && exit 1)');
 
+// The upgrade test compares with it.
+const published = project.addTask('published:fetch', {
+  description: 'Fetch the published constructs that deployed stacks were made with',
+  exec: 'node scripts/fetch-published.js',
+});
+
 // `npm test` starts with what is quick to fail, and ends with the real thing.
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });
 project.testTask.spawn(python.make);
+project.testTask.spawn(published);
 unit.forEach((step) => project.testTask.addSteps(step));
 [types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test]
   .forEach((task) => project.testTask.spawn(task));

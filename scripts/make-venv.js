@@ -55,4 +55,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { fingerprint, isFresh };
+module.exports = { VENV, fingerprint, isFresh };
