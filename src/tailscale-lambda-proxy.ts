@@ -4,6 +4,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { argueFindings } from './argued-findings';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
@@ -51,6 +52,7 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
     this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', props);
     this.extension.addToFunction(this.lambda, props);
     this.allowMetrics();
+    argueFindings(this.lambda);
     this.alias = makeAlias(this.lambda, props);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
