@@ -1,0 +1,85 @@
+// What CloudFormation would say of the templates, as far as cfn-lint knows.
+import { spawnSync } from 'child_process';
+import * as fs from 'fs';
+import * as path from 'path';
+import { App, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { useFixtureZips } from './fixture-zips';
+import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+
+const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
+
+beforeEach(() => useFixtureZips());
+
+/** The stacks to check, each with a feature of its own. */
+const STACKS: Record<string, (stack: Stack) => void> = {
+  'a proxy as it is by default, and a caller': (stack) => {
+    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    makeProxy(stack).grantInvokeUrl(caller);
+  },
+  'a proxy with every option outside a VPC': (stack) => {
+    const proxy = makeProxy(stack, {
+      tsAdvertiseTags: 'tag:lambda',
+      tsControlUrl: 'https://headscale.example.com',
+      invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
+      cors: { allowedOrigins: ['https://example.com'], allowedMethods: [lambda.HttpMethod.GET] },
+      allowedTargets: ['10.1.0.0/16:443'],
+      options: {
+        extension: { layerVersionName: 'tailscale', license: 'MIT' },
+        lambda: {
+          functionName: 'tailscale-proxy',
+          architecture: lambda.Architecture.ARM_64,
+          logGroup: new logs.LogGroup(stack, 'Logs', { retention: logs.RetentionDays.ONE_MONTH }),
+          tracing: lambda.Tracing.ACTIVE,
+          reservedConcurrentExecutions: 5,
+          provisionedConcurrentExecutions: 1,
+        },
+      },
+    });
+    proxy.grantInvokeUrl(new iam.AccountPrincipal('444455556666'));
+    proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
+  },
+  'a proxy in a VPC, with a secret that has a key of its own': (stack) => {
+    const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
+      vpcId: 'vpc-0123456789abcdef0', availabilityZones: ['eu-west-1a'], privateSubnetIds: ['subnet-0123456789abcdef0'],
+    });
+    const secret = new secretsmanager.Secret(stack, 'Encrypted', { encryptionKey: new kms.Key(stack, 'Key') });
+    makeProxy(stack, { tsSecretApiKey: secret, options: { lambda: { vpc } } });
+  },
+  'the extension alone, with a permission': (stack) => {
+    const fn = new lambda.Function(stack, 'Reports', {
+      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
+    });
+    const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
+    extension.addToFunction(fn, { tsSecretApiKey: known(stack), tsHostname: 'reports', tsShieldsUp: false });
+    extension.addPermission('Other', { accountId: '444455556666' });
+  },
+};
+
+function known(stack: Stack): secretsmanager.ISecret {
+  return secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
+}
+
+function makeProxy(stack: Stack, props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
+  return new TailscaleLambdaProxy(stack, 'Proxy', { tsSecretApiKey: known(stack), tsHostname: 'lambda-test', ...props });
+}
+
+test.each(Object.entries(STACKS))('cfn-lint finds nothing in %s', (_, make) => {
+  const app = new App();
+  const stack = new Stack(app, 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
+  make(stack);
+  const template = path.join(app.synth().directory, stack.templateFile);
+
+  expect(fs.existsSync(template)).toBe(true);
+  // W3005: the CDK writes down a dependency where a reference implies it already.
+  const { stdout, stderr, status } = spawnSync(CFN_LINT, ['--non-zero-exit-code', 'informational', '--ignore-checks', 'W3005', '--', template],
+    { encoding: 'utf8' });
+
+  expect(stdout + stderr).toBe('');
+  expect(status).toBe(0);
+}, 60_000);
