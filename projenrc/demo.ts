@@ -34,5 +34,16 @@ export class Demo extends Component {
     this.e2e = project.addTask('e2e', { description: 'Run the end-to-end tests on a real tailnet' });
     this.e2e.spawn(this.build);
     this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
+
+    // The e2e tests freeze for 5 s a few times; this is the same at length.
+    const soak = project.addTask('soak', {
+      description: 'Freeze the function for 5, 70 and 300 s, ten times each, with its flows dead and alive: two hours',
+      env: { CARGO_TARGET_DIR: 'target' },
+    });
+    soak.spawn(this.build);
+    [5, 70, 300].forEach((seconds) => soak.exec('cargo test --locked -p testbed --test thaw', {
+      cwd: 'rust',
+      env: { THAWS: '10', FREEZE_SECONDS: `${seconds}` },
+    }));
   }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use tokio::time::timeout;
 
-use crate::local_api::{LocalApi, LocalApiError};
+use crate::local_api::{LocalApi, LocalApiError, Ping};
 
 /// How long the choice may take in all, whatever the settings of a ping: INIT has 10 s for everything.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -50,7 +50,7 @@ impl ExitNode {
     async fn ping(&self, api: &LocalApi, address: IpAddr) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..self.pings {
-            match timeout(self.ping_timeout, api.ping(address)).await {
+            match timeout(self.ping_timeout, api.ping(address, Ping::Path)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => last = format!(" ({error})"),
                 Err(_) => {}

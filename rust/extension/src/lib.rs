@@ -17,6 +17,7 @@ mod ping;
 mod round_trip;
 pub mod secret;
 mod session;
+mod sessions;
 pub mod socket;
 pub mod status_server;
 pub mod tailnet;

@@ -21,6 +21,7 @@ use crate::{
     local_api::{LocalApi, LocalApiError},
     ping,
     round_trip::RoundTrips,
+    sessions::{REST, Sessions},
 };
 
 /// A gap below this needs no look: no NAT forgets a flow so soon, and a ping would cost each request its round trip.
@@ -31,14 +32,7 @@ const LEARNING_PING: Duration = Duration::from_secs(1);
 /// How many of them are sent at a time, one after the other: beside a cold start, the first ones are slow.
 const LEARNING_PINGS: usize = 3;
 /// How long the ping after a renewal may take: a new DERP link is a TCP and a TLS handshake away.
-const SECOND_PING: Duration = Duration::from_millis(600);
-/// How long a peer may take to hear of this node, from the first ping on.
-const MEETING_LIMIT: Duration = Duration::from_millis(1500);
-/// The pause between two of the pings that wait for that.
-const MEETING_PAUSE: Duration = Duration::from_millis(25);
-/// How long after this node joined its peers may take to hear by which DERP server it is reached: they answer pings
-/// before they know, but their answer to WireGuard's first message is lost.
-const INTRODUCTION: Duration = Duration::from_millis(60);
+pub(crate) const SECOND_PING: Duration = Duration::from_millis(600);
 /// How long those to other peers may take where none of those that were used has answered.
 const OTHERS_PING: Duration = Duration::from_millis(250);
 /// How many addresses are pinged at once; one answer is enough.
@@ -49,22 +43,24 @@ const LOOK_LIMIT: Duration = Duration::from_millis(1250);
 
 /// The link between the function and the tailnet. Whoever asks while it is being renewed waits for that.
 pub struct Link {
-    api: LocalApi,
-    state: Mutex<State>,
+    pub(crate) api: LocalApi,
+    pub(crate) state: Mutex<State>,
 }
 
-struct State {
+pub(crate) struct State {
     /// When something was last known of the link, by the wall clock.
     last_look: SystemTime,
     /// How long pings took over links that were there already.
-    round_trips: RoundTrips,
-    /// Somebody is measuring one.
+    pub(crate) round_trips: RoundTrips,
+    /// WireGuard's sessions with the addresses that were asked for.
+    pub(crate) sessions: Sessions,
+    /// Somebody is measuring a round trip.
     measuring: bool,
     /// The addresses last asked for, the latest first.
     used: VecDeque<IpAddr>,
     /// When this node joined the tailnet, and the peers that have heard of it since.
-    joined: Option<Instant>,
-    met: HashSet<IpAddr>,
+    pub(crate) joined: Option<Instant>,
+    pub(crate) met: HashSet<IpAddr>,
 }
 
 /// What a look at the link found.
@@ -89,6 +85,7 @@ impl Link {
         let state = State {
             last_look: SystemTime::now(),
             round_trips: RoundTrips::default(),
+            sessions: Sessions::default(),
             measuring: false,
             used: VecDeque::new(),
             joined: None,
@@ -140,34 +137,6 @@ impl Link {
         trips.into_iter().for_each(|trip| state.round_trips.learn(trip));
     }
 
-    /// Waits, for `limit` at most, until the peer at `address` has heard of this node, which joined at `joined`.
-    ///
-    /// WireGuard's first message to a peer that does not know its sender is lost, and the next one is sent 5 s later,
-    /// whatever is dialled meanwhile. Pings are answered as soon as the peer knows, and leave WireGuard alone.
-    pub async fn meet(&self, address: IpAddr, joined: Instant, limit: Duration) {
-        {
-            let mut state = self.state.lock().await;
-            if state.joined != Some(joined) {
-                (state.joined, state.met) = (Some(joined), HashSet::new());
-            }
-            if state.met.contains(&address) {
-                return;
-            }
-        }
-        match timeout(
-            limit.min(MEETING_LIMIT),
-            ping::until_answered(&self.api, address, MEETING_PAUSE),
-        )
-        .await
-        {
-            Ok(Ok(())) => sleep(INTRODUCTION.saturating_sub(joined.elapsed())).await,
-            // Not a peer, or one without pings: nobody to wait for.
-            Ok(Err(error)) => return tracing::debug!("{address} cannot be pinged: {error}"),
-            Err(_) => return tracing::debug!("{address} answers no ping: it may be off"),
-        }
-        self.state.lock().await.met.insert(address);
-    }
-
     async fn look(&self, state: &mut State, gap: Duration) -> Result<Look, LocalApiError> {
         if state.used.is_empty() {
             state.used = self.some_peers().await?.into();
@@ -179,7 +148,13 @@ impl Link {
             return Ok(Look::Alive);
         }
         let seen = began.elapsed().as_millis();
-        let answered = self.renew(used).await?;
+        // Whatever WireGuard sent when its timers rang was lost, and it would not send another for 5 s.
+        if gap >= REST {
+            self.drop_sessions(&mut state.sessions).await?;
+        } else {
+            self.api.break_links().await?;
+        }
+        let answered = self.answered(used).await?;
         let (gap_s, took) = (gap.as_secs_f64(), began.elapsed().as_millis());
         if answered {
             tracing::info!("the links had died in a gap of {gap_s:.1} s: seen after {seen} ms, new after {took} ms");
@@ -204,9 +179,8 @@ impl Link {
         }
     }
 
-    /// Makes the links anew, and tells whether anybody answers over them.
-    async fn renew(&self, used: &[IpAddr]) -> Result<bool, LocalApiError> {
-        self.api.break_links().await?;
+    /// Whether anybody answers over links that are new.
+    async fn answered(&self, used: &[IpAddr]) -> Result<bool, LocalApiError> {
         let answered = async {
             if ping_within(SECOND_PING, &self.api, used).await {
                 return Ok(true);

@@ -79,6 +79,15 @@ pub struct Prefs {
     pub advertise_tags: Vec<String>,
 }
 
+/// What is to answer a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ping {
+    /// The other daemon, by whatever path there is to it; WireGuard has no part in it.
+    Path,
+    /// The other daemon through the session that WireGuard has with it, which begins if need be.
+    Session,
+}
+
 /// The LocalAPI, by whatever way it is reached.
 #[derive(Debug, Clone)]
 pub struct LocalApi {
@@ -158,15 +167,19 @@ impl LocalApi {
         crate::dns::addresses(&answer.message).map_err(|error| malformed(&path, &error))
     }
 
-    /// Waits until the node behind `address` has answered a ping (disco: by whatever path the daemon has to it).
+    /// Waits until the node behind `address` has answered a ping of this kind.
     /// The daemon itself gives up after some time; the caller sets the limit.
-    pub async fn ping(&self, address: IpAddr) -> Result<(), LocalApiError> {
+    pub async fn ping(&self, address: IpAddr, kind: Ping) -> Result<(), LocalApiError> {
         #[derive(Deserialize)]
         struct Pong {
             #[serde(rename = "Err", default)]
             error: String,
         }
-        let path = format!("/localapi/v0/ping?ip={address}&type=disco");
+        let kind = match kind {
+            Ping::Path => "disco",
+            Ping::Session => "TSMP",
+        };
+        let path = format!("/localapi/v0/ping?ip={address}&type={kind}");
         let body = self.call("POST", &path, Bytes::new()).await?;
         let pong: Pong = serde_json::from_slice(&body).map_err(|error| malformed(&path, &error))?;
         if pong.error.is_empty() {
@@ -192,6 +205,20 @@ impl LocalApi {
     /// Has the daemon find its own address and the paths to its peers anew; it does so in the background.
     pub async fn find_paths(&self) -> Result<(), LocalApiError> {
         self.debug("restun").await
+    }
+
+    /// Drops WireGuard's sessions and half-done handshakes with all peers, so that the next packet begins a new one at
+    /// once; and the links to the DERP servers, which brings new ones. Connections through the tailnet outlive it.
+    ///
+    /// There is no call for this alone: the daemon is switched off and on, which takes its key away for a moment. It must
+    /// not be left half done.
+    pub async fn renew_sessions(&self) -> Result<(), LocalApiError> {
+        for want_running in [false, true] {
+            let body = serde_json::json!({"WantRunning": want_running, "WantRunningSet": true});
+            self.call("PATCH", "/localapi/v0/prefs", Bytes::from(body.to_string()))
+                .await?;
+        }
+        Ok(())
     }
 
     async fn debug(&self, action: &str) -> Result<(), LocalApiError> {

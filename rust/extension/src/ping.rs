@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::local_api::{LocalApi, LocalApiError};
+use crate::local_api::{LocalApi, LocalApiError, Ping};
 
 /// Pings all of `addresses` at once, and returns how long the first answer took; `None` if none can be pinged. The
 /// daemon waits long for an answer: the caller sets the limit.
@@ -17,7 +17,7 @@ pub(crate) async fn any(api: &LocalApi, addresses: &[IpAddr]) -> Option<Duration
         let api = api.clone();
         pings.spawn(async move {
             let began = Instant::now();
-            api.ping(address).await.map(|()| began.elapsed())
+            api.ping(address, Ping::Path).await.map(|()| began.elapsed())
         });
     }
     while let Some(ping) = pings.join_next().await {
@@ -30,12 +30,19 @@ pub(crate) async fn any(api: &LocalApi, addresses: &[IpAddr]) -> Option<Duration
     None
 }
 
-/// Sends one ping after the other, `pause` apart, and waits for an answer to any of them.
-pub(crate) async fn until_answered(api: &LocalApi, address: IpAddr, pause: Duration) -> Result<(), LocalApiError> {
+/// Sends one ping after the other, `pause` apart, waits for an answer to any of them, and returns how long it took.
+pub(crate) async fn until_answered(
+    api: &LocalApi,
+    address: IpAddr,
+    pause: Duration,
+) -> Result<Duration, LocalApiError> {
     let mut pings = JoinSet::new();
     loop {
         let api = api.clone();
-        pings.spawn(async move { api.ping(address).await });
+        pings.spawn(async move {
+            let began = Instant::now();
+            api.ping(address, Ping::Path).await.map(|()| began.elapsed())
+        });
         match timeout(pause, pings.join_next()).await {
             Ok(Some(Ok(outcome))) => return outcome,
             Ok(Some(Err(error))) => tracing::error!("a ping was lost: {error}"),

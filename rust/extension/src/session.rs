@@ -155,9 +155,8 @@ impl<'a> Session<'a> {
                 Ok(None)
             }
             // Before the login it is always so; after it, the control server has sent the machine away.
-            Some(State::NeedsLogin | State::Stopped) if self.is_up() => {
-                Ok(Some(sent_away("the tailnet has logged this machine out")))
-            }
+            // (Stopped it is for a moment while its sessions are renewed: see link.rs.)
+            Some(State::NeedsLogin) if self.is_up() => Ok(Some(sent_away("the tailnet has logged this machine out"))),
             _ => Ok(None),
         }
     }

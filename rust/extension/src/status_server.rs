@@ -123,12 +123,26 @@ impl Responder {
     async fn go(&self, addresses: Vec<IpAddr>, since: Instant, wait: Duration) -> Answer {
         let settling = since.elapsed() < SETTLING;
         if let Some(address) = addresses.first() {
-            if settling {
-                self.tailnet.link().meet(*address, since.into_std(), wait).await;
+            if let Err(error) = self.open_path(*address, since, settling, wait).await {
+                tracing::warn!("{address} is dialled all the same: {error}");
             }
             self.tailnet.link().note(*address).await;
         }
         Answer::Go { addresses, settling }
+    }
+
+    async fn open_path(
+        &self,
+        address: IpAddr,
+        since: Instant,
+        settling: bool,
+        wait: Duration,
+    ) -> Result<(), LocalApiError> {
+        let link = self.tailnet.link();
+        if settling {
+            link.meet(address, since.into_std(), wait).await?;
+        }
+        link.freshen_session(address).await
     }
 
     /// The addresses of `host` that belong to the tailnet, or the refusal.

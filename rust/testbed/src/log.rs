@@ -100,10 +100,10 @@ impl<T> History<T> {
         self.look_numbered(since, pick).map(|(_, found)| found)
     }
 
-    /// How many of those that are kept `wanted` takes.
-    pub fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
+    /// What `pick` takes of those that are kept.
+    pub fn all<R>(&self, pick: impl Fn(&T) -> Option<R>) -> Vec<R> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.items.iter().filter(|item| wanted(item)).count()
+        kept.items.iter().filter_map(pick).collect()
     }
 
     fn look_numbered<R>(&self, since: usize, pick: impl Fn(&T) -> Option<R>) -> Option<(usize, R)> {

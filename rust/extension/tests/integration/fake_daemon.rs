@@ -43,6 +43,19 @@ pub(crate) struct Plan {
     pub(crate) login: Option<&'static str>,
     /// What it never answers, by a part of the path.
     pub(crate) mute: Vec<&'static str>,
+    /// Whether WireGuard's sessions with its peers are of no use, until they are dropped.
+    pub(crate) stale: Staleness,
+}
+
+/// Of what use WireGuard's sessions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Staleness {
+    /// They are good.
+    Fresh,
+    /// They are good once they have been dropped.
+    Stale,
+    /// They are never good.
+    Hopeless,
 }
 
 impl Default for Plan {
@@ -52,6 +65,7 @@ impl Default for Plan {
             lives_for: None,
             login: Some(RUNNING),
             mute: Vec::new(),
+            stale: Staleness::Fresh,
         }
     }
 }
@@ -94,7 +108,7 @@ impl FakeDaemon {
         self.state().starts.clone()
     }
 
-    /// How often its LocalAPI was asked for something with `part` in its path.
+    /// How often its LocalAPI was asked for something with `part` in its method and path.
     pub(crate) fn count(&self, part: &str) -> usize {
         self.state().asked.iter().filter(|line| line.contains(part)).count()
     }
@@ -134,8 +148,9 @@ impl FakeDaemon {
         let path = request.uri().path().to_owned();
         let muted = {
             let mut state = self.state();
-            state.asked.push(path.clone());
+            state.asked.push(format!("{} {}", request.method(), request.uri()));
             state.plan.mute.iter().any(|part| path.contains(part))
+                || state.plan.stale != Staleness::Fresh && request.uri().to_string().contains("TSMP")
         };
         if muted {
             return std::future::pending().await;
@@ -152,12 +167,36 @@ impl FakeDaemon {
                 login.into_iter().for_each(|line| self.say(line));
                 ""
             }
+            "/localapi/v0/prefs" if request.method() == "PATCH" => {
+                let body = request.into_body().collect().await?.to_bytes();
+                self.switch(&body);
+                ""
+            }
+            "/localapi/v0/prefs" => "{}",
             "/localapi/v0/start" | "/localapi/v0/logout" | "/localapi/v0/debug" => "",
             other => panic!("unexpected: {other}"),
         };
         Ok(Response::new(
             Full::from(body).map_err(|never| match never {}).boxed_unsync(),
         ))
+    }
+
+    /// It is switched off, and its sessions are gone; or on again.
+    fn switch(&self, prefs: &[u8]) {
+        let prefs: serde_json::Value = serde_json::from_slice(prefs).unwrap();
+        if prefs == serde_json::json!({"WantRunning": false, "WantRunningSet": true}) {
+            let mut state = self.state();
+            if state.plan.stale == Staleness::Stale {
+                state.plan.stale = Staleness::Fresh;
+            }
+            drop(state);
+            self.say(r#"{"State":4}"#);
+        } else if prefs == serde_json::json!({"WantRunning": true, "WantRunningSet": true}) {
+            self.say(r#"{"State":5}"#);
+            self.say(RUNNING);
+        } else {
+            panic!("unexpected: {prefs}");
+        }
     }
 
     fn listen(&self) -> UnsyncBoxBody<Bytes, hyper::Error> {

@@ -7,5 +7,7 @@ mod fake_daemon;
 mod fake_http;
 mod lifecycle;
 mod oauth;
+mod sessions;
 mod stage;
+mod start;
 mod supervision;

@@ -1,7 +1,7 @@
 //! The extension's whole life among fakes, by a clock that stands still while anybody has something to do.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -136,6 +136,11 @@ impl Stage {
             end,
             endpoint,
         }
+    }
+
+    /// Where the proxy asks.
+    pub(crate) fn endpoint(&self) -> &Path {
+        &self.endpoint
     }
 
     /// Waits until the extension asks for an event, and says how long after the beginning that was.

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use testbed::{
     Error,
+    deadline::within,
     lambda::Event,
     nat,
     suite::{Outcome, Setting, run, trial_within},
@@ -30,6 +31,12 @@ const RENEWAL_LIMIT: Duration = Duration::from_millis(50);
 /// What a look at live flows may cost beyond that, in the median. The goal is 5 ms, and 2 to 3 ms are measured; the rest is
 /// for a machine that is busy with other things.
 const LOOK_LIMIT: Duration = Duration::from_millis(10);
+/// The same after a freeze that WireGuard's sessions do not outlive: new ones are then the least that it takes.
+const SESSION_LIMIT: Duration = RENEWAL_LIMIT;
+/// After this long, WireGuard's timers have rung.
+const REST: Duration = Duration::from_secs(10);
+/// After this long, tailscaled itself sees that its links are dead (where its clock went on in the freeze).
+const WATCHDOG: Duration = Duration::from_secs(115);
 /// The longest that any first request may take.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -60,9 +67,10 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
     let warm = median(&thaws(&world, SHORT_FREEZE, false).await?);
     let thaws = thaws(&world, freeze(), true).await?;
     show("dead", &thaws, warm, RENEWAL_LIMIT);
-    let log = world.lambda.process.log();
-    let renewed = log.count(|line| line.contains("links had died"));
-    assert_eq!(renewed, thaws.len(), "each freeze killed the flows: {}", log.tail());
+    if freeze() < WATCHDOG {
+        all_died(&world, thaws.len()).await?;
+    }
+    told(&world);
     assert!(
         thaws.iter().all(|took| *took < LONGEST),
         "a first request took over 1 s"
@@ -78,15 +86,19 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let warm = median(&thaws(&world, SHORT_FREEZE, false).await?);
     let before = nat::flows().await?;
     let thaws = thaws(&world, freeze(), false).await?;
-    show("live", &thaws, warm, LOOK_LIMIT);
+    let limit = if freeze() < REST { LOOK_LIMIT } else { SESSION_LIMIT };
+    show("live", &thaws, warm, limit);
     let new: Vec<u16> = nat::flows().await?.difference(&before).copied().collect();
-    let log = world.lambda.process.log().tail();
-    assert!(new.is_empty(), "connections were made anew, from ports {new:?}: {log}");
+    let told = told(&world);
+    assert!(
+        new.is_empty() || told.iter().any(|line| line.contains("gone stale")),
+        "new connections from ports {new:?}: {told:#?}"
+    );
     assert!(
         thaws.iter().all(|took| *took < LONGEST),
         "a first request took over 1 s"
     );
-    assert!(median(&thaws) < warm + LOOK_LIMIT, "a look costs too much");
+    assert!(median(&thaws) < warm + limit, "a look costs too much");
     world.stop().await;
     Ok(())
 }
@@ -98,6 +110,30 @@ fn show(flows: &str, thaws: &[Duration], warm: Duration, limit: Duration) {
     eprintln!(
         "  {flows} flows after {freeze:?}: median {median:.1?}, {cost:.1?} beyond a warm {warm:.1?} (limit {limit:?}); {thaws:.1?}"
     );
+}
+
+/// The extension has told as often that the links had died, or does so soon: what it writes may come after the answer.
+async fn all_died(world: &World, times: usize) -> Outcome {
+    let log = world.lambda.process.log();
+    let mut next = 0;
+    for _ in 0..times {
+        let died = log.find_numbered(next, |line| line.contains("links had died").then_some(()));
+        (next, ()) = within(Duration::from_secs(5), "word of links that died in each freeze", died).await?;
+    }
+    Ok(())
+}
+
+/// What the extension has told of its looks at the tailnet.
+fn told(world: &World) -> Vec<String> {
+    let log = world.lambda.process.log();
+    let told = log.all(|line| {
+        ["links had died", "gone stale", "no peer answers"]
+            .iter()
+            .any(|words| line.contains(words))
+            .then(|| line.clone())
+    });
+    told.iter().for_each(|line| eprintln!("{line}"));
+    told
 }
 
 async fn world(setting: &Setting) -> Result<World, Error> {

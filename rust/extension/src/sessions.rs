@@ -1,0 +1,190 @@
+//! When WireGuard's session with each address was last of use: after a rest it may be of none, and not notice.
+//!
+//! WireGuard begins a new session when the old one is 3 minutes old, or when nothing has come back for 15 s. But it
+//! sends no two first messages within 5 s, and answering one counts as sending one. A freeze makes it stumble over
+//! that: its timers ring while the link is still dead, or it answers what the peer sent minutes ago and has given up.
+//! Whoever dials then waits 5 s. Where clocks stand still in a freeze, it takes a session for young that its peer has
+//! long forgotten, and that takes 15 s.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::IpAddr,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    link::{Link, SECOND_PING, State},
+    local_api::{LocalApiError, Ping},
+    ping,
+};
+
+/// A rest below this cannot harm a session: the first of WireGuard's timers rings after 10 s.
+pub(crate) const REST: Duration = Duration::from_secs(10);
+/// How long a peer may take to hear of this node, from the first ping on.
+const MEETING_LIMIT: Duration = Duration::from_millis(1500);
+/// The pause between two of the pings that wait for that.
+const MEETING_PAUSE: Duration = Duration::from_millis(25);
+/// How often a session is begun.
+const ATTEMPTS: usize = 3;
+/// How many addresses are remembered; there are as many as a function talks to, so that more are a sign of something
+/// odd, and then all are forgotten.
+const KEPT: usize = 1000;
+
+/// When each address was last asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    used: HashMap<IpAddr, SystemTime>,
+}
+
+impl Sessions {
+    /// Notes that `address` is used now. Tells whether its session has rested so long that it must be looked at: one that
+    /// is not known yet begins with the first packet.
+    pub(crate) fn has_rested(&mut self, address: IpAddr) -> bool {
+        let now = SystemTime::now();
+        if self.used.len() >= KEPT {
+            self.used.clear();
+        }
+        // A clock that was set back says nothing: look.
+        let rest = |used: SystemTime| now.duration_since(used).unwrap_or(REST);
+        self.used.insert(address, now).is_some_and(|used| rest(used) >= REST)
+    }
+
+    /// All sessions have been dropped: none is too old.
+    pub(crate) fn dropped(&mut self) {
+        self.used.clear();
+    }
+}
+
+impl Link {
+    /// Waits, for `limit` at most, until WireGuard has a session with the peer at `address`, if this has not been done
+    /// since this node joined at `joined`.
+    ///
+    /// WireGuard's first message to a peer that does not know its sender is lost. Pings of the other kind are answered as
+    /// soon as the daemon there knows, and do no harm before; but its WireGuard may hear of the newcomer a little later.
+    pub async fn meet(&self, address: IpAddr, joined: Instant, limit: Duration) -> Result<(), LocalApiError> {
+        {
+            let mut state = self.state.lock().await;
+            if state.joined != Some(joined) {
+                (state.joined, state.met) = (Some(joined), HashSet::new());
+            }
+            if state.met.contains(&address) {
+                return Ok(());
+            }
+        }
+        let limit = limit.min(MEETING_LIMIT);
+        let mut state = match timeout(limit, ping::until_answered(&self.api, address, MEETING_PAUSE)).await {
+            Ok(Ok(round_trip)) => {
+                let mut state = self.state.lock().await;
+                state.round_trips.learn(round_trip);
+                state
+            }
+            // Not a peer, or one without pings: nobody to wait for.
+            Ok(Err(error)) => {
+                tracing::debug!("{address} cannot be pinged: {error}");
+                return Ok(());
+            }
+            Err(_) => {
+                tracing::debug!("{address} answers no ping: it may be off");
+                return Ok(());
+            }
+        };
+        self.begin_session(&mut state, address).await?;
+        state.met.insert(address);
+        Ok(())
+    }
+
+    /// Makes sure that WireGuard's session with the node behind `address` is one that both know. Takes a lock's time, or a
+    /// round trip after a rest, or a few where it was not.
+    pub async fn freshen_session(&self, address: IpAddr) -> Result<(), LocalApiError> {
+        let mut state = self.state.lock().await;
+        if state.sessions.has_rested(address) {
+            self.begin_session(&mut state, address).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries until a ping comes back through the session, a few times at most: the dial that follows tells the rest.
+    async fn begin_session(&self, state: &mut State, address: IpAddr) -> Result<(), LocalApiError> {
+        let began = Instant::now();
+        for attempt in 0..ATTEMPTS {
+            if self.session_lives(address, state.round_trips.patience()).await {
+                if attempt > 0 {
+                    let ms = began.elapsed().as_millis();
+                    tracing::info!(
+                        "WireGuard's session with {address} had gone stale; there is a new one after {ms} ms"
+                    );
+                }
+                return Ok(());
+            }
+            self.drop_sessions(&mut state.sessions).await?;
+        }
+        let ms = began.elapsed().as_millis();
+        tracing::warn!("WireGuard finds no session with {address} in {ms} ms, though the daemon there answers");
+        Ok(())
+    }
+
+    /// Whether a ping comes back through the session, or nothing at all from its other end: then it is not to blame.
+    async fn session_lives(&self, address: IpAddr, patience: Duration) -> bool {
+        let stale = async {
+            let answered = timeout(SECOND_PING, ping::any(&self.api, &[address])).await;
+            if answered.ok().flatten().is_none() {
+                return true;
+            }
+            // A session that has to begin takes a round trip more, and some arithmetic at both ends.
+            sleep(patience).await;
+            false
+        };
+        select! {
+            biased;
+            _ = self.api.ping(address, Ping::Session) => true,
+            lives = stale => lives,
+        }
+    }
+
+    /// Drops all sessions, and the links with them: new ones begin with the next packets.
+    pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions) -> Result<(), LocalApiError> {
+        sessions.dropped();
+        let api = self.api.clone();
+        // A task of its own: one who no longer waits must not leave the daemon switched off.
+        let renewed = tokio::spawn(async move { api.renew_sessions().await });
+        renewed.await.unwrap_or_else(|lost| Err(io::Error::other(lost).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(100, 64, 0, 1));
+
+    #[test]
+    fn a_session_is_looked_at_after_a_rest_and_only_then() {
+        let mut sessions = Sessions::default();
+        assert!(!sessions.has_rested(ADDRESS), "there was none");
+        assert!(!sessions.has_rested(ADDRESS), "it has just been used");
+        *sessions.used.get_mut(&ADDRESS).unwrap() -= REST;
+        assert!(sessions.has_rested(ADDRESS));
+        assert!(!sessions.has_rested(ADDRESS), "the look was one");
+        *sessions.used.get_mut(&ADDRESS).unwrap() += Duration::from_secs(3600);
+        assert!(sessions.has_rested(ADDRESS), "the clock was set back");
+        *sessions.used.get_mut(&ADDRESS).unwrap() -= REST;
+        sessions.dropped();
+        assert!(!sessions.has_rested(ADDRESS));
+    }
+
+    #[test]
+    fn many_addresses_are_forgotten() {
+        let mut sessions = Sessions::default();
+        for number in 0..2 * u128::try_from(KEPT).unwrap() {
+            sessions.has_rested(IpAddr::from(number.to_be_bytes()));
+        }
+        assert!(sessions.used.len() <= KEPT);
+    }
+}
