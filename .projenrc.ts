@@ -2,6 +2,7 @@ import { awscdk, javascript, release } from 'projen';
 import { Demo } from './projenrc/demo';
 import { Layers } from './projenrc/layers';
 import { OtherArchitecture } from './projenrc/other-architecture';
+import { Packages } from './projenrc/packages';
 import { PythonEnvironment } from './projenrc/python';
 import { RustWorkspace } from './projenrc/rust';
 import { Tailscaled } from './projenrc/tailscaled';
@@ -50,6 +51,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     updateSnapshot: javascript.UpdateSnapshot.NEVER,
     jestConfig: {
       collectCoverage: false,
+      testPathIgnorePatterns: ['/node_modules/', '/test/packages/'],
       globalSetup: '<rootDir>/test/setup.ts',
       globalTeardown: '<rootDir>/test/teardown.ts',
       // So that the examples can name the package as its users do.
@@ -83,7 +85,10 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
-['/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/', '/.venv/', '/.published/', '/.npmrc', '/.jsii.tabl.json'].forEach((path) => project.npmignore?.exclude(path));
+[
+  '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
+  '/.emulator/', '/.venv/', '/.published/', '/.npmrc', '/.jsii.tabl.json',
+].forEach((path) => project.npmignore?.exclude(path));
 
 // projen lets a push to the branch release as well: a tag alone shall.
 project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('on.push.branches');
@@ -110,6 +115,7 @@ const tailscaled = new Tailscaled(project);
 const layers = new Layers(project, { python, tailscaled });
 const demo = new Demo(project, { preflight, rust, layers });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
+const packages = new Packages(project, { layers });
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -137,7 +143,7 @@ project.testTask.spawn(preflight, { args: ['--tests'] });
 project.testTask.spawn(python.make);
 project.testTask.spawn(published);
 unit.forEach((step) => project.testTask.addSteps(step));
-[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test]
+[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, packages.test]
   .forEach((task) => project.testTask.spawn(task));
 
 // What is packed is built first.

@@ -12,7 +12,7 @@ const ROOT = path.join(__dirname, '..');
 const VENV = path.join(ROOT, '.venv');
 
 /** What builds, what plays AWS for the tests, and what checks the packages. */
-const REQUIREMENTS = ['rust/requirements.txt', 'rust/testbed/requirements.txt']
+const REQUIREMENTS = ['rust/requirements.txt', 'rust/testbed/requirements.txt', 'test/packages/requirements.txt']
   .map((file) => path.join(ROOT, file));
 
 /**

@@ -1,0 +1,25 @@
+import { execFile } from 'child_process';
+
+/** How long a command may take: an installation over a slow network is the longest. */
+const LIMIT_MS = 280_000;
+
+/** The environment without what npm tells a script of the package that it runs for. */
+function neutralEnvironment(): NodeJS.ProcessEnv {
+  const foreign = /^(npm_(package|lifecycle|config_local_prefix|command|execpath|node_execpath)|INIT_CWD$|VIRTUAL_ENV$|NODE_PATH$)/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
+}
+
+/** Runs a command and returns what it writes to stdout. Its whole output is in the error when it fails. */
+export async function run(program: string, args: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { cwd, env: { ...neutralEnvironment(), ...environment }, timeout: LIMIT_MS, maxBuffer: 1e8 };
+    execFile(program, args, options, (error, stdout, stderr) => {
+      if (error) {
+        const ending = error.killed ? `took longer than ${LIMIT_MS / 1000} s` : `failed (${error.code})`;
+        reject(new Error(`${[program, ...args].join(' ')} ${ending}\n${stdout}\n${stderr}`));
+      } else {
+        resolve(stdout);
+      }
+    });
+  });
+}
