@@ -85,7 +85,17 @@ impl Responder {
     }
 
     async fn answer(&mut self, ask: &Ask) -> Answer {
-        let wait = Duration::from_millis(ask.wait_ms).min(LONGEST_WAIT);
+        let wait = ask.wait().min(LONGEST_WAIT);
+        match ask {
+            Ask::Target { host, .. } => self.target(host, wait).await,
+            Ask::Path { .. } => match self.tailnet.ready(wait).await {
+                Ok(_) => Answer::Alive,
+                Err(message) => Answer::Unavailable { message },
+            },
+        }
+    }
+
+    async fn target(&mut self, host: &str, wait: Duration) -> Answer {
         // One who asks right after a freeze may do so before the extension's own event tells of it. What the daemon
         // knows does not depend on the link: it is asked meanwhile.
         let asked = Instant::now();
@@ -102,7 +112,7 @@ impl Responder {
             in_time(api.netmap()).await
         };
         let found = match netmap {
-            Ok(netmap) => in_time(self.look_up(&netmap, &ask.host)).await,
+            Ok(netmap) => in_time(self.look_up(&netmap, host)).await,
             Err(error) => Err(error),
         };
         match found {

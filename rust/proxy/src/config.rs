@@ -29,6 +29,8 @@ pub struct Config {
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
     pub allowed_targets: Option<AllowedTargets>,
+    /// What tells this environment from others: its log stream's name; empty outside Lambda.
+    pub environment: String,
     /// Between two invocations the environment may be frozen, as on all of Lambda but its Managed Instances
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>).
     pub may_freeze: bool,
@@ -58,6 +60,7 @@ impl Config {
             ca_certificates: variables.text("TS_CA_CERTIFICATES"),
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
+            environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
             may_freeze: !variables.managed_instance(),
             debug: variables.switch("TS_DEBUG", false)?,
         })

@@ -1,6 +1,6 @@
 //! A new connection to a target: may it be dialled, the dial itself, TLS, HTTP.
 
-use std::{io, sync::OnceLock, time::Duration};
+use std::{sync::OnceLock, time::Duration};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -84,6 +84,16 @@ impl Connector {
         self.destination(target, remaining(until)).await.map(drop)
     }
 
+    /// Has the extension look after the tailnet though nothing is to be dialled: a tailnet on its way up is waited for as
+    /// long as for a connection, and until `end` at most.
+    pub async fn keep_alive(&self, end: Instant) -> Result<(), ProxyError> {
+        let wait_ms = milliseconds(remaining(end).min(self.config.connect_timeout));
+        match self.ask(&Ask::Path { wait_ms }).await? {
+            Verdict::Unavailable { message } => Err(ProxyError::TailnetUnavailable(message)),
+            _ => Ok(()),
+        }
+    }
+
     /// What a broken connection means: the target's doing, or the end of tailscaled itself.
     pub async fn why_broken(&self, target: &Target, error: &hyper::Error) -> ProxyError {
         match self.destination(target, Duration::ZERO).await {
@@ -103,12 +113,12 @@ impl Connector {
 
     /// Asks the extension whether `target` may be dialled, and where; waits for a tailnet that is on its way up.
     async fn destination(&self, target: &Target, wait: Duration) -> Result<Destination, ProxyError> {
-        let verdict = self.ask(target, wait).await.map_err(|error| {
-            ProxyError::TailnetUnavailable(format!(
-                "the Tailscale extension does not answer: {error}; is its layer there?"
-            ))
-        })?;
-        match verdict {
+        let host = match &target.host {
+            Host::Address(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let wait_ms = milliseconds(wait);
+        match self.ask(&Ask::Target { host, wait_ms }).await? {
             Verdict::Go { addresses, settling } if !addresses.is_empty() => Ok(Destination {
                 addresses,
                 port: target.port,
@@ -118,17 +128,24 @@ impl Connector {
             Verdict::NotAllowed { message } => Err(ProxyError::TargetNotAllowed(message)),
             Verdict::UnknownName { message } => Err(ProxyError::TargetUnreachable(message)),
             Verdict::Unavailable { message } => Err(ProxyError::TailnetUnavailable(message)),
+            Verdict::Alive => Err(ProxyError::Internal(format!(
+                "no word came of whether {target} may be dialled"
+            ))),
         }
     }
 
-    async fn ask(&self, target: &Target, wait: Duration) -> io::Result<Verdict> {
-        let host = match &target.host {
-            Host::Address(address) => address.to_string(),
-            Host::Name(name) => name.clone(),
-        };
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        status::ask(&self.config.status_socket, &Ask { host, wait_ms }, wait + ASK_MARGIN).await
+    async fn ask(&self, ask: &Ask) -> Result<Verdict, ProxyError> {
+        let answer = status::ask(&self.config.status_socket, ask, ask.wait() + ASK_MARGIN).await;
+        answer.map_err(|error| {
+            ProxyError::TailnetUnavailable(format!(
+                "the Tailscale extension does not answer: {error}; is its layer there?"
+            ))
+        })
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn remaining(until: Instant) -> Duration {

@@ -68,6 +68,11 @@ impl Forwarder {
         }
     }
 
+    /// Has the extension look after the tailnet, by `end` at the latest.
+    pub async fn keep_alive(&self, end: Instant) -> Result<(), ProxyError> {
+        self.connector.keep_alive(end).await
+    }
+
     /// Sends `request` to `target` and waits for the head of its answer, all of which must have come by `end`.
     pub async fn open(&self, target: Target, request: Outgoing, end: Instant) -> Result<Reply, ProxyError> {
         let began = Instant::now();

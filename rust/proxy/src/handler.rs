@@ -2,12 +2,17 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
-use tokio::time::Instant;
+use tokio::{
+    join,
+    time::{Instant, sleep_until},
+};
+use warm_up::{Warm, WarmUp};
 
 use crate::{
     allowed::AllowedTargets,
@@ -28,6 +33,9 @@ pub struct Handler {
     forwarder: Forwarder,
     response_timeout: Option<Duration>,
     allowed_targets: Option<AllowedTargets>,
+    environment: String,
+    /// Whether the environment has been invoked before.
+    used: AtomicBool,
 }
 
 impl Handler {
@@ -36,6 +44,8 @@ impl Handler {
         Self {
             response_timeout: config.response_timeout,
             allowed_targets: config.allowed_targets.clone(),
+            environment: config.environment.clone(),
+            used: AtomicBool::new(false),
             forwarder: Forwarder::new(config),
         }
     }
@@ -60,7 +70,27 @@ impl Handler {
         unharmed(self.forward(event, deadline_ms)).await
     }
 
+    /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
+    /// tailnet is not there is no failure of the warm-up: the answer tells.
+    pub async fn warm_up(&self, warm_up: WarmUp, deadline_ms: u64) -> Result<Warm, ProxyError> {
+        let new = !self.used.swap(true, Ordering::Relaxed);
+        let warmed = async {
+            let hold = warm_up.hold(SystemTime::now());
+            let hold = hold.map_err(|error| ProxyError::InvalidRequest(error.to_string()))?;
+            let end = end(deadline_ms);
+            let held = sleep_until(end.min(Instant::now() + hold));
+            let ((), path) = join!(held, self.forwarder.keep_alive(end));
+            Ok(Warm {
+                environment: self.environment.clone(),
+                new,
+                trouble: path.err().map(|error| error.to_string()),
+            })
+        };
+        unharmed(warmed).await
+    }
+
     async fn forward(&self, event: Event, deadline_ms: u64) -> Result<Reply, ProxyError> {
+        self.used.store(true, Ordering::Relaxed);
         let end = end(deadline_ms);
         let end = self
             .response_timeout

@@ -10,6 +10,8 @@ pub mod event;
 pub mod forward;
 pub mod handler;
 pub mod headers;
+pub mod invocation;
+pub mod outcome;
 pub mod pool;
 pub mod request;
 pub mod stream;

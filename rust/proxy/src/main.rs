@@ -5,8 +5,9 @@ use std::{process::ExitCode, sync::Arc};
 use lambda_http::lambda_runtime::{Error, LambdaEvent, Runtime, run, service_fn, tower::layer::layer_fn};
 use proxy::{
     config::{Config, InvokeMode},
-    event::Event,
     handler::Handler,
+    invocation::Invocation,
+    outcome::Outcome,
     stream::Streamer,
 };
 
@@ -26,8 +27,8 @@ async fn main() -> ExitCode {
 
 async fn buffered(handler: Handler) -> Result<(), Error> {
     let handler = &handler;
-    run(service_fn(|event: LambdaEvent<Event>| async move {
-        Ok::<_, Error>(handler.answer(event.payload, event.context.deadline).await)
+    run(service_fn(|event: LambdaEvent<Invocation>| {
+        Outcome::of(handler, event.payload, event.context.deadline)
     }))
     .await
 }
@@ -37,7 +38,7 @@ async fn streamed(handler: Handler) -> Result<(), Error> {
     let streamer = Streamer::new(Arc::new(handler), &runtime_api);
     // The layer takes every invocation; the service beneath it is never reached.
     let beneath =
-        service_fn(|_: LambdaEvent<Event>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
+        service_fn(|_: LambdaEvent<Invocation>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
     Runtime::new(beneath)
         .layer(layer_fn(move |_| streamer.clone()))
         .run()

@@ -13,13 +13,15 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{body::Frame, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use lambda_http::lambda_runtime::{Error, LambdaInvocation, tower::Service};
+use lambda_http::lambda_runtime::{Diagnostic, Error, LambdaInvocation, tower::Service};
 use tokio::net::TcpStream;
 
-use crate::{answer::Head, error::ProxyError, forward::Reply, handler::Handler};
+use crate::{
+    answer::Head, error::ProxyError, forward::Reply, handler::Handler, invocation::Invocation, outcome::Outcome,
+};
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
@@ -44,11 +46,14 @@ impl Streamer {
 
     async fn answer(self, invocation: LambdaInvocation) -> Result<(), Error> {
         let id = invocation.context.request_id;
+        let deadline = invocation.context.deadline;
         let outcome = match serde_json::from_slice(&invocation.body) {
-            Ok(event) => self.handler.open(event, invocation.context.deadline).await,
-            Err(error) => Err(ProxyError::InvalidRequest(format!(
-                "the event is not a Function URL's request: {error}"
-            ))),
+            Ok(Invocation::Request(event)) => self.handler.open(*event, deadline).await,
+            Ok(warm_up @ Invocation::WarmUp(_)) => {
+                let outcome = Outcome::of(&self.handler, warm_up, deadline).await;
+                return self.post_whole(&id, outcome).await;
+            }
+            Err(error) => Err(ProxyError::InvalidRequest(error.to_string())),
         };
         let (head, rest) = match outcome {
             Ok(reply) => (
@@ -69,14 +74,23 @@ impl Streamer {
         self.post(&id, StreamBody::new(Box::pin(frames(state)))).await
     }
 
+    /// Posts what is no Function URL's answer: its caller waits for all of it.
+    async fn post_whole(&self, id: &str, outcome: Result<Outcome, ProxyError>) -> Result<(), Error> {
+        let (end, body) = match outcome {
+            Ok(outcome) => ("response", serde_json::to_vec(&outcome)?),
+            Err(error) => ("error", serde_json::to_vec(&Diagnostic::from(error))?),
+        };
+        let request = Request::post(format!("/2018-06-01/runtime/invocation/{id}/{end}"))
+            .header("host", &*self.runtime_api)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        self.send(request).await
+    }
+
     async fn post<B>(&self, id: &str, body: B) -> Result<(), Error>
     where
         B: hyper::body::Body<Data = Bytes, Error = Error> + Send + 'static + Unpin,
     {
-        let stream = TcpStream::connect(&*self.runtime_api).await?;
-        stream.set_nodelay(true)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(connection);
         let request = Request::post(format!("/2018-06-01/runtime/invocation/{id}/response"))
             .header("host", &*self.runtime_api)
             .header("content-type", "application/vnd.awslambda.http-integration-response")
@@ -87,6 +101,17 @@ impl Streamer {
                 "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body",
             )
             .body(body)?;
+        self.send(request).await
+    }
+
+    async fn send<B>(&self, request: Request<B>) -> Result<(), Error>
+    where
+        B: hyper::body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static + Unpin,
+    {
+        let stream = TcpStream::connect(&*self.runtime_api).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(connection);
         let answered = async {
             let response = sender.send_request(request).await?;
             let status = response.status();

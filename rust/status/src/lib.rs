@@ -1,8 +1,8 @@
 //! What the proxy asks of the extension, and where.
 //!
 //! The extension alone owns the tailnet: it starts, watches and revives tailscaled. Before the proxy dials, it asks
-//! here whether it may go to a host and under which addresses. One question and one answer a connection over a unix
-//! socket, each a line of JSON.
+//! here whether it may go to a host and under which addresses; and when it is only kept warm, for the path to be kept
+//! alive. One question and one answer a connection over a unix socket, each a line of JSON.
 
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
@@ -19,13 +19,32 @@ pub const SOCKET: &str = "/tmp/tailscale-extension.sock";
 /// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.
 pub const MAX_LINE_BYTES: u64 = 64 * 1024;
 
-/// May a connection be opened to this host, and where to?
+/// The proxy's question. With each, `wait_ms` is how long the extension may wait for a tailnet that is on its way up
+/// before it says that there is none, in ms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// An address, or a name that the tailnet's resolver knows.
-    pub host: String,
-    /// How long the extension may wait for a tailnet that is on its way up before it says that there is none, in ms.
-    pub wait_ms: u64,
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Ask {
+    /// May a connection be opened to this host, and where to?
+    Target {
+        /// An address, or a name that the tailnet's resolver knows.
+        host: String,
+        /// See above.
+        wait_ms: u64,
+    },
+    /// Is the path to the tailnet alive? Where it is not, it is made anew first.
+    Path {
+        /// See above.
+        wait_ms: u64,
+    },
+}
+
+impl Ask {
+    /// How long the extension may wait.
+    pub fn wait(&self) -> Duration {
+        match self {
+            Self::Target { wait_ms, .. } | Self::Path { wait_ms } => Duration::from_millis(*wait_ms),
+        }
+    }
 }
 
 /// The extension's word on it.
@@ -39,6 +58,8 @@ pub enum Answer {
         /// The tailnet came up only a moment ago: a dial that fails at once is worth another try.
         settling: bool,
     },
+    /// The path to the tailnet is alive.
+    Alive,
     /// The host is not the tailnet's, or it is the function itself.
     NotAllowed {
         /// Why, for the caller.
@@ -90,14 +111,16 @@ mod tests {
 
     #[test]
     fn the_words_on_the_wire_stay_what_they_are() {
-        let ask = Ask {
+        let ask = Ask::Target {
             host: "db.example.ts.net".into(),
             wait_ms: 5000,
         };
         assert_eq!(
             serde_json::to_string(&ask).unwrap(),
-            r#"{"host":"db.example.ts.net","wait_ms":5000}"#
+            r#"{"ask":"target","host":"db.example.ts.net","wait_ms":5000}"#
         );
+        let path = serde_json::to_string(&Ask::Path { wait_ms: 1 }).unwrap();
+        assert_eq!(path, r#"{"ask":"path","wait_ms":1}"#);
         let go = Answer::Go {
             addresses: vec!["100.64.0.2".parse().unwrap()],
             settling: true,
@@ -109,10 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_extension_that_is_not_there_is_an_error_at_once() {
-        let ask_it = Ask {
-            host: "100.64.0.2".into(),
-            wait_ms: 0,
-        };
+        let ask_it = Ask::Path { wait_ms: 0 };
         let error = ask(Path::new("/nonexistent/socket"), &ask_it, Duration::from_secs(5))
             .await
             .unwrap_err();

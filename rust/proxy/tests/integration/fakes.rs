@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) handler: Arc<Handler>,
     pub(crate) target: SocketAddr,
     pub(crate) dials: Arc<AtomicUsize>,
+    pub(crate) asked: Arc<Mutex<Vec<Ask>>>,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
     socket: PathBuf,
 }
@@ -75,7 +76,12 @@ impl World {
             addresses: vec![[127, 0, 0, 1].into()],
             settling: false,
         });
-        tokio::spawn(extension(UnixListener::bind(&socket).unwrap(), verdict));
+        let asked = Arc::default();
+        tokio::spawn(extension(
+            UnixListener::bind(&socket).unwrap(),
+            verdict,
+            Arc::clone(&asked),
+        ));
         let (socks, count) = socks(dials).await;
         let (target, requests) = target(turns).await;
         let mut config = Config::parse(|_| None).unwrap();
@@ -86,6 +92,7 @@ impl World {
             handler: Arc::new(Handler::new(config)),
             target,
             dials: count,
+            asked,
             requests,
             socket,
         }
@@ -137,10 +144,11 @@ pub(crate) fn deadline() -> u64 {
     u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap()
 }
 
-async fn extension(listener: UnixListener, verdict: Answer) {
+async fn extension(listener: UnixListener, verdict: Answer, asked: Arc<Mutex<Vec<Ask>>>) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let _: Ask = status::read_line(&mut stream).await.unwrap();
+        let ask = status::read_line(&mut stream).await.unwrap();
+        asked.lock().unwrap().push(ask);
         status::write_line(&mut stream, &verdict).await.unwrap();
     }
 }

@@ -6,3 +6,4 @@ mod forwarding;
 mod properties;
 mod streaming;
 mod tls;
+mod warming;

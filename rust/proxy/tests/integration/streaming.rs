@@ -14,10 +14,11 @@ use tokio::{
 
 use crate::fakes::{Turn, World, deadline};
 
+/// How long anything may take here.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts one invocation, and returns the connection on which its answer is posted.
-async fn invoke(world: &World, event: &Value) -> TcpStream {
+pub(crate) async fn invoke(world: &World, event: &Value) -> TcpStream {
     let runtime_api = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut streamer = Streamer::new(
         Arc::clone(&world.handler),
@@ -33,7 +34,7 @@ async fn invoke(world: &World, event: &Value) -> TcpStream {
 }
 
 /// Reads until what was read satisfies `enough`.
-async fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> String {
+pub(crate) async fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> String {
     let mut bytes = Vec::new();
     let reading = async {
         while !enough(&String::from_utf8_lossy(&bytes)) {

@@ -1,0 +1,109 @@
+//! Warm-ups: invocations that are nobody's request.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use proxy::{invocation::Invocation, outcome::Outcome};
+use serde_json::{Value, json};
+use status::{Answer, Ask};
+use warm_up::{Payload, WarmUp};
+
+use crate::{
+    fakes::{World, deadline},
+    streaming::{invoke, read},
+};
+
+const HOLD: Duration = Duration::from_millis(300);
+
+fn payload(ahead: Duration) -> Value {
+    let warm_up = WarmUp::until(SystemTime::now() + ahead);
+    serde_json::to_value(Payload { warm_up }).unwrap()
+}
+
+async fn run(world: &World, payload: Value) -> Result<Value, String> {
+    let invocation: Invocation = serde_json::from_value(payload).unwrap();
+    let outcome = Outcome::of(&world.handler, invocation, deadline()).await;
+    outcome
+        .map(|outcome| serde_json::to_value(outcome).unwrap())
+        .map_err(|error| error.to_string())
+}
+
+async fn world(verdict: Answer) -> World {
+    World::new(Some(verdict), &[], &[], |config| {
+        config.environment = "the-stream".into()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_warm_up_keeps_the_environment_busy_and_the_tailnet_alive_and_dials_nothing() {
+    let world = world(Answer::Alive).await;
+    let began = Instant::now();
+    let first = run(&world, payload(HOLD)).await.unwrap();
+    // The wall clock counts whole milliseconds.
+    assert!(
+        began.elapsed() >= HOLD - Duration::from_millis(2),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(first, json!({"environment": "the-stream", "new": true}));
+    assert!(matches!(world.asked.lock().unwrap()[..], [Ask::Path { wait_ms: 1.. }]));
+    assert_eq!(world.dials(), 0);
+
+    let second = run(&world, payload(Duration::ZERO)).await.unwrap();
+    assert_eq!(second["new"], false);
+}
+
+#[tokio::test]
+async fn an_environment_that_has_served_a_request_is_not_new() {
+    let world = world(Answer::Unavailable {
+        message: "no key".into(),
+    })
+    .await;
+    world.get().await;
+    assert_eq!(run(&world, payload(Duration::ZERO)).await.unwrap()["new"], false);
+}
+
+#[tokio::test]
+async fn that_there_is_no_tailnet_is_told_and_is_no_failure() {
+    let world = world(Answer::Unavailable {
+        message: "no key".into(),
+    })
+    .await;
+    assert_eq!(run(&world, payload(Duration::ZERO)).await.unwrap()["trouble"], "no key");
+}
+
+#[tokio::test]
+async fn a_time_too_far_ahead_is_refused_at_once() {
+    let world = world(Answer::Alive).await;
+    let message = run(&world, payload(Duration::from_secs(60))).await.unwrap_err();
+    assert!(message.starts_with("warmUp.until is "), "{message}");
+    assert!(world.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn in_stream_mode_a_warm_up_is_answered_in_one_piece() {
+    let world = world(Answer::Alive).await;
+    let mut stream = invoke(&world, &payload(Duration::ZERO)).await;
+    let posted = read(&mut stream, |text| text.ends_with('}')).await;
+    assert!(
+        posted.starts_with("POST /2018-06-01/runtime/invocation/the-id/response HTTP/1.1\r\n"),
+        "{posted}"
+    );
+    assert!(!posted.contains("response-mode"), "{posted}");
+    assert!(
+        posted.ends_with(r#"{"environment":"the-stream","new":true}"#),
+        "{posted}"
+    );
+}
+
+#[tokio::test]
+async fn in_stream_mode_a_bad_warm_up_fails_as_an_invocation() {
+    let world = world(Answer::Alive).await;
+    let mut stream = invoke(&world, &payload(Duration::from_secs(60))).await;
+    let posted = read(&mut stream, |text| text.ends_with('}')).await;
+    assert!(
+        posted.starts_with("POST /2018-06-01/runtime/invocation/the-id/error HTTP/1.1\r\n"),
+        "{posted}"
+    );
+    assert!(posted.contains(r#""errorType":"InvalidRequest""#), "{posted}");
+}
