@@ -1,4 +1,4 @@
-//! The Lambda handler that forwards requests into a tailnet.
+//! The Lambda handler that forwards requests into a tailnet; or, by its environment, the warmer of one.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -13,6 +13,9 @@ use proxy::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    if std::env::var_os(warmer::FUNCTION).is_some() {
+        return warmer::main().await;
+    }
     let Ok(config) = settings::start(|get| Config::parse(get), |config| config.debug) else {
         return ExitCode::FAILURE;
     };

@@ -1,0 +1,112 @@
+//! One warm-up: an invocation of the proxy through Lambda's API.
+
+use std::time::Duration;
+
+use aws_config::{
+    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_lambda::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata},
+    primitives::Blob,
+};
+use serde::Deserialize;
+use warm_up::{Payload, Warm, WarmUp};
+
+/// How long one warm-up may take. A new environment has 10 s for its start, and waits 5 s more for its tailnet.
+const LIMIT: Duration = Duration::from_secs(40);
+/// How long a connection to Lambda's API may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Invokes one function.
+#[derive(Debug, Clone)]
+pub struct Invoker {
+    client: Client,
+    function: String,
+}
+
+/// What a failed invocation says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionError {
+    error_message: String,
+}
+
+impl Invoker {
+    /// One for `function`, which is a name or an ARN, with an alias or without.
+    pub async fn new(function: &str) -> Self {
+        // Lambda gives both in the environment; the default chains would look elsewhere first, and take their time.
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(std::env::var("AWS_REGION").ok().map(Region::new))
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        Self::with(function, config).await
+    }
+
+    /// One for `function`, by other credentials or to another endpoint than the environment's.
+    pub async fn with(function: &str, config: aws_config::ConfigLoader) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_timeout(LIMIT)
+            .build();
+        // A warm-up that comes later than the others may meet an environment that one of them has warmed: the next
+        // round makes up for one that was lost.
+        let config = config
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self {
+            client: Client::new(&config),
+            function: function.to_owned(),
+        }
+    }
+
+    /// Which function it is.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
+    /// Invokes it once; the error says what went wrong, and where to mend it.
+    pub(crate) async fn invoke(&self, warm_up: WarmUp) -> Result<Warm, String> {
+        let payload = serde_json::to_vec(&Payload { warm_up }).map_err(|error| error.to_string())?;
+        let request = self
+            .client
+            .invoke()
+            .function_name(&self.function)
+            .payload(Blob::new(payload));
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| match (error.code(), error.message()) {
+                (Some(code), message) => format!("{code}: {}; {}", message.unwrap_or("no more words"), remedy(code)),
+                (None, _) => DisplayErrorContext(&error).to_string(),
+            })?;
+        let text = answer.payload().map(Blob::as_ref).unwrap_or_default();
+        match answer.function_error() {
+            None => serde_json::from_slice(text).map_err(|error| {
+                let text: String = String::from_utf8_lossy(text).chars().take(200).collect();
+                format!("the answer is not the proxy's ({error}): {text}")
+            }),
+            Some(kind) => {
+                let words = serde_json::from_slice::<FunctionError>(text).map(|error| error.error_message);
+                Err(format!(
+                    "{kind}: {}",
+                    words.unwrap_or_else(|_| "the function failed without words".to_owned())
+                ))
+            }
+        }
+    }
+}
+
+/// Where to mend it, by the codes of <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "AccessDeniedException" => "let the warmer's role do lambda:InvokeFunction on the proxy's function",
+        "TooManyRequestsException" => {
+            "the proxy's reserved concurrency, or the account's, is below the number of environments to keep warm"
+        }
+        "ResourceNotFoundException" => "check TS_WARMER_FUNCTION, alias included",
+        _ => "the next round tries again",
+    }
+}
