@@ -18,6 +18,7 @@ use crate::environment::{Board, Host};
 use crate::event_log::{Event, EventLog};
 use crate::fleet::Fleet;
 use crate::function_url::{self, Caller, Settings};
+use crate::invoke_api::{self, Names};
 use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// The Function URL listens on the socket that is standard input, bound already.
     #[arg(long)]
     listen_stdin: bool,
+    /// Where Lambda's Invoke API listens; port 0 takes a free one. It is not there without this.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen_invoke: Option<SocketAddr>,
     /// Where to make the control socket.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
@@ -86,7 +90,13 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), RunError> {
     let function = Arc::new(Function::read(&arguments.config)?);
-    let listener = arguments.listener()?;
+    let listeners = Listeners {
+        url: arguments.listener()?,
+        invoke: arguments
+            .listen_invoke
+            .map(|at| listen("--listen-invoke", at))
+            .transpose()?,
+    };
     let control = arguments
         .control_socket
         .as_ref()
@@ -112,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         what: "starting",
         source,
     })?;
-    let outcome = runtime.block_on(serve(Arc::new(host), listener, control.as_ref(), &begin_stop));
+    let outcome = runtime.block_on(serve(Arc::new(host), listeners, control.as_ref(), &begin_stop));
     drop(runtime);
     if let Some(ground) = Arc::into_inner(ground) {
         ground.clear()?;
@@ -120,9 +130,15 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
     outcome
 }
 
+/// Where the function can be called.
+struct Listeners {
+    url: TcpListener,
+    invoke: Option<TcpListener>,
+}
+
 async fn serve(
     host: Arc<Host>,
-    listener: TcpListener,
+    listeners: Listeners,
     control: Option<&ControlSocket>,
     begin_stop: &watch::Sender<bool>,
 ) -> Result<(), RunError> {
@@ -132,14 +148,28 @@ async fn serve(
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-    let url = format!("http://{}/", listener.local_addr().map_err(system)?);
+    let listener = tokio::net::TcpListener::from_std(listeners.url).map_err(system)?;
+    let url = url_of(&listener).map_err(system)?;
+    let invoke = listeners.invoke.map(tokio::net::TcpListener::from_std).transpose();
+    let invoke = invoke.map_err(system)?;
+    let invoke_url = invoke.as_ref().map(url_of).transpose().map_err(system)?;
     let fleet = Arc::new(Fleet::new(host.clone()));
-    let mut stop = host.stop.clone();
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let front = function_url::serve(listener, settings(&host.function), fleet.clone(), stopped);
-    host.events.write(&Event::Ready { url: &url });
-    tracing::info!(url, function = host.function.function_name, "ready");
+    let stopped = || {
+        let mut stop = host.stop.clone();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    };
+    let front = function_url::serve(listener, settings(&host.function), fleet.clone(), stopped());
+    let invoke_front = async {
+        if let Some(invoke) = invoke {
+            let (settings, names) = (settings(&host.function), names(&host.function));
+            invoke_api::serve(invoke, settings, names, fleet.clone(), stopped()).await;
+        }
+    };
+    host.events.write(&Event::Ready {
+        url: &url,
+        invoke_url: invoke_url.as_deref(),
+    });
+    tracing::info!(url, invoke_url, function = host.function.function_name, "ready");
     let end = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -156,8 +186,19 @@ async fn serve(
         }
     };
     tokio::select! {
-        ((), ()) = async { tokio::join!(front, end) } => Ok(()),
+        ((), (), ()) = async { tokio::join!(front, invoke_front, end) } => Ok(()),
         Err(source) = controlled => Err(RunError::Listener { listener: "--control-socket".into(), source }),
+    }
+}
+
+fn url_of(listener: &tokio::net::TcpListener) -> io::Result<String> {
+    Ok(format!("http://{}/", listener.local_addr()?))
+}
+
+fn names(function: &Function) -> Names {
+    Names {
+        arn: function.arn(),
+        aliases: function.aliases.clone(),
     }
 }
 
@@ -183,17 +224,26 @@ fn settings(function: &Function) -> Settings {
 
 impl Arguments {
     fn listener(&self) -> Result<TcpListener, RunError> {
-        let (name, listener) = if self.listen_stdin {
-            ("--listen-stdin".to_owned(), inherited())
-        } else {
-            (format!("--listen {}", self.listen), TcpListener::bind(self.listen))
-        };
-        let listener = listener.and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
-        listener.map_err(|source| RunError::Listener { listener: name, source })
+        if self.listen_stdin {
+            return usable("--listen-stdin", inherited());
+        }
+        listen("--listen", self.listen)
     }
+}
+
+fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, RunError> {
+    usable(&format!("{option} {at}"), TcpListener::bind(at))
+}
+
+fn usable(name: &str, listener: io::Result<TcpListener>) -> Result<TcpListener, RunError> {
+    let listener = listener.and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|source| RunError::Listener {
+        listener: name.to_owned(),
+        source,
+    })
 }
 
 fn inherited() -> io::Result<TcpListener> {

@@ -15,6 +15,9 @@ pub enum Event<'a> {
     Ready {
         /// Where.
         url: &'a str,
+        /// Where the Invoke API is, if it was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        invoke_url: Option<&'a str>,
     },
     /// An environment changed its state.
     Environment {
@@ -148,7 +151,7 @@ mod tests {
     fn each_event_is_one_line_of_json() {
         let url = "http://127.0.0.1:1/";
         assert_eq!(
-            written(&Event::Ready { url }),
+            written(&Event::Ready { url, invoke_url: None }),
             "{\"event\":\"ready\",\"url\":\"http://127.0.0.1:1/\"}\n"
         );
         let status = ExitStatus::Signal(9);

@@ -1,7 +1,7 @@
 //! A Lambda host on one's own machine, for development and tests.
 //!
 //! [`cli`] is a run; a [`fleet::Fleet`] has the environments, each a sandbox whose processes talk to the Runtime API and
-//! the Extensions API as on the service; [`function_url`] stands in front of it.
+//! the Extensions API as on the service; [`function_url`] stands in front of it, and the Invoke API beside that.
 //!
 //! Where an environment differs from one on Lambda, as far as that is known:
 //! - It shares the machine's kernel, programs and libraries; there is no Amazon Linux in it.
@@ -24,6 +24,7 @@ pub mod exit_status;
 pub mod fleet;
 pub mod function_url;
 pub mod invocation;
+pub mod invoke_api;
 mod lambda_api;
 pub mod package;
 mod process_variables;

@@ -9,7 +9,14 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 /// The targets whose details are ours to show: this product's crates and programs. tailscaled's lines are among the
 /// extension's. Those of the libraries beneath say nothing to an owner, and could say too much.
-const OURS: [&str; 6] = ["proxy", "bootstrap", "warmer", "extension", "tailscale_extension", "status"];
+const OURS: [&str; 6] = [
+    "proxy",
+    "bootstrap",
+    "warmer",
+    "extension",
+    "tailscale_extension",
+    "status",
+];
 
 /// Sends log lines to standard output, where Lambda collects them.
 ///

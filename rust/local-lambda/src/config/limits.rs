@@ -67,6 +67,7 @@ impl Function {
         }
         self.check_architecture()?;
         self.check_callers()?;
+        self.check_aliases()?;
         self.check_environment()
     }
 
@@ -94,6 +95,17 @@ impl Function {
                     &caller.access_key_id,
                     "another caller has this id: each needs its own",
                 );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_aliases(&self) -> Result<(), ConfigError> {
+        for (index, alias) in self.aliases.iter().enumerate() {
+            let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if !(1..=128).contains(&alias.len()) || !alias.chars().all(legal) {
+                let remedy = "an alias has 1 to 128 letters, digits, hyphens or underscores";
+                return invalid(&format!("aliases[{index}]"), format!("'{alias}'"), remedy);
             }
         }
         Ok(())

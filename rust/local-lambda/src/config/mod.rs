@@ -154,9 +154,12 @@ pub struct Function {
     /// The URL's invoke mode.
     #[serde(default)]
     pub invoke_mode: InvokeMode,
-    /// Who may call the URL.
+    /// Who may call the URL, and the Invoke API.
     #[serde(default)]
     pub callers: Vec<Credentials>,
+    /// The names, beside its own, that the Invoke API finds the function under.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// What the function finds in `AWS_ACCESS_KEY_ID` and its companions.
     pub execution_role: Credentials,
     /// How many environments may live at once: the reserved concurrency.

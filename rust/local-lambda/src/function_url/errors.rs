@@ -17,7 +17,7 @@ pub(crate) struct ServiceError {
 }
 
 impl ServiceError {
-    fn json(status: StatusCode, error_type: &'static str, body: serde_json::Value) -> Self {
+    pub(crate) fn json(status: StatusCode, error_type: &'static str, body: serde_json::Value) -> Self {
         Self {
             status,
             error_type: Some(error_type),

@@ -1,46 +1,38 @@
 //! One request and its answer: verified, turned into an event, run, and turned back.
 
-use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::caller::Identity;
 use super::errors::ServiceError;
 use super::event::Context;
+use super::gate::Gate;
 use super::outgoing::Flushes;
-use super::request_body::{discard, read_body};
 use super::response_head::{ResponseHead, remapped};
-use super::sigv4::Claim;
+use super::serve::Front;
 use super::stream::StreamedBody;
-use super::{InvokeMode, Settings, answer, event, limits, signature, stream};
-use crate::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken};
+use super::{InvokeMode, answer, event, limits, stream};
+use crate::invocation::{Answer, Function, Invocation, StreamBroken};
 
 /// What leaves as an answer's body; an error of it breaks the client's connection.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, StreamBroken>;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// The URL: what it is, what is behind it, and the invocations under way.
-pub(crate) struct Front<F> {
-    settings: Settings,
-    function: Arc<F>,
-    /// An invocation goes on when its client hangs up, as on the service; so they are no part of the connections.
-    invocations: Mutex<JoinSet<()>>,
+/// The URL.
+pub(crate) struct UrlFront<F> {
+    gate: Gate<F>,
 }
 
 /// What belongs to a request, but is not in it.
@@ -51,30 +43,14 @@ struct Circumstances<'a> {
     flushes: Arc<Flushes>,
 }
 
-impl<F: Function> Front<F> {
-    pub(crate) fn new(settings: Settings, function: Arc<F>) -> Self {
-        Self {
-            settings,
-            function,
-            invocations: Mutex::new(JoinSet::new()),
-        }
+impl<F: Function> Front for UrlFront<F> {
+    async fn end(&self) {
+        self.gate.end().await;
     }
 
-    /// Ends what is still running.
-    pub(crate) async fn end(&self) {
-        let mut invocations = std::mem::take(&mut *self.invocations.lock().unwrap_or_else(PoisonError::into_inner));
-        invocations.shutdown().await;
-    }
-
-    /// Answers one request; never fails.
-    pub(crate) async fn answer(
-        &self,
-        request: Request<Incoming>,
-        source: IpAddr,
-        flushes: Arc<Flushes>,
-    ) -> Response<AnswerBody> {
+    async fn answer(&self, request: Request<Incoming>, source: IpAddr, flushes: Arc<Flushes>) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
-        let trace_id = trace_id((self.settings.clock)());
+        let trace_id = trace_id((self.gate.settings.clock)());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let circumstances = Circumstances {
@@ -97,15 +73,21 @@ impl<F: Function> Front<F> {
         tracing::info!(%request_id, %method, path, status = response.status().as_u16(), "answered");
         response
     }
+}
+
+impl<F: Function> UrlFront<F> {
+    pub(crate) fn new(gate: Gate<F>) -> Self {
+        Self { gate }
+    }
 
     async fn run(
         &self,
         request: Request<Incoming>,
         circumstances: Circumstances<'_>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let settings = &self.settings;
+        let settings = &self.gate.settings;
         let (parts, body) = request.into_parts();
-        let (identity, body) = self.admit(&parts, body).await?;
+        let (identity, body) = self.gate.admit(&parts, body).await?;
         let Circumstances {
             source,
             request_id,
@@ -131,50 +113,12 @@ impl<F: Function> Front<F> {
             request_id: request_id.to_owned(),
             payload: payload.into(),
         };
-        let answer = self.invoke(invocation).await.map_err(|error| {
+        let answer = self.gate.invoke(invocation).await.map_err(|error| {
             tracing::warn!(%error, "the function gave no answer");
             ServiceError::from(&error)
         })?;
         let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method, flushes)).await;
         response.unwrap_or_else(|_| Err(ServiceError::bad_gateway()))
-    }
-
-    /// Lets in whoever may call, together with the body that they signed.
-    async fn admit(&self, parts: &Parts, mut body: Incoming) -> Result<(Identity, Bytes), ServiceError> {
-        let claim = match Claim::read(parts, &self.settings) {
-            Ok(claim) => claim,
-            Err(refusal) => {
-                discard(parts, &mut body).await;
-                return Err(refusal);
-            }
-        };
-        let body = read_body(parts, body).await?;
-        signature::verify(&claim, parts, &body, &self.settings.region)?;
-        Ok((Identity::of(claim.caller, &self.settings.account_id), body))
-    }
-
-    async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
-        let (sender, receiver) = oneshot::channel();
-        let function = Arc::clone(&self.function);
-        self.start(async move {
-            let outcome = timeout(limits::INVOCATION, function.invoke(invocation)).await;
-            let outcome = outcome.unwrap_or_else(|_| Err(failed("Sandbox.Timedout", "no function runs that long")));
-            // An error means that the client has gone: then nobody wants the answer.
-            let _ = sender.send(outcome);
-        });
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(failed("Service.Exception", "the invocation was ended")))
-    }
-
-    fn start(&self, invocation: impl Future<Output = ()> + Send + 'static) {
-        let mut invocations = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = invocations.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an invocation did not end as it should");
-            }
-        }
-        invocations.spawn(invocation);
     }
 
     async fn respond(
@@ -183,8 +127,8 @@ impl<F: Function> Front<F> {
         method: &Method,
         flushes: Arc<Flushes>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let habits = &self.settings.streaming_habits;
-        let (mut head, body) = match (answer, self.settings.invoke_mode) {
+        let habits = &self.gate.settings.streaming_habits;
+        let (mut head, body) = match (answer, self.gate.settings.invoke_mode) {
             (Answer::Buffered(payload), InvokeMode::Buffered) => {
                 let length = payload.len();
                 if length > limits::ANSWER_BYTES {
@@ -233,13 +177,6 @@ fn show_length(head: &mut ResponseHead, remap: bool, keep: bool) {
     }
 }
 
-fn failed(error_type: &str, message: &str) -> InvokeError {
-    InvokeError::Function {
-        error_type: error_type.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
 fn refuse(error: &dyn std::error::Error, answer: ServiceError) -> ServiceError {
     tracing::warn!(%error, status = answer.status.as_u16(), "the function's answer is refused");
     answer
@@ -259,7 +196,7 @@ fn assemble(head: ResponseHead, body: AnswerBody) -> Response<AnswerBody> {
     response
 }
 
-fn own_answer(error: ServiceError) -> Response<AnswerBody> {
+pub(crate) fn own_answer(error: ServiceError) -> Response<AnswerBody> {
     let mut head = ResponseHead::plain(HeaderValue::from_static("application/json"));
     head.status = error.status;
     head.headers.extend(
@@ -283,7 +220,7 @@ impl Body for Unsent {
     }
 }
 
-fn full(body: Bytes) -> AnswerBody {
+pub(crate) fn full(body: Bytes) -> AnswerBody {
     Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 

@@ -6,15 +6,16 @@
 
 mod answer;
 mod caller;
-mod errors;
+pub(crate) mod errors;
 mod event;
-mod exchange;
+pub(crate) mod exchange;
+pub(crate) mod gate;
 mod habits;
-mod limits;
-mod outgoing;
+pub(crate) mod limits;
+pub(crate) mod outgoing;
 mod request_body;
 mod response_head;
-mod serve;
+pub(crate) mod serve;
 mod signature;
 mod sigv4;
 mod stream;

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,14 +16,29 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::exchange::Front;
-use super::outgoing::Outgoing;
+use super::exchange::{AnswerBody, UrlFront};
+use super::gate::Gate;
+use super::outgoing::{Flushes, Outgoing};
 use super::{Settings, limits};
 use crate::invocation::Function;
 
 /// After a failed accept: what the machine lacks (file descriptors, memory) is not back at once, and there is no event
 /// to await.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers the requests of a server.
+pub(crate) trait Front: Send + Sync + 'static {
+    /// Answers one request; never fails.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        source: IpAddr,
+        flushes: Arc<Flushes>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
+
+    /// Ends what is still running.
+    fn end(&self) -> impl Future<Output = ()> + Send;
+}
 
 /// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
 /// no invocation of the front is left.
@@ -31,7 +48,12 @@ pub async fn serve<F: Function>(
     function: Arc<F>,
     stop: impl Future<Output = ()>,
 ) {
-    let front = Arc::new(Front::new(settings, function));
+    serve_front(listener, UrlFront::new(Gate::new(settings, function)), stop).await;
+}
+
+/// Serves a front until `stop`, as [`serve`] does the URL.
+pub(crate) async fn serve_front(listener: TcpListener, front: impl Front, stop: impl Future<Output = ()>) {
+    let front = Arc::new(front);
     let mut connections = JoinSet::new();
     let (closing, closed) = watch::channel(false);
     tokio::select! {
@@ -49,9 +71,9 @@ pub async fn serve<F: Function>(
 }
 
 /// Accepts connections for ever, as many as [`limits::CONNECTIONS`] at once.
-async fn accept<F: Function>(
+async fn accept(
     listener: &TcpListener,
-    front: &Arc<Front<F>>,
+    front: &Arc<impl Front>,
     connections: &mut JoinSet<()>,
     closed: &watch::Receiver<bool>,
 ) {
@@ -75,12 +97,7 @@ async fn accept<F: Function>(
     }
 }
 
-async fn connection<F: Function>(
-    stream: TcpStream,
-    source: IpAddr,
-    front: Arc<Front<F>>,
-    mut closed: watch::Receiver<bool>,
-) {
+async fn connection(stream: TcpStream, source: IpAddr, front: Arc<impl Front>, mut closed: watch::Receiver<bool>) {
     // A streamed answer's small chunks must not wait for each other (Nagle).
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not set");

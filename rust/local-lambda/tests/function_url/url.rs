@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use local_lambda::function_url::{Caller, Habits, InvokeMode, Settings, serve};
 use local_lambda::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken, StreamingAnswer};
+use local_lambda::invoke_api::{self, Names};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub(crate) type Outcome = Result<Answer, InvokeError>;
+type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Handler = Box<dyn Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
 /// No step of a test takes longer.
@@ -77,6 +79,31 @@ impl Url {
         settings: Settings,
         handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
     ) -> Self {
+        Self::served(handler, |listener, fake, stopped| {
+            serve(listener, settings, fake, stopped)
+        })
+        .await
+    }
+
+    /// The Invoke API of a function that is called `proxy`, and by the alias `live`.
+    pub(crate) async fn invoke_api(
+        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        let names = Names {
+            arn: "arn:aws:lambda:us-west-2:111122223333:function:proxy".into(),
+            aliases: vec!["live".into()],
+        };
+        let settings = settings(InvokeMode::Buffered, Habits::default());
+        Self::served(handler, |listener, fake, stopped| {
+            invoke_api::serve(listener, settings, names, fake, stopped)
+        })
+        .await
+    }
+
+    async fn served<S: Future<Output = ()> + Send + 'static>(
+        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
+        server: impl FnOnce(TcpListener, Arc<Fake>, Stopped) -> S,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -85,14 +112,14 @@ impl Url {
             seen: Arc::clone(&seen),
         });
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, settings, fake, async {
+        let stopped = Box::pin(async move {
             let _ = stopped.await;
-        }));
+        });
         Self {
             address,
             seen,
             stop: Some(stop),
-            server,
+            server: tokio::spawn(server(listener, fake, stopped)),
         }
     }
 

@@ -1,0 +1,315 @@
+//! Lambda's Invoke API in front of the function: for callers that use an AWS SDK, and not the function's URL.
+//!
+//! Doc: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. There are no versions here: an alias is a name
+//! that function.json lists. An `Event` invocation runs once, at once: the service would queue it, and try it again.
+//! Neither a client context nor a log's tail (`x-amz-log-type`) is passed on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::function_url::Settings;
+use crate::function_url::errors::ServiceError;
+use crate::function_url::exchange::{AnswerBody, REQUEST_ID, full, own_answer};
+use crate::function_url::gate::Gate;
+use crate::function_url::limits;
+use crate::function_url::outgoing::Flushes;
+use crate::function_url::serve::{Front, serve_front};
+use crate::invocation::{Answer, Function, Invocation, InvokeError};
+
+const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
+const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
+
+/// The name of the version that is not published; no other is here.
+const LATEST: &str = "$LATEST";
+
+/// How the caller wants to hear of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It waits.
+    RequestResponse,
+    /// It does not.
+    Event,
+    /// It only wants to know whether it may.
+    DryRun,
+}
+
+/// Serves the API until `stop`, as [`crate::function_url::serve()`] does the URL; the settings' callers may invoke.
+pub async fn serve<F: Function>(
+    listener: TcpListener,
+    settings: Settings,
+    names: Names,
+    function: Arc<F>,
+    stop: impl Future<Output = ()>,
+) {
+    let gate = Gate::new(settings, function);
+    serve_front(listener, InvokeFront { gate, names }, stop).await;
+}
+
+/// The function, under its name.
+struct InvokeFront<F> {
+    gate: Gate<F>,
+    names: Names,
+}
+
+/// What the function may be called in a request.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// Its ARN, without a qualifier.
+    pub arn: String,
+    /// Its aliases.
+    pub aliases: Vec<String>,
+}
+
+impl<F: Function> InvokeFront<F> {
+    async fn run(&self, request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, ServiceError> {
+        let (parts, body) = request.into_parts();
+        let (_, payload) = self.gate.admit(&parts, body).await?;
+        self.names.check(&parts)?;
+        let kind = Kind::of(&parts)?;
+        let payload = if payload.is_empty() {
+            Bytes::from_static(b"{}")
+        } else {
+            payload
+        };
+        if let Err(error) = serde_json::from_slice::<IgnoredAny>(&payload) {
+            let message = format!("Could not parse request body into json: {error}");
+            return Err(user_error(
+                StatusCode::BAD_REQUEST,
+                "InvalidRequestContentException",
+                &message,
+            ));
+        }
+        let invocation = Invocation {
+            request_id: request_id.to_owned(),
+            payload,
+        };
+        match kind {
+            Kind::DryRun => Ok(empty(StatusCode::NO_CONTENT)),
+            Kind::Event => {
+                drop(self.gate.begin(invocation));
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            Kind::RequestResponse => {
+                let answer = match self.gate.invoke(invocation).await {
+                    Ok(answer) => whole(answer).await,
+                    Err(error) => Err(error),
+                };
+                answered(answer)
+            }
+        }
+    }
+}
+
+impl<F: Function> Front for InvokeFront<F> {
+    async fn answer(&self, request: Request<Incoming>, _: IpAddr, _: Arc<Flushes>) -> Response<AnswerBody> {
+        let request_id = Uuid::new_v4().to_string();
+        let outcome = self.run(request, &request_id).await;
+        let mut response = outcome.unwrap_or_else(own_answer);
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        tracing::info!(%request_id, status = response.status().as_u16(), "an invocation through the API was answered");
+        response
+    }
+
+    async fn end(&self) {
+        self.gate.end().await;
+    }
+}
+
+impl Kind {
+    fn of(parts: &Parts) -> Result<Self, ServiceError> {
+        match parts.headers.get(INVOCATION_TYPE).map(HeaderValue::as_bytes) {
+            None | Some(b"RequestResponse") => Ok(Self::RequestResponse),
+            Some(b"Event") => Ok(Self::Event),
+            Some(b"DryRun") => Ok(Self::DryRun),
+            Some(_) => {
+                let message = "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun";
+                Err(user_error(
+                    StatusCode::BAD_REQUEST,
+                    "InvalidParameterValueException",
+                    message,
+                ))
+            }
+        }
+    }
+}
+
+impl Names {
+    /// Whether the request is `POST /2015-03-31/functions/{FunctionName}/invocations` for this function. The name may be
+    /// an ARN, whole or in part, with a qualifier at its end or in the query.
+    fn check(&self, parts: &Parts) -> Result<(), ServiceError> {
+        let segments: Vec<&str> = parts.uri.path().split('/').collect();
+        let (&Method::POST, ["", "2015-03-31", "functions", name, "invocations"]) =
+            (&parts.method, segments.as_slice())
+        else {
+            let message = "there is POST /2015-03-31/functions/{FunctionName}/invocations";
+            return Err(user_error(StatusCode::NOT_FOUND, "UnknownOperationException", message));
+        };
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        let query = parts.uri.query().unwrap_or_default();
+        let qualifier = form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == "Qualifier")
+            .map(|(_, value)| value.into_owned());
+        if self.mean(&name, qualifier.as_deref()) {
+            return Ok(());
+        }
+        let message = format!(
+            "Function not found: {name}{}",
+            qualifier.map(|q| format!(":{q}")).unwrap_or_default()
+        );
+        Err(user_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message))
+    }
+
+    fn mean(&self, name: &str, qualifier: Option<&str>) -> bool {
+        let (account, own) = self.short();
+        let forms = [self.arn.as_str(), &format!("{account}:function:{own}"), own];
+        forms.iter().any(|form| match (name.strip_prefix(form), qualifier) {
+            (Some(""), None) => true,
+            (Some(""), Some(qualifier)) => self.is_qualifier(qualifier),
+            (Some(rest), None) => rest.strip_prefix(':').is_some_and(|rest| self.is_qualifier(rest)),
+            _ => false,
+        })
+    }
+
+    /// The account and the name in the ARN.
+    fn short(&self) -> (&str, &str) {
+        let parts: Vec<&str> = self.arn.split(':').collect();
+        (parts.get(4).unwrap_or(&""), parts.get(6).unwrap_or(&""))
+    }
+
+    fn is_qualifier(&self, text: &str) -> bool {
+        text == LATEST || self.aliases.iter().any(|alias| alias == text)
+    }
+}
+
+/// The whole of an answer, streamed or not.
+async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
+    let mut streaming = match answer {
+        Answer::Buffered(payload) => return Ok(payload),
+        Answer::Streaming(streaming) => streaming,
+    };
+    let mut gathered = BytesMut::new();
+    while let Some(bytes) = streaming.body.recv().await {
+        let bytes = bytes.map_err(|broken| InvokeError::Function {
+            error_type: "Function.ResponseStreamBroken".into(),
+            message: broken.to_string(),
+        })?;
+        gathered.extend_from_slice(&bytes);
+        if gathered.len() > limits::ANSWER_BYTES {
+            let (bytes, limit) = (gathered.len(), limits::ANSWER_BYTES);
+            return Err(InvokeError::ResponseTooLarge { bytes, limit });
+        }
+    }
+    Ok(gathered.freeze())
+}
+
+/// A failure of the function is a 200 as well: a header tells.
+fn answered(answer: Result<Bytes, InvokeError>) -> Result<Response<AnswerBody>, ServiceError> {
+    let (payload, failed) = match answer {
+        Ok(payload) => (payload, false),
+        Err(InvokeError::Throttled { .. }) => return Err(ServiceError::throttled()),
+        Err(InvokeError::Function { error_type, message }) => (function_error(&error_type, &message), true),
+        Err(error @ InvokeError::ResponseTooLarge { .. }) => (
+            function_error("Function.ResponseSizeTooLarge", &error.to_string()),
+            true,
+        ),
+    };
+    let mut response = Response::new(full(payload));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(EXECUTED_VERSION, HeaderValue::from_static(LATEST));
+    if failed {
+        headers.insert(FUNCTION_ERROR, HeaderValue::from_static("Unhandled"));
+    }
+    Ok(response)
+}
+
+fn function_error(error_type: &str, message: &str) -> Bytes {
+    json!({ "errorType": error_type, "errorMessage": message })
+        .to_string()
+        .into()
+}
+
+fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// An error that the caller made, in the form that Lambda's API gives it.
+fn user_error(status: StatusCode, error_type: &'static str, message: &str) -> ServiceError {
+    ServiceError::json(status, error_type, json!({ "Type": "User", "Message": message }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(method: &str, target: &str) -> Result<(), StatusCode> {
+        let names = Names {
+            arn: "arn:aws:lambda:eu-central-1:123456789012:function:proxy".into(),
+            aliases: vec!["live".into()],
+        };
+        let (parts, ()) = Request::builder()
+            .method(method)
+            .uri(target)
+            .body(())
+            .unwrap()
+            .into_parts();
+        names.check(&parts).map_err(|error| error.status)
+    }
+
+    #[test]
+    fn a_function_goes_by_its_name_and_its_arn_and_its_aliases() {
+        for name in [
+            "proxy",
+            "proxy:live",
+            "proxy:$LATEST",
+            "123456789012:function:proxy",
+            "arn:aws:lambda:eu-central-1:123456789012:function:proxy",
+            "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aproxy%3Alive",
+        ] {
+            assert_eq!(
+                check("POST", &format!("/2015-03-31/functions/{name}/invocations")),
+                Ok(()),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            check("POST", "/2015-03-31/functions/proxy/invocations?Qualifier=live"),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn no_other_function_and_no_other_alias_is_found() {
+        for target in [
+            "/2015-03-31/functions/prox/invocations",
+            "/2015-03-31/functions/proxy2/invocations",
+            "/2015-03-31/functions/proxy:dead/invocations",
+            "/2015-03-31/functions/proxy/invocations?Qualifier=dead",
+            "/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:proxy/invocations",
+            "/2015-03-31/functions/proxy",
+            "/",
+        ] {
+            assert_eq!(check("POST", target), Err(StatusCode::NOT_FOUND), "{target}");
+        }
+        assert_eq!(
+            check("GET", "/2015-03-31/functions/proxy/invocations"),
+            Err(StatusCode::NOT_FOUND)
+        );
+    }
+}
