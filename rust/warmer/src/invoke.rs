@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use aws_config::{
-    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
-    timeout::TimeoutConfig,
-};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::{
     Client,
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
     primitives::Blob,
 };
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 use serde::Deserialize;
 use warm_up::{Payload, Warm, WarmUp};
+
+use crate::config::{Access, Config};
 
 /// How long one warm-up may take. A new environment has 10 s for its start, and waits 5 s more for its tailnet.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -34,37 +38,35 @@ struct FunctionError {
 }
 
 impl Invoker {
-    /// One for `function`, which is a name or an ARN, with an alias or without.
-    pub async fn new(function: &str) -> Self {
-        // Lambda gives both in the environment; the default chains would look elsewhere first, and take their time.
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(std::env::var("AWS_REGION").ok().map(Region::new))
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
-        Self::with(function, config).await
-    }
-
-    /// One for `function`, by other credentials or to another endpoint than the environment's.
-    pub async fn with(function: &str, config: aws_config::ConfigLoader) -> Self {
+    /// One for the function that `config` names, with connections of its own.
+    pub fn new(config: &Config) -> Self {
+        let Access {
+            region,
+            endpoint,
+            credentials,
+        } = config.access.clone();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_timeout(LIMIT)
             .build();
-        // A warm-up that comes later than the others may meet an environment that one of them has warmed: the next
-        // round makes up for one that was lost.
-        let config = config
+        let mut client = aws_sdk_lambda::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region.map(Region::new))
+            // A warm-up that comes later than the others may meet an environment that one of them has warmed: the next
+            // round makes up for one that was lost.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            .load()
-            .await;
+            .http_client(
+                Builder::new()
+                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                    .build_https(),
+            );
+        client.set_endpoint_url(endpoint);
+        client.set_credentials_provider(credentials.map(SharedCredentialsProvider::new));
         Self {
-            client: Client::new(&config),
-            function: function.to_owned(),
+            client: Client::from_conf(client.build()),
+            function: config.function.clone(),
         }
-    }
-
-    /// Which function it is.
-    pub fn function(&self) -> &str {
-        &self.function
     }
 
     /// Invokes it once; the error says what went wrong, and where to mend it.

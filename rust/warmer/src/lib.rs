@@ -24,7 +24,7 @@ pub async fn main() -> ExitCode {
     let config = &config;
     let handler = service_fn(|_: LambdaEvent<IgnoredAny>| async move {
         // Made anew each time: connections that were kept have died in the minutes since.
-        let invoker = Invoker::new(&config.function).await;
+        let invoker = Invoker::new(config);
         round(&invoker, config.invocations).await.report()
     });
     settings::finish(
