@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, fs, io, process::Stdio};
 
 use tokio::process::Command;
 
-/// Where the function's environments are, as seen from here.
-const ENVIRONMENTS: &str = "169.254.100.0/24";
+/// Where the function's environments are, as seen from here: each local-lambda has a /24 of it.
+const ENVIRONMENTS: &str = "169.254.96.0/19";
 /// The place of our rules: before the machine's own addresses.
 const PREFERENCE: &str = "90";
 

@@ -31,7 +31,7 @@ const RESERVED: [&str; 18] = [
 /// All environment variables together may take 4 KB (the service's quota).
 const ENVIRONMENT_BYTES: usize = 4096;
 
-/// Each environment takes a /30 of 169.254.100.0/24.
+/// Each environment takes a /30 of the /24 that a local-lambda has.
 const MAX_ENVIRONMENTS: usize = 64;
 
 impl Function {

@@ -2,6 +2,7 @@
 //!
 //! local-lambda runs itself again as the environment's pid 1 (no unsafe code is needed for that); both talk over pipes.
 
+mod block;
 mod cgroup;
 mod hierarchy;
 pub mod identity;
@@ -23,11 +24,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+pub use block::Addresses;
 pub use cgroup::CgroupError;
-pub use network::{Addresses, NetworkError};
+pub use network::NetworkError;
 pub use scratch::{Scratch, ScratchError};
 
 use crate::config::{Freeze, Function};
+use block::Block;
 use cgroup::{EnvironmentGroups, Groups};
 use keeper::Keeper;
 use protocol::Command;
@@ -73,6 +76,7 @@ pub struct Ground {
     groups: Groups,
     keeper: Option<Keeper>,
     freezing: Freezing,
+    block: Block,
     slots: Mutex<Slots>,
 }
 
@@ -89,8 +93,10 @@ impl Ground {
     /// Prepares what the function's configuration asks for.
     ///
     /// # Errors
-    /// [`SandboxError::Cgroup`] when the machine lacks what was asked for.
+    /// [`SandboxError::Cgroup`] when the machine lacks what was asked for, [`SandboxError::Network`] when it has no
+    /// addresses to give.
     pub fn prepare(function: &Function, scratch: Scratch) -> Result<Self, SandboxError> {
+        let block = Block::claim()?;
         let groups = Groups::make(function)?;
         let parents = groups.parents();
         let keeper = if parents.is_empty() {
@@ -108,6 +114,7 @@ impl Ground {
             groups,
             keeper,
             freezing,
+            block,
             slots: Mutex::default(),
         })
     }

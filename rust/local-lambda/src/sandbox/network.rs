@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::block::Addresses;
 use crate::process_variables::RUNTIME_API;
 
 /// The interface's name inside, as on Lambda.
@@ -27,6 +28,9 @@ pub enum NetworkError {
         /// What it said.
         complaint: String,
     },
+    /// 28 others have all the addresses.
+    #[error("169.254.100.0/24 to 169.254.127.0/24 are all in use by other local-lambdas: end one")]
+    NoBlock,
     /// A network namespace could not be made.
     #[error(
         "no network namespace can be made: {0}; local-lambda needs CAP_SYS_ADMIN and CAP_NET_ADMIN: \
@@ -36,30 +40,6 @@ pub enum NetworkError {
     /// The system refused something else.
     #[error("cannot set up the environment's network: {0}")]
     System(#[from] io::Error),
-}
-
-/// The addresses of one environment: a /30 of 169.254.100.0/24.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addresses {
-    /// The environment's own.
-    pub inside: Ipv4Addr,
-    /// Its default route: the end that stays with local-lambda.
-    pub outside: Ipv4Addr,
-    /// The name of the interface that stays.
-    pub interface: String,
-}
-
-impl Addresses {
-    /// Slots count from 0 to 63. The interface is named after the environment, as a slot's former one may still be
-    /// on its way out.
-    pub fn of(slot: u8, environment: u64) -> Self {
-        let base = 4 * (slot % 64);
-        Self {
-            inside: Ipv4Addr::new(169, 254, 100, base + 2),
-            outside: Ipv4Addr::new(169, 254, 100, base + 1),
-            interface: format!("lambda{}", environment % 1_000_000_000),
-        }
-    }
 }
 
 /// Moves the calling thread into a new network namespace, connects that with the one it came from, and listens there
@@ -97,24 +77,13 @@ pub(crate) fn enter_new(addresses: &Addresses) -> Result<TcpListener, NetworkErr
     Ok(TcpListener::bind(RUNTIME_API)?)
 }
 
-/// Removes an environment's interface at once; else it goes a little after the last process of its namespace.
-pub(crate) fn remove(addresses: &Addresses) -> Result<(), NetworkError> {
-    match ip(
-        "remove the environment's interface",
-        &format!("link delete {}\n", addresses.interface),
-    ) {
-        // The kernel was quicker.
-        Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
-        outcome => outcome,
-    }
-}
-
-fn ip(what: &'static str, script: &str) -> Result<(), NetworkError> {
+/// Has `ip` run a script, and returns what it printed.
+pub(super) fn ip(what: &'static str, script: &str) -> Result<String, NetworkError> {
     let mut command = Command::new("ip");
     command
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => NetworkError::NoIpCommand,
@@ -125,26 +94,8 @@ fn ip(what: &'static str, script: &str) -> Result<(), NetworkError> {
     }
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(NetworkError::Refused { what, complaint })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn each_slot_has_its_own_link_local_network_and_fits_a_device_name() {
-        let first = Addresses::of(0, 1);
-        assert_eq!(
-            (first.inside, first.outside),
-            ("169.254.100.2".parse().unwrap(), "169.254.100.1".parse().unwrap())
-        );
-        let last = Addresses::of(63, u64::MAX);
-        assert_eq!(last.inside, Ipv4Addr::new(169, 254, 100, 254));
-        assert!(last.inside.is_link_local() && last.interface.len() <= 15);
-    }
 }

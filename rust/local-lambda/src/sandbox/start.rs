@@ -14,7 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::network::{self, Addresses};
+use super::block::Addresses;
+use super::network;
 use super::protocol::{Blueprint, Report};
 use super::{Ground, Sandbox, SandboxError, supervisor};
 
@@ -77,7 +78,7 @@ struct Inside {
 /// [`SandboxError`]. Nothing of the environment is left then.
 pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, SandboxError> {
     let slot = Slot::take(ground)?;
-    let addresses = Addresses::of(slot.number, id);
+    let addresses = ground.block.addresses(slot.number, id);
     let groups = ground.groups.add(id)?;
     let (tell_gone, gone) = oneshot::channel();
     let (tell_inside, inside) = oneshot::channel();
@@ -233,7 +234,7 @@ impl Sandbox {
         let _ = within("ending the environment", &mut self.gone).await?;
         // From here, not from that thread: nothing can be started in a pid namespace that has ended.
         let addresses = self.addresses.clone();
-        let removed = tokio::task::spawn_blocking(move || network::remove(&addresses)).await;
+        let removed = tokio::task::spawn_blocking(move || addresses.remove()).await;
         Ok(removed.map_err(io::Error::from)??)
     }
 }

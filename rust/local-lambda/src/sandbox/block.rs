@@ -1,0 +1,137 @@
+//! The addresses that one local-lambda has for its environments: a /24 of its own in its network namespace, so that
+//! several can run side by side.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use super::network::{NetworkError, ip};
+
+/// The third bytes that there are: 169.254.100.0/24 to 169.254.127.0/24.
+const BLOCKS: std::ops::RangeInclusive<u8> = 100..=127;
+
+/// A block, free for others when this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Block {
+    third: u8,
+    /// An abstract socket's name belongs to the network namespace: nobody else there can bind it meanwhile.
+    _claim: UnixListener,
+}
+
+/// The addresses of one environment: a /30 of the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The environment's own.
+    pub inside: Ipv4Addr,
+    /// Its default route: the end that stays with local-lambda.
+    pub outside: Ipv4Addr,
+    /// The name of the interface that stays.
+    pub interface: String,
+}
+
+impl Block {
+    /// Takes the first block that nobody has. Interfaces in it that a killed local-lambda left are removed: they go by
+    /// themselves when the last process of their environment is gone, which takes a moment.
+    pub(crate) fn claim() -> Result<Self, NetworkError> {
+        for third in BLOCKS {
+            let name = SocketAddr::from_abstract_name(format!("local-lambda-169.254.{third}.0"))?;
+            match UnixListener::bind_addr(&name) {
+                Ok(claim) => {
+                    let block = Self { third, _claim: claim };
+                    block.clear()?;
+                    return Ok(block);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(NetworkError::NoBlock)
+    }
+
+    /// The addresses of environment number `environment` in `slot`, which counts from 0 to 63. The interface is named
+    /// after the environment, as a slot's former one may still be on its way out.
+    pub(crate) fn addresses(&self, slot: u8, environment: u64) -> Addresses {
+        let base = 4 * (slot % 64);
+        Addresses {
+            inside: Ipv4Addr::new(169, 254, self.third, base + 2),
+            outside: Ipv4Addr::new(169, 254, self.third, base + 1),
+            // A device name has 15 bytes at most.
+            interface: format!("{}{}", self.prefix(), environment % 100_000),
+        }
+    }
+
+    fn prefix(&self) -> String {
+        format!("lambda{}-", self.third)
+    }
+
+    fn clear(&self) -> Result<(), NetworkError> {
+        let listed = ip("list the interfaces", "link show type veth\n")?;
+        for name in device_names(&listed).filter(|name| name.starts_with(&self.prefix())) {
+            tracing::info!(name, "an interface that was left behind is removed");
+            remove(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Addresses {
+    /// Removes an environment's interface at once; else it goes a little after the last process of its namespace.
+    pub(crate) fn remove(&self) -> Result<(), NetworkError> {
+        remove(&self.interface)
+    }
+}
+
+fn remove(interface: &str) -> Result<(), NetworkError> {
+    match ip(
+        "remove the environment's interface",
+        &format!("link delete {interface}\n"),
+    ) {
+        // The kernel was quicker.
+        Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// "4: lambda100-1@if2: <BROADCAST,...", and below it a line that begins with blanks.
+fn device_names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(": ").filter(|_| !line.starts_with(' '))?;
+        rest.split(['@', ':']).next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn block(third: u8) -> Block {
+        let name = SocketAddr::from_abstract_name(format!("test-{}-{third}", std::process::id())).unwrap();
+        let _claim = UnixListener::bind_addr(&name).unwrap();
+        Block { third, _claim }
+    }
+
+    #[test]
+    fn each_slot_has_its_own_link_local_network_and_fits_a_device_name() {
+        let first = block(100).addresses(0, 1);
+        assert_eq!(
+            (first.inside, first.outside, first.interface.as_str()),
+            (
+                "169.254.100.2".parse().unwrap(),
+                "169.254.100.1".parse().unwrap(),
+                "lambda100-1"
+            )
+        );
+        let last = block(*BLOCKS.end()).addresses(63, u64::MAX);
+        assert_eq!(last.inside, Ipv4Addr::new(169, 254, 127, 254));
+        assert!(last.inside.is_link_local() && last.interface.len() <= 15);
+    }
+
+    #[test]
+    fn names_are_read_off_the_list_of_interfaces() {
+        let listed = "4: lambda100-1@if2: <BROADCAST,UP> mtu 1500 qdisc noqueue\n    link/ether 1a: brd ff\n\
+                      5: uplink@carrier: <UP> mtu 1500\n    link/ether 2b: brd ff\n";
+        assert_eq!(device_names(listed).collect::<Vec<_>>(), ["lambda100-1", "uplink"]);
+    }
+}
