@@ -1,6 +1,6 @@
 //! What the construct set: read once from the environment, checked in full before the first invocation.
 
-use aws_credential_types::Credentials;
+use aws::Access;
 use settings::{SettingError, Variables};
 
 /// The variable that makes the executable the warmer.
@@ -25,17 +25,6 @@ pub struct Config {
     pub debug: bool,
 }
 
-/// What Lambda puts into a function's environment for its AWS SDK. Its `Debug` output shows no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
-    /// The region.
-    pub region: Option<String>,
-    /// Another address than the region's own.
-    pub endpoint: Option<String>,
-    /// The function's role.
-    pub credentials: Option<Credentials>,
-}
-
 impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     ///
@@ -46,23 +35,9 @@ impl Config {
         Ok(Self {
             function: variables.required(FUNCTION, "set it to the proxy's function, by name or ARN")?,
             invocations: variables.text(INVOCATIONS).map_or(Ok(DEFAULT), invocations)?,
-            access: access(&variables),
+            access: Access::read(&variables, "AWS_ENDPOINT_URL_LAMBDA"),
             debug: variables.switch("TS_DEBUG", false)?,
         })
-    }
-}
-
-fn access(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Access {
-    // The names and the order of all AWS SDKs: the service's own endpoint, then the one for all.
-    let endpoint = variables.text("AWS_ENDPOINT_URL_LAMBDA");
-    let key = variables
-        .text("AWS_ACCESS_KEY_ID")
-        .zip(variables.text("AWS_SECRET_ACCESS_KEY"));
-    let token = variables.text("AWS_SESSION_TOKEN");
-    Access {
-        region: variables.text("AWS_REGION"),
-        endpoint: endpoint.or_else(|| variables.text("AWS_ENDPOINT_URL")),
-        credentials: key.map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")),
     }
 }
 

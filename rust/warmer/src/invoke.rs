@@ -2,26 +2,20 @@
 
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws::{Access, Wire};
 use aws_sdk_lambda::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
     primitives::Blob,
 };
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use serde::Deserialize;
 use warm_up::{Payload, Warm, WarmUp};
 
-use crate::config::{Access, Config};
+use crate::config::Config;
 
 /// How long one warm-up may take. A new environment has 10 s for its start, and waits 5 s more for its tailnet.
 const LIMIT: Duration = Duration::from_secs(40);
-/// How long a connection to Lambda's API may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Invokes one function.
 #[derive(Debug, Clone)]
@@ -38,31 +32,25 @@ struct FunctionError {
 }
 
 impl Invoker {
-    /// One for the function that `config` names, with connections of its own.
+    /// One for the function that `config` names.
     pub fn new(config: &Config) -> Self {
         let Access {
             region,
             endpoint,
             credentials,
         } = config.access.clone();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .operation_timeout(LIMIT)
-            .build();
         let mut client = aws_sdk_lambda::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(region.map(Region::new))
             // A warm-up that comes later than the others may meet an environment that one of them has warmed: the next
             // round makes up for one that was lost.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            .http_client(
-                Builder::new()
-                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                    .build_https(),
-            );
+            .timeout_config(TimeoutConfig::builder().operation_timeout(LIMIT).build())
+            .http_client(Wire::default());
         client.set_endpoint_url(endpoint);
-        client.set_credentials_provider(credentials.map(SharedCredentialsProvider::new));
+        if let Some(credentials) = credentials {
+            client = client.credentials_provider(credentials);
+        }
         Self {
             client: Client::from_conf(client.build()),
             function: config.function.clone(),

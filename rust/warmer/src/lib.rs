@@ -21,12 +21,9 @@ pub async fn main() -> ExitCode {
     let Ok(config) = settings::start(|get| Config::parse(get), |config| config.debug) else {
         return ExitCode::FAILURE;
     };
-    let config = &config;
-    let handler = service_fn(|_: LambdaEvent<IgnoredAny>| async move {
-        // Made anew each time: connections that were kept have died in the minutes since.
-        let invoker = Invoker::new(config);
-        round(&invoker, config.invocations).await.report()
-    });
+    let (invoker, invocations) = (Invoker::new(&config), config.invocations);
+    let invoker = &invoker;
+    let handler = service_fn(|_: LambdaEvent<IgnoredAny>| async move { round(invoker, invocations).await.report() });
     settings::finish(
         run(handler)
             .await
