@@ -28,6 +28,8 @@ export enum Variable {
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
+  WARMER_FUNCTION = 'TS_WARMER_FUNCTION',
+  WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
 }
 
 /**
@@ -42,6 +44,16 @@ export interface ProxySettings {
   readonly skipTlsVerification?: boolean;
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
+}
+
+/**
+ * What a warmer's function is told.
+ * @internal
+ */
+export interface WarmerSettings {
+  readonly function: string;
+  readonly invocations: number;
+  readonly debug?: boolean;
 }
 
 /**
@@ -78,6 +90,18 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
     [Variable.ALLOWED_TARGETS]: settings.allowedTargets?.join(','),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
+  });
+}
+
+/**
+ * The variables that make a function the warmer of a proxy.
+ * @internal
+ */
+export function warmerEnvironment(settings: WarmerSettings): Record<string, string> {
+  return withoutUnset({
+    [Variable.WARMER_FUNCTION]: settings.function,
+    [Variable.WARMER_INVOCATIONS]: settings.invocations.toString(),
+    [Variable.DEBUG]: switchedOn(settings.debug),
   });
 }
 

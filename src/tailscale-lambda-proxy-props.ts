@@ -1,6 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
+import { TailscaleLambdaProxyPropsWarmerOption } from './tailscale-lambda-proxy-warmer-option';
 import { TailscaleNodeOptions } from './tailscale-node-options';
 
 /**
@@ -20,6 +21,13 @@ export interface TailscaleLambdaProxyPropsOptions {
    * @default - see each of them
    */
   readonly lambda?: TailscaleLambdaProxyPropsLambdaOption;
+
+  /**
+   * Keeps environments of the function warm: a second function invokes it on a schedule.
+   *
+   * @default - no warmer
+   */
+  readonly warmer?: TailscaleLambdaProxyPropsWarmerOption;
 }
 
 /**
@@ -89,7 +97,7 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly allowUncoveredTargets?: boolean;
 
   /**
-   * Options of the layer and the function.
+   * Options of the layer, the function and the warmer.
    *
    * @default - see each of them
    */

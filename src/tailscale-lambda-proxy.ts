@@ -1,11 +1,13 @@
 import { RemovalPolicies, RemovalPolicy } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { argueFindings } from './argued-findings';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
+import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { validateProxy } from './validate-proxy';
@@ -41,6 +43,16 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
    */
   public readonly lambdaFunctionUrl: lambda.FunctionUrl;
 
+  /**
+   * The function that keeps environments of the proxy warm, if `options.warmer` asks for it.
+   */
+  public readonly warmer?: lambda.Function;
+
+  /**
+   * The rule that runs the warmer.
+   */
+  public readonly warmerRule?: events.Rule;
+
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
     validateProxy(this, props);
@@ -59,6 +71,10 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
       invokeMode: props.invokeMode ?? lambda.InvokeMode.BUFFERED,
       cors: props.cors,
     });
+    if (props.options?.warmer) {
+      this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, props);
+      this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, props);
+    }
   }
 
   /**
@@ -82,7 +98,7 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
 
   /**
    * What becomes of the resources when the stack is deleted, or they are no longer in it: of the function, its URL,
-   * role and policies, of the layer and of the alias with its versions. Not of what was handed in.
+   * role and policies, of the layer, of the alias with its versions and of the warmer. Not of what was handed in.
    *
    * @param policy applied to each of them, last
    */

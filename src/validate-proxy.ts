@@ -8,6 +8,7 @@ import { architectureOf, functionEnvironment, LONGEST_TIMEOUT } from './proxy-fu
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { validateNode } from './validate-node';
+import { validateWarmer } from './validate-warmer';
 import { Validation } from './validation';
 
 /** Room for the names and values of all variables: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. */
@@ -27,6 +28,7 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
   validateFunction(validation, props.options?.lambda ?? {});
   validateEnvironmentSize(validation, props);
+  validateWarmer(validation, props);
   [Binary.EXTENSION, Binary.PROXY].forEach((binary) => assetPath(binary, architectureOf(props)));
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
@@ -36,8 +38,7 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
 
 function validateFunction(validation: Validation, options: TailscaleLambdaProxyPropsLambdaOption): void {
   const prop = (name: keyof TailscaleLambdaProxyPropsLambdaOption) => `options.lambda.${name}`;
-  validation.text(prop('functionName'), options.functionName || undefined, /^[A-Za-z0-9_-]{1,64}$/,
-    'use 1 to 64 letters, digits, hyphens and underscores');
+  validation.functionName(prop('functionName'), options.functionName || undefined);
   validation.text(prop('description'), options.description, /^[^]{0,256}$/, 'use 256 characters at most');
   validation.integer(prop('memorySize'), options.memorySize, 128, 10_240, 'MB');
   validation.duration(prop('timeout'), options.timeout, Duration.seconds(1), LONGEST_TIMEOUT);

@@ -17,6 +17,11 @@ export class Validation {
     }
   }
 
+  /** The name of a Lambda function, if it is set. */
+  public functionName(prop: string, value: string | undefined): void {
+    this.text(prop, value, /^[A-Za-z0-9_-]{1,64}$/, 'use 1 to 64 letters, digits, hyphens and underscores');
+  }
+
   /** A whole number within bounds, if it is set. With `Infinity` there is no upper bound. */
   public integer(prop: string, value: number | undefined, least: number, most: number, unit: string): void {
     if (value === undefined || Token.isUnresolved(value)) {

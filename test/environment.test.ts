@@ -2,7 +2,7 @@ import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import contract from './fixtures/environment.json';
-import { extensionEnvironment, proxyEnvironment, Variable } from '../src/environment';
+import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
 const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret', SECRET_ARN);
@@ -32,10 +32,21 @@ const everySetting = {
   allowUncoveredTargets: true,
 };
 
+function examplesOf(owners: string[]): Record<string, string> {
+  const own = contract.filter(({ owner }) => owners.includes(owner));
+  return Object.fromEntries(own.map(({ name, example }) => [name, example]));
+}
+
 test('a proxy\'s function gets the variables of the contract, and no others', () => {
-  const examples = Object.fromEntries(contract.map(({ name, example }) => [name, example]));
+  const examples = examplesOf(['extension', 'proxy']);
 
   expect({ ...extensionEnvironment(everyOption), ...proxyEnvironment(everySetting) }).toEqual(examples);
+});
+
+test('a warmer\'s function gets what it reads, and nothing else', () => {
+  const settings = { function: 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live', invocations: 5, debug: true };
+
+  expect(warmerEnvironment(settings)).toEqual(examplesOf(['warmer']));
 });
 
 test('a function with the extension alone gets only what the extension reads', () => {
