@@ -20,6 +20,7 @@ use crate::{
     daemons,
     http_call::{CallError, call, succeeded},
     log::History,
+    network::ADDRESS,
     process::{Process, command, killed_by},
     signed::REGION,
 };
@@ -95,6 +96,8 @@ pub enum Event {
     Ready {
         /// Where.
         url: String,
+        /// Where the Invoke API is.
+        invoke_url: Option<String>,
     },
     /// An environment changed its state.
     Environment {
@@ -178,6 +181,7 @@ pub struct LocalLambda {
     /// What it told.
     pub events: History<Event>,
     address: String,
+    invoke_address: String,
     control_socket: PathBuf,
 }
 
@@ -190,6 +194,8 @@ impl LocalLambda {
         command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
         let control_socket = run_dir.join("local-lambda.sock");
         command.arg("--control-socket").arg(&control_socket);
+        // Where other functions' environments reach it.
+        command.args(["--listen-invoke", &format!("{ADDRESS}:0")]);
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
@@ -201,14 +207,19 @@ impl LocalLambda {
                 events.find(0, |event| Some(Event::clone(event))),
             )
             .await?;
-        let Event::Ready { url } = first else {
+        let Event::Ready {
+            url,
+            invoke_url: Some(invoke_url),
+        } = first
+        else {
             return Err(LambdaError::NoUrl(format!("{first:?}")).into());
         };
-        let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         Ok(Self {
             process,
             events,
-            address,
+            address: address(&url),
+            invoke_address: address(&invoke_url),
             control_socket,
         })
     }
@@ -230,6 +241,11 @@ impl LocalLambda {
     /// `host:port` of the Function URL.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// `host:port` of Lambda's Invoke API.
+    pub fn invoke_address(&self) -> &str {
+        &self.invoke_address
     }
 
     /// Waits for the unexpected end of the proxy or an extension, from event number `since` on.

@@ -12,6 +12,7 @@ pub mod emulated;
 mod error;
 pub mod function_url;
 pub mod http_call;
+pub mod invoke_api;
 pub mod lambda;
 pub mod local_api;
 pub mod log;

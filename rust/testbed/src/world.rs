@@ -16,6 +16,7 @@ use crate::{
     binaries::Binaries,
     control::Control,
     function_url::FunctionUrl,
+    invoke_api::InvokeApi,
     lambda::{Function, LocalLambda, UnexpectedExit},
     process::{Exit, ProcessError},
     target::Target,
@@ -175,6 +176,14 @@ impl World {
     pub fn url(&self) -> FunctionUrl {
         FunctionUrl {
             address: self.lambda.address().to_owned(),
+            caller: self.caller.clone(),
+        }
+    }
+
+    /// The function through Lambda's Invoke API, called by the same.
+    pub fn invoke_api(&self) -> InvokeApi {
+        InvokeApi {
+            address: self.lambda.invoke_address().to_owned(),
             caller: self.caller.clone(),
         }
     }

@@ -7,6 +7,7 @@ mod deaths;
 mod demo;
 mod journey;
 mod surroundings;
+mod warming;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
             surroundings::trials(setting),
             journey::trials(setting),
             deaths::trials(setting),
+            warming::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })

@@ -1,0 +1,47 @@
+//! Lambda's Invoke API, as a caller with an AWS SDK uses it.
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    Error,
+    function_url::FunctionUrl,
+    http_call::{json, succeeded},
+};
+
+/// The API in front of one function, and who calls it.
+#[derive(Debug, Clone)]
+pub struct InvokeApi {
+    /// `host:port`.
+    pub address: String,
+    /// Who signs.
+    pub caller: Credentials,
+}
+
+/// What became of an invocation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invoked {
+    /// Whether the function failed: the payload then says how.
+    pub failed: bool,
+    /// The function's answer.
+    pub payload: Value,
+}
+
+impl InvokeApi {
+    /// Invokes the function of this name, and waits for its answer.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invoked, Error> {
+        // The two are signed alike.
+        let door = FunctionUrl {
+            address: self.address.clone(),
+            caller: self.caller.clone(),
+        };
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let request = door.request("POST", &path).body(Bytes::from(payload.to_string()));
+        let answer = door.send(request.map_err(crate::http_call::CallError::from)?).await?;
+        let failed = answer.status() == StatusCode::OK && answer.headers().contains_key("x-amz-function-error");
+        let payload = json(&path, &succeeded(&path, answer)?)?;
+        Ok(Invoked { failed, payload })
+    }
+}

@@ -1,0 +1,258 @@
+//! The warmer: as many environments of the proxy as it is told stay warm.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use testbed::{
+    Error,
+    deadline::within,
+    invoke_api::{InvokeApi, Invoked},
+    lambda::{Event, Function, LocalLambda},
+    suite::set,
+    target::PORT,
+    world::World,
+};
+use tokio::task::JoinSet;
+
+use crate::{Outcome, Setting, trial};
+
+/// How many environments are kept warm.
+const WARM: usize = 5;
+/// How many there may be.
+const MOST: usize = 7;
+/// How soon the function's log must show what happened, and its environments must be idle.
+const SOON: Duration = Duration::from_secs(5);
+/// What the schedule sends, as far as the warmer cares.
+const SCHEDULED: &str = r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "warmer: as many requests at once as there are warm environments meet no cold start",
+            no_cold_start,
+        ),
+        trial(setting, "warmer: what goes wrong is told by reason", failures),
+        trial(
+            setting,
+            "warmer: a function that streams is kept warm as well, and takes no other payload",
+            streaming,
+        ),
+    ]
+}
+
+/// The role that the warmer runs as.
+fn role() -> Credentials {
+    Credentials::new(
+        "ASIAWARMERROLE",
+        "warmer-secret",
+        Some("warmer-token".into()),
+        None,
+        "testbed",
+    )
+}
+
+async fn world(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+    setting
+        .world(|function| {
+            function.callers.push(role());
+            function.settings.insert("aliases".into(), json!(["live"]));
+            function.settings.insert("maxEnvironments".into(), json!(MOST));
+            adjust(function);
+        })
+        .await
+}
+
+/// A warmer, deployed as the construct does: the proxy's zip, without the layer.
+struct Warmer {
+    lambda: LocalLambda,
+    api: InvokeApi,
+}
+
+impl Warmer {
+    async fn start(
+        setting: &Setting,
+        world: &World,
+        target: &str,
+        invocations: usize,
+        role: &Credentials,
+    ) -> Result<Self, Error> {
+        let caller = world.url().caller;
+        let mut function = Function {
+            environment: [].into(),
+            callers: vec![caller.clone()],
+            settings: [].into(),
+        };
+        let endpoint = format!("http://{}", world.lambda.invoke_address());
+        set(&mut function, "TS_WARMER_FUNCTION", target);
+        set(&mut function, "TS_WARMER_INVOCATIONS", &invocations.to_string());
+        set(&mut function, "AWS_ENDPOINT_URL_LAMBDA", &endpoint);
+        let role = json!({
+            "accessKeyId": role.access_key_id(),
+            "secretAccessKey": role.secret_access_key(),
+            "sessionToken": role.session_token(),
+        });
+        // The share of a core that it has on Lambda, too.
+        let settings: [(&str, Value); 4] = [
+            ("functionName", "warmer".into()),
+            ("layerZips", json!([])),
+            ("executionRole", role),
+            ("cpuQuota", true.into()),
+        ];
+        function.settings = settings.map(|(field, value)| (field.to_owned(), value)).into();
+        let run_dir = setting.run_dir.join("warmer");
+        fs::create_dir_all(&run_dir).unwrap();
+        let lambda = LocalLambda::start(&world.surroundings.binaries, &function, &run_dir).await?;
+        let address = lambda.invoke_address().to_owned();
+        Ok(Self {
+            api: InvokeApi { address, caller },
+            lambda,
+        })
+    }
+
+    async fn run(&self) -> Result<Invoked, Error> {
+        self.api
+            .invoke("warmer", &serde_json::from_str(SCHEDULED).unwrap())
+            .await
+    }
+
+    /// Runs a round that must succeed, and whose account in the log must say `words`.
+    async fn warms(&self, words: &str) -> Outcome {
+        let log = self.lambda.process.log();
+        let since = log.len();
+        let began = Instant::now();
+        let invoked = self.run().await?;
+        eprintln!("a round of warm-ups took {:.0?}", began.elapsed());
+        assert!(!invoked.failed, "{invoked:?}\n{}", log.tail());
+        let told = log.find(since, |line| line.contains(words).then_some(()));
+        let told = within(SOON, &format!("{words:?} in the warmer's log"), told).await;
+        told.unwrap_or_else(|late| panic!("{late}\n{}", log.tail()));
+        Ok(())
+    }
+
+    async fn stop(self) {
+        self.lambda.process.stop(SOON).await;
+    }
+}
+
+/// Waits until `count` environments have gone to rest.
+async fn rest(world: &World, mut since: usize, count: usize) -> Outcome {
+    for _ in 0..count {
+        let frozen =
+            |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
+        let found = world.lambda.events.find_numbered(since, frozen);
+        (since, ()) = within(SOON, "an environment's rest", found).await?;
+    }
+    Ok(())
+}
+
+async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting, |_| ()).await?;
+    let target = "arn:aws:lambda:eu-central-1:123456789012:function:tailscale-proxy:live";
+    let warmer = Warmer::start(&setting, &world, target, WARM, &role()).await?;
+    let events = &world.lambda.events;
+
+    let since = events.len();
+    warmer.warms("5 environments are warm, 5 of them new").await?;
+    rest(&world, since, WARM).await?;
+    let since = events.len();
+    warmer.warms("5 environments are warm, 0 of them new").await?;
+    rest(&world, since, WARM).await?;
+
+    let since = events.len();
+    let mut requests = JoinSet::new();
+    for _ in 0..WARM {
+        let url = world.url();
+        let address = world.surroundings.target.node.address().to_string();
+        // So long that all of them are under way at once.
+        let request = url.request("GET", "/delay/0.5").header("ts-target-ip", address);
+        let request = request.header("ts-target-port", PORT).body(Bytes::new())?;
+        requests.spawn(async move { url.send(request).await });
+    }
+    while let Some(answer) = requests.join_next().await {
+        let answer = answer??;
+        assert_eq!(
+            answer.status(),
+            200,
+            "{answer:?}\n{}",
+            world.lambda.process.log().tail()
+        );
+    }
+    let cold = events.look(since, |event| match event {
+        Event::Environment { state, .. } if state == "starting" => Some(()),
+        Event::Invocation { init_ms: Some(_), .. } => Some(()),
+        _ => None,
+    });
+    assert_eq!(cold, None, "an environment was started for a request");
+    warmer.stop().await;
+    world.stop().await;
+    Ok(())
+}
+
+/// Starts a warmer whose round must fail with `words`.
+async fn fails(
+    setting: &Setting,
+    world: &World,
+    target: &str,
+    invocations: usize,
+    role: &Credentials,
+    words: &[&str],
+) -> Outcome {
+    let warmer = Warmer::start(setting, world, target, invocations, role).await?;
+    let invoked = warmer.run().await?;
+    let message = invoked.payload["errorMessage"].as_str().unwrap_or_default();
+    for words in words {
+        assert!(invoked.failed && message.contains(words), "{invoked:?}");
+    }
+    assert_eq!(invoked.payload["errorType"], "WarmUpFailed");
+    warmer.stop().await;
+    Ok(())
+}
+
+async fn failures(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting, |_| ()).await?;
+    let own = "tailscale-proxy";
+    let too_many = [
+        "2 of 9 warm-ups failed: 2 by TooManyRequestsException",
+        "reserved concurrency",
+    ];
+    fails(&setting, &world, own, MOST + 2, &role(), &too_many).await?;
+    let unknown = [
+        "1 of 1 warm-ups failed",
+        "ResourceNotFoundException",
+        "TS_WARMER_FUNCTION",
+    ];
+    fails(&setting, &world, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
+    let stranger = Credentials::new("ASIASTRANGER", "secret", Some("token".into()), None, "testbed");
+    fails(&setting, &world, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn streaming(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting, |function| {
+        function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
+        set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
+    })
+    .await?;
+    let warmer = Warmer::start(&setting, &world, "tailscale-proxy", 2, &role()).await?;
+    warmer.warms("2 environments are warm, 2 of them new").await?;
+    let far = json!({"warmUp": {"until": 9_999_999_999_999_u64}});
+    let invoked = world.invoke_api().invoke("tailscale-proxy", &far).await?;
+    assert!(invoked.failed, "{invoked:?}");
+    let message = invoked.payload["errorMessage"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("warmUp.until is 9999999999999: it must be"),
+        "{message}"
+    );
+    warmer.stop().await;
+    world.stop().await;
+    Ok(())
+}
