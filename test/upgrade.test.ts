@@ -94,6 +94,7 @@ function everyProp({ TailscaleLambdaProxy }: Package): Resources {
       options: {
         extension: { layerVersionName: 'tailscale-extension' },
         lambda: { functionName: 'tailscale-proxy', nodeTlsRejectUnauthorized: false },
+        warmer: { functionName: 'tailscale-proxy-warmer', concurrentInvocations: 5 },
       },
       debug: true,
     });

@@ -211,7 +211,6 @@ async fn fails(
     for words in words {
         assert!(invoked.failed && message.contains(words), "{invoked:?}");
     }
-    assert_eq!(invoked.payload["errorType"], "WarmUpFailed");
     warmer.stop().await;
     Ok(())
 }
