@@ -10,9 +10,8 @@ let extension: Template;
 // Once for all tests: esbuild bundles the functions.
 beforeAll(() => {
   useFixtureZips();
-  const app = new cdk.App();
-  proxy = Template.fromStack(new ProxyStack(app, 'TailnetProxy'));
-  extension = Template.fromStack(new ExtensionStack(app, 'TailnetExtension'));
+  proxy = Template.fromStack(new ProxyStack(new cdk.App(), 'TailnetProxy'));
+  extension = Template.fromStack(new ExtensionStack(new cdk.App(), 'TailnetExtension'));
 });
 
 test('the example\'s caller knows the proxy, and may call it', () => {
