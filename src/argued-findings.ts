@@ -27,13 +27,23 @@ const NO_RESOURCES: Argued = {
 };
 
 /**
- * Says why the findings in the role that the CDK made for a proxy's function stay. A role that was handed in is the app's.
+ * Says why the managed policies of the role that the CDK made for a function stay. A role that was handed in is the app's.
  * @internal
  */
-export function argueFindings(fn: lambda.Function): void {
-  const role = fn.node.tryFindChild('ServiceRole');
-  argue(role, MANAGED_POLICIES);
-  argue(role?.node.tryFindChild('DefaultPolicy'), NO_RESOURCES);
+export function argueManagedPolicies(fn: lambda.Function): void {
+  argue(roleOf(fn), MANAGED_POLICIES);
+}
+
+/**
+ * Says why a function that puts metrics may do so on all resources.
+ * @internal
+ */
+export function argueMetrics(fn: lambda.Function): void {
+  argue(roleOf(fn)?.node.tryFindChild('DefaultPolicy'), NO_RESOURCES);
+}
+
+function roleOf(fn: lambda.Function): IConstruct | undefined {
+  return fn.node.tryFindChild('ServiceRole');
 }
 
 function argue(construct: IConstruct | undefined, argued: Argued): void {

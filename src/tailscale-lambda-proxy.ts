@@ -5,7 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { argueFindings } from './argued-findings';
+import { argueManagedPolicies, argueMetrics } from './argued-findings';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
@@ -64,7 +64,8 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
     this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', props);
     this.extension.addToFunction(this.lambda, props);
     this.allowMetrics();
-    argueFindings(this.lambda);
+    argueManagedPolicies(this.lambda);
+    argueMetrics(this.lambda);
     this.alias = makeAlias(this.lambda, props);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
@@ -73,6 +74,7 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
     });
     if (props.options?.warmer) {
       this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, props);
+      argueManagedPolicies(this.warmer);
       this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, props);
     }
   }

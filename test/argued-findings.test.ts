@@ -44,6 +44,7 @@ test.each<[string, () => unknown]>([
     const secretCompleteArn = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
     return makeProxy({ tsSecretApiKey: secretsmanager.Secret.fromSecretAttributes(stack, 'Imported', { secretCompleteArn, encryptionKey }) });
   }],
+  ['with a warmer', () => makeProxy({ options: { warmer: {} } })],
   ['with a caller', () =>
     makeProxy().grantInvokeUrl(new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') }))],
   ['as a layer alone', () => new TailscaleLambdaExtension(stack, 'Tailscale')],
