@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     local_api::{LocalApi, LocalApiError},
-    ping,
+    ping::{self, PEERS},
     round_trip::RoundTrips,
     sessions::{REST, Sessions},
 };
@@ -36,7 +36,7 @@ pub(crate) const SECOND_PING: Duration = Duration::from_millis(600);
 /// How long those to other peers may take where none of those that were used has answered.
 const OTHERS_PING: Duration = Duration::from_millis(250);
 /// How many addresses are pinged at once; one answer is enough.
-const PINGED: usize = 3;
+const PINGED: usize = PEERS;
 /// How long a look may take in all. A daemon that takes longer is stuck: the pings have limits of their own. SHUTDOWN may
 /// come meanwhile, and leaves 2 s.
 const LOOK_LIMIT: Duration = Duration::from_millis(1250);

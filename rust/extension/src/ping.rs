@@ -9,6 +9,11 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::local_api::{LocalApi, LocalApiError, Ping};
 
+/// How many peers are pinged where any will do.
+pub(crate) const PEERS: usize = 3;
+/// How long the first ping may take: the daemon finds a link by itself after that.
+const LINK_LIMIT: Duration = Duration::from_secs(4);
+
 /// Pings all of `addresses` at once, and returns how long the first answer took; `None` if none can be pinged. The
 /// daemon waits long for an answer: the caller sets the limit.
 pub(crate) async fn any(api: &LocalApi, addresses: &[IpAddr]) -> Option<Duration> {
@@ -28,6 +33,22 @@ pub(crate) async fn any(api: &LocalApi, addresses: &[IpAddr]) -> Option<Duration
         }
     }
     None
+}
+
+/// Pings some of the peers that are there, for the link that this opens: to the DERP server where one of them is reached.
+///
+/// tailscaled is in the tailnet when it has such a link. By itself it first measures by STUN which DERP server is the
+/// nearest, and where UDP is blocked it waits 3 s for that; its own home in the tailnet it then still finds so.
+pub(crate) async fn open_link(api: LocalApi) {
+    let opened = async {
+        let peers: Vec<IpAddr> = api.netmap().await?.online_peers().take(PEERS).collect();
+        Ok::<_, LocalApiError>(any(&api, &peers).await)
+    };
+    match timeout(LINK_LIMIT, opened).await {
+        Ok(Ok(Some(round_trip))) => tracing::debug!("a first ping took {:.1} ms", round_trip.as_secs_f64() * 1000.0),
+        Ok(Ok(None)) | Err(_) => tracing::debug!("no peer has answered a first ping"),
+        Ok(Err(error)) => tracing::debug!("no peer can be pinged yet: {error}"),
+    }
 }
 
 /// Sends one ping after the other, `pause` apart, waits for an answer to any of them, and returns how long it took.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::{
     select,
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     local_api::{LocalApi, LocalApiError, Prefs},
     owner::{Notice, Owner},
     phase::Phase,
+    ping,
     secret::Secret,
     trouble::Trouble,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Session<'a> {
     notices: &'a mut mpsc::Receiver<Notice>,
     /// When the login was last tried, by the wall clock.
     attempt: SystemTime,
+    /// The first link under way.
+    opening: JoinSet<()>,
     /// How long after it a request may bring about another.
     pause: Duration,
     /// When the control server's silence becomes a trouble; never where it has spoken.
@@ -59,6 +62,7 @@ impl<'a> Session<'a> {
             phases: owner.phases.clone(),
             notices: &mut owner.notices,
             attempt: SystemTime::now(),
+            opening: JoinSet::new(),
             pause: FIRST_PAUSE,
             silent_at: None,
             sought: false,
@@ -150,6 +154,12 @@ impl<'a> Session<'a> {
         }
         match notify.state {
             Some(State::Running) => self.running().await,
+            Some(State::Starting) => {
+                // Dropping the set ends what an earlier start began.
+                self.opening = JoinSet::new();
+                self.opening.spawn(ping::open_link(self.api.clone()));
+                Ok(None)
+            }
             Some(State::NeedsMachineAuth) => {
                 self.down(Trouble::NeedsApproval);
                 Ok(None)
