@@ -39,7 +39,7 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
   public readonly alias?: lambda.Alias;
 
   /**
-   * The address that callers send signed requests to.
+   * The address that callers send signed requests to: that of the function, or of the alias where there is one.
    */
   public readonly lambdaFunctionUrl: lambda.FunctionUrl;
 

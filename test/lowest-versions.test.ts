@@ -1,0 +1,10 @@
+import * as fs from 'fs';
+import * as path from 'path';
+
+const read = (...names: string[]) => JSON.parse(fs.readFileSync(path.join(__dirname, '..', ...names, 'package.json'), 'utf8'));
+
+test.each(['aws-cdk-lib', 'constructs'])('the tests run with the lowest version of %s that the package is for', (name) => {
+  const { peerDependencies } = read();
+
+  expect(peerDependencies[name]).toBe(`^${read('node_modules', name).version}`);
+});
