@@ -13,6 +13,9 @@ const MODULE = path.join(__dirname, '..', 'tailscaled');
 /** The daemon, as its own source names it. */
 const TAILSCALED = 'tailscale.com/cmd/tailscaled';
 
+/** What a machine needs that routes for others, and a function never does. */
+const ROUTING = ['ts_omit_advertiseexitnode', 'ts_omit_advertiseroutes'];
+
 /** What only tests and the demo run. */
 const TEST_SERVERS = [
   { output: 'control-server', source: './control' },
@@ -60,6 +63,7 @@ function main() {
   for (const architecture of chosenArchitectures(process.argv[2])) {
     goBuild({ architecture, output: 'tailscaled', source: TAILSCALED, tags });
     if (architecture === hostArchitecture()) {
+      goBuild({ architecture, output: 'router', source: TAILSCALED, tags: tags.filter((tag) => !ROUTING.includes(tag)) });
       TEST_SERVERS.forEach((server) => goBuild({ architecture, ...server, tags: [] }));
     }
   }

@@ -18,6 +18,8 @@ import (
 //
 //	GET  /testbed/nodes                 the nodes that ever logged in, as []node
 //	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
+//	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
+//	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
 //	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see setRefusal
 //	POST /testbed/approve-all           approves the nodes that wait for it
 //	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
@@ -54,6 +56,8 @@ func (h *hooks) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /testbed/nodes", h.listNodes)
 	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.expireNode)
+	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", h.setRoutes)
+	mux.HandleFunc("POST /testbed/names", h.addName)
 	mux.HandleFunc("PUT /testbed/refusal/{what}", h.setRefusal)
 	mux.HandleFunc("POST /testbed/approve-all", h.approveAll)
 	mux.HandleFunc("PUT /testbed/register-limit", h.setRegisterLimit)
@@ -105,20 +109,57 @@ func (h *hooks) listNodes(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *hooks) expireNode(w http.ResponseWriter, r *http.Request) {
+	n := h.node(w, r)
+	if n == nil {
+		return
+	}
+	n.KeyExpiry = time.Now().Add(-time.Minute)
+	h.control.UpdateNode(n)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// node is the node that the path names. Nil: there is none, and the answer says so.
+func (h *hooks) node(w http.ResponseWriter, r *http.Request) *tailcfg.Node {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
 		http.Error(w, fmt.Sprintf("id %q: want a node's number", r.PathValue("id")), http.StatusBadRequest)
-		return
+		return nil
 	}
 	for _, n := range h.control.AllNodes() {
 		if int64(n.ID) == id {
-			n.KeyExpiry = time.Now().Add(-time.Minute)
-			h.control.UpdateNode(n)
-			w.WriteHeader(http.StatusNoContent)
-			return
+			return n
 		}
 	}
 	http.Error(w, fmt.Sprintf("no node has id %d", id), http.StatusNotFound)
+	return nil
+}
+
+func (h *hooks) setRoutes(w http.ResponseWriter, r *http.Request) {
+	n := h.node(w, r)
+	if n == nil {
+		return
+	}
+	var routes []netip.Prefix
+	if err := json.NewDecoder(r.Body).Decode(&routes); err != nil {
+		http.Error(w, fmt.Sprintf(`want a list of routes such as ["10.0.0.0/8"]: %v`, err), http.StatusBadRequest)
+		return
+	}
+	h.control.SetSubnetRoutes(n.Key, routes)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *hooks) addName(w http.ResponseWriter, r *http.Request) {
+	var record struct {
+		Name    string     `json:"name"`
+		Address netip.Addr `json:"address"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&record); err != nil || record.Name == "" || !record.Address.IsValid() {
+		http.Error(w, `want {"name":S,"address":A}`, http.StatusBadRequest)
+		return
+	}
+	// The resolver takes the type from the value.
+	h.control.AddDNSRecords(tailcfg.DNSRecord{Name: record.Name, Value: record.Address.String()})
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (h *hooks) setRegisterLimit(w http.ResponseWriter, r *http.Request) {

@@ -44,6 +44,8 @@ impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables::new(get);
+        let exit_node = exit_node(&variables)?;
+        let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
         Ok(Self {
             runtime_api: variables.required(
                 "AWS_LAMBDA_RUNTIME_API",
@@ -59,18 +61,19 @@ impl Config {
             advertise_tags: variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
             control_url: variables.text("TS_CONTROL_URL").map(control_url).transpose()?,
             secret_field: variables.text("TS_SECRET_FIELD"),
-            exit_node: exit_node(&variables)?,
+            // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
+            uncovered: if uncovered && !exit_node.as_ref().is_some_and(|node| node.required) {
+                Uncovered::Allow
+            } else {
+                Uncovered::Refuse
+            },
+            exit_node,
             shields_up: variables.switch("TS_SHIELDS_UP", true)?,
             require_tailnet: variables.switch("TS_REQUIRE_TAILNET", false)?,
             events: if variables.managed_instance() {
                 Events::ShutdownOnly
             } else {
                 Events::All
-            },
-            uncovered: if variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)? {
-                Uncovered::Allow
-            } else {
-                Uncovered::Refuse
             },
             debug: variables.switch("TS_DEBUG", false)?,
         })
@@ -212,6 +215,15 @@ mod tests {
         assert_eq!(exit_node.unwrap().exit_node, Some(expected));
         let message = parse(&[("TS_EXIT_NODE_REQUIRED", "true")]).unwrap_err().to_string();
         assert!(message.starts_with("TS_EXIT_NODE is not set"), "{message}");
+    }
+
+    #[test]
+    fn a_required_exit_node_leaves_no_other_way_out() {
+        let allowed = ("TS_ALLOW_UNCOVERED_TARGETS", "true");
+        let exit = ("TS_EXIT_NODE", "exit");
+        assert_eq!(parse(&[allowed, exit]).unwrap().uncovered, Uncovered::Allow);
+        let required = parse(&[allowed, exit, ("TS_EXIT_NODE_REQUIRED", "true")]);
+        assert_eq!(required.unwrap().uncovered, Uncovered::Refuse);
     }
 
     #[test]

@@ -78,12 +78,12 @@ impl Credentials {
             Ok(answer) => pick(answer.secret_string().unwrap_or_default(), self.field.as_deref())
                 .map_err(|words| self.no_key(&words, false)),
             Err(error) => {
-                let cause = match (error.code(), error.message()) {
-                    (Some(code), Some(message)) => format!("{code}: {message}"),
-                    (Some(code), None) => code.to_owned(),
-                    _ => DisplayErrorContext(&error).to_string(),
+                let code = error.code();
+                let cause = match error.message() {
+                    Some(message) => message.to_owned(),
+                    None => DisplayErrorContext(&error).to_string(),
                 };
-                Err(self.no_key(&format!("{cause}; {}", remedy(error.code())), false))
+                Err(self.no_key(&refusal(code, &cause), false))
             }
         }
     }
@@ -123,6 +123,12 @@ impl Keys for Credentials {
     }
 }
 
+/// Why there is no answer with the secret, and where to mend it.
+fn refusal(code: Option<&str>, cause: &str) -> String {
+    let named = code.map(|code| format!("{code}: ")).unwrap_or_default();
+    format!("{named}{cause}; {}", remedy(code))
+}
+
 /// Where to mend it, by the codes of
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
 fn remedy(code: Option<&str>) -> &'static str {
@@ -148,12 +154,21 @@ fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
         None => Secret::new(text),
         Some(field) => {
             // The parser's own words could show a piece of the secret.
-            let object: Value = serde_json::from_str(text)
-                .map_err(|_| format!("it is no JSON, so it has no field '{field}' (TS_SECRET_FIELD)"))?;
+            let object: Value = serde_json::from_str(text).map_err(|_| {
+                format!("it is no JSON, so it has no field '{field}'; mend it, or name no field (TS_SECRET_FIELD)")
+            })?;
             match object.get(field) {
                 Some(Value::String(key)) => Secret::new(key),
-                Some(_) => return Err(format!("its field '{field}' (TS_SECRET_FIELD) is no text")),
-                None => return Err(format!("it has no field '{field}' (TS_SECRET_FIELD)")),
+                Some(_) => {
+                    return Err(format!(
+                        "its field '{field}' is no text; name the one that is the key (TS_SECRET_FIELD)"
+                    ));
+                }
+                None => {
+                    return Err(format!(
+                        "it has no field '{field}'; name the one that holds the key (TS_SECRET_FIELD)"
+                    ));
+                }
             }
         }
     };
@@ -170,6 +185,7 @@ fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::readme::assert_told;
 
     #[test]
     fn the_key_is_the_text_or_a_field_of_it() {
@@ -192,11 +208,54 @@ mod tests {
         }
     }
 
+    fn credentials(field: Option<&str>) -> Credentials {
+        Credentials {
+            secret_id: "…".into(),
+            field: field.map(str::to_owned),
+            tags: Vec::new(),
+            known: Mutex::default(),
+        }
+    }
+
     #[test]
-    fn each_failure_of_secrets_manager_has_its_remedy() {
-        assert!(remedy(Some("AccessDeniedException")).contains("GetSecretValue"));
-        assert!(remedy(Some("ResourceNotFoundException")).contains("exists"));
-        assert!(remedy(Some("ThrottlingException")).contains("asked again"));
-        assert!(remedy(None).contains("VPC endpoint"));
+    fn the_readme_tells_of_each_refusal() {
+        let codes = [
+            "AccessDeniedException",
+            "ResourceNotFoundException",
+            "ThrottlingException",
+            "DecryptionFailure",
+        ];
+        for code in codes.map(Some).into_iter().chain([None]) {
+            assert_told(&credentials(None).no_key(&refusal(code, "…"), false));
+        }
+        for (text, field) in [("", None), ("{}", None), ("tskey-auth-a", Some("…")), ("{}", Some("…"))] {
+            let words = pick(text, field).unwrap_err();
+            assert_told(&credentials(field).no_key(&words, false));
+        }
+    }
+
+    #[test]
+    fn the_readme_tells_of_each_client_secret_that_brings_no_key() {
+        let base = || "…".to_owned();
+        let errors = [
+            OAuthError::NoTags,
+            OAuthError::Attribute {
+                name: "…".into(),
+                problem: "…",
+            },
+            OAuthError::Refused {
+                base: base(),
+                path: "…",
+                status: 401,
+                words: base(),
+            },
+            OAuthError::Unusable {
+                base: base(),
+                words: base(),
+            },
+        ];
+        for error in errors {
+            assert_told(&credentials(None).no_client_key(error));
+        }
     }
 }

@@ -14,6 +14,8 @@ pub mod oauth;
 mod owner;
 pub mod phase;
 mod ping;
+#[cfg(test)]
+mod readme;
 mod round_trip;
 pub mod secret;
 mod session;

@@ -34,10 +34,10 @@ const SHOWN: usize = 200;
 #[derive(Debug, Error)]
 pub enum OAuthError {
     /// Such a key must have tags. Who deployed the function must set them.
-    #[error("an OAuth client secret needs tags: set tsAdvertiseTags")]
+    #[error("an OAuth client secret needs tags; set tsAdvertiseTags")]
     NoTags,
     /// An attribute behind the secret cannot be used.
-    #[error("the OAuth client secret's attribute '{name}' {problem}")]
+    #[error("the OAuth client secret's attribute '{name}' {problem}; mend it, or leave it out")]
     Attribute {
         /// Its name.
         name: String,

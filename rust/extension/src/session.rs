@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
             return Ok(self.refused(&words));
         }
         if notify.browse_to_url.is_some_and(|url| !url.is_empty()) && !self.is_up() {
-            self.down(Trouble::NeedsPerson);
+            return Ok(Some(Trouble::NeedsPerson));
         }
         if let Some(health) = notify.health {
             self.examine(&health);

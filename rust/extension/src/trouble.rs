@@ -104,12 +104,11 @@ impl Trouble {
     /// What helps.
     pub fn course(&self) -> Course {
         match self {
-            Self::KeyRefused { .. } | Self::NoKey { for_good: true, .. } => Course::NewSecret,
-            Self::ControlUnreachable { .. }
-            | Self::ControlSilent { .. }
-            | Self::NoNetwork
-            | Self::NeedsApproval
-            | Self::NeedsPerson => Course::Wait,
+            // Nobody sees the address at which a person would log in.
+            Self::KeyRefused { .. } | Self::NeedsPerson | Self::NoKey { for_good: true, .. } => Course::NewSecret,
+            Self::ControlUnreachable { .. } | Self::ControlSilent { .. } | Self::NoNetwork | Self::NeedsApproval => {
+                Course::Wait
+            }
             Self::TagsRefused { .. }
             | Self::Refused { .. }
             | Self::NeedsLogging
@@ -133,7 +132,10 @@ impl fmt::Display for Trouble {
                 "the tailnet refuses this machine's tags: {words}; let the key's owner have them (tagOwners in the \
                  tailnet's policy), or change tsAdvertiseTags"
             ),
-            Self::Refused { words } => write!(f, "the tailnet refuses the login: {words}"),
+            Self::Refused { words } => write!(
+                f,
+                "the tailnet refuses the login: {words}; look into the tailnet's policy and the control server's log"
+            ),
             Self::ControlUnreachable { control, words } => write!(
                 f,
                 "the control server {control} cannot be reached, or fails: {words}; check that it runs, and the \
@@ -148,7 +150,7 @@ impl fmt::Display for Trouble {
                 f.write_str("the function has no network; check its subnets and their routes, if it is in a VPC")
             }
             Self::NeedsApproval => f.write_str(
-                "an administrator of the tailnet must approve this machine: approve it in the admin console, or use a \
+                "an administrator of the tailnet must approve this machine; approve it in the admin console, or use a \
                  pre-approved auth key",
             ),
             Self::NeedsLogging => f.write_str(
@@ -156,7 +158,10 @@ impl fmt::Display for Trouble {
                  Tailscale; switch flow logs off, or use another tailnet",
             ),
             Self::NeedsPerson => {
-                f.write_str("the tailnet asks for a person's login; the secret must hold an auth key that is valid")
+                f.write_str(
+                "the tailnet asks for a person's login; put an auth key that is valid into the secret: the next request \
+                 finds it",
+            )
             }
             Self::NoKey { words, .. } => f.write_str(words),
             Self::ExitNode { node, words } => write!(
@@ -173,6 +178,7 @@ impl fmt::Display for Trouble {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::readme::assert_told;
 
     #[test]
     fn keys_are_refused_in_many_words() {
@@ -212,40 +218,52 @@ mod tests {
     }
 
     #[test]
-    fn every_message_says_where_to_mend_it() {
-        let words = || "because".to_owned();
-        let control = || "https://control".to_owned();
-        let messages = [
-            (Trouble::KeyRefused { words: words() }, "into the secret"),
-            (Trouble::TagsRefused { words: words() }, "tsAdvertiseTags"),
-            (
-                Trouble::ControlUnreachable {
-                    control: control(),
-                    words: words(),
-                },
-                "check that it runs",
-            ),
-            (
-                Trouble::ControlSilent {
-                    control: control(),
-                    seconds: 7,
-                },
-                "check that its name",
-            ),
-            (Trouble::NoNetwork, "check its subnets"),
-            (Trouble::NeedsApproval, "approve it in the admin console"),
-            (Trouble::NeedsLogging, "switch flow logs off"),
-            (Trouble::NeedsPerson, "the secret must hold"),
-            (
-                Trouble::ExitNode {
-                    node: words(),
-                    words: words(),
-                },
-                "check that it is online",
-            ),
+    fn the_readme_tells_of_each() {
+        let words = || "…".to_owned();
+        let troubles = [
+            Trouble::KeyRefused { words: words() },
+            Trouble::TagsRefused { words: words() },
+            Trouble::Refused { words: words() },
+            Trouble::ControlUnreachable {
+                control: words(),
+                words: words(),
+            },
+            Trouble::ControlSilent {
+                control: words(),
+                seconds: 7,
+            },
+            Trouble::NoNetwork,
+            Trouble::NeedsApproval,
+            Trouble::NeedsLogging,
+            Trouble::NeedsPerson,
+            Trouble::ExitNode {
+                node: words(),
+                words: words(),
+            },
+            Trouble::SentAway {
+                words: "the tailnet has logged this machine out".into(),
+            },
+            Trouble::Daemon {
+                words: "tailscaled ended with …; tailscaled is being started again".into(),
+            },
         ];
-        for (trouble, remedy) in messages {
-            assert!(trouble.to_string().contains(remedy), "{trouble}");
+        for trouble in troubles {
+            match trouble {
+                // A new one stops here: it belongs into the list above.
+                Trouble::KeyRefused { .. }
+                | Trouble::TagsRefused { .. }
+                | Trouble::Refused { .. }
+                | Trouble::ControlUnreachable { .. }
+                | Trouble::ControlSilent { .. }
+                | Trouble::NoNetwork
+                | Trouble::NeedsApproval
+                | Trouble::NeedsLogging
+                | Trouble::NeedsPerson
+                | Trouble::ExitNode { .. }
+                | Trouble::SentAway { .. }
+                | Trouble::Daemon { .. } => assert_told(&trouble),
+                Trouble::NoKey { .. } => panic!("told where its words are made"),
+            }
         }
     }
 }

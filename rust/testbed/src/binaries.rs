@@ -12,6 +12,8 @@ pub struct Binaries {
     pub root: PathBuf,
     /// tailscaled, as it ships.
     pub tailscaled: PathBuf,
+    /// tailscaled with what a machine needs that routes for others.
+    pub router: PathBuf,
     /// The control server for tests.
     pub control_server: PathBuf,
     /// What stands behind the target's node.
@@ -20,6 +22,8 @@ pub struct Binaries {
     pub moto_server: PathBuf,
     /// The Lambda host.
     pub local_lambda: PathBuf,
+    /// A function that does what it is told.
+    pub scripted_function: PathBuf,
     /// The function's code, as it ships.
     pub proxy_zip: PathBuf,
     /// The layer, as it ships.
@@ -47,10 +51,12 @@ impl Binaries {
         let found = Self {
             root: root.to_owned(),
             tailscaled: dist.join("tailscaled"),
+            router: dist.join("router"),
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),
             moto_server: root.join(".venv/bin/moto_server"),
             local_lambda: root.join("rust/target/debug/local-lambda"),
+            scripted_function: root.join("rust/target/debug/scripted-function"),
             proxy_zip: assets.join("proxy.zip"),
             extension_zip: assets.join("extension.zip"),
         };
@@ -70,13 +76,15 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 7] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 9] {
         [
             (&self.tailscaled, "tailscaled:build"),
+            (&self.router, "tailscaled:build"),
             (&self.control_server, "tailscaled:build"),
             (&self.go_httpbin, "tailscaled:build"),
             (&self.moto_server, "python:venv"),
             (&self.local_lambda, "rust:build:development"),
+            (&self.scripted_function, "rust:build:development"),
             (&self.proxy_zip, "layers:build"),
             (&self.extension_zip, "layers:build"),
         ]

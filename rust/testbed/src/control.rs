@@ -97,6 +97,20 @@ impl Control {
         &self.url
     }
 
+    /// The node of this name (short) that logged in last.
+    pub async fn node(&self, hostname: &str) -> Result<Node, CallError> {
+        let nodes = self.nodes().await?;
+        let called = |node: &&Node| node.name.split('.').next() == Some(hostname);
+        nodes
+            .iter()
+            .rfind(called)
+            .cloned()
+            .ok_or_else(|| CallError::Unexpected {
+                what: "/testbed/nodes".to_owned(),
+                detail: format!("no node is called {hostname:?}: {nodes:?}"),
+            })
+    }
+
     /// All nodes that ever logged in.
     pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
         json(
@@ -110,6 +124,23 @@ impl Control {
         self.ask("POST", &format!("/testbed/nodes/{id}/expire"), String::new())
             .await
             .map(drop)
+    }
+
+    /// Has the node's peers send what these routes cover through it.
+    pub async fn set_routes(&self, id: i64, routes: &[&str]) -> Result<(), CallError> {
+        self.ask(
+            "PUT",
+            &format!("/testbed/nodes/{id}/routes"),
+            serde_json::json!(routes).to_string(),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Has the tailnet's resolver know one more name.
+    pub async fn add_name(&self, name: &str, address: IpAddr) -> Result<(), CallError> {
+        let record = serde_json::json!({"name": name, "address": address});
+        self.ask("POST", "/testbed/names", record.to_string()).await.map(drop)
     }
 
     /// Answers the next `reject` registrations with 429 and a Retry-After of `retry_after`.

@@ -10,6 +10,7 @@ mod daemons;
 pub mod deadline;
 pub mod emulated;
 mod error;
+pub mod expect;
 pub mod function_url;
 pub mod http_call;
 pub mod invoke_api;

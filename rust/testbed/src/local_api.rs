@@ -105,6 +105,14 @@ impl LocalApi {
         Ok(status.addresses.unwrap_or_default())
     }
 
+    /// Offers to route what `routes` cover. The control server must approve of it.
+    pub async fn advertise(&self, routes: &[&str]) -> Result<(), CallError> {
+        let prefs = json!({"AdvertiseRoutes": routes, "AdvertiseRoutesSet": true});
+        self.ask("PATCH", "/localapi/v0/prefs", prefs.to_string().into())
+            .await
+            .map(drop)
+    }
+
     async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, CallError> {
         succeeded(
             path,

@@ -9,6 +9,8 @@ use tokio::process::Command;
 
 /// Where the function's environments are, as seen from here: each local-lambda has a /24 of it.
 const ENVIRONMENTS: &str = "169.254.96.0/19";
+/// The function's way out, as its environment calls it.
+const INTERFACE: &str = "vinternal_1";
 /// The place of our rules: before the machine's own addresses.
 const PREFERENCE: &str = "90";
 
@@ -69,6 +71,36 @@ pub async fn remember() -> Result<(), NatError> {
         ip(None, &["rule", "del", "pref", PREFERENCE]).await?;
     }
     Ok(())
+}
+
+/// A function without a network, until it is plugged in again.
+#[derive(Debug)]
+pub struct Unplugged {
+    pid: u32,
+    /// Its default route, which goes with the interface.
+    route: String,
+}
+
+/// Takes the network away from the function whose environment the process `pid` is in.
+pub async fn unplug(pid: u32) -> Result<Unplugged, NatError> {
+    let route = ip_output(Some(pid), &["route", "show", "default"]).await?;
+    ip(Some(pid), &["link", "set", INTERFACE, "down"]).await?;
+    Ok(Unplugged {
+        pid,
+        route: route.trim().to_owned(),
+    })
+}
+
+impl Unplugged {
+    /// Gives it back.
+    pub async fn plug_in(self) -> Result<(), NatError> {
+        ip(Some(self.pid), &["link", "set", INTERFACE, "up"]).await?;
+        let route: Vec<&str> = ["route", "add"]
+            .into_iter()
+            .chain(self.route.split_whitespace())
+            .collect();
+        ip(Some(self.pid), &route).await
+    }
 }
 
 /// The rules of one network namespace.

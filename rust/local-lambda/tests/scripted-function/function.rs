@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod http;
+mod socks;
 
 use std::io::Write;
 use std::process::exit;
@@ -116,6 +117,11 @@ fn obey(id: &str, told: &Value, next: &Answer) {
             let headers = [("Lambda-Extension-Name", "latecomer")];
             let answer = call("POST", "/2020-01-01/extension/register", &headers, br#"{"events":[]}"#);
             respond(&response, &json!({ "status": answer.status, "body": answer.json() }));
+        }
+        "socks" => respond(&response, &socks::get(told)),
+        "listen" => {
+            socks::listen(told);
+            respond(&response, &json!("listening"));
         }
         "clock" => {
             let ticks = std::fs::read_to_string("/tmp/ticks").unwrap_or_default();

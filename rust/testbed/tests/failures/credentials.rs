@@ -90,7 +90,7 @@ async fn untagged(setting: Arc<Setting>) -> Outcome {
         set(function, "TS_SECRET_API_KEY", &arn)
     })
     .await?;
-    fails_soon(&world, &["an OAuth client secret needs tags: set tsAdvertiseTags"]).await?;
+    fails_soon(&world, &["an OAuth client secret needs tags; set tsAdvertiseTags"]).await?;
     assert!(
         world
             .lambda

@@ -1,11 +1,16 @@
 //! The control server does not let the function in, or is not there.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
-use testbed::{control::Refusal, world::World};
+use nix::sys::signal::Signal;
+use testbed::{control::Refusal, deadline::within, lambda::Event, nat, world::World};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
 
-use crate::{Outcome, Setting, fails_soon, get, logged, recovers, says_why, set, trial};
+use crate::{Outcome, Setting, fails_soon, get, logged, recovers, says_why, set, supervision::awake, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -20,7 +25,21 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "a control server that is down is told, and found when it is back",
             control_down,
         ),
-        trial(setting, "a control server that does not answer is told", control_silent),
+        trial(
+            setting,
+            "a control server that stands still is told, found when it goes on, and not missed by those who are in",
+            control_stands_still,
+        ),
+        trial(
+            setting,
+            "a control server whose port is closed is told, and found when it is open",
+            control_closed,
+        ),
+        trial(
+            setting,
+            "a function without a network is told so, and finds it when it is back",
+            no_network,
+        ),
         trial(
             setting,
             "a control server whose name is unknown is told",
@@ -104,20 +123,111 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// A listener that accepts nothing: its queue takes the connection, and nobody ever answers.
-async fn control_silent(setting: Arc<Setting>) -> Outcome {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::new(192, 0, 2, 2), 0))?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let world = setting.world(|function| set(function, "TS_CONTROL_URL", &url)).await?;
+/// Connections wait in its listener's queue, and nobody ever answers.
+async fn control_stands_still(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.process.signal(Signal::SIGSTOP).await;
+    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
     let (answer, took) = get(&world).await?;
-    says_why(
-        &world,
-        &answer,
-        &["has not answered the login for 7 s", "check that its name"],
-    )
-    .await;
+    let words = ["has not answered the login for 7 s", "check that its name"];
+    says_why(&world, &answer, &words).await;
     assert!(took < Duration::from_secs(9), "{took:?}");
     fails_soon(&world, &["has not answered the login"]).await?;
+
+    let control = &world.surroundings.control.process;
+    control.signal(Signal::SIGCONT).await;
+    recovers(&world, Duration::from_secs(30)).await?;
+    // Traffic between machines that know each other takes no control server.
+    control.signal(Signal::SIGSTOP).await;
+    for _ in 0..3 {
+        let (answer, _) = get(&world).await?;
+        assert_eq!(
+            answer.status(),
+            200,
+            "{answer:?}\n{}",
+            world.lambda.process.log().tail()
+        );
+    }
+    control.signal(Signal::SIGCONT).await;
+    world.stop().await;
+    Ok(())
+}
+
+async fn control_closed(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let control: SocketAddr = surroundings.control.url().trim_start_matches("http://").parse()?;
+    let door = Door::open(SocketAddr::new(control.ip(), 0), control).await?;
+    let address = door.close();
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        set(function, "TS_CONTROL_URL", &format!("http://{address}"));
+    })
+    .await?;
+    fails_soon(
+        &world,
+        &[
+            &format!("the control server http://{address} cannot be reached"),
+            "connection refused",
+        ],
+    )
+    .await?;
+    let door = Door::open(address, control).await?;
+    recovers(&world, Duration::from_secs(30)).await?;
+    door.close();
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    world.stop().await;
+    Ok(())
+}
+
+/// A port that leads to another address, and can be closed with all that passes through it.
+struct Door {
+    address: SocketAddr,
+    passing: JoinHandle<()>,
+}
+
+impl Door {
+    async fn open(address: SocketAddr, to: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let passing = tokio::spawn(async move {
+            let mut passing = JoinSet::new();
+            while let Ok((mut from, _)) = listener.accept().await {
+                passing.spawn(async move {
+                    let mut to = TcpStream::connect(to).await?;
+                    tokio::io::copy_bidirectional(&mut from, &mut to).await
+                });
+            }
+        });
+        Ok(Self { address, passing })
+    }
+
+    fn close(self) -> SocketAddr {
+        self.passing.abort();
+        self.address
+    }
+}
+
+async fn no_network(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.refuse(Refusal::Everything).await?;
+    let world = World::around(surroundings, &|_, _, _| (), awake).await?;
+    fails_soon(&world, &["cannot be reached, or fails"]).await?;
+    let pid = world.lambda.events.look(0, |event| match event {
+        Event::Process { name, pid, .. } if name == "runtime" => *pid,
+        _ => None,
+    });
+    let unplugged = nat::unplug(pid.ok_or("the runtime was not started")?).await?;
+    // tailscaled waits for 5 s before it complains.
+    let told = world
+        .lambda
+        .process
+        .log()
+        .find(0, |line| line.contains("the function has no network").then_some(()));
+    within(Duration::from_secs(10), "the news", told).await?;
+    fails_soon(&world, &["the function has no network"]).await?;
+    unplugged.plug_in().await?;
+    world.surroundings.control.refuse(Refusal::Nothing).await?;
+    recovers(&world, Duration::from_secs(30)).await?;
     world.stop().await;
     Ok(())
 }

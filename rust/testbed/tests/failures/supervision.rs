@@ -42,7 +42,7 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
 }
 
 /// Not frozen between requests.
-fn awake(function: &mut Function) {
+pub(crate) fn awake(function: &mut Function) {
     function.settings.insert("freeze".into(), "off".into());
 }
 

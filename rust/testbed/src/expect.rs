@@ -1,0 +1,86 @@
+//! What tests on the real stack expect of a function, again and again. What is not as expected fails the test, with the
+//! end of the function's log.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use crate::{Error, deadline::within, http_call::CallError, suite::Outcome, target::PORT, world::World};
+
+/// How soon a request must be answered once the trouble is known, INIT included.
+const SOON: Duration = Duration::from_secs(2);
+
+/// A request for the target, and how long its answer took.
+pub async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
+    let address = world.surroundings.target.node.address();
+    let request = world.url().request("GET", "/get");
+    let request = request.header("ts-target-ip", address.to_string());
+    let request = request.header("ts-target-port", PORT).body(Bytes::new());
+    let began = Instant::now();
+    Ok((
+        world.url().send(request.map_err(CallError::from)?).await?,
+        began.elapsed(),
+    ))
+}
+
+/// The function's log has a line with `words`, or gets one soon: what it writes passes through local-lambda on its way
+/// here, and may come after the answer that was sent later.
+pub async fn logged(world: &World, since: usize, words: &str) {
+    let log = world.lambda.process.log();
+    let line = log.find(since, |line| line.contains(words).then_some(()));
+    let told = within(SOON, &format!("a line of the log with {words:?}"), line).await;
+    told.unwrap_or_else(|late| panic!("{late}\n{}", log.tail()));
+}
+
+/// The answer is ours, says that there is no tailnet, and why; the function's log says the same.
+pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
+    let log = world.lambda.process.log();
+    let message = answer
+        .headers()
+        .get("ts-error-message")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    assert_eq!(
+        answer.status(),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{answer:?}\n{}",
+        log.tail()
+    );
+    assert_eq!(answer.headers()["ts-error-name"], "TailnetUnavailable");
+    for words in words {
+        assert!(message.contains(words), "{message}\n{}", log.tail());
+        logged(world, 0, words).await;
+    }
+}
+
+/// The first request to a function that cannot join the tailnet: answered soon, with `words` in its message.
+pub async fn fails_soon(world: &World, words: &[&str]) -> Outcome {
+    let (answer, took) = get(world).await?;
+    says_why(world, &answer, words).await;
+    assert!(
+        took < SOON,
+        "answered after {took:?}\n{}",
+        world.lambda.process.log().tail()
+    );
+    Ok(())
+}
+
+/// Requests, one after the other, until the target answers one.
+pub async fn recovers(world: &World, limit: Duration) -> Outcome {
+    let recovered = async {
+        loop {
+            let (answer, _) = get(world).await?;
+            if answer.status() == StatusCode::OK {
+                return Ok::<_, Error>(());
+            }
+            let log = world.lambda.process.log().tail();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{answer:?}\n{log}");
+            // A caller's own pause before it tries again.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let limited = within(limit, "an answer of the target's", recovered).await;
+    limited.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))??;
+    Ok(())
+}

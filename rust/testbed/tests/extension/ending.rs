@@ -1,0 +1,107 @@
+//! The end: no process and no machine is left, and it does not take longer than Lambda allows.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::{Failed, Trial};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use testbed::{
+    deadline::within,
+    expect::get,
+    lambda::{Event, Function},
+    suite::{Outcome, Setting, trial},
+    world::World,
+};
+
+/// What SHUTDOWN leaves.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "end: SIGTERM makes the extension leave the tailnet, as SHUTDOWN does",
+            terminated,
+        ),
+        trial(
+            setting,
+            "end: SHUTDOWN is kept to though the control server does not answer",
+            without_control,
+        ),
+    ]
+}
+
+fn awake(function: &mut Function) {
+    function.settings.insert("freeze".into(), "off".into());
+}
+
+fn of_extension(event: &Event) -> Option<(&str, u32, Option<i32>)> {
+    match event {
+        Event::Process {
+            name,
+            state,
+            pid,
+            exit_code,
+            ..
+        } if name.starts_with("extension:") => Some((state, pid.unwrap_or_default(), *exit_code)),
+        _ => None,
+    }
+}
+
+/// Waits for the extension's end, which must come in time and be a good one.
+async fn ended(world: &World, began: Instant) -> Outcome {
+    let exit = world.lambda.events.find(0, |event| match of_extension(event) {
+        Some(("exited", _, code)) => Some(code),
+        _ => None,
+    });
+    let code = within(SHUTDOWN, "the extension's end", exit).await;
+    let code = code.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))?;
+    assert_eq!(code, Some(0), "{}", world.lambda.process.log().tail());
+    assert!(began.elapsed() < SHUTDOWN, "{:?}", began.elapsed());
+    Ok(())
+}
+
+async fn is_online(world: &World) -> Result<bool, Failed> {
+    Ok(world.surroundings.control.node("lambda-proxy").await?.online)
+}
+
+async fn terminated(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert!(is_online(&world).await?);
+    let pid = world.lambda.events.look(0, |event| match of_extension(event) {
+        Some(("started", pid, _)) => Some(pid),
+        _ => None,
+    });
+    let pid = Pid::from_raw(i32::try_from(pid.ok_or("the extension was not started")?)?);
+    let began = Instant::now();
+    kill(pid, Signal::SIGTERM)?;
+    ended(&world, began).await?;
+    assert!(!is_online(&world).await?);
+    world.stop().await;
+    Ok(())
+}
+
+async fn without_control(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let frozen = world.lambda.events.find(0, |event| match event {
+        Event::Environment { state, .. } if state == "frozen" => Some(()),
+        _ => None,
+    });
+    within(SHUTDOWN, "the environment's rest", frozen).await?;
+    world.surroundings.control.process.signal(Signal::SIGSTOP).await;
+    let began = Instant::now();
+    world.lambda.spin_down(1).await?;
+    ended(&world, began).await?;
+    world.surroundings.control.process.signal(Signal::SIGCONT).await;
+    world.stop().await;
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What leaves by an exit node, and what does not leave at all.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
+use testbed::{
+    expect::{get, recovers, says_why},
+    lambda::Function,
+    network::ADDRESS,
+    node::Node,
+    suite::{Outcome, Setting, set, trial},
+    world::{AUTH_KEY, Surroundings, World},
+};
+
+use crate::server::Server;
+
+/// INIT has 10 s for everything, the ping of the exit node included.
+const INIT: Duration = Duration::from_secs(10);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "exit node: what the tailnet does not cover leaves by it, the rest does not",
+            used,
+        ),
+        trial(
+            setting,
+            "exit node: required and silent, nothing leaves until it answers, whatever the pings' settings",
+            required,
+        ),
+        trial(
+            setting,
+            "exit node: silent but not required, requests go to the tailnet alone",
+            optional,
+        ),
+        trial(setting, "exit node: one that is none is told", unsuitable),
+    ]
+}
+
+/// A machine that routes for others. It stands in the same network as what is outside, which it must offer by itself:
+/// for a machine with a network of its own the default route would not include that.
+async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
+    let Surroundings {
+        binaries,
+        control,
+        run_dir,
+        ..
+    } = surroundings;
+    let node = Node::start(&binaries.router, "exit", None, control, AUTH_KEY, run_dir).await?;
+    node.local_api.advertise(&["0.0.0.0/0", "::/0", "192.0.2.0/24"]).await?;
+    let id = control.node("exit").await?.id;
+    control.set_routes(id, &["0.0.0.0/0", "::/0"]).await?;
+    Ok(node)
+}
+
+fn by(function: &mut Function, exit_node: &str, required: bool) {
+    set(function, "TS_EXIT_NODE", exit_node);
+    set(
+        function,
+        "TS_EXIT_NODE_REQUIRED",
+        if required { "true" } else { "false" },
+    );
+}
+
+/// A request for what is outside the tailnet.
+async fn get_outside(world: &World, outside: SocketAddr) -> Result<Response<Bytes>, Failed> {
+    let request = world.url().request("GET", "/");
+    let request = request.header("ts-target-ip", outside.ip().to_string());
+    let request = request.header("ts-target-port", outside.port());
+    Ok(world.url().send(request.body(Bytes::new())?).await?)
+}
+
+fn log(world: &World) -> String {
+    world.lambda.process.log().tail()
+}
+
+async fn used(setting: Arc<Setting>) -> Outcome {
+    let outside = Server::saying("outside").await?;
+    let surroundings = setting.surroundings().await?;
+    let node = exit_node(&surroundings).await?;
+    let name = node.hostname().to_owned();
+    let world = World::around(surroundings, &|_, _, _| (), |function| by(function, &name, true)).await?;
+    let answer = get_outside(&world, outside.address).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.body(), "outside");
+    // Not the function's own address, which is a link-local one.
+    assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    world.stop().await;
+    Ok(())
+}
+
+async fn required(setting: Arc<Setting>) -> Outcome {
+    let outside = Server::saying("outside").await?;
+    let surroundings = setting.surroundings().await?;
+    let node = exit_node(&surroundings).await?;
+    node.process.signal(Signal::SIGSTOP).await;
+    let address = node.address().to_string();
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        by(function, &address, true);
+        set(function, "TS_EXIT_NODE_PING_TIMEOUT", "2000");
+        set(function, "TS_EXIT_NODE_PING_RETRIES", "10");
+        // Not even what the owner lets through otherwise.
+        set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true");
+    })
+    .await?;
+    let began = Instant::now();
+    let answer = get_outside(&world, outside.address).await?;
+    let words = [
+        format!("the exit node '{address}' is required, but cannot be used: it did not answer within 4 s"),
+        "check that it is online".to_owned(),
+    ];
+    says_why(&world, &answer, &words.each_ref().map(String::as_str)).await;
+    assert!(began.elapsed() < INIT, "{:?}", began.elapsed());
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
+
+    node.process.signal(Signal::SIGCONT).await;
+    recovers(&world, Duration::from_secs(30)).await?;
+    let answer = get_outside(&world, outside.address).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
+    // No machine of an earlier attempt is left behind.
+    let nodes = world.surroundings.control.nodes().await?;
+    let ours = nodes
+        .iter()
+        .filter(|node| node.name.starts_with("lambda-proxy") && node.online);
+    assert_eq!(ours.count(), 1, "{nodes:?}");
+    world.stop().await;
+    Ok(())
+}
+
+async fn optional(setting: Arc<Setting>) -> Outcome {
+    let outside = Server::saying("outside").await?;
+    let surroundings = setting.surroundings().await?;
+    let node = exit_node(&surroundings).await?;
+    node.process.signal(Signal::SIGSTOP).await;
+    let world = World::around(surroundings, &|_, _, _| (), |function| by(function, "exit", false)).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    let answer = get_outside(&world, outside.address).await?;
+    assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
+    assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
+    world.stop().await;
+    Ok(())
+}
+
+async fn unsuitable(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|function| by(function, "target", true)).await?;
+    let (answer, _) = get(&world).await?;
+    says_why(
+        &world,
+        &answer,
+        &["'target' is required", "does not offer to be an exit node"],
+    )
+    .await;
+    world.stop().await;
+    Ok(())
+}
