@@ -1,6 +1,9 @@
 //! No caller reaches a listener on the function's own loopback, nor a target that is not the tailnet's or not allowed.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::Response;
@@ -119,11 +122,23 @@ async fn spellings(world: &World) -> Result<Vec<String>, Failed> {
     Ok(hosts)
 }
 
+/// Names that the tailnet's own resolver has, and that lead home.
+const NAMES: [(&str, IpAddr); 3] = [
+    ("loopback", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    ("loopback6", IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ("metadata", IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
+];
+
 async fn none_gets_through(world: &World) -> Outcome {
+    for (name, address) in NAMES {
+        let name = format!("{name}.{MAGIC_DNS_DOMAIN}");
+        world.surroundings.control.add_name(&name, address).await?;
+    }
     // The first request brings the function into the tailnet.
     let target = world.surroundings.target.node.address().to_string();
     assert_eq!(get(world, &target, target::PORT).await?.status(), 200);
-    let hosts = spellings(world).await?;
+    let mut hosts = spellings(world).await?;
+    hosts.extend(NAMES.map(|(name, _)| name.to_owned()));
     for host in &hosts {
         for port in LOCAL_PORTS {
             let answer = get(world, host, port).await?;

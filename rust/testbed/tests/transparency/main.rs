@@ -9,7 +9,9 @@ mod exceptions;
 mod exchange;
 mod freeze;
 mod guard;
+mod logs;
 mod streaming;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
             freeze::trials(setting),
             guard::trials(setting),
             errors::trials(setting),
+            tls::trials(setting),
+            logs::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })

@@ -1,0 +1,51 @@
+//! What a log may show: not even with all details does it hold what a caller or a target keeps to itself.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use libtest_mimic::Trial;
+use testbed::{deadline::within, target::PORT};
+
+use crate::{Outcome, Setting, set, trial};
+
+/// What must not be seen.
+const SECRET: &str = "do-not-log-me-4711";
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![trial(
+        setting,
+        "logs: with debug they show what passes, but no value that may be a secret",
+        debug,
+    )]
+}
+
+async fn debug(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|function| set(function, "TS_DEBUG", "true")).await?;
+    let address = world.surroundings.target.node.address().to_string();
+    let log = world.lambda.process.log().clone();
+    // The second one has the target set a cookie.
+    for path in [
+        format!("/anything?key={SECRET}"),
+        format!("/cookies/set?session={SECRET}"),
+    ] {
+        let request = world.url().request("POST", &path).header("ts-target-ip", &address);
+        let request = request
+            .header("ts-target-port", PORT)
+            .header("content-type", "text/plain");
+        let request = request.header("ts-authorization", format!("Bearer {SECRET}"));
+        let request = request
+            .header("cookie", format!("session={SECRET}"))
+            .header("x-api-key", SECRET);
+        let before = log.len();
+        let answer = world.url().send(request.body(Bytes::from(SECRET))?).await?;
+        assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
+        let end = log.find(before, |line| line.contains("answered in").then_some(()));
+        within(Duration::from_secs(2), "the proxy's last line", end).await?;
+    }
+    let details = log.look(0, |line| line.contains("x-api-key").then_some(()));
+    assert!(details.is_some(), "the headers' names are not shown:\n{}", log.tail());
+    world.stop().await;
+    let shown = log.look(0, |line| line.contains(SECRET).then(|| line.clone()));
+    assert_eq!(shown, None);
+    Ok(())
+}
