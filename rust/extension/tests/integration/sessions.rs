@@ -17,7 +17,7 @@ async fn asked(name: &str, stale: Staleness) -> Stage {
     };
     let mut stage = Stage::new(name, plan, FakeKeys::Good, false);
     stage.asks().await;
-    let ask = Ask {
+    let ask = Ask::Target {
         host: "100.64.0.2".into(),
         wait_ms: 5000,
     };
