@@ -1,6 +1,6 @@
 //! The Function URL, as its callers use it.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -35,6 +35,13 @@ impl FunctionUrl {
             .method(method)
             .uri(path_and_query)
             .header("host", &self.address)
+    }
+
+    /// The beginning of a request to the target that `host`, an address or a name, and `port` choose.
+    pub fn request_to(&self, host: impl Display, port: u16, method: &str, path_and_query: &str) -> request::Builder {
+        self.request(method, path_and_query)
+            .header("ts-target-ip", host.to_string())
+            .header("ts-target-port", port)
     }
 
     /// Signs a request, sends it on a connection of its own, and returns the whole answer.

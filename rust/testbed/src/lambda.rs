@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -188,11 +189,12 @@ pub struct LocalLambda {
 impl LocalLambda {
     /// Starts it with `function`, which gets its first environment when it is called.
     pub async fn start(binaries: &Binaries, function: &Function, run_dir: &Path) -> Result<Self, Error> {
-        let config = run_dir.join("function.json");
+        let folder = own_folder(run_dir).map_err(LambdaError::NotWritten)?;
+        let config = folder.join("function.json");
         std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
         let mut command = command(&binaries.local_lambda, run_dir);
         command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
-        let control_socket = run_dir.join("local-lambda.sock");
+        let control_socket = folder.join("control.sock");
         command.arg("--control-socket").arg(&control_socket);
         // Where other functions' environments reach it.
         command.args(["--listen-invoke", &format!("{ADDRESS}:0")]);
@@ -258,6 +260,14 @@ impl LocalLambda {
             log: self.process.log().tail(),
         }
     }
+}
+
+/// A folder for one start: there can be several functions, and one that was killed may still be on its way out.
+fn own_folder(run_dir: &Path) -> std::io::Result<PathBuf> {
+    static STARTS: AtomicUsize = AtomicUsize::new(1);
+    let folder = run_dir.join(format!("local-lambda-{}", STARTS.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir(&folder)?;
+    Ok(folder)
 }
 
 fn unexpected(event: &Event) -> Option<(u64, String, String)> {

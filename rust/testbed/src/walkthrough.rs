@@ -102,7 +102,7 @@ impl Step {
 async fn get(world: &World) -> Result<Report, Error> {
     let path = "/get?name=J%C3%BCrgen&tag=a&tag=b&empty=";
     let url = world.url();
-    let request = body(to_target(world, url.request("GET", path)), Bytes::new())?;
+    let request = body(world.request("GET", path), Bytes::new())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
     let mut verdict = expect_status(&answer, StatusCode::OK).map(|()| String::new());
@@ -151,7 +151,7 @@ fn check_get(seen: &Value, path: &str) -> Result<String, String> {
 async fn echo(world: &World) -> Result<Report, Error> {
     let data = random_bytes();
     let url = world.url();
-    let request = to_target(world, url.request("POST", "/dump/request"));
+    let request = world.request("POST", "/dump/request");
     let request = body(request.header("content-type", "application/octet-stream"), data.clone())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
@@ -190,7 +190,7 @@ fn difference(sent: &[u8], echoed: &[u8]) -> String {
 
 async fn unsigned(world: &World) -> Result<Report, Error> {
     let url = world.url();
-    let request = body(to_target(world, url.request("GET", "/get")), Bytes::new())?;
+    let request = body(world.request("GET", "/get"), Bytes::new())?;
     let mut shown = show_request(&request);
     shown.push("(no signature)".into());
     let began = Instant::now();
@@ -214,10 +214,7 @@ async fn unsigned(world: &World) -> Result<Report, Error> {
 
 async fn unreachable(world: &World, host: &str, port: u16) -> Result<Report, Error> {
     let url = world.url();
-    let request = url
-        .request("GET", "/get")
-        .header("ts-target-ip", host)
-        .header("ts-target-port", port);
+    let request = url.request_to(host, port, "GET", "/get");
     let request = body(request, Bytes::new())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
@@ -248,7 +245,7 @@ async fn times(world: &World) -> Result<Report, Error> {
     let mut warm = Vec::with_capacity(WARM_REQUESTS);
     let mut verdict = Ok(());
     for number in 1..=WARM_REQUESTS {
-        let (answer, took) = timed(&url, body(to_target(world, url.request("GET", "/get")), Bytes::new())?).await?;
+        let (answer, took) = timed(&url, body(world.request("GET", "/get"), Bytes::new())?).await?;
         warm.push(took);
         verdict =
             verdict.and(expect_status(&answer, StatusCode::OK).map_err(|error| format!("request {number}: {error}")));
@@ -285,13 +282,6 @@ async fn cold_start(world: &World) -> Result<(f64, f64), Error> {
         _ => None,
     });
     Ok(crate::deadline::within(EVENT_LIMIT, "local-lambda's word on the cold start", cold).await?)
-}
-
-/// Adds the headers that choose the target.
-fn to_target(world: &World, request: request::Builder) -> request::Builder {
-    request
-        .header("ts-target-ip", world.surroundings.target.node.address().to_string())
-        .header("ts-target-port", target::PORT)
 }
 
 fn body(request: request::Builder, body: Bytes) -> Result<Request<Bytes>, Error> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
+use http::request;
 
 use crate::{
     Error,
@@ -19,7 +20,7 @@ use crate::{
     invoke_api::InvokeApi,
     lambda::{Function, LocalLambda, UnexpectedExit},
     process::{Exit, ProcessError},
-    target::Target,
+    target::{self, Target},
 };
 
 /// The only key that the control server accepts.
@@ -178,6 +179,12 @@ impl World {
             address: self.lambda.address().to_owned(),
             caller: self.caller.clone(),
         }
+    }
+
+    /// The beginning of a request to the target's go-httpbin, through the function.
+    pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
+        let address = self.surroundings.target.node.address();
+        self.url().request_to(address, target::PORT, method, path_and_query)
     }
 
     /// The function through Lambda's Invoke API, called by the same.

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use libtest_mimic::Trial;
-use testbed::deadline::within;
+use testbed::{deadline::within, world::World};
 
-use crate::{Outcome, Setting, demo::Demo, trial};
+use crate::{Outcome, Setting, demo::Demo, quiet, trial};
 
 /// How long the news may take.
 const NEWS_LIMIT: Duration = Duration::from_secs(10);
@@ -48,7 +49,36 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "the demo with --once ends and names who is killed during a step",
             once,
         ),
+        trial(
+            setting,
+            "a function that is deployed right after another was killed finds nothing of it in its way",
+            killed,
+        ),
     ]
+}
+
+/// As after a test that panicked: local-lambda goes by SIGKILL, and its environment's interface a moment later.
+async fn killed(setting: Arc<Setting>) -> Outcome {
+    let mut world = setting.world(|_| ()).await?;
+    for _ in 0..3 {
+        let answer = world
+            .url()
+            .send(world.request("GET", "/get").body(Bytes::new())?)
+            .await?;
+        assert_eq!(
+            answer.status(),
+            200,
+            "{answer:?}\n{}",
+            world.lambda.process.log().tail()
+        );
+        let World {
+            surroundings, lambda, ..
+        } = world;
+        drop(lambda);
+        world = World::around(surroundings, &quiet, |_| ()).await?;
+    }
+    world.stop().await;
+    Ok(())
 }
 
 async fn control_server(setting: Arc<Setting>) -> Outcome {

@@ -15,6 +15,7 @@ use testbed::{
     deadline::within,
     function_url::FunctionUrl,
     process::{Process, command},
+    target::PORT,
 };
 use tokio::sync::mpsc;
 
@@ -71,10 +72,7 @@ impl Demo {
 
     /// Calls the URL as the invitation says.
     pub(crate) async fn get(&self, url: &FunctionUrl) -> Result<Response<Bytes>, Failed> {
-        let request = url
-            .request("GET", "/get")
-            .header("ts-target-ip", "target")
-            .header("ts-target-port", "8080");
+        let request = url.request_to("target", PORT, "GET", "/get");
         Ok(url.send(request.body(Bytes::new())?).await?)
     }
 

@@ -1,7 +1,6 @@
 //! The warmer: as many environments of the proxy as it is told stay warm.
 
 use std::{
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +15,6 @@ use testbed::{
     invoke_api::{InvokeApi, Invoked},
     lambda::{Event, Function, LocalLambda},
     suite::set,
-    target::PORT,
     world::World,
 };
 use tokio::task::JoinSet;
@@ -77,13 +75,7 @@ struct Warmer {
 }
 
 impl Warmer {
-    async fn start(
-        setting: &Setting,
-        world: &World,
-        target: &str,
-        invocations: usize,
-        role: &Credentials,
-    ) -> Result<Self, Error> {
+    async fn start(world: &World, target: &str, invocations: usize, role: &Credentials) -> Result<Self, Error> {
         let caller = world.url().caller;
         let mut function = Function {
             environment: [].into(),
@@ -107,9 +99,7 @@ impl Warmer {
             ("cpuQuota", true.into()),
         ];
         function.settings = settings.map(|(field, value)| (field.to_owned(), value)).into();
-        let run_dir = setting.run_dir.join("warmer");
-        fs::create_dir_all(&run_dir).unwrap();
-        let lambda = LocalLambda::start(&world.surroundings.binaries, &function, &run_dir).await?;
+        let lambda = LocalLambda::start(&world.surroundings.binaries, &function, &world.surroundings.run_dir).await?;
         let address = lambda.invoke_address().to_owned();
         Ok(Self {
             api: InvokeApi { address, caller },
@@ -156,7 +146,7 @@ async fn rest(world: &World, mut since: usize, count: usize) -> Outcome {
 async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting, |_| ()).await?;
     let target = "arn:aws:lambda:eu-central-1:123456789012:function:tailscale-proxy:live";
-    let warmer = Warmer::start(&setting, &world, target, WARM, &role()).await?;
+    let warmer = Warmer::start(&world, target, WARM, &role()).await?;
     let events = &world.lambda.events;
 
     let since = events.len();
@@ -170,10 +160,8 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     let mut requests = JoinSet::new();
     for _ in 0..WARM {
         let url = world.url();
-        let address = world.surroundings.target.node.address().to_string();
         // So long that all of them are under way at once.
-        let request = url.request("GET", "/delay/0.5").header("ts-target-ip", address);
-        let request = request.header("ts-target-port", PORT).body(Bytes::new())?;
+        let request = world.request("GET", "/delay/0.5").body(Bytes::new())?;
         requests.spawn(async move { url.send(request).await });
     }
     while let Some(answer) = requests.join_next().await {
@@ -197,15 +185,8 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
 }
 
 /// Starts a warmer whose round must fail with `words`.
-async fn fails(
-    setting: &Setting,
-    world: &World,
-    target: &str,
-    invocations: usize,
-    role: &Credentials,
-    words: &[&str],
-) -> Outcome {
-    let warmer = Warmer::start(setting, world, target, invocations, role).await?;
+async fn fails(world: &World, target: &str, invocations: usize, role: &Credentials, words: &[&str]) -> Outcome {
+    let warmer = Warmer::start(world, target, invocations, role).await?;
     let invoked = warmer.run().await?;
     let message = invoked.payload["errorMessage"].as_str().unwrap_or_default();
     for words in words {
@@ -222,15 +203,15 @@ async fn failures(setting: Arc<Setting>) -> Outcome {
         "2 of 9 warm-ups failed: 2 by TooManyRequestsException",
         "reserved concurrency",
     ];
-    fails(&setting, &world, own, MOST + 2, &role(), &too_many).await?;
+    fails(&world, own, MOST + 2, &role(), &too_many).await?;
     let unknown = [
         "1 of 1 warm-ups failed",
         "ResourceNotFoundException",
         "TS_WARMER_FUNCTION",
     ];
-    fails(&setting, &world, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
+    fails(&world, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
     let stranger = Credentials::new("ASIASTRANGER", "secret", Some("token".into()), None, "testbed");
-    fails(&setting, &world, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
+    fails(&world, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
     world.stop().await;
     Ok(())
 }
@@ -241,7 +222,7 @@ async fn streaming(setting: Arc<Setting>) -> Outcome {
         set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
     })
     .await?;
-    let warmer = Warmer::start(&setting, &world, "tailscale-proxy", 2, &role()).await?;
+    let warmer = Warmer::start(&world, "tailscale-proxy", 2, &role()).await?;
     warmer.warms("2 environments are warm, 2 of them new").await?;
     let far = json!({"warmUp": {"until": 9_999_999_999_999_u64}});
     let invoked = world.invoke_api().invoke("tailscale-proxy", &far).await?;

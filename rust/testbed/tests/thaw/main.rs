@@ -16,7 +16,6 @@ use testbed::{
     lambda::Event,
     nat,
     suite::{Outcome, Setting, run, trial_within},
-    target::PORT,
     world::World,
 };
 
@@ -143,12 +142,7 @@ async fn world(setting: &Setting) -> Result<World, Error> {
 }
 
 async fn get(world: &World) -> Result<Duration, Error> {
-    let address = world.surroundings.target.node.address();
-    let request = world
-        .url()
-        .request("GET", "/get")
-        .header("ts-target-ip", address.to_string());
-    let request = request.header("ts-target-port", PORT).body(Bytes::new()).unwrap();
+    let request = world.request("GET", "/get").body(Bytes::new()).unwrap();
     let began = Instant::now();
     let answer = world.url().send(request).await?;
     let took = began.elapsed();

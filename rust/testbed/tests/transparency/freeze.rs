@@ -49,12 +49,8 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 
 /// Sends a request, whose answer must be the target's, and tells how long that took.
 async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Result<Duration, Failed> {
-    let target = world.surroundings.target.node.address().to_string();
-    let request = world
-        .url()
-        .request(method, &format!("/{number}"))
-        .header("ts-target-ip", target);
-    let request = request.header("ts-target-port", raw.address().port());
+    let (url, target) = (world.url(), world.surroundings.target.node.address());
+    let request = url.request_to(target, raw.address().port(), method, &format!("/{number}"));
     let body = if method == "POST" {
         format!("body {number}")
     } else {

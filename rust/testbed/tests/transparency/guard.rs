@@ -41,11 +41,8 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 }
 
 async fn get(world: &World, host: &str, port: u16) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request("GET", "/get").header("ts-target-ip", host);
-    Ok(world
-        .url()
-        .send(request.header("ts-target-port", port).body(Bytes::new())?)
-        .await?)
+    let request = world.url().request_to(host, port, "GET", "/get").body(Bytes::new())?;
+    Ok(world.url().send(request).await?)
 }
 
 fn error_name(answer: &Response<Bytes>) -> &str {

@@ -55,9 +55,8 @@ async fn start(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<
 }
 
 async fn get(world: &World, raw: &RawTarget) -> Result<Response<Incoming>, Failed> {
-    let target = world.surroundings.target.node.address().to_string();
-    let request = world.url().request("GET", "/stream").header("ts-target-ip", target);
-    let request = request.header("ts-target-port", raw.address().port());
+    let target = world.surroundings.target.node.address();
+    let request = world.url().request_to(target, raw.address().port(), "GET", "/stream");
     Ok(world.url().open(request.body(Bytes::new())?).await?)
 }
 
