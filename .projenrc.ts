@@ -4,6 +4,7 @@ import { Layers } from './projenrc/layers';
 import { OtherArchitecture } from './projenrc/other-architecture';
 import { Packages } from './projenrc/packages';
 import { PythonEnvironment } from './projenrc/python';
+import { releaseOnTag } from './projenrc/release';
 import { RustWorkspace } from './projenrc/rust';
 import { Tailscaled } from './projenrc/tailscaled';
 import { toolchainSteps } from './projenrc/toolchain';
@@ -90,8 +91,7 @@ project.npmignore?.include('/assets/');
   '/.emulator/', '/.venv/', '/.published/', '/.npmrc', '/.jsii.tabl.json',
 ].forEach((path) => project.npmignore?.exclude(path));
 
-// projen lets a push to the branch release as well: a tag alone shall.
-project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('on.push.branches');
+releaseOnTag(project);
 // Nor does it name a registry: the publishing tool's default is npm's own.
 project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('jobs.release_npm.steps.9.env.NPM_REGISTRY');
 
