@@ -78,7 +78,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.published/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/.published/', '/.newest-cdk/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -88,7 +88,7 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 project.npmignore?.include('/assets/');
 [
   '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
-  '/.emulator/', '/.venv/', '/.published/', '/.npmrc', '/.jsii.tabl.json',
+  '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.npmrc', '/.jsii.tabl.json',
 ].forEach((path) => project.npmignore?.exclude(path));
 
 releaseOnTag(project);
@@ -135,6 +135,13 @@ const published = project.addTask('published:fetch', {
   description: 'Fetch the published constructs that deployed stacks were made with',
   exec: 'node scripts/fetch-published.js',
 });
+
+// The tests run with the lowest CDK that the package is for. This is a look ahead: it asks the registry what is newest.
+const newest = { '^(aws-cdk-lib|constructs)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
+const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK' });
+[python.make, published].forEach((task) => newestCdk.spawn(task));
+newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest');
+newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
 // `npm test` starts with what is quick to fail, and ends with the real thing.
 const unit = project.testTask.steps;

@@ -47,16 +47,16 @@ export interface TailscaleNodeOptions {
   readonly tsExitNodeRequired?: boolean;
 
   /**
-   * How long one ping of the exit node may take, in milliseconds.
+   * How long one ping of the exit node may take, in milliseconds. From 1 to 60000.
    *
-   * @default - the extension's own
+   * @default 500
    */
   readonly tsExitNodePingTimeout?: number;
 
   /**
-   * How often the exit node is pinged before it counts as unreachable.
+   * How often the exit node is pinged before it counts as unreachable. From 1 to 100.
    *
-   * @default - the extension's own
+   * @default 4
    */
   readonly tsExitNodePingRetries?: number;
 
