@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +22,7 @@ import (
 //	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
 //	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
 //	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
+//	POST /testbed/nodes/{id}/remove     forgets the node, so that its peers do
 //	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see setRefusal
 //	POST /testbed/approve-all           approves the nodes that wait for it
 //	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
@@ -28,6 +31,8 @@ type hooks struct {
 
 	mu         sync.Mutex
 	polls      map[key.NodePublic]int // open map streams
+	removed    map[tailcfg.NodeID]bool
+	told       map[tailcfg.NodeID]bool // those whom testcontrol tells nothing by itself any more
 	reject     int
 	retryAfter int
 	down       bool // answer nothing but 503
@@ -46,7 +51,7 @@ type node struct {
 
 // newHooks puts itself into control, which must not serve yet.
 func newHooks(control *testcontrol.Server) *hooks {
-	h := &hooks{control: control, polls: map[key.NodePublic]int{}}
+	h := &hooks{control: control, polls: map[key.NodePublic]int{}, removed: map[tailcfg.NodeID]bool{}, told: map[tailcfg.NodeID]bool{}}
 	control.HoldMapRequest = h.mapRequest
 	control.MaybeRateLimitRegister = h.limitRegister
 	return h
@@ -58,6 +63,7 @@ func (h *hooks) handler() http.Handler {
 	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.expireNode)
 	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", h.setRoutes)
 	mux.HandleFunc("POST /testbed/names", h.addName)
+	mux.HandleFunc("POST /testbed/nodes/{id}/remove", h.removeNode)
 	mux.HandleFunc("PUT /testbed/refusal/{what}", h.setRefusal)
 	mux.HandleFunc("POST /testbed/approve-all", h.approveAll)
 	mux.HandleFunc("PUT /testbed/register-limit", h.setRegisterLimit)
@@ -67,7 +73,7 @@ func (h *hooks) handler() http.Handler {
 // mapRequest counts a node's open streams.
 func (h *hooks) mapRequest(req *tailcfg.MapRequest) (done func()) {
 	if !req.Stream {
-		return nil
+		return h.tellOfPeers
 	}
 	h.countPoll(req.NodeKey, 1)
 	return func() { h.countPoll(req.NodeKey, -1) }
@@ -160,6 +166,44 @@ func (h *hooks) addName(w http.ResponseWriter, r *http.Request) {
 	// The resolver takes the type from the value.
 	h.control.AddDNSRecords(tailcfg.DNSRecord{Name: record.Name, Value: record.Address.String()})
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// removeNode makes the node's peers forget it; testcontrol itself cannot. From here on these peers are told of changes by
+// tellOfPeers alone.
+func (h *hooks) removeNode(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("id %q: want a node's number", r.PathValue("id")), http.StatusBadRequest)
+		return
+	}
+	gone := tailcfg.NodeID(id)
+	for _, n := range h.control.AllNodes() {
+		h.mu.Lock()
+		h.removed[gone] = true
+		h.told[n.ID] = n.ID != gone
+		h.mu.Unlock()
+		if n.ID != gone {
+			h.control.AddRawMapResponse(n.Key, &tailcfg.MapResponse{PeersRemoved: []tailcfg.NodeID{gone}})
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// tellOfPeers tells those who know of a removal of all nodes that are left.
+func (h *hooks) tellOfPeers() {
+	h.mu.Lock()
+	removed, told := maps.Clone(h.removed), maps.Clone(h.told)
+	h.mu.Unlock()
+	if len(removed) == 0 {
+		return
+	}
+	left := slices.DeleteFunc(h.control.AllNodes(), func(n *tailcfg.Node) bool { return removed[n.ID] })
+	for _, to := range left {
+		if told[to.ID] {
+			peers := slices.DeleteFunc(slices.Clone(left), func(n *tailcfg.Node) bool { return n.ID == to.ID })
+			h.control.AddRawMapResponse(to.Key, &tailcfg.MapResponse{PeersChanged: peers})
+		}
+	}
 }
 
 func (h *hooks) setRegisterLimit(w http.ResponseWriter, r *http.Request) {

@@ -21,8 +21,8 @@ use crate::{
 /// How many notices may wait for the owner; more say nothing new.
 const NOTICES: usize = 4;
 /// After a freeze this long, a tailnet where nobody answers may have removed the machine (Tailscale does so with an
-/// ephemeral one after 30 to 60 minutes, Headscale as its settings say).
-const LONG_GAP: Duration = Duration::from_secs(5 * 60);
+/// ephemeral one after 30 to 60 minutes, Headscale as its settings say: after one minute at the earliest).
+const LONG_GAP: Duration = Duration::from_secs(60);
 /// How long the owner may take to act on a notice.
 const NOTICED: Duration = Duration::from_secs(1);
 /// How long an invocation keeps the environment awake for an attempt to log in, beyond what it takes itself.

@@ -143,6 +143,13 @@ impl Control {
         self.ask("POST", "/testbed/names", record.to_string()).await.map(drop)
     }
 
+    /// Forgets a node, as the tailnet does with an ephemeral one that was away for long: its peers know it no more.
+    pub async fn remove(&self, id: i64) -> Result<(), CallError> {
+        self.ask("POST", &format!("/testbed/nodes/{id}/remove"), String::new())
+            .await
+            .map(drop)
+    }
+
     /// Answers the next `reject` registrations with 429 and a Retry-After of `retry_after`.
     pub async fn limit_registrations(&self, reject: u32, retry_after: Duration) -> Result<(), CallError> {
         let limit = serde_json::json!({"reject": reject, "retryAfterSeconds": retry_after.as_secs()});

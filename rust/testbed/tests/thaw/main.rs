@@ -15,7 +15,7 @@ use testbed::{
     deadline::within,
     lambda::Event,
     nat,
-    suite::{Outcome, Setting, run, trial_within},
+    suite::{Outcome, Setting, TEST_LIMIT, run, trial_within},
     world::World,
 };
 
@@ -36,6 +36,10 @@ const SESSION_LIMIT: Duration = RENEWAL_LIMIT;
 const REST: Duration = Duration::from_secs(10);
 /// After this long, tailscaled itself sees that its links are dead (where its clock went on in the freeze).
 const WATCHDOG: Duration = Duration::from_secs(115);
+/// The freeze during which the tailnet removes the machine: just longer than what the extension takes for harmless.
+const REMOVAL: Duration = Duration::from_secs(62);
+/// How long the first request may take then: the pings that stay unanswered, a log-out that does too, another login.
+const REJOIN_LIMIT: Duration = Duration::from_secs(4);
 /// The longest that any first request may take.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -55,6 +59,12 @@ fn main() -> ExitCode {
                 setting,
                 "a freeze that leaves the flows alive costs it nothing",
                 live_flows,
+            ),
+            trial_within(
+                REMOVAL + TEST_LIMIT,
+                setting,
+                "a machine that the tailnet removed during a freeze logs in again",
+                removed,
             ),
         ]
     })
@@ -133,6 +143,32 @@ fn told(world: &World) -> Vec<String> {
     });
     told.iter().for_each(|line| eprintln!("{line}"));
     told
+}
+
+/// The tailnet forgets an ephemeral machine that is away for long, and the function cannot hear of it: its flows are dead.
+async fn removed(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting).await?;
+    let since = world.lambda.events.len();
+    get(&world).await?;
+    within(LONGEST, "the freeze", world.lambda.events.find(since, frozen)).await?;
+    let pid = world.lambda.events.find(0, runtime_pid).await;
+    assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
+    let control = &world.surroundings.control;
+    let nodes = control.nodes().await?;
+    let own = nodes.iter().find(|node| node.name.starts_with("lambda-proxy."));
+    control.remove(own.unwrap().id).await?;
+    // The freeze itself: its length is what makes the extension think of a removal.
+    tokio::time::sleep(REMOVAL).await;
+    let took = get(&world).await?;
+    eprintln!("  the first request after a removal was answered in {took:.1?}");
+    assert!(took < REJOIN_LIMIT, "it took {took:?}");
+    let log = world.lambda.process.log();
+    let told = log.find(0, |line| line.contains("may have removed this machine").then_some(()));
+    within(LONGEST, "word of the removal", told).await?;
+    let joined = control.nodes().await?.len() - nodes.len();
+    assert_eq!(joined, 1, "the machine logged in as a new one, once");
+    world.stop().await;
+    Ok(())
 }
 
 async fn world(setting: &Setting) -> Result<World, Error> {
