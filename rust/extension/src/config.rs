@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws::Access;
 use http::Uri;
 use settings::{SettingError, Variables};
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub runtime_api: String,
     /// ARN or name of the secret that holds the auth key.
     pub secret_id: String,
+    /// Where Secrets Manager is, and as whom it is asked.
+    pub secrets: Access,
     /// The field of the secret that holds the key, where the secret is a JSON object.
     pub secret_field: Option<String>,
     /// The machine's name in the tailnet.
@@ -55,6 +58,7 @@ impl Config {
                 "TS_SECRET_API_KEY",
                 "set it to the ARN of the Secrets Manager secret that holds the Tailscale auth key",
             )?,
+            secrets: Access::read(&variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             hostname: hostname(
                 variables.required("TS_HOSTNAME", "set it to the machine name that the tailnet shall show")?,
             )?,

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use aws_config::{
-    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
-    timeout::TimeoutConfig,
-};
+use aws::{Access, Wire};
 use aws_sdk_secretsmanager::{
     Client,
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
 };
 use serde_json::Value;
@@ -39,6 +37,7 @@ pub trait Keys: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Credentials {
     secret_id: String,
+    access: Access,
     field: Option<String>,
     tags: Vec<String>,
     known: Mutex<Option<Secret>>,
@@ -49,6 +48,7 @@ impl Credentials {
     pub fn new(config: &Config) -> Self {
         Self {
             secret_id: config.secret_id.clone(),
+            access: config.secrets.clone(),
             field: config.secret_field.clone(),
             tags: config.advertise_tags.clone(),
             known: Mutex::new(None),
@@ -56,20 +56,22 @@ impl Credentials {
     }
 
     async fn read(&self) -> Result<Secret, Trouble> {
-        // Lambda gives both in the environment; the default chains would look elsewhere first, and take their time.
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(std::env::var("AWS_REGION").ok().map(Region::new))
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        let mut config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.access.region.clone().map(Region::new))
+            .http_client(Wire::default())
             .retry_config(RetryConfig::standard().with_max_attempts(4))
             .timeout_config(
                 TimeoutConfig::builder()
                     .operation_timeout(LIMIT)
                     .operation_attempt_timeout(ATTEMPT)
                     .build(),
-            )
-            .load()
-            .await;
-        let answer = Client::new(&config)
+            );
+        config.set_endpoint_url(self.access.endpoint.clone());
+        if let Some(credentials) = &self.access.credentials {
+            config = config.credentials_provider(credentials.clone());
+        }
+        let answer = Client::from_conf(config.build())
             .get_secret_value()
             .secret_id(&self.secret_id)
             .send()
@@ -211,6 +213,7 @@ mod tests {
     fn credentials(field: Option<&str>) -> Credentials {
         Credentials {
             secret_id: "…".into(),
+            access: Access::default(),
             field: field.map(str::to_owned),
             tags: Vec::new(),
             known: Mutex::default(),

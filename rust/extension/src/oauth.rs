@@ -4,10 +4,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
+use aws::Wire;
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -194,13 +191,10 @@ impl ClientSecret {
             .map_err(|_| self.unusable(&format!("its answer to {path} is not as documented")))
     }
 
-    /// Through the client that the AWS SDK brings: a second TLS stack would double the program.
+    /// By the same way as to AWS: a second HTTP client would be a good deal of code.
     async fn exchange(&self, request: Request<SdkBody>) -> Result<(u16, Bytes), OAuthError> {
-        let connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build();
         let request = HttpRequest::try_from(request).map_err(|error| self.unusable(&error))?;
-        let answer = connector.call(request).await.map_err(|error| {
+        let answer = Wire::default().call(request).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             self.unusable(&cause.unwrap_or_else(|| error.to_string()))
         })?;

@@ -38,6 +38,8 @@ pub struct StatusServer {
 struct Responder {
     tailnet: Handle,
     uncovered: Uncovered,
+    /// When the environment began to join the tailnet.
+    began: Instant,
 }
 
 impl StatusServer {
@@ -49,7 +51,11 @@ impl StatusServer {
         }
         Ok(Self {
             listener: UnixListener::bind(socket)?,
-            responder: Responder { tailnet, uncovered },
+            responder: Responder {
+                tailnet,
+                uncovered,
+                began: Instant::now(),
+            },
         })
     }
 
@@ -138,7 +144,12 @@ impl Responder {
             }
             self.tailnet.link().note(*address).await;
         }
-        Answer::Go { addresses, settling }
+        let ready_ms = since.saturating_duration_since(self.began).as_millis();
+        Answer::Go {
+            addresses,
+            settling,
+            ready_ms: u64::try_from(ready_ms).unwrap_or(u64::MAX),
+        }
     }
 
     async fn open_path(

@@ -2,12 +2,19 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use aws::Access;
 use settings::{SettingError, Variables};
 
-use crate::allowed::{self, AllowedTargets};
+use crate::{
+    allowed::{self, AllowedTargets},
+    metrics::{self, Output},
+};
 
 /// How long opening a connection to a target may take where nothing else is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often metrics are sent, and how long the next request may wait for that, where nothing else is set.
+const METRICS_INTERVAL: Duration = Duration::from_secs(10);
+const METRICS_BUDGET: Duration = Duration::from_millis(100);
 
 /// The proxy's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct Config {
     /// Between two invocations the environment may be frozen, as on all of Lambda but its Managed Instances
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>).
     pub may_freeze: bool,
+    /// What is counted, and how it leaves.
+    pub metrics: metrics::Settings,
     /// Log everything but bodies and secrets.
     pub debug: bool,
 }
@@ -62,6 +71,7 @@ impl Config {
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
             may_freeze: !variables.managed_instance(),
+            metrics: metrics(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
@@ -77,6 +87,30 @@ fn invoke_mode(value: Option<String>) -> Result<InvokeMode, SettingError> {
             "BUFFERED or RESPONSE_STREAM",
         )),
     }
+}
+
+fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<metrics::Settings, SettingError> {
+    let output = match variables.text("TS_METRICS").as_deref() {
+        None | Some("cloudwatch") => Output::CloudWatch,
+        Some("embedded") => Output::Embedded,
+        Some("off") => Output::Off,
+        Some(value) => {
+            return Err(SettingError::invalid(
+                "TS_METRICS",
+                value,
+                "cloudwatch, embedded or off",
+            ));
+        }
+    };
+    Ok(metrics::Settings {
+        output,
+        details: variables.switch("TS_METRICS_DETAILS", false)?,
+        interval: variables
+            .milliseconds_or_none("TS_METRICS_INTERVAL")?
+            .unwrap_or(METRICS_INTERVAL),
+        budget: variables.milliseconds("TS_METRICS_BUDGET")?.unwrap_or(METRICS_BUDGET),
+        access: Access::read(variables, "AWS_ENDPOINT_URL_CLOUDWATCH"),
+    })
 }
 
 fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, SettingError> {
@@ -124,6 +158,10 @@ mod tests {
             ("TS_INVOKE_MODE", "STREAM"),
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
             ("TS_ALLOWED_TARGETS", "10.0.0.1/8"),
+            ("TS_METRICS", "on"),
+            ("TS_METRICS_DETAILS", "1"),
+            ("TS_METRICS_INTERVAL", "-1"),
+            ("TS_METRICS_BUDGET", "0"),
         ] {
             let message = parse(name, value).unwrap_err().to_string();
             assert!(

@@ -30,6 +30,7 @@ pub struct Connector {
     config: Config,
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
+    tailnet_ready: OnceLock<Duration>,
 }
 
 impl Connector {
@@ -38,7 +39,13 @@ impl Connector {
         Self {
             config,
             tls: OnceLock::new(),
+            tailnet_ready: OnceLock::new(),
         }
+    }
+
+    /// How long the environment's login took, as soon as that is known.
+    pub fn tailnet_ready(&self) -> Option<Duration> {
+        self.tailnet_ready.get().copied()
     }
 
     /// Opens a new connection within the connect time-out, and before `end`.
@@ -119,11 +126,18 @@ impl Connector {
         };
         let wait_ms = milliseconds(wait);
         match self.ask(&Ask::Target { host, wait_ms }).await? {
-            Verdict::Go { addresses, settling } if !addresses.is_empty() => Ok(Destination {
+            Verdict::Go {
                 addresses,
-                port: target.port,
                 settling,
-            }),
+                ready_ms,
+            } if !addresses.is_empty() => {
+                self.tailnet_ready.get_or_init(|| Duration::from_millis(ready_ms));
+                Ok(Destination {
+                    addresses,
+                    port: target.port,
+                    settling,
+                })
+            }
             Verdict::Go { .. } => Err(ProxyError::Internal(format!("no address was found for {target}"))),
             Verdict::NotAllowed { message } => Err(ProxyError::TargetNotAllowed(message)),
             Verdict::UnknownName { message } => Err(ProxyError::TargetUnreachable(message)),

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    account::{self, Travel},
     answer::{BUFFERED_LIMIT, too_large},
     config::Config,
     connect::Connector,
@@ -73,18 +74,30 @@ impl Forwarder {
         self.connector.keep_alive(end).await
     }
 
-    /// Sends `request` to `target` and waits for the head of its answer, all of which must have come by `end`.
-    pub async fn open(&self, target: Target, request: Outgoing, end: Instant) -> Result<Reply, ProxyError> {
+    /// Sends `request` to `target` and waits for the head of its answer, all of which must have come by `end`;
+    /// `travel` tells how that went, whatever came of it.
+    pub async fn open(
+        &self,
+        target: Target,
+        request: Outgoing,
+        end: Instant,
+        travel: &mut Travel,
+    ) -> Result<Reply, ProxyError> {
         let began = Instant::now();
-        match timeout_at(end, self.send(&target, request, end)).await {
-            Ok(Ok((parts, body, connection))) => Ok(Reply {
-                parts,
-                body,
-                connection,
-                target,
-                began,
-                end,
-            }),
+        let sent = timeout_at(end, self.send(&target, request, end, travel)).await;
+        travel.tailnet_ready = self.connector.tailnet_ready();
+        match sent {
+            Ok(Ok((parts, body, connection))) => {
+                travel.head = Some((parts.status, Instant::now()));
+                Ok(Reply {
+                    parts,
+                    body,
+                    connection,
+                    target,
+                    began,
+                    end,
+                })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(too_late(&target, began)),
         }
@@ -126,7 +139,13 @@ impl Forwarder {
     }
 
     /// Sends the request over a kept connection, or over a new one where there is none or it proves dead.
-    async fn send(&self, target: &Target, request: Outgoing, end: Instant) -> Result<Received, ProxyError> {
+    async fn send(
+        &self,
+        target: &Target,
+        request: Outgoing,
+        end: Instant,
+        travel: &mut Travel,
+    ) -> Result<Received, ProxyError> {
         let repeatable = is_idempotent(request.method());
         let mut way = match (repeatable, self.may_freeze) {
             (true, _) => Way::KeptFirst(IDLE_LIMIT),
@@ -136,16 +155,19 @@ impl Forwarder {
         let mut request = request;
         loop {
             let (connection, kept) = self.connection(target, way, end).await?;
+            travel.connection = Some(if kept { account::Way::Kept } else { account::Way::New });
             let copy = (repeatable && kept).then(|| request.clone());
             match transmit(connection, request).await {
                 Ok(received) => return final_answer(target, received),
                 // Not a byte of it left: any method may go again.
                 Err(Failed {
                     unsent: Some(unsent), ..
-                }) if kept => request = *unsent,
+                }) if kept => (request, travel.retries) = (*unsent, travel.retries + 1),
                 // RFC 9110 section 9.2.2: what is idempotent may be repeated when the connection broke before an answer.
                 Err(Failed { error, .. }) => match copy {
-                    Some(copy) if broke(&error) => (request, way) = (copy, Way::New),
+                    Some(copy) if broke(&error) => {
+                        (request, way, travel.retries) = (copy, Way::New, travel.retries + 1);
+                    }
                     _ => return Err(self.connector.why_broken(target, &error).await),
                 },
             }

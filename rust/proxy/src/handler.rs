@@ -2,12 +2,16 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
+use lambda_http::Context;
 use tokio::{
     join,
     time::{Instant, sleep_until},
@@ -15,12 +19,14 @@ use tokio::{
 use warm_up::{Warm, WarmUp};
 
 use crate::{
+    account::Account,
     allowed::AllowedTargets,
     answer::Answer,
     config::Config,
     error::ProxyError,
     event::Event,
     forward::{Forwarder, Reply},
+    metrics::Metrics,
     request,
     target::Target,
 };
@@ -30,6 +36,7 @@ const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 
 /// Answers invocations.
 pub struct Handler {
+    metrics: Arc<Metrics>,
     forwarder: Forwarder,
     response_timeout: Option<Duration>,
     allowed_targets: Option<AllowedTargets>,
@@ -42,6 +49,7 @@ impl Handler {
     /// A handler with these settings.
     pub fn new(config: Config) -> Self {
         Self {
+            metrics: Arc::new(Metrics::new(config.metrics.clone())),
             response_timeout: config.response_timeout,
             allowed_targets: config.allowed_targets.clone(),
             environment: config.environment.clone(),
@@ -55,19 +63,33 @@ impl Handler {
         &self.forwarder
     }
 
-    /// Answers one event, whole. `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
-    pub async fn answer(&self, event: Event, deadline_ms: u64) -> Answer {
+    /// What counts the requests.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Answers one event, whole.
+    pub async fn answer(&self, event: Event, context: &Context) -> Answer {
+        let mut account = Account::open(&self.metrics, &event, &context.request_id);
         let whole = async {
-            let reply = self.forward(event, deadline_ms).await?;
+            let reply = self.forward(event, context.deadline, &mut account).await?;
             let (parts, body) = self.forwarder.collect(reply).await?;
             Answer::from_target(parts, body)
         };
-        unharmed(whole).await.unwrap_or_else(|error| Answer::from_error(&error))
+        unharmed(whole).await.unwrap_or_else(|error| {
+            account.fail(&error);
+            Answer::from_error(&error)
+        })
     }
 
-    /// Answers one event as far as the head of the target's answer.
-    pub async fn open(&self, event: Event, deadline_ms: u64) -> Result<Reply, ProxyError> {
-        unharmed(self.forward(event, deadline_ms)).await
+    /// Answers one event as far as the head of the target's answer. The account is given when the rest has been read.
+    pub async fn open(&self, event: Event, context: &Context) -> (Result<Reply, ProxyError>, Account) {
+        let mut account = Account::open(&self.metrics, &event, &context.request_id);
+        let opened = unharmed(self.forward(event, context.deadline, &mut account)).await;
+        if let Err(error) = &opened {
+            account.fail(error);
+        }
+        (opened, account)
     }
 
     /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
@@ -89,13 +111,15 @@ impl Handler {
         unharmed(warmed).await
     }
 
-    async fn forward(&self, event: Event, deadline_ms: u64) -> Result<Reply, ProxyError> {
+    /// `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
+    async fn forward(&self, event: Event, deadline_ms: u64, account: &mut Account) -> Result<Reply, ProxyError> {
         self.used.store(true, Ordering::Relaxed);
         let end = end(deadline_ms);
         let end = self
             .response_timeout
             .map_or(end, |limit| end.min(Instant::now() + limit));
         let target = Target::parse(&event.headers)?;
+        account.target = Some(target.clone());
         let request = request::build(event, &target)?;
         if let Some(allowed) = &self.allowed_targets {
             allowed.check(&target)?;
@@ -107,7 +131,7 @@ impl Handler {
             request.uri().path(),
             names(request.headers())
         );
-        let reply = self.forwarder.open(target, request, end).await?;
+        let reply = self.forwarder.open(target, request, end, &mut account.travel).await?;
         tracing::debug!("{}, headers {}", reply.parts.status, names(&reply.parts.headers));
         Ok(reply)
     }

@@ -1,5 +1,7 @@
 //! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
 
+pub mod account;
+pub mod after_answer;
 pub mod allowed;
 pub mod answer;
 pub mod config;
@@ -11,6 +13,7 @@ pub mod forward;
 pub mod handler;
 pub mod headers;
 pub mod invocation;
+pub mod metrics;
 pub mod outcome;
 pub mod pool;
 pub mod request;

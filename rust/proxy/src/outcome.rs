@@ -1,6 +1,6 @@
 //! What comes of an invocation, in the form that its caller takes.
 
-use lambda_http::lambda_runtime::Diagnostic;
+use lambda_http::{Context, lambda_runtime::Diagnostic};
 use serde::Serialize;
 use warm_up::Warm;
 
@@ -17,12 +17,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Runs one invocation, which ends at `deadline_ms` since the Unix epoch. Only a warm-up can fail: a request is
-    /// always answered.
-    pub async fn of(handler: &Handler, invocation: Invocation, deadline_ms: u64) -> Result<Self, ProxyError> {
+    /// Runs one invocation. Only a warm-up can fail: a request is always answered.
+    pub async fn of(handler: &Handler, invocation: Invocation, context: &Context) -> Result<Self, ProxyError> {
         match invocation {
-            Invocation::Request(event) => Ok(Self::Answer(handler.answer(*event, deadline_ms).await)),
-            Invocation::WarmUp(warm_up) => handler.warm_up(warm_up, deadline_ms).await.map(Self::Warm),
+            Invocation::Request(event) => Ok(Self::Answer(handler.answer(*event, context).await)),
+            Invocation::WarmUp(warm_up) => handler.warm_up(warm_up, context.deadline).await.map(Self::Warm),
         }
     }
 }

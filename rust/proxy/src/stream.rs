@@ -20,7 +20,8 @@ use lambda_http::lambda_runtime::{Diagnostic, Error, LambdaInvocation, tower::Se
 use tokio::net::TcpStream;
 
 use crate::{
-    answer::Head, error::ProxyError, forward::Reply, handler::Handler, invocation::Invocation, outcome::Outcome,
+    account::Account, answer::Head, error::ProxyError, forward::Reply, handler::Handler, invocation::Invocation,
+    outcome::Outcome,
 };
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
@@ -45,15 +46,17 @@ impl Streamer {
     }
 
     async fn answer(self, invocation: LambdaInvocation) -> Result<(), Error> {
-        let id = invocation.context.request_id;
-        let deadline = invocation.context.deadline;
-        let outcome = match serde_json::from_slice(&invocation.body) {
-            Ok(Invocation::Request(event)) => self.handler.open(*event, deadline).await,
-            Ok(warm_up @ Invocation::WarmUp(_)) => {
-                let outcome = Outcome::of(&self.handler, warm_up, deadline).await;
-                return self.post_whole(&id, outcome).await;
+        let context = &invocation.context;
+        let (outcome, account) = match serde_json::from_slice(&invocation.body) {
+            Ok(Invocation::Request(event)) => {
+                let (outcome, account) = self.handler.open(*event, context).await;
+                (outcome, Some(account))
             }
-            Err(error) => Err(ProxyError::InvalidRequest(error.to_string())),
+            Ok(warm_up @ Invocation::WarmUp(_)) => {
+                let outcome = Outcome::of(&self.handler, warm_up, context).await;
+                return self.post_whole(&context.request_id, outcome).await;
+            }
+            Err(error) => (Err(ProxyError::InvalidRequest(error.to_string())), None),
         };
         let (head, rest) = match outcome {
             Ok(reply) => (
@@ -70,8 +73,10 @@ impl Streamer {
         let state = State {
             handler: Arc::clone(&self.handler),
             next: Next::Start(start.into(), rest),
+            account,
         };
-        self.post(&id, StreamBody::new(Box::pin(frames(state)))).await
+        self.post(&context.request_id, StreamBody::new(Box::pin(frames(state))))
+            .await
     }
 
     /// Posts what is no Function URL's answer: its caller waits for all of it.
@@ -164,12 +169,18 @@ enum Next {
 struct State {
     handler: Arc<Handler>,
     next: Next,
+    /// Given with the end of the answer, or when the caller is gone.
+    account: Option<Account>,
 }
 
 /// The frames of an answer: head, body, and, where it broke off, the trailers that say so.
 fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
     stream::unfold(state, |state| async {
-        let State { handler, next } = state;
+        let State {
+            handler,
+            next,
+            mut account,
+        } = state;
         let (frame, next) = match next {
             Next::Start(start, rest) => (Frame::data(start), Next::Rest(rest)),
             Next::Rest(Rest::Text(text)) => (Frame::data(Bytes::from(text)), Next::End),
@@ -177,6 +188,9 @@ fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
                 Some(Ok(bytes)) => (Frame::data(bytes), Next::Rest(Rest::Reply(reply))),
                 Some(Err(error)) => {
                     tracing::warn!("{}: the answer broke off: {error}", error.code().1);
+                    if let Some(account) = &mut account {
+                        account.fail(&error);
+                    }
                     (Frame::trailers(error_trailers(&error)), Next::End)
                 }
                 None => {
@@ -186,7 +200,7 @@ fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
             },
             Next::End => return None,
         };
-        Some((Ok(frame), State { handler, next }))
+        Some((Ok(frame), State { handler, next, account }))
     })
 }
 

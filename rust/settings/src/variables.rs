@@ -68,13 +68,18 @@ impl<G: Fn(&str) -> Option<String>> Variables<G> {
 
     /// A time from 1 ms to 15 minutes, which is as long as an invocation can last.
     pub fn milliseconds(&self, name: &'static str) -> Result<Option<Duration>, SettingError> {
+        self.time(name, 1, "a number of milliseconds from 1 to 900000")
+    }
+
+    /// As [`milliseconds`](Self::milliseconds), or 0.
+    pub fn milliseconds_or_none(&self, name: &'static str) -> Result<Option<Duration>, SettingError> {
+        self.time(name, 0, "a number of milliseconds from 0 to 900000")
+    }
+
+    fn time(&self, name: &'static str, least: u64, expected: &'static str) -> Result<Option<Duration>, SettingError> {
         let parse = |value: String| match value.parse() {
-            Ok(number) if (1..=900_000).contains(&number) => Ok(Duration::from_millis(number)),
-            _ => Err(SettingError::invalid(
-                name,
-                value,
-                "a number of milliseconds from 1 to 900000",
-            )),
+            Ok(number) if (least..=900_000).contains(&number) => Ok(Duration::from_millis(number)),
+            _ => Err(SettingError::invalid(name, value, expected)),
         };
         self.text(name).map(parse).transpose()
     }
@@ -124,6 +129,7 @@ mod tests {
             one("900000").milliseconds("TS_X"),
             Ok(Some(Duration::from_secs(15 * 60)))
         );
+        assert_eq!(one("0").milliseconds_or_none("TS_X"), Ok(Some(Duration::ZERO)));
         assert_eq!(one("1").positive("TS_X", 4), Ok(1));
     }
 

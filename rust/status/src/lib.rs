@@ -57,6 +57,8 @@ pub enum Answer {
         addresses: Vec<IpAddr>,
         /// The tailnet came up only a moment ago: a dial that fails at once is worth another try.
         settling: bool,
+        /// How long the environment's login took until the tailnet was up, in ms.
+        ready_ms: u64,
     },
     /// The path to the tailnet is alive.
     Alive,
@@ -124,8 +126,9 @@ mod tests {
         let go = Answer::Go {
             addresses: vec!["100.64.0.2".parse().unwrap()],
             settling: true,
+            ready_ms: 45,
         };
-        let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"settling":true}"#;
+        let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"settling":true,"ready_ms":45}"#;
         assert_eq!(serde_json::to_string(&go).unwrap(), line);
         assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), go);
     }

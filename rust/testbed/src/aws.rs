@@ -1,6 +1,9 @@
 //! Secrets Manager and CloudWatch, played by moto's server.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -46,6 +49,11 @@ impl Aws {
         Ok(Self { process, address })
     }
 
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What `AWS_ENDPOINT_URL_...` has to say.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
@@ -60,7 +68,7 @@ impl Aws {
         }
         let target = "secretsmanager.CreateSecret";
         let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": "0".repeat(32)});
-        let created: Created = json(target, &self.call(target, body).await?)?;
+        let created: Created = json(target, &self.call("secretsmanager", target, body).await?)?;
         if !created.arn.contains(REGION) {
             let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
             return Err(CallError::Unexpected {
@@ -75,17 +83,50 @@ impl Aws {
     /// Gives a secret another value.
     pub async fn change_secret(&self, arn: &str, value: &str) -> Result<(), Error> {
         let body = serde_json::json!({"SecretId": arn, "SecretString": value, "ClientRequestToken": "1".repeat(32)});
-        self.call("secretsmanager.PutSecretValue", body).await.map(drop)
+        self.call("secretsmanager", "secretsmanager.PutSecretValue", body)
+            .await
+            .map(drop)
     }
 
-    async fn call(&self, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
+    /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.
+    pub async fn metric_sum(&self, namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Result<f64, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Statistics {
+            datapoints: Vec<Datapoint>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Datapoint {
+            sum: f64,
+        }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let dimension = |(name, value): &(&str, &str)| serde_json::json!({"Name": name, "Value": value});
+        let target = "GraniteServiceVersion20100801.GetMetricStatistics";
+        let body = serde_json::json!({
+            "Namespace": namespace,
+            "MetricName": name,
+            "Dimensions": dimensions.iter().map(dimension).collect::<Vec<_>>(),
+            "StartTime": now - 3600,
+            "EndTime": now + 3600,
+            "Period": 3600,
+            "Statistics": ["Sum"],
+        });
+        let statistics: Statistics = json(target, &self.call("monitoring", target, body).await?)?;
+        Ok(statistics.datapoints.iter().map(|datapoint| datapoint.sum).sum())
+    }
+
+    async fn call(&self, service: &str, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
             .body(Bytes::from(body.to_string()))
             .map_err(CallError::from)?;
-        let request = signed(request, "secretsmanager", &administrator())?;
+        let request = signed(request, service, &administrator())?;
         let not_connected = |source| CallError::NotConnected {
             address: self.address.clone(),
             source,

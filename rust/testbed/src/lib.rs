@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod emulated;
 mod error;
 pub mod expect;
+pub mod fault_proxy;
 pub mod function_url;
 pub mod http_call;
 pub mod invoke_api;

@@ -1,6 +1,6 @@
 //! WireGuard's sessions that a freeze, or a peer that had not heard of this node, has made useless.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use extension::phase::Phase;
 use status::{Answer, Ask};
@@ -22,13 +22,10 @@ async fn asked(name: &str, stale: Staleness) -> Stage {
         wait_ms: 5000,
     };
     let answer = status::ask(stage.endpoint(), &ask, LIMIT).await.unwrap();
-    let addresses = vec!["100.64.0.2".parse().unwrap()];
-    assert_eq!(
-        answer,
-        Answer::Go {
-            addresses,
-            settling: true
-        }
+    let expected: Vec<IpAddr> = vec!["100.64.0.2".parse().unwrap()];
+    assert!(
+        matches!(&answer, Answer::Go { addresses, settling: true, .. } if *addresses == expected),
+        "{answer:?}"
     );
     stage
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use lambda_http::Context;
 use proxy::{config::Config, handler::Handler};
 use serde_json::{Value, json};
 use status::{Answer, Ask};
@@ -75,6 +76,7 @@ impl World {
         let verdict = verdict.unwrap_or(Answer::Go {
             addresses: vec![[127, 0, 0, 1].into()],
             settling: false,
+            ready_ms: 45,
         });
         let asked = Arc::default();
         tokio::spawn(extension(
@@ -101,7 +103,7 @@ impl World {
     /// Sends an event for the target, changed by `change`, and returns the answer.
     pub(crate) async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
         let event = serde_json::from_value(self.event(change)).unwrap();
-        serde_json::to_value(self.handler.answer(event, deadline()).await).unwrap()
+        serde_json::to_value(self.handler.answer(event, &context()).await).unwrap()
     }
 
     /// An event for the target, changed by `change`.
@@ -138,10 +140,13 @@ impl World {
     }
 }
 
-/// When an invocation that begins now ends.
-pub(crate) fn deadline() -> u64 {
+/// The context of an invocation that begins now.
+pub(crate) fn context() -> Context {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap()
+    let mut context = Context::default();
+    context.request_id = "the-id".into();
+    context.deadline = u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap();
+    context
 }
 
 async fn extension(listener: UnixListener, verdict: Answer, asked: Arc<Mutex<Vec<Ask>>>) {
@@ -191,7 +196,7 @@ async fn socks_connection(mut stream: TcpStream, dial: Dial) {
     }
 }
 
-async fn target(turns: &[Turn]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn target(turns: &[Turn]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));

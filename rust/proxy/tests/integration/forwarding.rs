@@ -206,6 +206,7 @@ async fn a_refused_dial_is_tried_again_while_the_tailnet_settles() {
     let settling = Answer::Go {
         addresses: vec![[127, 0, 0, 1].into()],
         settling: true,
+        ready_ms: 45,
     };
     let world = World::new(
         Some(settling),
@@ -223,6 +224,7 @@ async fn a_refused_address_gives_way_to_the_names_next_one() {
     let two = Answer::Go {
         addresses: vec![[127, 0, 0, 1].into(), [127, 0, 0, 1].into()],
         settling: false,
+        ready_ms: 45,
     };
     let world = World::new(Some(two), &[Dial::Refuse], &[Turn::Answer(OK)], |_| ()).await;
     assert_eq!(world.get().await["body"], "ok");

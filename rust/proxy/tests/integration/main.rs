@@ -3,6 +3,7 @@
 
 mod fakes;
 mod forwarding;
+mod metrics;
 mod properties;
 mod streaming;
 mod tls;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use lambda_http::lambda_runtime::{Context, LambdaInvocation, tower::Service};
+use lambda_http::lambda_runtime::{LambdaInvocation, tower::Service};
 use proxy::stream::Streamer;
 use serde_json::{Value, json};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::fakes::{Turn, World, deadline};
+use crate::fakes::{Turn, World, context};
 
 /// How long anything may take here.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -24,12 +24,13 @@ pub(crate) async fn invoke(world: &World, event: &Value) -> TcpStream {
         Arc::clone(&world.handler),
         &runtime_api.local_addr().unwrap().to_string(),
     );
-    let mut context = Context::default();
-    context.request_id = "the-id".into();
-    context.deadline = deadline();
     let (parts, ()) = http::Response::new(()).into_parts();
     let body = serde_json::to_vec(event).unwrap().into();
-    tokio::spawn(streamer.call(LambdaInvocation { parts, body, context }));
+    tokio::spawn(streamer.call(LambdaInvocation {
+        parts,
+        body,
+        context: context(),
+    }));
     timeout(LIMIT, runtime_api.accept()).await.unwrap().unwrap().0
 }
 

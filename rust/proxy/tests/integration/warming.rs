@@ -8,7 +8,7 @@ use status::{Answer, Ask};
 use warm_up::{Payload, WarmUp};
 
 use crate::{
-    fakes::{World, deadline},
+    fakes::{World, context},
     streaming::{invoke, read},
 };
 
@@ -21,7 +21,7 @@ fn payload(ahead: Duration) -> Value {
 
 async fn run(world: &World, payload: Value) -> Result<Value, String> {
     let invocation: Invocation = serde_json::from_value(payload).unwrap();
-    let outcome = Outcome::of(&world.handler, invocation, deadline()).await;
+    let outcome = Outcome::of(&world.handler, invocation, &context()).await;
     outcome
         .map(|outcome| serde_json::to_value(outcome).unwrap())
         .map_err(|error| error.to_string())

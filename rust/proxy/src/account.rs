@@ -1,0 +1,142 @@
+//! What became of a request: a line of the log, and what the caller asked to have counted.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::{
+    error::ProxyError,
+    event::Event,
+    metrics::{Dimensions, Measure, Metrics, dimensions},
+    target::Target,
+};
+
+/// How a request and its answer travelled.
+#[derive(Debug, Default)]
+pub struct Travel {
+    /// By which connection, if there was one.
+    pub connection: Option<Way>,
+    /// How many times the request was sent again.
+    pub retries: u32,
+    /// The head of the target's answer, and when it came.
+    pub head: Option<(StatusCode, Instant)>,
+    /// How long the environment's login took, where it got that far.
+    pub tailnet_ready: Option<Duration>,
+}
+
+/// By which connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A new one.
+    New,
+    /// One that an earlier request had left.
+    Kept,
+}
+
+/// The account of one request. It is given when this is dropped, exactly once: an answer that nobody waits for any
+/// more has its account, too.
+pub struct Account {
+    metrics: Arc<Metrics>,
+    asked: Option<Dimensions>,
+    began: Instant,
+    request_id: String,
+    method: String,
+    /// Where to, as soon as that is known.
+    pub target: Option<Target>,
+    /// How it travelled.
+    pub travel: Travel,
+    error: Option<ProxyError>,
+}
+
+impl Account {
+    /// Begins with the arrival of `event`.
+    pub fn open(metrics: &Arc<Metrics>, event: &Event, request_id: &str) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            asked: dimensions(&event.headers),
+            began: Instant::now(),
+            request_id: request_id.to_owned(),
+            method: event.request_context.http.method.clone(),
+            target: None,
+            travel: Travel::default(),
+            error: None,
+        }
+    }
+
+    /// The caller gets this error, or an answer that breaks off because of it.
+    pub fn fail(&mut self, error: &ProxyError) {
+        self.error = Some(error.clone());
+    }
+
+    /// `success`, `failure`, or neither: what is refused before it can be dialled says nothing about a target.
+    fn outcome(&self) -> Option<Measure> {
+        match (&self.error, self.travel.head) {
+            (Some(ProxyError::InvalidRequest(_) | ProxyError::TargetNotAllowed(_)), _) => None,
+            (None, Some(_)) => Some(Measure::Success),
+            (Some(_), _) | (None, None) => Some(Measure::Failure),
+        }
+    }
+
+    fn count(&self) {
+        let (Some(dimensions), Some(outcome)) = (&self.asked, self.outcome()) else {
+            return;
+        };
+        self.metrics.add(dimensions, outcome, 1);
+        if !self.metrics.details() {
+            return;
+        }
+        let add_time = |measure, time: Duration| {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            self.metrics.add(dimensions, measure, ms);
+        };
+        if let Some((_, came)) = self.travel.head {
+            add_time(Measure::FirstByte, came.saturating_duration_since(self.began));
+        }
+        if let Some(took) = self.travel.tailnet_ready.filter(|_| self.metrics.first_start_to_tell()) {
+            add_time(Measure::TailnetReady, took);
+        }
+        match self.travel.connection {
+            Some(Way::New) => self.metrics.add(dimensions, Measure::NewConnection, 1),
+            Some(Way::Kept) => self.metrics.add(dimensions, Measure::KeptConnection, 1),
+            None => {}
+        }
+        if self.travel.retries > 0 {
+            self.metrics
+                .add(dimensions, Measure::Retries, self.travel.retries.into());
+        }
+    }
+
+    /// One line a request. Neither path nor headers: both can hold secrets.
+    fn log(&self) {
+        let ms = |until: Instant| (until.saturating_duration_since(self.began).as_secs_f64() * 10_000.0).round() / 10.0;
+        let status = match (&self.error, self.travel.head) {
+            // An error after the head is one in the middle of a streamed answer, or of a buffered one that was not begun.
+            (Some(error), _) => Some(error.code().0),
+            (None, head) => head.map(|(status, _)| status),
+        };
+        let connection = self.travel.connection.map(|way| match way {
+            Way::New => "new",
+            Way::Kept => "kept",
+        });
+        tracing::info!(
+            request_id = self.request_id,
+            method = self.method,
+            target = self.target.as_ref().map(tracing::field::display),
+            status = status.map(|status| status.as_u16()),
+            duration_ms = ms(Instant::now()),
+            first_byte_ms = self.travel.head.map(|(_, came)| ms(came)),
+            connection,
+            retries = self.travel.retries,
+            error = self.error.as_ref().map(|error| error.code().1),
+            "request"
+        );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.count();
+        self.log();
+    }
+}

@@ -1,0 +1,129 @@
+//! PutMetricData, and what its outcome means for what was to be counted.
+
+use aws::{Access, NotSent, Wire};
+use aws_sdk_cloudwatch::{
+    Client, Config,
+    config::{
+        BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig, retry::RetryConfig,
+        timeout::TimeoutConfig,
+    },
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::put_metric_data::PutMetricDataError,
+    types::{Dimension, MetricDatum, StandardUnit},
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::{
+    NAMESPACE,
+    ledger::{Sum, Unit},
+};
+
+/// How many different values one datum may have
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).
+const VALUES: usize = 150;
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is counted.
+    Accepted,
+    /// It is not counted, and may be sent again later.
+    Refused(String),
+    /// It is not counted, and never will be as it is.
+    Unusable(String),
+    /// It may be counted or not.
+    Unknown(String),
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+pub struct CloudWatch {
+    client: Client,
+}
+
+impl CloudWatch {
+    /// A client with this access.
+    pub fn new(access: &Access) -> Self {
+        let mut config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(access.region.clone().map(Region::new))
+            .http_client(Wire::default())
+            .identity_cache(IdentityCache::no_cache())
+            // Whether a batch may go again is decided here, by what became of it.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .disable_request_compression(true);
+        config.set_endpoint_url(access.endpoint.clone());
+        if let Some(credentials) = &access.credentials {
+            config = config.credentials_provider(credentials.clone());
+        }
+        Self {
+            client: Client::from_conf(config.build()),
+        }
+    }
+
+    /// Sends a batch, once.
+    pub async fn put(&self, sums: &[Sum]) -> Verdict {
+        let put = self.client.put_metric_data().namespace(NAMESPACE);
+        let sent = put.set_metric_data(Some(sums.iter().flat_map(data).collect())).send();
+        sent.await.map_or_else(verdict, |_| Verdict::Accepted)
+    }
+}
+
+fn data(sum: &Sum) -> Vec<MetricDatum> {
+    let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
+    let unit = match sum.measure().unit() {
+        Unit::Count => StandardUnit::Count,
+        Unit::Milliseconds => StandardUnit::Milliseconds,
+    };
+    let datum = MetricDatum::builder()
+        .metric_name(sum.measure().name())
+        .set_dimensions(Some(sum.dimensions().iter().map(dimension).collect()))
+        .timestamp(sum.time().into())
+        .unit(unit);
+    let pairs: Vec<(f64, f64)> = sum
+        .values
+        .iter()
+        .map(|(value, count)| (*value as f64, *count as f64))
+        .collect();
+    let datum_of = |pairs: &[(f64, f64)]| {
+        let (values, counts) = pairs.iter().copied().unzip();
+        datum.clone().set_values(Some(values)).set_counts(Some(counts)).build()
+    };
+    pairs.chunks(VALUES).map(datum_of).collect()
+}
+
+fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> Verdict {
+    let words = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => DisplayErrorContext(&error).to_string(),
+    };
+    match &error {
+        // Without credentials, a region, or a host that is one.
+        SdkError::ConstructionFailure(_) => Verdict::Refused(words),
+        SdkError::DispatchFailure(failure) => {
+            let source = failure.as_connector_error().and_then(std::error::Error::source);
+            match source.and_then(|source| source.downcast_ref::<NotSent>()) {
+                Some(not_sent) => Verdict::Refused(not_sent.to_string()),
+                None if failure.is_io() => Verdict::Unknown(words),
+                None => Verdict::Refused(words),
+            }
+        }
+        // CloudWatch itself says that it did not take the batch: whose fault it is decides whether another try helps.
+        SdkError::ServiceError(refusal) => match refusal.raw().status().as_u16() {
+            400 | 413 if is_about_the_batch(error.code()) => Verdict::Unusable(words),
+            _ => Verdict::Refused(words),
+        },
+        _ => Verdict::Unknown(words),
+    }
+}
+
+/// Whether the batch itself is what is wrong, and not the moment (throttling) or the role (no permission, expired).
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html#API_PutMetricData_Errors>
+fn is_about_the_batch(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        code.starts_with("InvalidParameter") || matches!(code, "MissingParameter" | "ValidationError" | "InvalidFormat")
+    })
+}

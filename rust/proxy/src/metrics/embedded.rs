@@ -1,0 +1,51 @@
+//! The embedded metric format: a line of JSON in the log that CloudWatch makes metrics of, without a call.
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    NAMESPACE,
+    ledger::{Sum, Unit},
+};
+
+/// How many different values one metric of a line may have.
+const VALUES: usize = 100;
+
+/// The lines for `sum`: one, but for sums with very many different values.
+pub fn lines(sum: &Sum) -> Vec<String> {
+    let pairs: Vec<_> = sum.values.iter().collect();
+    let line = |pairs: &[(&u64, &u64)]| {
+        let (values, counts): (Vec<u64>, Vec<u64>) = pairs.iter().copied().unzip();
+        line(sum, json!({"Values": values, "Counts": counts}))
+    };
+    pairs.chunks(VALUES).map(line).collect()
+}
+
+fn line(sum: &Sum, values: Value) -> String {
+    let name = sum.measure().name();
+    let unit = match sum.measure().unit() {
+        Unit::Count => "Count",
+        Unit::Milliseconds => "Milliseconds",
+    };
+    let time = sum.time().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let names: Vec<&str> = sum.dimensions().iter().map(|(name, _)| name.as_str()).collect();
+    let mut line = Map::new();
+    line.insert(
+        "_aws".to_owned(),
+        json!({
+            "Timestamp": time.as_millis(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [names],
+                "Metrics": [{"Name": name, "Unit": unit}],
+            }],
+        }),
+    );
+    for (name, value) in sum.dimensions() {
+        line.insert(name.clone(), value.as_str().into());
+    }
+    line.insert(name.to_owned(), values);
+    Value::Object(line).to_string()
+}

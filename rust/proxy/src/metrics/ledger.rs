@@ -1,0 +1,242 @@
+//! What has been counted and not been sent: added up by the minute, which is as fine as CloudWatch keeps it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::ask::Dimensions;
+
+/// How many different sums are kept: what comes beyond is dropped, and counted as lost.
+const MOST: usize = 1000;
+/// As fine as CloudWatch keeps a metric of standard resolution, in s.
+const MINUTE: u64 = 60;
+
+/// What can be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Measure {
+    /// The target answered.
+    Success,
+    /// No answer came from the target.
+    Failure,
+    /// From the request to the head of the target's answer, in ms.
+    FirstByte,
+    /// How many times the request was sent again.
+    Retries,
+    /// It went by a new connection.
+    NewConnection,
+    /// It went by a kept one.
+    KeptConnection,
+    /// From the start of the environment's login to its end, in ms.
+    TailnetReady,
+}
+
+/// What a measure's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// A time in ms.
+    Milliseconds,
+}
+
+impl Measure {
+    /// The metric's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::FirstByte => "first-byte",
+            Self::Retries => "retries",
+            Self::NewConnection => "new-connection",
+            Self::KeptConnection => "kept-connection",
+            Self::TailnetReady => "tailnet-ready",
+        }
+    }
+
+    /// The metric's unit.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::FirstByte | Self::TailnetReady => Unit::Milliseconds,
+            _ => Unit::Count,
+        }
+    }
+}
+
+/// One sum: what, by which dimensions, in which minute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    dimensions: Dimensions,
+    measure: Measure,
+    /// In s since the Unix epoch.
+    minute: u64,
+}
+
+/// A sum on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    key: Key,
+    /// The values, and how many times each occurred.
+    pub values: BTreeMap<u64, u64>,
+}
+
+impl Sum {
+    /// The dimensions, names and values.
+    pub fn dimensions(&self) -> &[(String, String)] {
+        &self.key.dimensions
+    }
+
+    /// What was measured.
+    pub fn measure(&self) -> Measure {
+        self.key.measure
+    }
+
+    /// When its minute began.
+    pub fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.key.minute)
+    }
+
+    /// How many measurements it is made of.
+    pub fn count(&self) -> u64 {
+        self.values.values().sum()
+    }
+}
+
+/// The sums that wait to be sent.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sums: HashMap<Key, BTreeMap<u64, u64>>,
+    lost: u64,
+}
+
+impl Ledger {
+    /// Adds one measurement, made at `time`.
+    pub fn add(&mut self, dimensions: &Dimensions, measure: Measure, value: u64, time: SystemTime) {
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let key = Key {
+            dimensions: Dimensions::clone(dimensions),
+            measure,
+            minute: seconds / MINUTE * MINUTE,
+        };
+        self.merge(key, BTreeMap::from([(rounded(value), 1)]));
+    }
+
+    /// Takes out as many sums as `most`.
+    pub fn take(&mut self, most: usize) -> Vec<Sum> {
+        let keys: Vec<Key> = self.sums.keys().take(most).cloned().collect();
+        let sum = |key| self.sums.remove(&key).map(|values| Sum { key, values });
+        keys.into_iter().filter_map(sum).collect()
+    }
+
+    /// Takes sums in again that could not be sent.
+    pub fn put_back(&mut self, sums: &[Sum]) {
+        for sum in sums {
+            self.merge(sum.key.clone(), sum.values.clone());
+        }
+    }
+
+    /// How many sums wait.
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.sums.is_empty()
+    }
+
+    /// How many measurements were dropped for want of room since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    fn merge(&mut self, key: Key, values: BTreeMap<u64, u64>) {
+        if self.sums.len() >= MOST && !self.sums.contains_key(&key) {
+            self.lost += values.values().sum::<u64>();
+            return;
+        }
+        let sum = self.sums.entry(key).or_default();
+        for (value, count) in values {
+            *sum.entry(value).or_default() += count;
+        }
+    }
+}
+
+/// To two digits, so that a sum has few different values: 5 % is enough for a time.
+fn rounded(value: u64) -> u64 {
+    let digits = value.checked_ilog10().unwrap_or(0);
+    let step = 10u64.pow(digits.saturating_sub(1));
+    (value + step / 2) / step * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dimensions(service: &str) -> Dimensions {
+        [("service".to_owned(), service.to_owned())].into()
+    }
+
+    #[test]
+    fn measurements_of_a_minute_are_one_sum_at_its_beginning() {
+        let mut ledger = Ledger::default();
+        for seconds in [60, 119, 120] {
+            ledger.add(
+                &dimensions("a"),
+                Measure::Success,
+                1,
+                UNIX_EPOCH + Duration::from_secs(seconds),
+            );
+        }
+        let mut sums: Vec<_> = ledger.take(10).iter().map(|sum| (sum.time(), sum.count())).collect();
+        sums.sort();
+        let minute = |number: u64| UNIX_EPOCH + Duration::from_secs(60 * number);
+        assert_eq!(sums, [(minute(1), 2), (minute(2), 1)]);
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_added_to_what_came_meanwhile() {
+        let mut ledger = Ledger::default();
+        ledger.add(&dimensions("a"), Measure::FirstByte, 7, UNIX_EPOCH);
+        let sums = ledger.take(10);
+        ledger.add(&dimensions("a"), Measure::FirstByte, 7, UNIX_EPOCH);
+        ledger.add(&dimensions("a"), Measure::FirstByte, 9, UNIX_EPOCH);
+        ledger.put_back(&sums);
+        assert_eq!(ledger.take(10)[0].values, BTreeMap::from([(7, 2), (9, 1)]));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept_and_the_rest_is_counted() {
+        let mut ledger = Ledger::default();
+        for number in 0..MOST + 3 {
+            ledger.add(&dimensions(&number.to_string()), Measure::Failure, 1, UNIX_EPOCH);
+        }
+        ledger.add(&dimensions("0"), Measure::Failure, 1, UNIX_EPOCH);
+        assert_eq!((ledger.len(), ledger.take_lost(), ledger.take_lost()), (MOST, 3, 0));
+        assert_eq!(ledger.take(MOST).iter().map(Sum::count).sum::<u64>(), MOST as u64 + 1);
+    }
+
+    #[test]
+    fn values_have_two_digits() {
+        let exact = [
+            (0, 0),
+            (1, 1),
+            (99, 99),
+            (104, 100),
+            (105, 110),
+            (12_345, 12_000),
+            (996, 1000),
+        ];
+        for (value, expected) in exact {
+            assert_eq!(rounded(value), expected);
+        }
+        assert!(
+            (0..900_000)
+                .map(rounded)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+                < 500
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Metrics that cost the caller nothing: counted in memory, sent after the answer has been posted.
+
+pub mod ask;
+pub mod cloudwatch;
+pub mod embedded;
+mod flush;
+pub mod ledger;
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+pub use ask::{Dimensions, dimensions};
+use aws::Access;
+use flush::Sender;
+use ledger::Ledger;
+pub use ledger::Measure;
+
+/// The namespace of every metric.
+pub const NAMESPACE: &str = "tailscale-service";
+
+/// How metrics leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// By PutMetricData.
+    CloudWatch,
+    /// As lines of the log, in the embedded metric format.
+    Embedded,
+    /// Not at all.
+    Off,
+}
+
+/// What the construct set about metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How they leave. By PutMetricData unless told otherwise.
+    pub output: Output,
+    /// More than `success` and `failure`. Off by default.
+    pub details: bool,
+    /// How much time there is at least between two calls of PutMetricData; zero: one after each request. 10 s by default.
+    pub interval: Duration,
+    /// How long a call may keep the environment from its next request. 100 ms by default.
+    pub budget: Duration,
+    /// Where CloudWatch is.
+    pub access: Access,
+}
+
+/// Counts, and sends what was counted.
+pub struct Metrics {
+    settings: Settings,
+    ledger: Mutex<Ledger>,
+    /// The start of the environment has been told.
+    started: AtomicBool,
+    /// Held while something is sent: one batch at a time.
+    sender: tokio::sync::Mutex<Sender>,
+}
+
+impl Metrics {
+    /// Metrics with these settings; nothing is opened or read before the first of them is sent.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ledger: Mutex::default(),
+            started: AtomicBool::new(false),
+            sender: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Adds one measurement of now.
+    pub fn add(&self, dimensions: &Dimensions, measure: Measure, value: u64) {
+        if self.settings.output != Output::Off {
+            self.ledger().add(dimensions, measure, value, SystemTime::now());
+        }
+    }
+
+    /// Whether more is asked for than `success` and `failure`.
+    pub fn details(&self) -> bool {
+        self.settings.details
+    }
+
+    /// Whether this is the first time that this is asked: for what is measured once an environment.
+    pub fn first_start_to_tell(&self) -> bool {
+        !self.started.swap(true, Ordering::Relaxed)
+    }
+
+    /// Sends what is due, after an answer has been posted. Takes no longer than the budget; what CloudWatch is slow to
+    /// take goes on beside the next requests.
+    pub async fn after_answer(&self) {
+        if self.settings.output == Output::Embedded {
+            self.print();
+        } else if let Ok(mut sender) = self.sender.try_lock() {
+            sender.send_due(&self.settings, &self.ledger).await;
+        }
+    }
+
+    /// Sends all there is, before the process ends; `limit` is how long that may take.
+    pub async fn at_the_end(&self, limit: Duration) {
+        if self.settings.output == Output::Embedded {
+            self.print();
+            return;
+        }
+        let until = tokio::time::Instant::now() + limit;
+        if let Ok(mut sender) = tokio::time::timeout_at(until, self.sender.lock()).await {
+            sender.send_all(&self.settings, &self.ledger, until).await;
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    /// Lambda takes standard output for the log, and CloudWatch finds the lines there.
+    #[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
+    fn print(&self) {
+        let sums = self.ledger().take(usize::MAX);
+        for line in sums.iter().flat_map(embedded::lines) {
+            println!("{line}");
+        }
+    }
+}
+
+/// A ledger is sound whatever happened to its last holder: each change of it is one call.
+fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,262 @@
+//! What is counted, and what becomes of it where CloudWatch takes it, refuses it, or says nothing.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_credential_types::Credentials;
+use proxy::config::Config;
+use serde_json::Value;
+use status::Answer;
+
+use crate::fakes::{Turn, World, target};
+
+const OK: Turn = Turn::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+const THROTTLED: Turn = Turn::Answer(
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 102\r\n\r\n\
+    <ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>\n",
+);
+const UNUSABLE: Turn = Turn::Answer(
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 103\r\n\r\n\
+    <ErrorResponse><Error><Code>InvalidParameterValue</Code><Message>No</Message></Error></ErrorResponse>\n\n\n",
+);
+/// Long enough for the last batches here.
+const LAST: Duration = Duration::from_secs(5);
+
+/// CloudWatch, and what it was told.
+struct CloudWatch {
+    address: SocketAddr,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl CloudWatch {
+    async fn new(turns: &[Turn]) -> Self {
+        let (address, told) = target(turns).await;
+        Self { address, told }
+    }
+
+    /// Has the proxy send to it after each request.
+    fn configure(&self, config: &mut Config) {
+        config.metrics.interval = Duration::ZERO;
+        config.metrics.budget = Duration::from_secs(5);
+        config.metrics.access.region = Some("eu-central-1".into());
+        config.metrics.access.endpoint = Some(format!("http://{}", self.address));
+        config.metrics.access.credentials = Some(Credentials::new("AKID", "secret", None, None, "test"));
+    }
+
+    /// The fields of each call's form that are not about the call itself, `MetricData.member.` left out.
+    fn calls(&self) -> Vec<Vec<String>> {
+        let told = self.told.lock().unwrap();
+        let form = |request: &String| {
+            let (head, form) = request.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.starts_with("POST / HTTP/1.1\r\n") && head.contains("\r\nhost: 127.0.0.1:"),
+                "{head}"
+            );
+            let fields = form.split('&').filter(|field| !field.contains("Timestamp"));
+            let mut fields: Vec<_> = fields.map(|field| field.replace("MetricData.member.", "")).collect();
+            fields.retain(|field| !field.starts_with("Action=") && !field.starts_with("Version="));
+            fields.sort();
+            fields
+        };
+        told.iter().map(form).collect()
+    }
+}
+
+/// One sum of so many ones, for the service `shop`, as a call tells it.
+fn sum(metric: &str, count: u32) -> Vec<String> {
+    let mut fields = vec![
+        format!("1.Counts.member.1={count}.0"),
+        "1.Dimensions.member.1.Name=service".to_owned(),
+        "1.Dimensions.member.1.Value=shop".to_owned(),
+        format!("1.MetricName={metric}"),
+        "1.Unit=Count".to_owned(),
+        "1.Values.member.1=1.0".to_owned(),
+        "Namespace=tailscale-service".to_owned(),
+    ];
+    fields.sort();
+    fields
+}
+
+fn asks(event: &mut Value) {
+    event["headers"]["ts-metric-service"] = "shop".into();
+}
+
+/// A world whose proxy reports to `cloudwatch`.
+async fn world(cloudwatch: &CloudWatch, verdict: Option<Answer>, turns: &[Turn]) -> World {
+    World::new(verdict, &[], turns, |config| cloudwatch.configure(config)).await
+}
+
+/// Sends a request that asks for its metric, and what follows its answer.
+async fn request(world: &World) -> Value {
+    let answer = world.send(asks).await;
+    world.handler.metrics().after_answer().await;
+    answer
+}
+
+#[tokio::test]
+async fn an_answer_is_a_success_whatever_its_status() {
+    let cloudwatch = CloudWatch::new(&[OK]).await;
+    let turns = [Turn::Answer(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")];
+    let world = world(&cloudwatch, None, &turns).await;
+    assert_eq!(request(&world).await["statusCode"], 500);
+    assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+}
+
+#[tokio::test]
+async fn no_answer_is_a_failure_and_a_broken_one_too() {
+    let unavailable = Answer::Unavailable {
+        message: "not logged in".into(),
+    };
+    let broken = Turn::AnswerAndClose(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok");
+    for (verdict, turns, status) in [
+        (None, vec![Turn::Close; 2], 502),
+        (None, vec![broken], 502),
+        (None, vec![Turn::Hang], 504),
+        (Some(unavailable), vec![], 503),
+    ] {
+        let cloudwatch = CloudWatch::new(&[OK]).await;
+        let world = World::new(verdict, &[], &turns, |config| {
+            cloudwatch.configure(config);
+            config.response_timeout = Some(Duration::from_millis(200));
+        });
+        assert_eq!(request(&world.await).await["statusCode"], status);
+        assert_eq!(cloudwatch.calls(), [sum("failure", 1)], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_or_does_not_ask_is_not_counted() {
+    let cloudwatch = CloudWatch::new(&[]).await;
+    let refused = Answer::NotAllowed {
+        message: "not the tailnet's".into(),
+    };
+    let refusing = world(&cloudwatch, Some(refused), &[]).await;
+    assert_eq!(request(&refusing).await["statusCode"], 403);
+    let invalid = refusing.send(|event| {
+        asks(event);
+        event["headers"]["ts-target-port"] = "0".into();
+    });
+    assert_eq!(invalid.await["statusCode"], 400);
+    refusing.handler.metrics().at_the_end(LAST).await;
+    let silent = world(&cloudwatch, None, &[OK]).await;
+    assert_eq!(silent.get().await["statusCode"], 200);
+    silent.handler.metrics().at_the_end(LAST).await;
+    assert_eq!(cloudwatch.calls(), Vec::<Vec<String>>::new());
+}
+
+#[tokio::test]
+async fn what_cloudwatch_refuses_is_kept_and_sent_again() {
+    let cloudwatch = CloudWatch::new(&[THROTTLED, THROTTLED, OK]).await;
+    let world = world(&cloudwatch, None, &[OK, OK]).await;
+    request(&world).await;
+    // Soon after a refusal CloudWatch is left alone.
+    request(&world).await;
+    assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+    world.handler.metrics().at_the_end(LAST).await;
+    assert_eq!(cloudwatch.calls()[1..], [sum("success", 2), sum("success", 2)]);
+}
+
+#[tokio::test]
+async fn what_never_left_is_kept_and_sent_again() {
+    let cloudwatch = CloudWatch::new(&[OK]).await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let world = World::new(None, &[], &[OK, OK], |config| {
+        cloudwatch.configure(config);
+        config.metrics.access.endpoint = Some(format!("http://{address}"));
+    });
+    let world = world.await;
+    request(&world).await;
+    let relay = tokio::net::TcpListener::bind(address).await.unwrap();
+    let (seen, at_the_end) = tokio::join!(
+        async {
+            let (mut stream, _) = relay.accept().await.unwrap();
+            let mut onward = tokio::net::TcpStream::connect(cloudwatch.address).await.unwrap();
+            tokio::io::copy_bidirectional(&mut stream, &mut onward).await
+        },
+        world.handler.metrics().at_the_end(LAST)
+    );
+    seen.unwrap();
+    let () = at_the_end;
+    assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+}
+
+#[tokio::test]
+async fn what_may_have_been_counted_is_not_sent_again() {
+    for turn in [Turn::Close, UNUSABLE] {
+        let cloudwatch = CloudWatch::new(&[turn]).await;
+        let world = world(&cloudwatch, None, &[OK]).await;
+        request(&world).await;
+        world.handler.metrics().at_the_end(LAST).await;
+        assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_cloudwatch_costs_one_budget_and_one_call() {
+    let cloudwatch = CloudWatch::new(&[Turn::Hang]).await;
+    let world = World::new(None, &[], &[OK, OK, OK], |config| {
+        cloudwatch.configure(config);
+        config.metrics.budget = Duration::from_millis(50);
+    });
+    let world = world.await;
+    let began = Instant::now();
+    request(&world).await;
+    assert!(began.elapsed() >= Duration::from_millis(50), "the budget was not used");
+    for _ in 0..2 {
+        world.send(asks).await;
+        let began = Instant::now();
+        world.handler.metrics().after_answer().await;
+        assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+    }
+    let began = Instant::now();
+    world.handler.metrics().at_the_end(Duration::from_millis(100)).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+}
+
+#[tokio::test]
+async fn counts_are_gathered_for_the_interval() {
+    let cloudwatch = CloudWatch::new(&[OK, OK]).await;
+    let world = World::new(None, &[], &[OK, OK, OK], |config| {
+        cloudwatch.configure(config);
+        config.metrics.interval = Duration::from_secs(600);
+    });
+    let world = world.await;
+    for _ in 0..3 {
+        request(&world).await;
+    }
+    assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
+    world.handler.metrics().at_the_end(LAST).await;
+    assert_eq!(cloudwatch.calls()[1..], [sum("success", 2)]);
+}
+
+#[tokio::test]
+async fn details_are_measured_where_they_are_asked_for() {
+    let cloudwatch = CloudWatch::new(&[OK, OK]).await;
+    let world = World::new(None, &[], &[OK, OK], |config| {
+        cloudwatch.configure(config);
+        config.metrics.details = true;
+    });
+    let world = world.await;
+    request(&world).await;
+    request(&world).await;
+    let names = |call: &Vec<String>| {
+        let name = |field: &String| field.split_once(".MetricName=").map(|(_, name)| name.to_owned());
+        let mut names: Vec<String> = call.iter().filter_map(name).collect();
+        names.sort();
+        names
+    };
+    let calls: Vec<_> = cloudwatch.calls().iter().map(names).collect();
+    assert_eq!(
+        calls,
+        [
+            vec!["first-byte", "new-connection", "success", "tailnet-ready"],
+            vec!["first-byte", "kept-connection", "success"]
+        ]
+    );
+}

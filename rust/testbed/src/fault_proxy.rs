@@ -1,0 +1,182 @@
+//! Stands before an AWS service, and has it fail on demand: refuse connections, throttle, take its time.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    time::sleep,
+};
+
+use crate::{
+    http_call::{CallError, call},
+    network::ADDRESS,
+};
+
+/// How long the service behind it may take.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How many connections wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// What is wrong with the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Nobody listens.
+    Refused,
+    /// Each call is answered with `Throttling`.
+    Throttled,
+    /// Each call waits before it is passed on.
+    Stalled(Duration),
+}
+
+/// The service as it seems from before this proxy.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    fault: watch::Sender<Fault>,
+    listening: watch::Receiver<bool>,
+    calls: Arc<AtomicUsize>,
+    answered: watch::Receiver<usize>,
+}
+
+impl FaultProxy {
+    /// Listens before the service at `service` (`host:port`), with nothing wrong so far.
+    pub async fn start(service: &str) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((ADDRESS, 0)).await?;
+        let address = listener.local_addr()?;
+        let (fault, faults) = watch::channel(Fault::None);
+        let (tell, listening) = watch::channel(true);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (count, answered) = watch::channel(0);
+        let service = Service {
+            address: service.to_owned(),
+            faults,
+            calls: Arc::clone(&calls),
+            answered: count,
+        };
+        tokio::spawn(service.listen(listener, address, tell));
+        Ok(Self {
+            address,
+            fault,
+            listening,
+            calls,
+            answered,
+        })
+    }
+
+    /// What `AWS_ENDPOINT_URL_...` has to say.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Has the service fail like this from now on: connections to come find it so when this returns.
+    pub async fn set(&mut self, fault: Fault) {
+        self.fault.send_replace(fault);
+        let listens = fault != Fault::Refused;
+        // Its sender lives as long as the listener's task, which ends with this.
+        let _ = self.listening.wait_for(|listening| *listening == listens).await;
+    }
+
+    /// Waits until so many calls have been answered by the service behind it.
+    pub async fn answered(&mut self, count: usize) {
+        // As above: its sender lives as long as this.
+        let _ = self.answered.wait_for(|answered| *answered >= count).await;
+    }
+
+    /// How many calls have come, whatever became of them.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Clone)]
+struct Service {
+    address: String,
+    faults: watch::Receiver<Fault>,
+    calls: Arc<AtomicUsize>,
+    answered: watch::Sender<usize>,
+}
+
+impl Service {
+    /// Ends with the proxy: then nobody sets faults any more.
+    async fn listen(mut self, listener: TcpListener, address: SocketAddr, tell: watch::Sender<bool>) {
+        let mut listener = Some(listener);
+        loop {
+            let refused = *self.faults.borrow_and_update() == Fault::Refused;
+            listener = match listener {
+                _ if refused => None,
+                Some(listener) => Some(listener),
+                None => again(address).ok(),
+            };
+            tell.send_replace(listener.is_some());
+            tokio::select! {
+                changed = self.faults.changed() => if changed.is_err() { return },
+                Some(stream) = accepted(listener.as_ref()) => {
+                    tokio::spawn(self.clone().serve(stream));
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        let answer = service_fn(|request| self.clone().answer(request));
+        // A caller that goes away in the middle is one of the cases that this is for.
+        let _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), answer)
+            .await;
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, CallError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, Full::new(body.collect().await?.to_bytes()));
+        let fault = *self.faults.borrow();
+        match fault {
+            Fault::Throttled => {
+                let words = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+                let mut throttled = Response::new(Full::from(words));
+                *throttled.status_mut() = StatusCode::BAD_REQUEST;
+                return Ok(throttled);
+            }
+            Fault::Stalled(time) => sleep(time).await,
+            Fault::None | Fault::Refused => {}
+        }
+        let stream = TcpStream::connect(&self.address).await;
+        let stream = stream.map_err(|source| CallError::NotConnected {
+            address: self.address.clone(),
+            source,
+        })?;
+        let answer = call(stream, request, CALL_LIMIT).await?.map(Full::new);
+        self.answered.send_modify(|count| *count += 1);
+        Ok(answer)
+    }
+}
+
+async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.ok().map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+fn again(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of before may still be in TIME-WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

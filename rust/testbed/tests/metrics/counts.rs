@@ -1,0 +1,137 @@
+//! Each request is counted once, and no caller waits for it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+use testbed::{
+    deadline::within,
+    fault_proxy::{Fault, FaultProxy},
+    suite::set,
+    target::{CLOSED_PORT, PORT},
+    world::World,
+};
+
+use crate::{Outcome, Setting, comes_to, counted, request, rests, trial_within};
+
+/// How many requests must come to so many counts.
+const REQUESTS: usize = 1000;
+/// How many of them go to a port where nobody listens.
+const EVERY_FAILURE: usize = 10;
+/// How long that may take.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How long CloudWatch takes in the test that it is slow in.
+const STALL: Duration = Duration::from_secs(5);
+/// How long an answer may take meanwhile: as long as without it.
+const SOON: Duration = Duration::from_secs(1);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial_within(
+            LIMIT,
+            setting,
+            "metrics: answers come while CloudWatch is stalled, and are counted once",
+            stalled,
+        ),
+        trial_within(
+            LIMIT,
+            setting,
+            "metrics: 1,000 requests are 1,000 counts, across freezes, refusals and the end",
+            exact,
+        ),
+    ]
+}
+
+/// A world whose proxy calls CloudWatch by way of a proxy that fails on demand, after each request.
+async fn world(setting: &Setting) -> Result<(World, FaultProxy), libtest_mimic::Failed> {
+    let surroundings = setting.surroundings().await?;
+    let faults = FaultProxy::start(surroundings.aws.address()).await?;
+    let endpoint = faults.endpoint();
+    let adjust = |function: &mut testbed::lambda::Function| {
+        set(function, "AWS_ENDPOINT_URL_CLOUDWATCH", &endpoint);
+        set(function, "TS_METRICS_INTERVAL", "0");
+    };
+    let world = World::around(surroundings, &|_, _, _| (), adjust).await?;
+    Ok((world, faults))
+}
+
+async fn stalled(setting: Arc<Setting>) -> Outcome {
+    let (world, mut faults) = world(&setting).await?;
+    // The first one pays for the start.
+    request(&world, "/get", PORT).await?;
+    faults.set(Fault::Stalled(STALL)).await;
+    let mut longest = Duration::ZERO;
+    let mut since = 0;
+    let began = Instant::now();
+    for _ in 0..5 {
+        since = world.lambda.events.len();
+        let began = Instant::now();
+        let answer = request(&world, "/get", PORT).await?;
+        longest = longest.max(began.elapsed());
+        assert_eq!(answer.status(), 200);
+    }
+    eprintln!("while CloudWatch takes {STALL:?}, the slowest of 5 answers took {longest:.1?}");
+    assert!(
+        longest < SOON,
+        "an answer took {longest:?} while CloudWatch was stalled"
+    );
+    rests(&world, since).await?;
+    assert!(
+        began.elapsed() < STALL,
+        "the requests waited for CloudWatch: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(faults.calls(), 2, "a call is under way: no other one joins it");
+    faults.set(Fault::None).await;
+    // What was held up is passed on by and by, while the environment is frozen; the end tells the rest.
+    within(2 * STALL, "the stalled call", faults.answered(2)).await?;
+    world.lambda.spin_down(1).await?;
+    comes_to(&world, since, "stopped").await?;
+    assert_eq!(counted(&world).await?, (6.0, 0.0));
+    world.stop().await;
+    Ok(())
+}
+
+async fn exact(setting: Arc<Setting>) -> Outcome {
+    let (world, mut faults) = world(&setting).await?;
+    let first = world.lambda.events.len();
+    for number in 0..REQUESTS {
+        match number % 200 {
+            40 => faults.set(Fault::Throttled).await,
+            80 => faults.set(Fault::Refused).await,
+            120 => faults.set(Fault::None).await,
+            _ => {}
+        }
+        let since = world.lambda.events.len();
+        let (port, status) = if number % EVERY_FAILURE == 0 {
+            (CLOSED_PORT, 502)
+        } else {
+            (PORT, 200)
+        };
+        let answer = request(&world, "/get", port).await?;
+        assert_eq!(answer.status(), status, "number {number}: {answer:?}");
+        if number % 7 == 0 {
+            rests(&world, since).await?;
+        }
+    }
+    // The last ones are told by the end of the environment: CloudWatch has refused all of late.
+    faults.set(Fault::Refused).await;
+    let since = world.lambda.events.len();
+    request(&world, "/get", PORT).await?;
+    rests(&world, since).await?;
+    faults.set(Fault::None).await;
+    world.lambda.spin_down(1).await?;
+    comes_to(&world, first, "stopped").await?;
+    let failures = REQUESTS.div_ceil(EVERY_FAILURE);
+    let expected = ((REQUESTS + 1 - failures) as f64, failures as f64);
+    assert_eq!(counted(&world).await?, expected);
+    eprintln!(
+        "{} requests were {expected:?} counts, in {} calls",
+        REQUESTS + 1,
+        faults.calls()
+    );
+    world.stop().await;
+    Ok(())
+}
