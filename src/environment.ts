@@ -3,6 +3,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
+import { TailscaleMetricsOptions } from './tailscale-metrics-options';
 
 /**
  * The variables' names.
@@ -30,6 +31,10 @@ export enum Variable {
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
   WARMER_FUNCTION = 'TS_WARMER_FUNCTION',
   WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
+  METRICS = 'TS_METRICS',
+  METRICS_DETAILS = 'TS_METRICS_DETAILS',
+  METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
+  METRICS_BUDGET = 'TS_METRICS_BUDGET',
 }
 
 /**
@@ -44,6 +49,7 @@ export interface ProxySettings {
   readonly skipTlsVerification?: boolean;
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
+  readonly metrics?: TailscaleMetricsOptions;
 }
 
 /**
@@ -90,6 +96,10 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
     [Variable.ALLOWED_TARGETS]: settings.allowedTargets?.join(','),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
+    [Variable.METRICS]: settings.metrics?.output,
+    [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
+    [Variable.METRICS_INTERVAL]: settings.metrics?.interval?.toMilliseconds().toString(),
+    [Variable.METRICS_BUDGET]: settings.metrics?.budget?.toMilliseconds().toString(),
   });
 }
 

@@ -4,4 +4,5 @@ export * from './tailscale-lambda-proxy';
 export * from './tailscale-lambda-proxy-lambda-option';
 export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
+export * from './tailscale-metrics-options';
 export * from './tailscale-node-options';

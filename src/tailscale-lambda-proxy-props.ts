@@ -2,6 +2,7 @@ import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyPropsWarmerOption } from './tailscale-lambda-proxy-warmer-option';
+import { TailscaleMetricsOptions } from './tailscale-metrics-options';
 import { TailscaleNodeOptions } from './tailscale-node-options';
 
 /**
@@ -95,6 +96,13 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
    * @default false
    */
   readonly allowUncoveredTargets?: boolean;
+
+  /**
+   * What is measured of the requests that ask for it, and when that is sent.
+   *
+   * @default - see each of them
+   */
+  readonly metrics?: TailscaleMetricsOptions;
 
   /**
    * Options of the layer, the function and the warmer.

@@ -7,14 +7,13 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { argueManagedPolicies, argueMetrics } from './argued-findings';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
+import { graphs, METRIC_NAMESPACE, requestMetric } from './proxy-metrics';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
+import { TailscaleMetricsOutput } from './tailscale-metrics-options';
 import { validateProxy } from './validate-proxy';
 import { Validation } from './validation';
-
-/** The namespace of the metrics that requests ask for. */
-const METRIC_NAMESPACE = 'tailscale-service';
 
 /**
  * A Lambda function in a tailnet, behind a Function URL with IAM authentication: it forwards each HTTP request to the
@@ -63,8 +62,10 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
     // The ids of the function and its URL stay: another id is another URL, and a deployment that fails on a set name.
     this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', props);
     this.extension.addToFunction(this.lambda, props);
-    this.allowMetrics();
     argueManagedPolicies(this.lambda);
+    if ((props.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
+      this.allowMetrics();
+    }
     argueMetrics(this.lambda);
     this.alias = makeAlias(this.lambda, props);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
@@ -145,6 +146,38 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
    */
   public metricThrottles(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.lambda.metricThrottles(props);
+  }
+
+  /**
+   * How many requests of a service were answered by their target, whatever the answer's status. Of those that ask for
+   * it with `ts-metric-service`, by way of any proxy of the account and region. The sum over 5 minutes by default.
+   *
+   * @param service the value of `ts-metric-service`
+   * @param props the dimension that the requests name, if they do (`dimensionsMap`), and what else is not as by default
+   */
+  public metricSuccess(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return requestMetric('success', service, props);
+  }
+
+  /**
+   * How many requests of a service got no answer from their target, or one that broke off. Of those that ask for
+   * it with `ts-metric-service`, by way of any proxy of the account and region. The sum over 5 minutes by default.
+   *
+   * @param service the value of `ts-metric-service`
+   * @param props the dimension that the requests name, if they do (`dimensionsMap`), and what else is not as by default
+   */
+  public metricFailure(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return requestMetric('failure', service, props);
+  }
+
+  /**
+   * Adds a row of graphs to a dashboard: what requests came to by service, how long the function took, and how many it
+   * could not serve.
+   *
+   * @param dashboard where to
+   */
+  public addToDashboard(dashboard: cloudwatch.Dashboard): void {
+    dashboard.addWidgets(...graphs(this.lambda));
   }
 
   /** CloudWatch knows no resources for PutMetricData: the namespace is what can be narrowed down. */

@@ -24,6 +24,8 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1));
+  validation.duration('metrics.interval', props.metrics?.interval, Duration.millis(0), LONGEST_TIMEOUT);
+  validation.duration('metrics.budget', props.metrics?.budget, Duration.millis(1), LONGEST_TIMEOUT);
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
   validateFunction(validation, props.options?.lambda ?? {});

@@ -1,6 +1,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
 import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
@@ -30,6 +31,7 @@ const everySetting = {
   skipTlsVerification: true,
   allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],
   allowUncoveredTargets: true,
+  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, interval: Duration.minutes(1), budget: Duration.millis(50) },
 };
 
 function examplesOf(owners: string[]): Record<string, string> {
