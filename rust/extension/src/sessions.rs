@@ -30,6 +30,8 @@ pub(crate) const REST: Duration = Duration::from_secs(10);
 const MEETING_LIMIT: Duration = Duration::from_millis(1500);
 /// The pause between two of the pings that wait for that.
 const MEETING_PAUSE: Duration = Duration::from_millis(25);
+/// How long the daemon may take to drop its sessions: it takes milliseconds.
+const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// How often a session is begun.
 const ATTEMPTS: usize = 3;
 /// How many addresses are remembered; there are as many as a function talks to, so that more are a sign of something
@@ -153,7 +155,10 @@ impl Link {
         let api = self.api.clone();
         // A task of its own: one who no longer waits must not leave the daemon switched off.
         let renewed = tokio::spawn(async move { api.renew_sessions().await });
-        renewed.await.unwrap_or_else(|lost| Err(io::Error::other(lost).into()))
+        match timeout(DROP_LIMIT, renewed).await {
+            Ok(renewed) => renewed.unwrap_or_else(|lost| Err(io::Error::other(lost).into())),
+            Err(_) => Err(LocalApiError::Silent { limit: DROP_LIMIT }),
+        }
     }
 }
 
