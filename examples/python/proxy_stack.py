@@ -36,20 +36,12 @@ class ProxyStack(cdk.Stack):
         proxy.grant_invoke_url(caller)
 
         # The caller asks for this metric by its header ts-metric-service.
-        cloudwatch.Alarm(
+        proxy.metric_failure("reports").create_alarm(
             self,
             "Unreachable",
             alarm_description="Machines in the tailnet cannot be reached",
-            metric=cloudwatch.Metric(
-                namespace="tailscale-service",
-                metric_name="failure",
-                dimensions_map={"service": "reports"},
-                statistic=cloudwatch.Stats.SUM,
-                period=cdk.Duration.minutes(5),
-            ),
             threshold=1,
             evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 

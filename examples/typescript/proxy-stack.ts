@@ -29,18 +29,10 @@ export class ProxyStack extends cdk.Stack {
     proxy.grantInvokeUrl(caller);
 
     // The caller asks for this metric by its header ts-metric-service.
-    new cloudwatch.Alarm(this, 'Unreachable', {
+    proxy.metricFailure('reports').createAlarm(this, 'Unreachable', {
       alarmDescription: 'Machines in the tailnet cannot be reached',
-      metric: new cloudwatch.Metric({
-        namespace: 'tailscale-service',
-        metricName: 'failure',
-        dimensionsMap: { service: 'reports' },
-        statistic: cloudwatch.Stats.SUM,
-        period: cdk.Duration.minutes(5),
-      }),
       threshold: 1,
       evaluationPeriods: 1,
-      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
     });
 
