@@ -86,16 +86,15 @@ impl Round {
     /// # Errors
     /// [`WarmUpFailed`], so that the failures show in the warmer's own metrics.
     pub fn report(&self) -> Result<(), WarmUpFailed> {
-        let (warm, new) = (self.environments.len(), self.new);
-        let failed = self.failures.values().sum();
-        tracing::info!("{warm} environments are warm, {new} of them new");
+        let (warm, wanted, new) = (self.environments.len(), self.invocations, self.new);
+        let failed: usize = self.failures.values().sum();
+        tracing::info!("{warm} of {wanted} environments are warm, {new} of them new");
         for (trouble, count) in &self.troubles {
-            tracing::warn!("{count} of them cannot use the tailnet: {trouble}");
+            tracing::warn!("{count} of {warm} cannot use the tailnet: {trouble}");
         }
         // Not a failure: the warm-ups were too far apart once, and the next round may do better.
-        if warm + failed < self.invocations {
-            let wanted = self.invocations;
-            tracing::warn!("{wanted} were to be warm at once: some warm-ups came when another one was over already");
+        if warm + failed < wanted {
+            tracing::warn!("some warm-ups came when another one was over already, and met its environment");
         }
         if failed == 0 {
             return Ok(());

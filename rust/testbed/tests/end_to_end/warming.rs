@@ -40,6 +40,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         trial(setting, "warmer: what goes wrong is told by reason", failures),
         trial(
             setting,
+            "warmer: an environment outside the tailnet is warm all the same, and the log says why it is outside",
+            outside,
+        ),
+        trial(
+            setting,
             "warmer: a function that streams is kept warm as well, and takes no other payload",
             streaming,
         ),
@@ -150,10 +155,10 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     let events = &world.lambda.events;
 
     let since = events.len();
-    warmer.warms("5 environments are warm, 5 of them new").await?;
+    warmer.warms("5 of 5 environments are warm, 5 of them new").await?;
     rest(&world, since, WARM).await?;
     let since = events.len();
-    warmer.warms("5 environments are warm, 0 of them new").await?;
+    warmer.warms("5 of 5 environments are warm, 0 of them new").await?;
     rest(&world, since, WARM).await?;
 
     let since = events.len();
@@ -216,6 +221,21 @@ async fn failures(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+async fn outside(setting: Arc<Setting>) -> Outcome {
+    let world = world(&setting, |function| {
+        set(function, "TS_SECRET_API_KEY", "no-such-secret")
+    })
+    .await?;
+    let warmer = Warmer::start(&world, "tailscale-proxy", 1, &role()).await?;
+    warmer.warms("1 of 1 environments are warm, 1 of them new").await?;
+    warmer
+        .warms("1 of 1 cannot use the tailnet: the secret 'no-such-secret' brings no auth key")
+        .await?;
+    warmer.stop().await;
+    world.stop().await;
+    Ok(())
+}
+
 async fn streaming(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting, |function| {
         function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
@@ -223,7 +243,7 @@ async fn streaming(setting: Arc<Setting>) -> Outcome {
     })
     .await?;
     let warmer = Warmer::start(&world, "tailscale-proxy", 2, &role()).await?;
-    warmer.warms("2 environments are warm, 2 of them new").await?;
+    warmer.warms("2 of 2 environments are warm, 2 of them new").await?;
     let far = json!({"warmUp": {"until": 9_999_999_999_999_u64}});
     let invoked = world.invoke_api().invoke("tailscale-proxy", &far).await?;
     assert!(invoked.failed, "{invoked:?}");
