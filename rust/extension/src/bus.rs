@@ -50,6 +50,12 @@ impl Health {
             .map(String::as_str)
     }
 
+    /// What the last attempt to log in came to, if it ended before the control server's word on it (which comes as an
+    /// error of its own).
+    pub fn control_never_reached(&self) -> Option<&str> {
+        self.login_error().filter(|words| never_reached(words))
+    }
+
     /// Whether the daemon sees no network.
     pub fn network_down(&self) -> bool {
         self.warning("network-status").is_some()
@@ -58,6 +64,23 @@ impl Health {
     fn warning(&self, code: &str) -> Option<&Warning> {
         self.warnings.as_ref()?.get(code)
     }
+}
+
+/// The words are those of tailscale.com/control/controlclient.
+fn never_reached(words: &str) -> bool {
+    // The attempt made way for another one.
+    if words.contains("context canceled") {
+        return false;
+    }
+    [
+        "fetch control key",
+        "register request",
+        "getNoiseClient",
+        "dial ",
+        "context deadline",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 /// The daemon's state (ipn.State).

@@ -199,6 +199,14 @@ impl<'a> Session<'a> {
         }
         self.silent_at = None;
         let trouble = Trouble::of_refusal(words);
+        if matches!(
+            trouble,
+            Some(Trouble::KeyRefused { .. } | Trouble::TagsRefused { .. } | Trouble::Refused { .. })
+        ) && !self.is_up()
+        {
+            // No machine was made: there is nothing to log out of.
+            self.sought = false;
+        }
         if trouble.is_none() && !self.is_up() {
             let note = format!("the tailnet limits how fast machines may join: {words}");
             tracing::warn!("{note}");
@@ -215,7 +223,7 @@ impl<'a> Session<'a> {
         if health.network_down() {
             return self.down(Trouble::NoNetwork);
         }
-        if let Some(words) = health.login_error().filter(|words| never_reached(words)) {
+        if let Some(words) = health.control_never_reached() {
             let (control, words) = (self.control(), words.to_owned());
             self.down(Trouble::ControlUnreachable { control, words });
         }
@@ -280,22 +288,4 @@ fn sent_away(words: &str) -> Trouble {
     Trouble::SentAway {
         words: words.to_owned(),
     }
-}
-
-/// Whether an attempt to log in ended before the control server's word on it (which comes as an error of its own).
-/// The words are those of tailscale.com/control/controlclient.
-fn never_reached(words: &str) -> bool {
-    // The attempt made way for another one.
-    if words.contains("context canceled") {
-        return false;
-    }
-    [
-        "fetch control key",
-        "register request",
-        "getNoiseClient",
-        "dial ",
-        "context deadline",
-    ]
-    .iter()
-    .any(|sign| words.contains(sign))
 }
