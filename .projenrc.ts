@@ -113,7 +113,7 @@ const python = new PythonEnvironment(project);
 const rust = new RustWorkspace(project, { python });
 const tailscaled = new Tailscaled(project);
 const layers = new Layers(project, { python, tailscaled });
-const demo = new Demo(project, { preflight, rust, layers });
+const demo = new Demo(project, { preflight, rust, layers, tailscaled });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
 

@@ -1,6 +1,7 @@
 import { awscdk, Component, Task } from 'projen';
 import { Layers } from './layers';
 import { RustWorkspace } from './rust';
+import { Tailscaled } from './tailscaled';
 
 /** What the demo is made of. */
 export interface DemoOptions {
@@ -10,6 +11,8 @@ export interface DemoOptions {
   readonly rust: RustWorkspace;
   /** Builds the zips that the demo runs, the servers around them, and the Python environment that plays AWS services. */
   readonly layers: Layers;
+  /** Builds Headscale. */
+  readonly tailscaled: Tailscaled;
 }
 
 /** The product on a tailnet of its own: to look at (`npm run demo`), and as a test (`npm run e2e`). */
@@ -45,5 +48,13 @@ export class Demo extends Component {
       cwd: 'rust',
       env: { THAWS: '10', FREEZE_SECONDS: `${seconds}` },
     }));
+
+    // Not among the others: Headscale takes minutes to build, and the test of a removed machine minutes to run.
+    const headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });
+    headscale.spawn(this.build);
+    headscale.spawn(options.tailscaled.buildHeadscale);
+    headscale.spawn(options.rust.cargo('headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built', [
+      'test --locked -p testbed --features headscale --test headscale',
+    ]));
   }
 }

@@ -38,7 +38,7 @@ export class RustWorkspace extends Component {
     this.build.spawn(this.buildShipped);
     this.build.spawn(this.buildDevelopment);
     this.fmt = this.cargo('rust:fmt', 'Check the format of the Rust sources', ['fmt --all --check']);
-    this.lint = this.cargo('rust:lint', 'Run clippy', ['clippy --locked --workspace --all-targets -- -D warnings']);
+    this.lint = this.cargo('rust:lint', 'Run clippy', ['clippy --locked --workspace --all-targets --all-features -- -D warnings']);
     this.test = this.cargo('rust:test', 'Run the Rust tests that need no tailnet', [
       'test --locked --no-fail-fast --workspace --exclude testbed',
     ]);

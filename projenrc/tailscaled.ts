@@ -4,6 +4,8 @@ import { Component, Project, Task } from 'projen';
 export class Tailscaled extends Component {
   /** Builds into tailscaled/dist/; takes `x86_64`, `arm64` or `all`, by default this machine's architecture. */
   public readonly build: Task;
+  /** Builds Headscale, another control server, from a Go module of its own: it wants other versions of what both need. */
+  public readonly buildHeadscale: Task;
   /** Runs go vet on the code that is ours. */
   public readonly vet: Task;
 
@@ -14,6 +16,10 @@ export class Tailscaled extends Component {
       description: 'Build tailscaled, and the servers that tests need',
       exec: 'node scripts/build-tailscaled.js',
       receiveArgs: true,
+    });
+    this.buildHeadscale = project.addTask('headscale:build', {
+      description: 'Build Headscale, for the tests that run it',
+      exec: 'node scripts/build-headscale.js',
     });
     this.vet = project.addTask('go:vet', {
       description: 'Run go vet on the control server for tests',

@@ -20,6 +20,7 @@ import (
 //
 //	GET  /testbed/nodes                 the nodes that ever logged in, as []node
 //	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
+//	GET  /testbed/derp-map              where DERP and STUN are, as a tailcfg.DERPMap
 //	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
 //	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
 //	POST /testbed/nodes/{id}/remove     forgets the node, so that its peers do
@@ -61,6 +62,7 @@ func (h *hooks) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /testbed/nodes", h.listNodes)
 	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.expireNode)
+	mux.HandleFunc("GET /testbed/derp-map", h.derpMap)
 	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", h.setRoutes)
 	mux.HandleFunc("POST /testbed/names", h.addName)
 	mux.HandleFunc("POST /testbed/nodes/{id}/remove", h.removeNode)
@@ -138,6 +140,11 @@ func (h *hooks) node(w http.ResponseWriter, r *http.Request) *tailcfg.Node {
 	}
 	http.Error(w, fmt.Sprintf("no node has id %d", id), http.StatusNotFound)
 	return nil
+}
+
+func (h *hooks) derpMap(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(h.control.DERPMap)
 }
 
 func (h *hooks) setRoutes(w http.ResponseWriter, r *http.Request) {

@@ -126,6 +126,20 @@ impl Control {
             .map(drop)
     }
 
+    /// The ports of DERP and of STUN, on this machine's address.
+    pub async fn derp_ports(&self) -> Result<(u16, u16), CallError> {
+        let path = "/testbed/derp-map";
+        let map: serde_json::Value = json(path, &self.ask("GET", path, String::new()).await?)?;
+        let node = &map["Regions"]["1"]["Nodes"][0];
+        let port = |name: &str| node[name].as_u64().and_then(|port| u16::try_from(port).ok());
+        port("DERPPort")
+            .zip(port("STUNPort"))
+            .ok_or_else(|| CallError::Unexpected {
+                what: path.to_owned(),
+                detail: map.to_string(),
+            })
+    }
+
     /// Has the node's peers send what these routes cover through it.
     pub async fn set_routes(&self, id: i64, routes: &[&str]) -> Result<(), CallError> {
         self.ask(

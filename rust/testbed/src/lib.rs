@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod control;
 mod daemons;
 pub mod deadline;
+pub mod door;
 pub mod emulated;
 mod error;
 pub mod expect;

@@ -40,6 +40,18 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
+        Self::join(program, hostname, socks, control.url(), auth_key, run_dir).await
+    }
+
+    /// As [`start`](Self::start), in the tailnet of whatever control server is at `control_url`.
+    pub async fn join(
+        program: &Path,
+        hostname: &str,
+        socks: Option<SocketAddr>,
+        control_url: &str,
+        auth_key: &str,
+        run_dir: &Path,
+    ) -> Result<Self, Error> {
         let socket = run_dir.join(format!("{hostname}.sock"));
         let mut command = command(program, run_dir);
         command
@@ -57,7 +69,7 @@ impl Node {
         process
             .ready(LISTENING_LIMIT, "its LocalAPI", local_api.listening())
             .await?;
-        let login = local_api.log_in(control.url(), auth_key, hostname);
+        let login = local_api.log_in(control_url, auth_key, hostname);
         process.ready(LOGIN_LIMIT, "its login", login).await??;
         let address = first_ipv4(&local_api.addresses().await?)?;
         Ok(Self {

@@ -4,11 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
-use testbed::{control::Refusal, deadline::within, lambda::Event, nat, world::World};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use testbed::{control::Refusal, deadline::within, door::Door, lambda::Event, nat, world::World};
 
 use crate::{Outcome, Setting, fails_soon, get, logged, recovers, says_why, set, supervision::awake, trial};
 
@@ -177,34 +173,6 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer.status(), 200, "{answer:?}");
     world.stop().await;
     Ok(())
-}
-
-/// A port that leads to another address, and can be closed with all that passes through it.
-struct Door {
-    address: SocketAddr,
-    passing: JoinHandle<()>,
-}
-
-impl Door {
-    async fn open(address: SocketAddr, to: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let passing = tokio::spawn(async move {
-            let mut passing = JoinSet::new();
-            while let Ok((mut from, _)) = listener.accept().await {
-                passing.spawn(async move {
-                    let mut to = TcpStream::connect(to).await?;
-                    tokio::io::copy_bidirectional(&mut from, &mut to).await
-                });
-            }
-        });
-        Ok(Self { address, passing })
-    }
-
-    fn close(self) -> SocketAddr {
-        self.passing.abort();
-        self.address
-    }
 }
 
 async fn no_network(setting: Arc<Setting>) -> Outcome {

@@ -1,0 +1,244 @@
+//! The function in a tailnet of Headscale's: its keys, its words, and the machines that it removes.
+#![allow(clippy::unwrap_used)]
+
+mod headscale;
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use headscale::Headscale;
+use http::{Response, StatusCode};
+use libtest_mimic::{Failed, Trial};
+use testbed::{
+    deadline::within,
+    door::Door,
+    expect::{logged, says_why},
+    lambda::{Event, Function},
+    network::ADDRESS,
+    node::Node,
+    suite::{Outcome, Setting, run, set, trial, trial_within},
+    target::PORT,
+    world::{Surroundings, World},
+};
+
+/// How long the test may take that waits until Headscale removes a machine.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
+/// How long local-lambda may take to end.
+const END_LIMIT: Duration = Duration::from_secs(8);
+/// How long the way back into the tailnet may take, for a function that is awake for a request now and then.
+const BACK_LIMIT: Duration = Duration::from_secs(90);
+
+fn main() -> ExitCode {
+    run(trials)
+}
+
+fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "headscale: wrong, expired and used keys are told in its words, and so are tags that nobody owns",
+            refusals,
+        ),
+        trial(
+            setting,
+            "headscale: an ephemeral machine is gone when its environment ends",
+            gone,
+        ),
+        trial_within(
+            REMOVAL_LIMIT,
+            setting,
+            "headscale: a machine that was removed during a freeze logs in again",
+            removed,
+        ),
+    ]
+}
+
+/// A function with this key in its secret.
+async fn deploy(
+    surroundings: Surroundings,
+    headscale: &Headscale,
+    (name, key): (&str, &str),
+    adjust: impl FnOnce(&mut Function),
+) -> Result<World, Failed> {
+    let arn = surroundings.aws.create_secret(name, key).await?;
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        set(function, "TS_SECRET_API_KEY", &arn);
+        set(function, "TS_CONTROL_URL", &headscale.url());
+        adjust(function);
+    });
+    Ok(world.await?)
+}
+
+/// Another machine in the same tailnet: what listens on this machine's loopback stands behind it.
+async fn machine(surroundings: &Surroundings, headscale: &Headscale, key: &str) -> Result<Node, Failed> {
+    let program = &surroundings.binaries.tailscaled;
+    Ok(Node::join(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
+}
+
+async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, Failed> {
+    let request = world
+        .url()
+        .request("GET", "/get")
+        .header("ts-target-ip", node.address().to_string());
+    Ok(world
+        .url()
+        .send(request.header("ts-target-port", PORT).body(Bytes::new())?)
+        .await?)
+}
+
+async fn refusals(setting: Arc<Setting>) -> Outcome {
+    let mut surroundings = setting.surroundings().await?;
+    let headscale = Headscale::start(&surroundings).await?;
+    let used = headscale.create_key(&[]).await?;
+    let node = machine(&surroundings, &headscale, &used.key).await?;
+    let expired = headscale.create_key(&["--reusable"]).await?;
+    headscale.expire_key(&expired).await?;
+    let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
+    for (name, key, tags, words) in [
+        (
+            "wrong",
+            "no-key-of-headscales",
+            "",
+            "the tailnet refuses the auth key: ",
+        ),
+        (
+            "expired",
+            expired.key.as_str(),
+            "",
+            "the tailnet refuses the auth key: authkey expired",
+        ),
+        (
+            "used",
+            &used.key,
+            "",
+            "the tailnet refuses the auth key: authkey already used",
+        ),
+        (
+            "good",
+            &good.key,
+            "tag:nobodys",
+            "the tailnet refuses this machine's tags: ",
+        ),
+    ] {
+        let world = deploy(surroundings, &headscale, (name, key), |function| {
+            set(function, "TS_ADVERTISE_TAGS", tags)
+        })
+        .await?;
+        let answer = get(&world, &node).await?;
+        says_why(&world, &answer, &[words]).await;
+        let World {
+            surroundings: again,
+            lambda,
+            ..
+        } = world;
+        lambda.process.stop(END_LIMIT).await;
+        surroundings = again;
+    }
+    drop(node);
+    headscale.stop().await;
+    surroundings.stop().await;
+    Ok(())
+}
+
+/// A function in a tailnet of Headscale's, with another machine that it has reached.
+struct Joined {
+    headscale: Headscale,
+    /// What the function knows as the control server's address.
+    door: Door,
+    node: Node,
+    world: World,
+}
+
+async fn joined(setting: &Setting) -> Result<Joined, Failed> {
+    let surroundings = setting.surroundings().await?;
+    let headscale = Headscale::start(&surroundings).await?;
+    let key = headscale.create_key(&["--reusable", "--ephemeral"]).await?.key;
+    let node = machine(&surroundings, &headscale, &key).await?;
+    let door = Door::open(SocketAddr::from((ADDRESS, 0)), headscale.address()).await?;
+    let url = format!("http://{}", door.address());
+    let world = deploy(surroundings, &headscale, ("key", &key), |function| {
+        set(function, "TS_CONTROL_URL", &url)
+    })
+    .await?;
+    let answer = get(&world, &node).await?;
+    assert_eq!(
+        answer.status(),
+        StatusCode::OK,
+        "{answer:?}\n{}",
+        world.lambda.process.log().tail()
+    );
+    Ok(Joined {
+        headscale,
+        door,
+        node,
+        world,
+    })
+}
+
+async fn gone(setting: Arc<Setting>) -> Outcome {
+    let Joined {
+        headscale,
+        node,
+        world,
+        door: _open,
+    } = joined(&setting).await?;
+    assert_eq!(headscale.machines("lambda-proxy").await?.len(), 1);
+    let World {
+        surroundings, lambda, ..
+    } = world;
+    lambda.process.stop(END_LIMIT).await;
+    assert_eq!(headscale.machines("lambda-proxy").await?, [] as [String; 0]);
+    drop(node);
+    headscale.stop().await;
+    surroundings.stop().await;
+    Ok(())
+}
+
+async fn removed(setting: Arc<Setting>) -> Outcome {
+    let Joined {
+        headscale,
+        node,
+        world,
+        door,
+    } = joined(&setting).await?;
+    let first = headscale.machines("lambda-proxy").await?;
+    let frozen = world.lambda.events.find(0, |event| match event {
+        Event::Environment { state, .. } if state == "frozen" => Some(()),
+        _ => None,
+    });
+    within(END_LIMIT, "the freeze", frozen).await?;
+    // What is on the way gives the connection up. (The frozen machine's kernel would answer for it for ever.)
+    let address = door.close();
+    let since = world.lambda.process.log().len();
+    let removal = async {
+        while !headscale.machines("lambda-proxy").await?.is_empty() {
+            // Headscale tells nobody when it removes a machine.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok::<_, Failed>(())
+    };
+    within(REMOVAL_LIMIT, "the machine's removal", removal).await??;
+    let _open = Door::open(address, headscale.address()).await?;
+    // The other machine may know this one for a little longer: then requests are answered all the same. One that is
+    // under way when it hears of the removal has no answer to wait for: hence 504.
+    let back = async {
+        while headscale.machines("lambda-proxy").await?.is_empty() {
+            let answer = get(&world, &node).await?;
+            assert!(matches!(answer.status().as_u16(), 200 | 503 | 504), "{answer:?}");
+            // A caller's own pause before its next request.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Ok::<_, Failed>(())
+    };
+    let log = world.lambda.process.log();
+    let late = within(BACK_LIMIT, "the machine's return", back).await;
+    late.map_err(|late| format!("{late}\n{}", log.tail()))??;
+    let second = headscale.machines("lambda-proxy").await?;
+    assert!(second.len() == 1 && second != first, "{first:?}, then {second:?}");
+    let answer = get(&world, &node).await?;
+    assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{}", log.tail());
+    logged(&world, since, "in the tailnet").await;
+    world.stop().await;
+    headscale.stop().await;
+    Ok(())
+}
