@@ -1,5 +1,6 @@
 import { awscdk, javascript, release } from 'projen';
 import { Demo } from './projenrc/demo';
+import { Integration } from './projenrc/integration';
 import { Layers } from './projenrc/layers';
 import { OtherArchitecture } from './projenrc/other-architecture';
 import { Packages } from './projenrc/packages';
@@ -116,6 +117,7 @@ const layers = new Layers(project, { python, tailscaled });
 const demo = new Demo(project, { preflight, rust, layers, tailscaled });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
+const integration = new Integration(project);
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -150,7 +152,7 @@ project.testTask.spawn(preflight, { args: ['--tests'] });
 project.testTask.spawn(python.make);
 project.testTask.spawn(published);
 unit.forEach((step) => project.testTask.addSteps(step));
-[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, packages.test]
+[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, integration.snapshot, packages.test]
   .forEach((task) => project.testTask.spawn(task));
 
 // What is packed is built first.

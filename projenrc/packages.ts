@@ -7,7 +7,7 @@ export interface PackagesOptions {
   readonly layers: Layers;
 }
 
-/** The packages for npm and PyPI: checked before they are packed, and installed as users do by the tests. */
+/** The packages for npm and PyPI: checked before and after they are packed, and installed as users do by the tests. */
 export class Packages extends Component {
   /** Packs everything, and runs the tests on it. */
   public readonly test: Task;
@@ -17,9 +17,10 @@ export class Packages extends Component {
     const packJs = project.tasks.tryFind('package:js');
     const packAll = project.tasks.tryFind('package-all');
     if (!packJs || !packAll) {
-      throw new Error('projen has no tasks "package:js" and "package-all" any more: find what packs, and check before it');
+      throw new Error('projen has no tasks "package:js" and "package-all" any more: find what packs, and check around it');
     }
     packJs.prependExec('node scripts/check-assets.js');
+    packJs.exec('node scripts/check-tarball.js');
 
     this.test = project.addTask('packages', { description: 'Pack for npm and PyPI, and test what was packed in applications of its own' });
     this.test.spawn(options.layers.buildAll);

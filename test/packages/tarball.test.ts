@@ -3,9 +3,7 @@ import * as fs from 'fs';
 import * as path from 'path';
 import { ROOT } from './folders';
 import { packed } from './install';
-
-/** What npm and PyPI are given, at most, in bytes. */
-const BUDGET = 26_000_000;
+import { BUDGET } from '../../scripts/check-tarball';
 
 const TARBALL = packed('js', '.tgz');
 const names = execFileSync('tar', ['-tzf', TARBALL], { encoding: 'utf8' }).trim().split('\n').map((name) => name.replace(/^package\//, ''));
