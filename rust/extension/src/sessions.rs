@@ -5,6 +5,10 @@
 //! that: its timers ring while the link is still dead, or it answers what the peer sent minutes ago and has given up.
 //! Whoever dials then waits 5 s. Where clocks stand still in a freeze, it takes a session for young that its peer has
 //! long forgotten, and that takes 15 s.
+//!
+//! Dropping all sessions lets the next packet begin a new one at once, but the peer may not take it: one that has just
+//! taken a first message drops the next ([`SPACING`]), even if its own answer to that went nowhere. So a new session is
+//! not believed in before a ping has come back through it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,8 +36,15 @@ const MEETING_LIMIT: Duration = Duration::from_millis(1500);
 const MEETING_PAUSE: Duration = Duration::from_millis(25);
 /// How long the daemon may take to drop its sessions: it takes milliseconds.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
-/// How often a session is begun.
-const ATTEMPTS: usize = 3;
+/// WireGuard takes no two first messages of a peer within 20 ms (wireguard-go's HandshakeInitationRate), and tells their
+/// times apart in steps of 17 ms. The rest is for what the network does to their distance.
+const SPACING: Duration = Duration::from_millis(30);
+/// How often a session is begun; the wait for an answer doubles each time, for peers that are slower than thought.
+const ATTEMPTS: u32 = 6;
+/// The longest of these waits.
+const LONGEST_ATTEMPT: Duration = Duration::from_millis(400);
+/// No further attempt begins after this.
+const SESSION_LIMIT: Duration = Duration::from_millis(1500);
 /// How many addresses are remembered; there are as many as a function talks to, so that more are a sign of something
 /// odd, and then all are forgotten.
 const KEPT: usize = 1000;
@@ -57,9 +68,14 @@ impl Sessions {
         self.used.insert(address, now).is_some_and(|used| rest(used) >= REST)
     }
 
-    /// All sessions have been dropped: none is too old.
+    /// All sessions have been dropped: each new one must be looked at.
     pub(crate) fn dropped(&mut self) {
-        self.used.clear();
+        self.used.values_mut().for_each(|used| *used = SystemTime::UNIX_EPOCH);
+    }
+
+    /// The session with `address` has been looked at.
+    fn looked_at(&mut self, address: IpAddr) {
+        self.used.insert(address, SystemTime::now());
     }
 }
 
@@ -96,8 +112,11 @@ impl Link {
                 return Ok(());
             }
         };
-        self.begin_session(&mut state, address).await?;
-        state.met.insert(address);
+        // The other end may know this node before it knows a way to it: its first answer is lost then.
+        let patience = state.round_trips.patience().max(SPACING);
+        if self.begin_session(&mut state, address, patience).await? {
+            state.met.insert(address);
+        }
         Ok(())
     }
 
@@ -106,29 +125,42 @@ impl Link {
     pub async fn freshen_session(&self, address: IpAddr) -> Result<(), LocalApiError> {
         let mut state = self.state.lock().await;
         if state.sessions.has_rested(address) {
-            self.begin_session(&mut state, address).await?;
+            let patience = state.round_trips.patience();
+            self.begin_session(&mut state, address, patience).await?;
         }
         Ok(())
     }
 
-    /// Tries until a ping comes back through the session, a few times at most: the dial that follows tells the rest.
-    async fn begin_session(&self, state: &mut State, address: IpAddr) -> Result<(), LocalApiError> {
+    /// Tries until a ping comes back through the session, a few times at most, and tells whether one has: the dial that
+    /// follows tells the rest. The first try waits for it for `patience`.
+    async fn begin_session(
+        &self,
+        state: &mut State,
+        address: IpAddr,
+        mut patience: Duration,
+    ) -> Result<bool, LocalApiError> {
         let began = Instant::now();
         for attempt in 0..ATTEMPTS {
-            if self.session_lives(address, state.round_trips.patience()).await {
-                if attempt > 0 {
-                    let ms = began.elapsed().as_millis();
-                    tracing::info!(
-                        "WireGuard's session with {address} had gone stale; there is a new one after {ms} ms"
-                    );
-                }
-                return Ok(());
+            let lives = self.session_lives(address, patience).await;
+            if !lives {
+                self.drop_sessions(&mut state.sessions).await?;
             }
-            self.drop_sessions(&mut state.sessions).await?;
+            state.sessions.looked_at(address);
+            let ms = began.elapsed().as_millis();
+            if lives && attempt > 0 {
+                tracing::info!("WireGuard's session with {address} had gone stale; there is a new one after {ms} ms");
+            }
+            if lives {
+                return Ok(true);
+            }
+            if began.elapsed() >= SESSION_LIMIT {
+                break;
+            }
+            patience = (patience * 2).clamp(SPACING, LONGEST_ATTEMPT);
         }
         let ms = began.elapsed().as_millis();
         tracing::warn!("WireGuard finds no session with {address} in {ms} ms, though the daemon there answers");
-        Ok(())
+        Ok(false)
     }
 
     /// Whether a ping comes back through the session, or nothing at all from its other end: then it is not to blame.
@@ -179,9 +211,11 @@ mod tests {
         assert!(!sessions.has_rested(ADDRESS), "the look was one");
         *sessions.used.get_mut(&ADDRESS).unwrap() += Duration::from_secs(3600);
         assert!(sessions.has_rested(ADDRESS), "the clock was set back");
-        *sessions.used.get_mut(&ADDRESS).unwrap() -= REST;
         sessions.dropped();
-        assert!(!sessions.has_rested(ADDRESS));
+        assert!(sessions.has_rested(ADDRESS), "the new one must be looked at");
+        sessions.dropped();
+        sessions.looked_at(ADDRESS);
+        assert!(!sessions.has_rested(ADDRESS), "it has been");
     }
 
     #[test]

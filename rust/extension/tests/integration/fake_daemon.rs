@@ -43,19 +43,8 @@ pub(crate) struct Plan {
     pub(crate) login: Option<&'static str>,
     /// What it never answers, by a part of the path.
     pub(crate) mute: Vec<&'static str>,
-    /// Whether WireGuard's sessions with its peers are of no use, until they are dropped.
-    pub(crate) stale: Staleness,
-}
-
-/// Of what use WireGuard's sessions are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Staleness {
-    /// They are good.
-    Fresh,
-    /// They are good once they have been dropped.
-    Stale,
-    /// They are never good.
-    Hopeless,
+    /// How often WireGuard's sessions must be dropped until they are of use.
+    pub(crate) stale: usize,
 }
 
 impl Default for Plan {
@@ -65,7 +54,7 @@ impl Default for Plan {
             lives_for: None,
             login: Some(RUNNING),
             mute: Vec::new(),
-            stale: Staleness::Fresh,
+            stale: 0,
         }
     }
 }
@@ -150,7 +139,7 @@ impl FakeDaemon {
             let mut state = self.state();
             state.asked.push(format!("{} {}", request.method(), request.uri()));
             state.plan.mute.iter().any(|part| path.contains(part))
-                || state.plan.stale != Staleness::Fresh && request.uri().to_string().contains("TSMP")
+                || state.plan.stale > 0 && request.uri().to_string().contains("TSMP")
         };
         if muted {
             return std::future::pending().await;
@@ -186,9 +175,7 @@ impl FakeDaemon {
         let prefs: serde_json::Value = serde_json::from_slice(prefs).unwrap();
         if prefs == serde_json::json!({"WantRunning": false, "WantRunningSet": true}) {
             let mut state = self.state();
-            if state.plan.stale == Staleness::Stale {
-                state.plan.stale = Staleness::Fresh;
-            }
+            state.plan.stale = state.plan.stale.saturating_sub(1);
             drop(state);
             self.say(r#"{"State":4}"#);
         } else if prefs == serde_json::json!({"WantRunning": true, "WantRunningSet": true}) {
