@@ -75,7 +75,12 @@ pub async fn recovers(world: &World, limit: Duration) -> Outcome {
                 return Ok::<_, Error>(());
             }
             let log = world.lambda.process.log().tail();
-            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{answer:?}\n{log}");
+            // The one environment that there is may still be busy with the login that the last request brought about.
+            let busy = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+            assert!(
+                busy || answer.status() == StatusCode::SERVICE_UNAVAILABLE,
+                "{answer:?}\n{log}"
+            );
             // A caller's own pause before it tries again.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
