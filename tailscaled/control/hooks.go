@@ -24,7 +24,7 @@ import (
 //	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
 //	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
 //	POST /testbed/nodes/{id}/remove     forgets the node, so that its peers do
-//	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see setRefusal
+//	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see setRefusal; in-words takes {"words":S}
 //	POST /testbed/approve-all           approves the nodes that wait for it
 //	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
 type hooks struct {
@@ -36,7 +36,8 @@ type hooks struct {
 	told       map[tailcfg.NodeID]bool // those whom testcontrol tells nothing by itself any more
 	reject     int
 	retryAfter int
-	down       bool // answer nothing but 503
+	down       bool     // answer nothing but 503
+	refuser    *refuser // answers instead, where there is one
 }
 
 // node is one machine of the tailnet.
@@ -112,8 +113,7 @@ func (h *hooks) listNodes(w http.ResponseWriter, _ *http.Request) {
 		}
 		nodes = append(nodes, entry)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(nodes)
+	answerJSON(w, nodes)
 }
 
 func (h *hooks) expireNode(w http.ResponseWriter, r *http.Request) {
@@ -143,8 +143,7 @@ func (h *hooks) node(w http.ResponseWriter, r *http.Request) *tailcfg.Node {
 }
 
 func (h *hooks) derpMap(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(h.control.DERPMap)
+	answerJSON(w, h.control.DERPMap)
 }
 
 func (h *hooks) setRoutes(w http.ResponseWriter, r *http.Request) {
@@ -233,13 +232,25 @@ func (h *hooks) setRegisterLimit(w http.ResponseWriter, r *http.Request) {
 func (h *hooks) setRefusal(w http.ResponseWriter, r *http.Request) {
 	what := r.PathValue("what")
 	switch what {
-	case "nothing", "everything", "unapproved", "person", "without-logs":
+	case "nothing", "everything", "unapproved", "person", "without-logs", "in-words":
 	default:
-		http.Error(w, fmt.Sprintf("%q: want nothing, everything, unapproved, person or without-logs", what), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("%q: want nothing, everything, unapproved, person, without-logs or in-words", what), http.StatusBadRequest)
 		return
+	}
+	var refuser *refuser
+	if what == "in-words" {
+		var refusal struct {
+			Words string `json:"words"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&refusal); err != nil || refusal.Words == "" {
+			http.Error(w, `want {"words":S}`, http.StatusBadRequest)
+			return
+		}
+		refuser = newRefuser(refusal.Words)
 	}
 	h.mu.Lock()
 	h.down = what == "everything"
+	h.refuser = refuser
 	h.mu.Unlock()
 	h.control.RequireMachineAuth = what == "unapproved"
 	h.control.RequireAuth = what == "person"
@@ -258,14 +269,17 @@ func (h *hooks) approveAll(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// unlessDown is the control server, unless a test has switched it off.
-func (h *hooks) unlessDown(w http.ResponseWriter, r *http.Request) {
+// unlessRefusing is the control server, unless a test has switched it off or put another in its place.
+func (h *hooks) unlessRefusing(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
-	down := h.down
+	down, refuser := h.down, h.refuser
 	h.mu.Unlock()
-	if down {
+	switch {
+	case down:
 		http.Error(w, "switched off by a test", http.StatusServiceUnavailable)
-		return
+	case refuser != nil:
+		refuser.ServeHTTP(w, r)
+	default:
+		h.control.ServeHTTP(w, r)
 	}
-	h.control.ServeHTTP(w, r)
 }

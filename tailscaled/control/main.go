@@ -123,7 +123,7 @@ func newControl(s settings, url string, derp *tailcfg.DERPMap) http.Handler {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/testbed/", hooks.handler())
-	mux.HandleFunc("/", hooks.unlessDown)
+	mux.HandleFunc("/", hooks.unlessRefusing)
 	return mux
 }
 

@@ -62,6 +62,8 @@ pub enum Refusal {
     Person,
     /// They must send their logs to Tailscale.
     WithoutLogs,
+    /// It refuses the login in these words.
+    Words(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -174,14 +176,16 @@ impl Control {
 
     /// Changes what becomes of nodes that want to join from here on.
     pub async fn refuse(&self, what: Refusal) -> Result<(), CallError> {
-        let name = match what {
-            Refusal::Nothing => "nothing",
-            Refusal::Everything => "everything",
-            Refusal::Unapproved => "unapproved",
-            Refusal::Person => "person",
-            Refusal::WithoutLogs => "without-logs",
+        let (name, words) = match what {
+            Refusal::Nothing => ("nothing", ""),
+            Refusal::Everything => ("everything", ""),
+            Refusal::Unapproved => ("unapproved", ""),
+            Refusal::Person => ("person", ""),
+            Refusal::WithoutLogs => ("without-logs", ""),
+            Refusal::Words(words) => ("in-words", words),
         };
-        self.ask("PUT", &format!("/testbed/refusal/{name}"), String::new())
+        let body = serde_json::json!({"words": words});
+        self.ask("PUT", &format!("/testbed/refusal/{name}"), body.to_string())
             .await
             .map(drop)
     }
