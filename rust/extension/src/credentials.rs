@@ -144,6 +144,7 @@ fn remedy(code: Option<&str>) -> &'static str {
         Some("ThrottlingException" | "InternalServiceError") => {
             "Secrets Manager is busy: it is asked again with growing pauses"
         }
+        Some("InvalidRequestException") => "check that the secret is not scheduled for deletion",
         Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
         Some(_) => "check the secret and the function's role",
         None => "check the function's way to Secrets Manager (subnets, NAT or a VPC endpoint, security groups)",
@@ -227,11 +228,19 @@ mod tests {
             "ResourceNotFoundException",
             "ThrottlingException",
             "DecryptionFailure",
+            "InvalidRequestException",
+            "…",
         ];
         for code in codes.map(Some).into_iter().chain([None]) {
             assert_told(&credentials(None).no_key(&refusal(code, "…"), false));
         }
-        for (text, field) in [("", None), ("{}", None), ("tskey-auth-a", Some("…")), ("{}", Some("…"))] {
+        for (text, field) in [
+            ("", None),
+            ("{}", None),
+            ("tskey-auth-a", Some("…")),
+            ("{}", Some("…")),
+            (r#"{"…":1}"#, Some("…")),
+        ] {
             let words = pick(text, field).unwrap_err();
             assert_told(&credentials(field).no_key(&words, false));
         }

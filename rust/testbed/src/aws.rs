@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -67,7 +68,7 @@ impl Aws {
             arn: String,
         }
         let target = "secretsmanager.CreateSecret";
-        let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": "0".repeat(32)});
+        let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": request_token()});
         let created: Created = json(target, &self.call("secretsmanager", target, body).await?)?;
         if !created.arn.contains(REGION) {
             let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
@@ -82,7 +83,7 @@ impl Aws {
 
     /// Gives a secret another value.
     pub async fn change_secret(&self, arn: &str, value: &str) -> Result<(), Error> {
-        let body = serde_json::json!({"SecretId": arn, "SecretString": value, "ClientRequestToken": "1".repeat(32)});
+        let body = serde_json::json!({"SecretId": arn, "SecretString": value, "ClientRequestToken": request_token()});
         self.call("secretsmanager", "secretsmanager.PutSecretValue", body)
             .await
             .map(drop)
@@ -134,6 +135,12 @@ impl Aws {
         let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
         Ok(succeeded(target, call(stream, request, CALL_LIMIT).await?)?)
     }
+}
+
+/// Names the version of a secret that a call makes: another one each time, or the call would count as a repetition.
+fn request_token() -> String {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    format!("{:032}", CALLS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// moto takes any credentials.

@@ -1,16 +1,9 @@
-//! Stands before an AWS service, and has it fail on demand: refuse connections, throttle, take its time.
+//! Stands before an AWS service, and has it fail on demand: refuse connections, answer with errors, take its time.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -27,6 +20,8 @@ use crate::{
 
 /// How long the service behind it may take.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// What errors say.
+pub const FAULT_WORDS: &str = "as the test says";
 /// How many connections wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -37,8 +32,8 @@ pub enum Fault {
     None,
     /// Nobody listens.
     Refused,
-    /// Each call is answered with `Throttling`.
-    Throttled,
+    /// Each call is answered with an error, of this status and code.
+    Error(u16, &'static str),
     /// Each call waits before it is passed on.
     Stalled(Duration),
 }
@@ -49,7 +44,7 @@ pub struct FaultProxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
     listening: watch::Receiver<bool>,
-    calls: Arc<AtomicUsize>,
+    calls: watch::Receiver<usize>,
     answered: watch::Receiver<usize>,
 }
 
@@ -60,13 +55,13 @@ impl FaultProxy {
         let address = listener.local_addr()?;
         let (fault, faults) = watch::channel(Fault::None);
         let (tell, listening) = watch::channel(true);
-        let calls = Arc::new(AtomicUsize::new(0));
-        let (count, answered) = watch::channel(0);
+        let (count_calls, calls) = watch::channel(0);
+        let (count_answered, answered) = watch::channel(0);
         let service = Service {
             address: service.to_owned(),
             faults,
-            calls: Arc::clone(&calls),
-            answered: count,
+            calls: count_calls,
+            answered: count_answered,
         };
         tokio::spawn(service.listen(listener, address, tell));
         Ok(Self {
@@ -97,9 +92,15 @@ impl FaultProxy {
         let _ = self.answered.wait_for(|answered| *answered >= count).await;
     }
 
+    /// Waits until so many calls have come, whatever became of them.
+    pub async fn called(&mut self, count: usize) {
+        // As above.
+        let _ = self.calls.wait_for(|calls| *calls >= count).await;
+    }
+
     /// How many calls have come, whatever became of them.
     pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        *self.calls.borrow()
     }
 }
 
@@ -107,7 +108,7 @@ impl FaultProxy {
 struct Service {
     address: String,
     faults: watch::Receiver<Fault>,
-    calls: Arc<AtomicUsize>,
+    calls: watch::Sender<usize>,
     answered: watch::Sender<usize>,
 }
 
@@ -141,17 +142,13 @@ impl Service {
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, CallError> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, Full::new(body.collect().await?.to_bytes()));
+        // Whoever hears of the call may set another fault: for the next one.
         let fault = *self.faults.borrow();
+        self.calls.send_modify(|count| *count += 1);
         match fault {
-            Fault::Throttled => {
-                let words = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
-                let mut throttled = Response::new(Full::from(words));
-                *throttled.status_mut() = StatusCode::BAD_REQUEST;
-                return Ok(throttled);
-            }
+            Fault::Error(status, code) => return Ok(error(&request, status, code)?),
             Fault::Stalled(time) => sleep(time).await,
             Fault::None | Fault::Refused => {}
         }
@@ -164,6 +161,17 @@ impl Service {
         self.answered.send_modify(|count| *count += 1);
         Ok(answer)
     }
+}
+
+/// An error in the form of the protocol that the request is in: <https://smithy.io/2.0/aws/protocols/>
+fn error(request: &Request<Full<Bytes>>, status: u16, code: &str) -> http::Result<Response<Full<Bytes>>> {
+    let answer = Response::builder().status(status);
+    if request.headers().contains_key("x-amz-target") {
+        let body = serde_json::json!({"__type": code, "message": FAULT_WORDS});
+        return answer.body(Full::from(body.to_string()));
+    }
+    let error = format!("<Error><Code>{code}</Code><Message>{FAULT_WORDS}</Message></Error>");
+    answer.body(Full::from(format!("<ErrorResponse>{error}</ErrorResponse>")))
 }
 
 async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {

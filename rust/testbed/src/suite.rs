@@ -38,13 +38,25 @@ impl Setting {
 
     /// Everything, with a function that `adjust` may change.
     pub async fn world(&self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
-        World::around(self.surroundings().await?, &|_, _, _| (), adjust).await
+        self.surroundings().await?.deploy(adjust).await
+    }
+
+    /// The same, with another text than a key that serves in the function's secret.
+    pub async fn world_with_secret(&self, text: &str, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+        let surroundings = self.surroundings().await?;
+        surroundings.put_secret(text).await?;
+        surroundings.deploy(adjust).await
     }
 }
 
 /// Sets one of the function's environment variables.
 pub fn set(function: &mut Function, name: &str, value: &str) {
     function.environment.insert(name.to_owned(), value.to_owned());
+}
+
+/// Has the function's environments not frozen between requests.
+pub fn awake(function: &mut Function) {
+    function.settings.insert("freeze".into(), "off".into());
 }
 
 /// Runs a suite, which must be all that its `main` does: namespaces are entered before any thread runs.

@@ -108,6 +108,16 @@ impl Surroundings {
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
+    /// Puts another text into the function's secret.
+    pub async fn put_secret(&self, text: &str) -> Result<(), Error> {
+        self.aws.change_secret(&self.secret_arn, text).await
+    }
+
+    /// Deploys the function into them; `adjust` may change it before.
+    pub async fn deploy(self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+        World::around(self, &|_, _, _| (), adjust).await
+    }
+
     /// Waits for the end of any process.
     pub async fn death(&self) -> Exit {
         tokio::select! {
@@ -211,10 +221,16 @@ impl World {
         }
     }
 
-    /// Ends everything, the function first: SHUTDOWN logs it out of the tailnet.
-    pub async fn stop(self) -> Exit {
+    /// Ends the function alone: SHUTDOWN logs it out of the tailnet.
+    pub async fn undeploy(self) -> (Surroundings, Exit) {
         let exit = self.lambda.process.stop(LAMBDA_STOP_LIMIT).await;
-        self.surroundings.stop().await;
+        (self.surroundings, exit)
+    }
+
+    /// Ends everything, the function first.
+    pub async fn stop(self) -> Exit {
+        let (surroundings, exit) = self.undeploy().await;
+        surroundings.stop().await;
         exit
     }
 }

@@ -49,21 +49,17 @@ async fn every_step_behaves(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn shutdown_logs_out(setting: Arc<Setting>) -> Outcome {
-    let World {
-        surroundings, lambda, ..
-    } = {
-        let world = start(&setting).await?;
-        Step::Get.run(&world).await?.verdict?;
-        world
-    };
+    let world = start(&setting).await?;
+    Step::Get.run(&world).await?.verdict?;
+    let is_online = async |control: &Control| Ok::<_, testbed::Error>(control.node("lambda-proxy").await?.online);
     assert!(
-        is_online(&surroundings.control, "lambda-proxy").await?,
+        is_online(&world.surroundings.control).await?,
         "the function is not in the tailnet"
     );
-    let exit = lambda.process.stop(Duration::from_secs(8)).await;
+    let (surroundings, exit) = world.undeploy().await;
     assert!(exit.status.success(), "{exit}");
     within(Duration::from_secs(5), "the function's leaving", async {
-        while is_online(&surroundings.control, "lambda-proxy").await? {
+        while is_online(&surroundings.control).await? {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok::<_, testbed::Error>(())
@@ -71,13 +67,6 @@ async fn shutdown_logs_out(setting: Arc<Setting>) -> Outcome {
     .await??;
     surroundings.stop().await;
     Ok(())
-}
-
-async fn is_online(control: &Control, name: &str) -> Result<bool, testbed::Error> {
-    let nodes = control.nodes().await?;
-    Ok(nodes
-        .iter()
-        .any(|node| node.online && node.name.starts_with(&format!("{name}."))))
 }
 
 async fn the_demo_exits_0(setting: Arc<Setting>) -> Outcome {

@@ -18,7 +18,7 @@ use testbed::{
     lambda::Function,
     network::ADDRESS,
     node::Node,
-    suite::{Outcome, Setting, set, trial},
+    suite::{Outcome, Setting, awake, set, trial},
     target,
     world::{AUTH_KEY, World},
 };
@@ -143,7 +143,7 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
     for (shields_up, expected) in [("false", "hello from the function"), ("true", "")] {
         let world = world_with(&setting, |function| {
             set(function, "TS_SHIELDS_UP", shields_up);
-            function.settings.insert("freeze".into(), "off".into());
+            awake(function);
         })
         .await?;
         tell(&world, json!({"do": "listen", "port": PORT})).await?;
@@ -169,7 +169,7 @@ async fn leads_out(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     surroundings.control.refuse(Refusal::Unapproved).await?;
     let handler = foreign_handler(&setting)?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| be(function, &handler)).await?;
+    let world = surroundings.deploy(|function| be(function, &handler)).await?;
     let answer = tell(&world, dial.clone()).await?;
     logged(&world, 0, "must approve this machine").await;
     assert_eq!(answer["body"], "outside", "{answer}");

@@ -13,8 +13,8 @@ use nix::{
 use testbed::{
     deadline::within,
     expect::get,
-    lambda::{Event, Function},
-    suite::{Outcome, Setting, trial},
+    lambda::Event,
+    suite::{Outcome, Setting, awake, trial},
     world::World,
 };
 
@@ -34,10 +34,6 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             without_control,
         ),
     ]
-}
-
-fn awake(function: &mut Function) {
-    function.settings.insert("freeze".into(), "off".into());
 }
 
 fn of_extension(event: &Event) -> Option<(&str, u32, Option<i32>)> {

@@ -87,7 +87,7 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     let node = exit_node(&surroundings).await?;
     let name = node.hostname().to_owned();
-    let world = World::around(surroundings, &|_, _, _| (), |function| by(function, &name, true)).await?;
+    let world = surroundings.deploy(|function| by(function, &name, true)).await?;
     let answer = get_outside(&world, outside.address).await?;
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
     assert_eq!(answer.body(), "outside");
@@ -105,14 +105,15 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     let node = exit_node(&surroundings).await?;
     node.process.signal(Signal::SIGSTOP).await;
     let address = node.address().to_string();
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        by(function, &address, true);
-        set(function, "TS_EXIT_NODE_PING_TIMEOUT", "2000");
-        set(function, "TS_EXIT_NODE_PING_RETRIES", "10");
-        // Not even what the owner lets through otherwise.
-        set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true");
-    })
-    .await?;
+    let world = surroundings
+        .deploy(|function| {
+            by(function, &address, true);
+            set(function, "TS_EXIT_NODE_PING_TIMEOUT", "2000");
+            set(function, "TS_EXIT_NODE_PING_RETRIES", "10");
+            // Not even what the owner lets through otherwise.
+            set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true");
+        })
+        .await?;
     let began = Instant::now();
     let answer = get_outside(&world, outside.address).await?;
     let words = [
@@ -145,7 +146,7 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     let node = exit_node(&surroundings).await?;
     node.process.signal(Signal::SIGSTOP).await;
-    let world = World::around(surroundings, &|_, _, _| (), |function| by(function, "exit", false)).await?;
+    let world = surroundings.deploy(|function| by(function, "exit", false)).await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
     let answer = get_outside(&world, outside.address).await?;

@@ -8,8 +8,9 @@ use libtest_mimic::Trial;
 use testbed::{
     deadline::within,
     expect::{get, logged, recovers, says_why},
-    suite::{Outcome, Setting, set, trial},
-    world::{AUTH_KEY, World},
+    lambda::Function,
+    suite::{Outcome, Setting, awake, set, trial},
+    world::AUTH_KEY,
 };
 
 use crate::server::Server;
@@ -32,6 +33,10 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
+fn tagged(function: &mut Function) {
+    set(function, "TS_ADVERTISE_TAGS", "tag:lambda");
+}
+
 async fn tailscale(_: usize, request: Request<Bytes>) -> Response<Bytes> {
     let body = match request.uri().path() {
         "/api/v2/oauth/token" => serde_json::json!({"access_token": "tskey-api-token", "token_type": "Bearer"}),
@@ -43,16 +48,14 @@ async fn tailscale(_: usize, request: Request<Bytes>) -> Response<Bytes> {
 
 async fn exchanged(setting: Arc<Setting>) -> Outcome {
     let api = Server::start(tailscale).await?;
-    let surroundings = setting.surroundings().await?;
     let secret = format!("{CLIENT}?baseURL=http://{}", api.address);
-    let arn = surroundings.aws.create_secret("client", &secret).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_SECRET_API_KEY", &arn);
-        set(function, "TS_ADVERTISE_TAGS", "tag:lambda");
-        set(function, "TS_DEBUG", "true");
-        function.settings.insert("freeze".into(), "off".into());
-    })
-    .await?;
+    let world = setting
+        .world_with_secret(&secret, |function| {
+            tagged(function);
+            set(function, "TS_DEBUG", "true");
+            awake(function);
+        })
+        .await?;
     let (answer, _) = get(&world).await?;
     let log = world.lambda.process.log();
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log.tail());
@@ -93,14 +96,8 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
         tailscale(0, request).await
     })
     .await?;
-    let surroundings = setting.surroundings().await?;
     let stale = format!("tskey-client-stale?baseURL=http://{}", api.address);
-    let arn = surroundings.aws.create_secret("client", &stale).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_SECRET_API_KEY", &arn);
-        set(function, "TS_ADVERTISE_TAGS", "tag:lambda");
-    })
-    .await?;
+    let world = setting.world_with_secret(&stale, tagged).await?;
     let (answer, _) = get(&world).await?;
     says_why(
         &world,
@@ -109,7 +106,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
     )
     .await;
     let valid = format!("{CLIENT}?baseURL=http://{}", api.address);
-    world.surroundings.aws.change_secret(&arn, &valid).await?;
+    world.surroundings.put_secret(&valid).await?;
     recovers(&world, Duration::from_secs(20)).await?;
     logged(&world, 0, "the secret has changed").await;
     world.stop().await;

@@ -1,30 +1,22 @@
-//! A Secrets Manager that throttles, fails or refuses. moto does neither by itself: what stands before it does, and
-//! passes on the rest.
+//! A Secrets Manager that throttles, fails or refuses. moto does neither by itself: what stands before it does.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::HOST};
-use http_body_util::Full;
+use http::StatusCode;
 use libtest_mimic::{Failed, Trial};
 use testbed::{
-    expect::{get, recovers, says_why},
-    http_call::call,
+    expect::{fails_soon, get, recovers, says_why},
+    fault_proxy::{FAULT_WORDS, Fault, FaultProxy},
     suite::{Outcome, Setting, set, trial},
-    world::World,
+    world::{Surroundings, World},
 };
-use tokio::net::TcpStream;
 
-use crate::server::Server;
-
-/// How long moto may take.
-const MOTO_LIMIT: Duration = Duration::from_secs(30);
+/// Lambda gives a start this long.
+const INIT: Duration = Duration::from_secs(10);
+/// How long it may take until a request is answered, once Secrets Manager is well again.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// An error, in the form of <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>.
+const THROTTLED: Fault = Fault::Error(400, "ThrottlingException");
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -40,93 +32,89 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "Secrets Manager: a refused access is told, and found when it is granted",
-            denied,
+            "Secrets Manager: each refusal is told with what mends it, and what was mended is found",
+            refused,
         ),
     ]
 }
 
-/// A fault, in the form of <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>.
-#[derive(Clone, Copy)]
-struct Fault(u16, &'static str);
-
-/// The number of faults to come, shared with the server.
-type Left = Arc<AtomicUsize>;
-
-/// A world whose function asks moto by way of a server that answers with `faults` in turn, for `left` times.
-async fn world(setting: &Setting, faults: &'static [Fault], left: &Left) -> Result<World, Failed> {
+/// A tailnet and AWS, and what stands before Secrets Manager, with this fault at first.
+async fn before_secrets_manager(setting: &Setting, fault: Fault) -> Result<(Surroundings, FaultProxy), Failed> {
     let surroundings = setting.surroundings().await?;
-    let moto = surroundings.aws.endpoint().trim_start_matches("http://").to_owned();
-    let left = Arc::clone(left);
-    let server = Server::start(move |before, request| {
-        let fails = left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-            .is_ok();
-        let moto = moto.clone();
-        async move {
-            if !fails {
-                return pass_on(&moto, request).await;
-            }
-            let Fault(status, code) = faults[before % faults.len()];
-            let body = format!(r#"{{"__type":"{code}","message":"as the test says"}}"#);
-            let answer = Response::builder().status(status).header("x-amzn-errortype", code);
-            answer.body(Bytes::from(body)).unwrap()
-        }
-    })
-    .await?;
-    let endpoint = format!("http://{}", server.address);
-    Ok(World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoint);
-    })
-    .await?)
+    let mut faults = FaultProxy::start(surroundings.aws.address()).await?;
+    faults.set(fault).await;
+    Ok((surroundings, faults))
 }
 
-async fn pass_on(moto: &str, mut request: Request<Bytes>) -> Response<Bytes> {
-    request.headers_mut().insert(HOST, moto.parse().unwrap());
-    let stream = TcpStream::connect(moto).await.unwrap();
-    call(stream, request.map(Full::new), MOTO_LIMIT).await.unwrap()
+/// Deploys a function that asks Secrets Manager by way of `faults`.
+async fn deploy(surroundings: Surroundings, faults: &FaultProxy) -> Result<World, Failed> {
+    let asks = |function: &mut _| set(function, "AWS_ENDPOINT_URL_SECRETS_MANAGER", &faults.endpoint());
+    Ok(surroundings.deploy(asks).await?)
 }
 
 async fn waited_out(setting: Arc<Setting>) -> Outcome {
-    let left = Left::new(2.into());
-    let faults = &[Fault(400, "ThrottlingException"), Fault(500, "InternalServiceError")];
-    let world = world(&setting, faults, &left).await?;
-    let (answer, took) = get(&world).await?;
+    let (surroundings, mut faults) = before_secrets_manager(&setting, THROTTLED).await?;
+    let world = deploy(surroundings, &faults).await?;
+    let mending = async {
+        faults.called(1).await;
+        faults.set(Fault::Error(500, "InternalServiceError")).await;
+        faults.called(2).await;
+        faults.set(Fault::None).await;
+    };
+    let (answered, ()) = tokio::join!(get(&world), mending);
+    let (answer, took) = answered?;
     let log = world.lambda.process.log().tail();
     assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
-    assert_eq!(left.load(Ordering::SeqCst), 0);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < INIT, "{took:?}");
     world.stop().await;
     Ok(())
 }
 
 async fn throttled(setting: Arc<Setting>) -> Outcome {
-    let left = Left::new(usize::MAX.into());
-    let world = world(&setting, &[Fault(400, "ThrottlingException")], &left).await?;
+    let (surroundings, mut faults) = before_secrets_manager(&setting, THROTTLED).await?;
+    let world = deploy(surroundings, &faults).await?;
     let (answer, took) = get(&world).await?;
     let words = [
         "brings no auth key: ThrottlingException",
         "it is asked again with growing pauses",
     ];
     says_why(&world, &answer, &words).await;
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    left.store(0, Ordering::SeqCst);
-    recovers(&world, Duration::from_secs(30)).await?;
+    assert!(took < INIT, "{took:?}");
+    faults.set(Fault::None).await;
+    recovers(&world, RECOVERY).await?;
     world.stop().await;
     Ok(())
 }
 
-async fn denied(setting: Arc<Setting>) -> Outcome {
-    let left = Left::new(usize::MAX.into());
-    let world = world(&setting, &[Fault(400, "AccessDeniedException")], &left).await?;
-    let (answer, _) = get(&world).await?;
-    let words = [
-        "brings no auth key: AccessDeniedException: as the test says",
-        "let the function's role do secretsmanager:GetSecretValue on it",
-    ];
-    says_why(&world, &answer, &words).await;
-    left.store(0, Ordering::SeqCst);
-    recovers(&world, Duration::from_secs(30)).await?;
-    world.stop().await;
+/// The README's table has these.
+async fn refused(setting: Arc<Setting>) -> Outcome {
+    let (mut surroundings, mut faults) = before_secrets_manager(&setting, Fault::None).await?;
+    for (code, remedy) in [
+        (
+            "AccessDeniedException",
+            "let the function's role do secretsmanager:GetSecretValue on it",
+        ),
+        (
+            "DecryptionFailure",
+            "let the function's role do kms:Decrypt on the secret's key",
+        ),
+        (
+            "InvalidRequestException",
+            "check that the secret is not scheduled for deletion",
+        ),
+        (
+            "UnrecognizedClientException",
+            "check the secret and the function's role",
+        ),
+    ] {
+        faults.set(Fault::Error(400, code)).await;
+        let world = deploy(surroundings, &faults).await?;
+        let words = format!("brings no auth key: {code}: {FAULT_WORDS}; {remedy}");
+        fails_soon(&world, &[&words]).await?;
+        faults.set(Fault::None).await;
+        recovers(&world, RECOVERY).await?;
+        (surroundings, _) = world.undeploy().await;
+    }
+    surroundings.stop().await;
     Ok(())
 }

@@ -4,9 +4,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
-use testbed::{control::Refusal, deadline::within, door::Door, lambda::Event, nat, world::World};
+use testbed::{
+    control::Refusal,
+    deadline::within,
+    door::Door,
+    lambda::{Event, Function},
+    nat,
+    world::{AUTH_KEY, World},
+};
 
-use crate::{Outcome, Setting, fails_soon, get, logged, recovers, says_why, set, supervision::awake, trial};
+use crate::{Outcome, Setting, awake, fails_soon, get, logged, recovers, says_why, set, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -14,6 +21,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "a refused key is told, and another one in the secret is found by a request",
             refused_key,
+        ),
+        trial(
+            setting,
+            "a login or tags that are refused are told in the control server's words, and asked for again",
+            refused,
         ),
         trial(setting, "a limit on registrations is waited out", limited),
         trial(
@@ -56,13 +68,19 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
-async fn refused_key(setting: Arc<Setting>) -> Outcome {
+/// A world whose control server treats those who want to join like this.
+async fn refusing(
+    setting: &Setting,
+    what: Refusal,
+    adjust: impl FnOnce(&mut Function),
+) -> Result<World, testbed::Error> {
     let surroundings = setting.surroundings().await?;
-    let arn = surroundings.aws.create_secret("wrong-key", "tskey-auth-wrong").await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_SECRET_API_KEY", &arn);
-    })
-    .await?;
+    surroundings.control.refuse(what).await?;
+    surroundings.deploy(adjust).await
+}
+
+async fn refused_key(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world_with_secret("tskey-auth-wrong", |_| ()).await?;
     fails_soon(
         &world,
         &["the tailnet refuses the auth key: invalid authkey", "into the secret"],
@@ -70,14 +88,36 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     .await?;
     let (again, _) = get(&world).await?;
     says_why(&world, &again, &["invalid authkey"]).await;
-    world
-        .surroundings
-        .aws
-        .change_secret(&arn, testbed::world::AUTH_KEY)
-        .await?;
+    world.surroundings.put_secret(AUTH_KEY).await?;
     recovers(&world, Duration::from_secs(20)).await?;
     logged(&world, 0, "the secret has changed").await;
     world.stop().await;
+    Ok(())
+}
+
+async fn refused(setting: Arc<Setting>) -> Outcome {
+    let mut surroundings = setting.surroundings().await?;
+    for (words, told) in [
+        (
+            "this tailnet has no room for another machine",
+            "the tailnet refuses the login: this tailnet has no room for another machine; look into the tailnet's policy",
+        ),
+        (
+            "requested tags [tag:lambda] are invalid or not permitted",
+            "the tailnet refuses this machine's tags: requested tags [tag:lambda] are invalid or not permitted; let the \
+             key's owner have them",
+        ),
+    ] {
+        surroundings.control.refuse(Refusal::Words(words)).await?;
+        let world = surroundings
+            .deploy(|function| set(function, "TS_ADVERTISE_TAGS", "tag:lambda"))
+            .await?;
+        fails_soon(&world, &[told]).await?;
+        world.surroundings.control.refuse(Refusal::Nothing).await?;
+        recovers(&world, Duration::from_secs(20)).await?;
+        (surroundings, _) = world.undeploy().await;
+    }
+    surroundings.stop().await;
     Ok(())
 }
 
@@ -87,7 +127,7 @@ async fn limited(setting: Arc<Setting>) -> Outcome {
         .control
         .limit_registrations(1, Duration::from_secs(1))
         .await?;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = surroundings.deploy(|_| ()).await?;
     let (answer, took) = get(&world).await?;
     assert_eq!(
         answer.status(),
@@ -96,14 +136,13 @@ async fn limited(setting: Arc<Setting>) -> Outcome {
         world.lambda.process.log().tail()
     );
     assert!(took >= Duration::from_secs(1), "{took:?}");
+    logged(&world, 0, "the tailnet limits how fast machines may join: ").await;
     world.stop().await;
     Ok(())
 }
 
 async fn control_down(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::Everything).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = refusing(&setting, Refusal::Everything, |_| ()).await?;
     fails_soon(
         &world,
         &[
@@ -123,7 +162,7 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
 async fn control_stands_still(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     surroundings.control.process.signal(Signal::SIGSTOP).await;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = surroundings.deploy(|_| ()).await?;
     let (answer, took) = get(&world).await?;
     let words = ["has not answered the login for 7 s", "check that its name"];
     says_why(&world, &answer, &words).await;
@@ -154,10 +193,11 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     let control: SocketAddr = surroundings.control.url().trim_start_matches("http://").parse()?;
     let door = Door::open(SocketAddr::new(control.ip(), 0), control).await?;
     let address = door.close();
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_CONTROL_URL", &format!("http://{address}"));
-    })
-    .await?;
+    let world = surroundings
+        .deploy(|function| {
+            set(function, "TS_CONTROL_URL", &format!("http://{address}"));
+        })
+        .await?;
     fails_soon(
         &world,
         &[
@@ -176,9 +216,7 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn no_network(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::Everything).await?;
-    let world = World::around(surroundings, &|_, _, _| (), awake).await?;
+    let world = refusing(&setting, Refusal::Everything, awake).await?;
     fails_soon(&world, &["cannot be reached, or fails"]).await?;
     let pid = world.lambda.events.look(0, |event| match event {
         Event::Process { name, pid, .. } if name == "runtime" => *pid,
@@ -212,9 +250,7 @@ async fn control_unknown(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn approval(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::Unapproved).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = refusing(&setting, Refusal::Unapproved, |_| ()).await?;
     fails_soon(&world, &["an administrator of the tailnet must approve this machine"]).await?;
     world.surroundings.control.approve_all().await?;
     recovers(&world, Duration::from_secs(20)).await?;
@@ -223,31 +259,25 @@ async fn approval(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn person(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::Person).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = refusing(&setting, Refusal::Person, |_| ()).await?;
     fails_soon(&world, &["the tailnet asks for a person's login"]).await?;
     world.stop().await;
     Ok(())
 }
 
 async fn logging(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::WithoutLogs).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |_| ()).await?;
+    let world = refusing(&setting, Refusal::WithoutLogs, |_| ()).await?;
     fails_soon(&world, &["the tailnet requires logging"]).await?;
     world.stop().await;
     Ok(())
 }
 
 async fn required(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let arn = surroundings.aws.create_secret("wrong-key", "tskey-auth-wrong").await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_SECRET_API_KEY", &arn);
-        set(function, "TS_REQUIRE_TAILNET", "true");
-    })
-    .await?;
+    let world = setting
+        .world_with_secret("tskey-auth-wrong", |function| {
+            set(function, "TS_REQUIRE_TAILNET", "true")
+        })
+        .await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 502, "{answer:?}");
     assert!(

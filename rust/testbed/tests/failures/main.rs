@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use testbed::{
     expect::{fails_soon, get, logged, recovers, says_why},
-    suite::{Outcome, Setting, run, set, trial},
+    suite::{Outcome, Setting, awake, run, set, trial},
 };
 
 fn main() -> ExitCode {

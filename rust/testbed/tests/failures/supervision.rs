@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
-use testbed::{deadline::within, lambda::Function, node::Node, world::AUTH_KEY};
+use testbed::{deadline::within, node::Node, world::AUTH_KEY};
 use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
 
-use crate::{Outcome, Setting, get, logged, recovers, trial};
+use crate::{Outcome, Setting, awake, get, logged, recovers, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -24,11 +24,7 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let nodes = world.surroundings.control.nodes().await?;
-    let own = nodes
-        .iter()
-        .find(|node| node.name.starts_with("lambda-proxy."))
-        .unwrap();
+    let own = world.surroundings.control.node("lambda-proxy").await?;
     let log = world.lambda.process.log();
     let since = log.len();
     world.surroundings.control.expire(own.id).await?;
@@ -41,21 +37,12 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// Not frozen between requests.
-pub(crate) fn awake(function: &mut Function) {
-    function.settings.insert("freeze".into(), "off".into());
-}
-
 /// In userspace mode tailscaled hands what comes in to 127.0.0.1 on the same port: Lambda's API, the SOCKS5 server.
 async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let nodes = world.surroundings.control.nodes().await?;
-    let own = nodes
-        .iter()
-        .find(|node| node.name.starts_with("lambda-proxy."))
-        .unwrap();
+    let own = world.surroundings.control.node("lambda-proxy").await?;
     let socks = SocketAddr::from(([127, 0, 0, 1], 1077));
     let surroundings = &world.surroundings;
     let peer = Node::start(

@@ -23,8 +23,8 @@ use testbed::{
 
 /// How long the test may take that waits until Headscale removes a machine.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
-/// How long local-lambda may take to end.
-const END_LIMIT: Duration = Duration::from_secs(8);
+/// How long it may take until the environment of a function that was answered is frozen.
+const FREEZE_LIMIT: Duration = Duration::from_secs(8);
 /// How long the way back into the tailnet may take, for a function that is awake for a request now and then.
 const BACK_LIMIT: Duration = Duration::from_secs(90);
 
@@ -57,12 +57,11 @@ fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 async fn deploy(
     surroundings: Surroundings,
     headscale: &Headscale,
-    (name, key): (&str, &str),
+    key: &str,
     adjust: impl FnOnce(&mut Function),
 ) -> Result<World, Failed> {
-    let arn = surroundings.aws.create_secret(name, key).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
-        set(function, "TS_SECRET_API_KEY", &arn);
+    surroundings.put_secret(key).await?;
+    let world = surroundings.deploy(|function| {
         set(function, "TS_CONTROL_URL", &headscale.url());
         adjust(function);
     });
@@ -94,45 +93,19 @@ async fn refusals(setting: Arc<Setting>) -> Outcome {
     let expired = headscale.create_key(&["--reusable"]).await?;
     headscale.expire_key(&expired).await?;
     let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
-    for (name, key, tags, words) in [
-        (
-            "wrong",
-            "no-key-of-headscales",
-            "",
-            "the tailnet refuses the auth key: ",
-        ),
-        (
-            "expired",
-            expired.key.as_str(),
-            "",
-            "the tailnet refuses the auth key: authkey expired",
-        ),
-        (
-            "used",
-            &used.key,
-            "",
-            "the tailnet refuses the auth key: authkey already used",
-        ),
-        (
-            "good",
-            &good.key,
-            "tag:nobodys",
-            "the tailnet refuses this machine's tags: ",
-        ),
+    for (key, tags, words) in [
+        ("no-key-of-headscales", "", "the tailnet refuses the auth key: "),
+        (&expired.key, "", "the tailnet refuses the auth key: authkey expired"),
+        (&used.key, "", "the tailnet refuses the auth key: authkey already used"),
+        (&good.key, "tag:nobodys", "the tailnet refuses this machine's tags: "),
     ] {
-        let world = deploy(surroundings, &headscale, (name, key), |function| {
+        let world = deploy(surroundings, &headscale, key, |function| {
             set(function, "TS_ADVERTISE_TAGS", tags)
         })
         .await?;
         let answer = get(&world, &node).await?;
         says_why(&world, &answer, &[words]).await;
-        let World {
-            surroundings: again,
-            lambda,
-            ..
-        } = world;
-        lambda.process.stop(END_LIMIT).await;
-        surroundings = again;
+        (surroundings, _) = world.undeploy().await;
     }
     drop(node);
     headscale.stop().await;
@@ -156,7 +129,7 @@ async fn joined(setting: &Setting) -> Result<Joined, Failed> {
     let node = machine(&surroundings, &headscale, &key).await?;
     let door = Door::open(SocketAddr::from((ADDRESS, 0)), headscale.address()).await?;
     let url = format!("http://{}", door.address());
-    let world = deploy(surroundings, &headscale, ("key", &key), |function| {
+    let world = deploy(surroundings, &headscale, &key, |function| {
         set(function, "TS_CONTROL_URL", &url)
     })
     .await?;
@@ -183,10 +156,7 @@ async fn gone(setting: Arc<Setting>) -> Outcome {
         door: _open,
     } = joined(&setting).await?;
     assert_eq!(headscale.machines("lambda-proxy").await?.len(), 1);
-    let World {
-        surroundings, lambda, ..
-    } = world;
-    lambda.process.stop(END_LIMIT).await;
+    let (surroundings, _) = world.undeploy().await;
     assert_eq!(headscale.machines("lambda-proxy").await?, [] as [String; 0]);
     drop(node);
     headscale.stop().await;
@@ -206,7 +176,7 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
         Event::Environment { state, .. } if state == "frozen" => Some(()),
         _ => None,
     });
-    within(END_LIMIT, "the freeze", frozen).await?;
+    within(FREEZE_LIMIT, "the freeze", frozen).await?;
     // What is on the way gives the connection up. (The frozen machine's kernel would answer for it for ever.)
     let address = door.close();
     let since = world.lambda.process.log().len();

@@ -100,7 +100,7 @@ async fn exact(setting: Arc<Setting>) -> Outcome {
     let first = world.lambda.events.len();
     for number in 0..REQUESTS {
         match number % 200 {
-            40 => faults.set(Fault::Throttled).await,
+            40 => faults.set(Fault::Error(400, "Throttling")).await,
             80 => faults.set(Fault::Refused).await,
             120 => faults.set(Fault::None).await,
             _ => {}

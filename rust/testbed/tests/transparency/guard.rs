@@ -55,11 +55,7 @@ fn error_name(answer: &Response<Bytes>) -> &str {
 
 /// Every way to name the function itself that is an address, or would be one to an old resolver.
 async fn spellings(world: &World) -> Result<Vec<String>, Failed> {
-    let nodes = world.surroundings.control.nodes().await?;
-    let own = nodes
-        .iter()
-        .find(|node| node.name.starts_with("lambda-proxy."))
-        .ok_or("the function is not in the tailnet")?;
+    let own = world.surroundings.control.node("lambda-proxy").await?;
     let mut hosts: Vec<String> = [
         "127.0.0.1",
         "127.0.0.2",
