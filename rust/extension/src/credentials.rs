@@ -23,6 +23,11 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(6);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(2500);
+/// How many attempts there are: the pauses between them (1 s at most, then 1.5 s twice) must leave time for the last one's
+/// answer, or throttling that goes on would be told as a Secrets Manager that is out of reach.
+const ATTEMPTS: u32 = 4;
+/// The longest pause before another attempt.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1500);
 
 /// Where the keys for logins come from.
 pub trait Keys: Send + Sync + 'static {
@@ -60,7 +65,11 @@ impl Credentials {
             .behavior_version(BehaviorVersion::latest())
             .region(self.access.region.clone().map(Region::new))
             .http_client(Wire::default())
-            .retry_config(RetryConfig::standard().with_max_attempts(4))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_max_backoff(LONGEST_PAUSE),
+            )
             .timeout_config(
                 TimeoutConfig::builder()
                     .operation_timeout(LIMIT)

@@ -25,6 +25,10 @@ use crate::{
 };
 
 /// How long the login may hold up INIT, which has 10 s for all: after it, requests are told why they cannot pass.
+///
+/// SHUTDOWN is not heard meanwhile, and cannot be: it is an answer to a request for the next event, and the first one of
+/// these ends INIT. Where the runtime dies in INIT, Lambda kills a login that takes longer than SHUTDOWN's 2 s; a machine
+/// that it may have made is an ephemeral one. <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const INIT_LIMIT: Duration = Duration::from_millis(8500);
 
 /// What ends the extension before its time.

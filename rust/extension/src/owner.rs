@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a log-out may take: SHUTDOWN leaves 2 s for everything.
 const LOGOUT_LIMIT: Duration = Duration::from_millis(1200);
+/// How long a daemon may take to end after its LocalAPI has broken off: how it ended says more than that.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// A daemon that lived this long starts the count of pauses anew.
 const LONG_LIFE: Duration = Duration::from_secs(60);
 /// After so many short lives in a row, requests are no longer made to wait for the next one.
@@ -104,6 +106,11 @@ impl<P: Program, K: Keys> Owner<P, K> {
             _ = stopped => End::Stopped,
         };
         asking.abort();
+        if matches!(end, End::Failed(Trouble::Daemon { .. }))
+            && let Ok(words) = timeout(LAST_WORDS, daemon.ended()).await
+        {
+            return End::Failed(Trouble::Daemon { words });
+        }
         // Another daemon would be another machine: the one that was logged in must not stay behind. One that does not
         // do what it should cannot log out either.
         if session.can_leave() && !matches!(end, End::Failed(Trouble::Daemon { .. })) {

@@ -75,7 +75,7 @@ pub trait Program: Send + Sync + 'static {
 
 /// A daemon that runs, until it ends by itself or is killed.
 pub trait Running: Send {
-    /// Waits for its end and says how it came.
+    /// Waits for its end and says how it came. A call may be given up, and made again.
     fn ended(&mut self) -> impl Future<Output = String> + Send;
 
     /// Ends it at once. Logging out comes before: on SIGTERM tailscaled would take up to 5 s for that itself.
@@ -124,7 +124,8 @@ impl Running for Daemon {
             Ok(status) => describe(status),
             Err(error) => format!("tailscaled was lost: {error}"),
         };
-        for reader in &mut self.readers {
+        // One that has finished may have been awaited by a call that was given up.
+        for reader in self.readers.iter_mut().filter(|reader| !reader.is_finished()) {
             // The pipes end with the process; a reader that panicked is a bug that its own message tells of.
             let _ = reader.await;
         }

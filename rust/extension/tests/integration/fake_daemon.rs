@@ -119,6 +119,13 @@ impl FakeDaemon {
         }
     }
 
+    /// Its LocalAPI ends before it does.
+    pub(crate) fn break_off(&self) {
+        if let Some(life) = &mut self.state().life {
+            (life.opens, life.listeners) = (None, Vec::new());
+        }
+    }
+
     /// It dies.
     pub(crate) fn die(&self) {
         if let Some(life) = self.state().life.take() {
@@ -148,7 +155,7 @@ impl FakeDaemon {
             "/localapi/v0/watch-ipn-bus" => return Ok(Response::new(self.listen())),
             "/localapi/v0/status" => {
                 r#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"ID":"n","Online":true,
-                "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32"]}}}"#
+                "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32","0.0.0.0/0","::/0"]}}}"#
             }
             "/localapi/v0/ping" => r#"{"Err":""}"#,
             "/localapi/v0/login-interactive" => {

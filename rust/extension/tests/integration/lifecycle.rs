@@ -1,5 +1,5 @@
 //! The life of an environment, by a clock that stands still: a daemon that dies, starts slowly or crashes again and
-//! again, and the end in every state.
+//! again.
 
 use std::time::Duration;
 
@@ -9,17 +9,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     fake_daemon::{FakeDaemon, Plan, RUNNING},
     fake_http::Fake,
-    stage::{Ending, FakeKeys, LIMIT, Stage, config},
+    stage::{Ending, FakeKeys, INIT_LIMIT, LATE, LIMIT, Stage, config, ms},
 };
-
-/// How long the login may hold up INIT.
-const INIT_LIMIT: Duration = Duration::from_millis(8500);
-/// No function's time is up before then.
-const LATE: u64 = u64::MAX;
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_environment_is_ready_when_it_is_in_the_tailnet() {
@@ -72,7 +63,8 @@ async fn a_crash_loop_is_told_and_slows_down_but_never_ends() {
         ..Plan::default()
     };
     let mut stage = Stage::new("loop", plan, FakeKeys::Good, false);
-    stage.asks().await;
+    // Three short lives, and the pauses of 50 and 100 ms between them.
+    assert_eq!(stage.asks().await, ms(180));
     let Phase::Down(Trouble::Daemon { words }) = stage.settled().await else {
         panic!("{:?}", stage.settled().await)
     };
@@ -132,114 +124,40 @@ async fn a_request_brings_about_another_login_and_holds_the_environment_up_no_lo
     stage.end(Ending::Shutdown).await;
 }
 
-/// A state that an environment may be ended in, how it is brought about, and whether a machine may be in the tailnet.
-struct Scene {
-    name: &'static str,
-    plan: Plan,
-    keys: FakeKeys,
-    known: bool,
+#[tokio::test(start_paused = true)]
+async fn a_daemon_whose_localapi_breaks_off_before_it_ends_is_told_by_its_end() {
+    let mut stage = Stage::new("breaks-off", Plan::default(), FakeKeys::Good, false);
+    stage.asks().await;
+    stage.daemon.break_off();
+    sleep(ms(10)).await;
+    stage.daemon.die();
+    // One turn: the news travels.
+    sleep(ms(1)).await;
+    let why = stage.tailnet.ready(ms(0)).await.unwrap_err();
+    assert_eq!(
+        why,
+        "tailscaled ended with exit code 1; tailscaled is being started again"
+    );
+    stage.end(Ending::Shutdown).await;
 }
 
-fn scenes() -> Vec<Scene> {
-    let scene = |name, plan, keys, known| Scene {
-        name,
-        plan,
-        keys,
-        known,
-    };
-    let says = |login| Plan {
-        login,
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_registrations_is_told_while_it_is_waited_for() {
+    let plan = Plan {
+        login: Some(r#"{"ErrMessage":"node registration rate limited; will retry after 20s"}"#),
         ..Plan::default()
     };
-    let usual = Plan::default;
-    let starting = Plan {
-        opens_after: None,
-        ..usual()
-    };
-    let crashing = Plan {
-        lives_for: Some(ms(10)),
-        ..usual()
-    };
-    let no_logout = Plan {
-        mute: vec!["logout"],
-        ..usual()
-    };
-    vec![
-        scene("starting", starting, FakeKeys::Good, false),
-        scene("waiting-for-the-secret", usual(), FakeKeys::Awaited, false),
-        scene("without-a-key", usual(), FakeKeys::Missing, false),
-        scene("logging-in", says(None), FakeKeys::Good, true),
-        scene("unapproved", says(Some(r#"{"State":3}"#)), FakeKeys::Good, true),
-        scene(
-            "refused",
-            says(Some(r#"{"ErrMessage":"invalid key"}"#)),
-            FakeKeys::Good,
-            false,
-        ),
-        scene("crashing", crashing, FakeKeys::Good, false),
-        scene("up", usual(), FakeKeys::Good, true),
-        scene("up-but-control-is-gone", no_logout, FakeKeys::Good, true),
-    ]
-}
-
-#[tokio::test(start_paused = true)]
-async fn sigterm_ends_it_in_time_in_every_state() {
-    for Scene {
-        name,
-        plan,
-        keys,
-        known,
-    } in scenes()
-    {
-        let stage = Stage::new(&format!("sigterm-{name}"), plan, keys, false);
-        // By now each scene is in its state, and most are still in INIT.
-        sleep(Duration::from_secs(1)).await;
-        let before = stage.daemon.count("logout");
-        assert_eq!(stage.end(Ending::Sigterm).await > before, known, "{name}");
-    }
-}
-
-/// Lambda's event reaches an extension that asks for one: after INIT, which the login may hold up.
-#[tokio::test(start_paused = true)]
-async fn shutdown_ends_it_in_time_in_every_state() {
-    for Scene {
-        name,
-        plan,
-        keys,
-        known,
-    } in scenes()
-    {
-        let mut stage = Stage::new(&format!("shutdown-{name}"), plan, keys, false);
-        assert!(stage.asks().await <= INIT_LIMIT, "{name}");
-        let before = stage.daemon.count("logout");
-        assert_eq!(stage.end(Ending::Shutdown).await > before, known, "{name}");
-    }
-}
-
-/// A gap shows by the wall clock alone, which no test can stop: two are waited for.
-#[tokio::test(start_paused = true)]
-async fn it_ends_in_time_while_the_link_is_looked_after() {
-    let stages = [
-        ("silent", &["ping"][..], Ending::Shutdown),
-        ("silent", &["ping"], Ending::Sigterm),
-        ("stuck", &["ping", "debug", "status"], Ending::Shutdown),
-        ("stuck", &["ping", "debug", "status"], Ending::Sigterm),
-    ]
-    .map(|(name, mute, ending)| {
-        let name = format!("thaw-{name}-{ending:?}");
-        (Stage::new(&name, Plan::default(), FakeKeys::Good, false), mute, ending)
-    });
-    let mut ready = Vec::new();
-    for (mut stage, mute, ending) in stages {
-        stage.asks().await;
-        stage.daemon.plan(|plan| plan.mute = mute.to_vec());
-        ready.push((stage, ending));
-    }
-    std::thread::sleep(ms(2001));
-    for (stage, ending) in ready {
-        stage.invoke(LATE);
-        stage.end(ending).await;
-    }
+    let mut stage = Stage::new("limited", plan, FakeKeys::Good, false);
+    assert_eq!(stage.asks().await, INIT_LIMIT);
+    let why = stage.tailnet.ready(ms(100)).await.unwrap_err();
+    assert!(
+        why.starts_with("the tailnet limits how fast machines may join: ") && why.ends_with("after 20s"),
+        "{why}"
+    );
+    stage.daemon.say(RUNNING);
+    sleep(ms(1)).await;
+    assert!(matches!(stage.settled().await, Phase::Up { .. }));
+    stage.end(Ending::Shutdown).await;
 }
 
 #[tokio::test]

@@ -27,8 +27,16 @@ use crate::fake_daemon::{FakeDaemon, Plan};
 
 /// Far more than anything here takes by the clock of the test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3600);
+/// How long the login may hold up INIT.
+pub(crate) const INIT_LIMIT: Duration = ms(8500);
+/// No function's time is up before then.
+pub(crate) const LATE: u64 = u64::MAX;
 /// What SHUTDOWN leaves.
 pub(crate) const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
 
 /// What Secrets Manager brings.
 #[derive(Debug, Clone, Copy)]
@@ -104,10 +112,17 @@ pub(crate) enum Ending {
 
 impl Stage {
     /// Starts the extension. `name` is the test's own.
-    pub(crate) fn new(name: &str, plan: Plan, keys: FakeKeys, require_tailnet: bool) -> Self {
+    pub(crate) fn new(name: &str, plan: Plan, keys: impl Keys, require_tailnet: bool) -> Self {
+        let mut config = config();
+        config.require_tailnet = require_tailnet;
+        Self::with(name, &config, plan, keys)
+    }
+
+    /// Starts the extension with these settings.
+    pub(crate) fn with(name: &str, config: &Config, plan: Plan, keys: impl Keys) -> Self {
         let began = Instant::now();
         let daemon = FakeDaemon::new(plan);
-        let tailnet = Tailnet::start(&config(), daemon.clone(), keys);
+        let tailnet = Tailnet::start(config, daemon.clone(), keys);
         let handle = tailnet.handle();
         let (events, received) = mpsc::unbounded_channel();
         let (asking, asked) = mpsc::unbounded_channel();
@@ -122,7 +137,7 @@ impl Stage {
         let terms = Terms {
             endpoint: endpoint.clone(),
             uncovered: Uncovered::Refuse,
-            require_tailnet,
+            require_tailnet: config.require_tailnet,
         };
         let end = tokio::spawn(async move { live(host, tailnet, &terms, terminated).await });
         Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use testbed::world::{AUTH_KEY, World};
 
-use crate::{Outcome, Setting, awake, fails_soon, get, logged, set, trial};
+use crate::{Outcome, Setting, awake, fails_soon, get, logged, processes::pids, set, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -151,9 +151,9 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer.status(), 200, "{answer:?}");
     logged(&world, 0, "tailscaled: ").await;
     assert_eq!(shown(&world, AUTH_KEY), None);
-    let pids = extension_pids();
-    assert!(pids.len() >= 2, "the extension and its daemon are not found: {pids:?}");
-    for pid in pids {
+    let (extension, daemon) = (pids("/opt/extensions/"), pids("/opt/bin/tailscaled"));
+    assert_eq!((extension.len(), daemon.len()), (1, 1), "the extension, and its daemon");
+    for pid in [extension, daemon].concat() {
         for file in ["cmdline", "environ"] {
             let text = std::fs::read(format!("/proc/{pid}/{file}"))?;
             assert!(!contains(&text), "{file} of {pid} shows the key");
@@ -162,19 +162,6 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
     }
     world.stop().await;
     Ok(())
-}
-
-/// The extension's process and the daemon's, by their programs' paths, which are those inside the function.
-fn extension_pids() -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
-    let of_function = |pid: &String| {
-        let program = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        program.starts_with(b"/opt/extensions/") || program.starts_with(b"/opt/bin/tailscaled")
-    };
-    pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(of_function)
-        .collect()
 }
 
 fn look_through(folder: &std::path::PathBuf) {

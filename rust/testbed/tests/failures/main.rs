@@ -3,6 +3,7 @@
 
 mod credentials;
 mod login;
+mod processes;
 mod supervision;
 
 use std::process::ExitCode;

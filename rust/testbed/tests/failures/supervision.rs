@@ -3,11 +3,22 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use testbed::{deadline::within, node::Node, world::AUTH_KEY};
 use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
 
-use crate::{Outcome, Setting, awake, get, logged, recovers, trial};
+use crate::{
+    Outcome, Setting, awake, fails_soon, get, logged,
+    processes::{occupy, pids},
+    recovers, trial,
+};
+
+/// Where tailscaled's SOCKS5 server listens.
+const SOCKS_PORT: u16 = 1055;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -15,6 +26,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "a machine whose key control has ended logs in again",
             sent_away,
+        ),
+        trial(
+            setting,
+            "a tailscaled that dies at each start is told with its last words, and comes back when it can",
+            crash_loop,
         ),
         trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
     ]
@@ -37,6 +53,32 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+/// Something else listens where tailscaled's SOCKS5 server belongs: it gives up at each start.
+async fn crash_loop(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let daemon = pids("/opt/bin/tailscaled");
+    let [extension] = pids("/opt/extensions/")[..] else {
+        return Err("there is not one extension".into());
+    };
+    let occupying = tokio::task::spawn_blocking(move || occupy(extension, SOCKS_PORT));
+    daemon
+        .iter()
+        .try_for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL))?;
+    let occupied = occupying.await??;
+    let words = [
+        "tailscaled ended with exit code 1; its last lines: ",
+        "address already in use",
+        "; tailscaled is being started again",
+    ];
+    fails_soon(&world, &words).await?;
+    drop(occupied);
+    recovers(&world, Duration::from_secs(20)).await?;
+    world.stop().await;
+    Ok(())
+}
+
 /// In userspace mode tailscaled hands what comes in to 127.0.0.1 on the same port: Lambda's API, the SOCKS5 server.
 async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
@@ -54,7 +96,7 @@ async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
         &surroundings.run_dir,
     )
     .await?;
-    for port in [9001, 1055] {
+    for port in [9001, SOCKS_PORT] {
         let dialled = timeout(
             Duration::from_secs(8),
             Socks5Stream::connect(socks, (own.addresses[0].to_string(), port)),
