@@ -14,6 +14,7 @@ use crate::{
     local_api::LocalApiError,
     netmap::{Netmap, Uncovered},
     tailnet::Handle,
+    trouble::NO_ANSWER,
 };
 
 /// How long a question may take to arrive once its connection is there.
@@ -127,7 +128,7 @@ impl Responder {
             Err(LocalApiError::Silent { .. }) => {
                 self.tailnet.suspect();
                 Answer::Unavailable {
-                    message: "tailscaled does not answer; it is started again if it goes on".into(),
+                    message: NO_ANSWER.into(),
                 }
             }
             Err(error) => Answer::Unavailable {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What requests are told until it is known whether the daemon is stuck.
+pub(crate) const NO_ANSWER: &str = "tailscaled does not answer; it is started again if it goes on";
+
 /// Something that keeps the function out of the tailnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -220,6 +223,9 @@ mod tests {
     #[test]
     fn the_readme_tells_of_each() {
         let words = || "…".to_owned();
+        let daemon = |how| Trouble::Daemon {
+            words: format!("{how}; tailscaled is being started again"),
+        };
         let troubles = [
             Trouble::KeyRefused { words: words() },
             Trouble::TagsRefused { words: words() },
@@ -243,8 +249,14 @@ mod tests {
             Trouble::SentAway {
                 words: "the tailnet has logged this machine out".into(),
             },
+            Trouble::SentAway {
+                words: "nobody answers after a long freeze, so the tailnet may have removed this machine".into(),
+            },
+            daemon("tailscaled ended with …"),
+            daemon("tailscaled was killed by signal …"),
+            daemon("tailscaled's LocalAPI …"),
             Trouble::Daemon {
-                words: "tailscaled ended with …; tailscaled is being started again".into(),
+                words: NO_ANSWER.into(),
             },
         ];
         for trouble in troubles {

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// How long a port may stay taken by another.
 const FREE_LIMIT: Duration = Duration::from_secs(5);
@@ -23,6 +27,17 @@ pub(crate) fn pids(program: &str) -> Vec<i32> {
         command.starts_with(program.as_bytes())
     };
     pids.filter(runs).collect()
+}
+
+/// Has a process stand still, from when this returns. Blocks.
+pub(crate) fn stop(pid: i32) -> io::Result<()> {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP)?;
+    let stat = format!("/proc/{pid}/stat");
+    // Nobody tells of it but its parent's wait(2).
+    while !std::fs::read_to_string(&stat)?.contains(") T ") {
+        thread::yield_now();
+    }
+    Ok(())
 }
 
 /// Listens on a port of the loopback that the process `pid` has, as soon as the port is free. Blocks.

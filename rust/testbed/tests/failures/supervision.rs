@@ -2,19 +2,20 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use libtest_mimic::Trial;
+use bytes::Bytes;
+use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use testbed::{deadline::within, node::Node, world::AUTH_KEY};
+use testbed::{deadline::within, node::Node, target::CLOSED_PORT, world::AUTH_KEY};
 use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
     Outcome, Setting, awake, fails_soon, get, logged,
-    processes::{occupy, pids},
-    recovers, trial,
+    processes::{occupy, pids, stop},
+    recovers, says_why, trial,
 };
 
 /// Where tailscaled's SOCKS5 server listens.
@@ -31,6 +32,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "a tailscaled that dies at each start is told with its last words, and comes back when it can",
             crash_loop,
+        ),
+        trial(
+            setting,
+            "a tailscaled that stands still is told, and another one takes its place",
+            stands_still,
         ),
         trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
     ]
@@ -53,19 +59,23 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+fn daemon() -> Result<i32, Failed> {
+    match pids("/opt/bin/tailscaled")[..] {
+        [daemon] => Ok(daemon),
+        ref others => Err(format!("there is not one tailscaled, but {others:?}").into()),
+    }
+}
+
 /// Something else listens where tailscaled's SOCKS5 server belongs: it gives up at each start.
 async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let daemon = pids("/opt/bin/tailscaled");
     let [extension] = pids("/opt/extensions/")[..] else {
         return Err("there is not one extension".into());
     };
     let occupying = tokio::task::spawn_blocking(move || occupy(extension, SOCKS_PORT));
-    daemon
-        .iter()
-        .try_for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL))?;
+    kill(Pid::from_raw(daemon()?), Signal::SIGKILL)?;
     let occupied = occupying.await??;
     let words = [
         "tailscaled ended with exit code 1; its last lines: ",
@@ -73,8 +83,35 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
         "; tailscaled is being started again",
     ];
     fails_soon(&world, &words).await?;
+    logged(
+        &world,
+        0,
+        "not in the tailnet: tailscaled was killed by signal 9 (SIGKILL)",
+    )
+    .await;
     drop(occupied);
     recovers(&world, Duration::from_secs(20)).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn stands_still(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let address = world.surroundings.target.node.address();
+    // Nothing is kept of it: the next request dials.
+    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
+    let answer = world.url().send(refused.body(Bytes::new())?).await?;
+    assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
+    stop(daemon()?)?;
+    let (answer, _) = get(&world).await?;
+    says_why(&world, &answer, &["tailscaled does not answer; it is started again"]).await;
+    recovers(&world, Duration::from_secs(20)).await?;
+    logged(
+        &world,
+        0,
+        "not in the tailnet: tailscaled's LocalAPI did not answer within ",
+    )
+    .await;
     world.stop().await;
     Ok(())
 }
