@@ -5,12 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
 
 use crate::local_api::{LocalApi, LocalApiError, Ping};
 
 /// How many peers are pinged where any will do.
 pub(crate) const PEERS: usize = 3;
+/// How many failures are taken for a moment's.
+const FAILURES: usize = 4;
 /// How long the first ping may take: the daemon finds a link by itself after that.
 const LINK_LIMIT: Duration = Duration::from_secs(4);
 
@@ -51,20 +56,28 @@ pub(crate) async fn open_link(api: LocalApi) {
     }
 }
 
-/// Sends one ping after the other, `pause` apart, waits for an answer to any of them, and returns how long it took.
+/// Sends one ping after the other, `pause` apart, waits for an answer to any of them, and returns how long it took. Only
+/// some failures in a row say that `address` cannot be pinged: one may be a moment's in the daemon's login.
 pub(crate) async fn until_answered(
     api: &LocalApi,
     address: IpAddr,
     pause: Duration,
 ) -> Result<Duration, LocalApiError> {
     let mut pings = JoinSet::new();
+    let mut failures = 0;
     loop {
+        let next = Instant::now() + pause;
         let api = api.clone();
         pings.spawn(async move {
             let began = Instant::now();
             api.ping(address, Ping::Path).await.map(|()| began.elapsed())
         });
         match timeout(pause, pings.join_next()).await {
+            Ok(Some(Ok(Err(error)))) if failures < FAILURES => {
+                tracing::debug!("a ping failed: {error}");
+                failures += 1;
+                sleep_until(next.into()).await;
+            }
             Ok(Some(Ok(outcome))) => return outcome,
             Ok(Some(Err(error))) => tracing::error!("a ping was lost: {error}"),
             Ok(None) | Err(_) => {}

@@ -105,6 +105,7 @@ impl Link {
             // Not a peer, or one without pings: nobody to wait for.
             Ok(Err(error)) => {
                 tracing::debug!("{address} cannot be pinged: {error}");
+                self.state.lock().await.met.insert(address);
                 return Ok(());
             }
             Err(_) => {

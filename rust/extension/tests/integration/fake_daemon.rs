@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) mute: Vec<&'static str>,
     /// How often WireGuard's sessions must be dropped until they are of use.
     pub(crate) stale: usize,
+    /// How many pings fail before the first that does not.
+    pub(crate) failing_pings: usize,
 }
 
 impl Default for Plan {
@@ -55,6 +57,7 @@ impl Default for Plan {
             login: Some(RUNNING),
             mute: Vec::new(),
             stale: 0,
+            failing_pings: 0,
         }
     }
 }
@@ -157,7 +160,16 @@ impl FakeDaemon {
                 r#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"ID":"n","Online":true,
                 "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32","0.0.0.0/0","::/0"]}}}"#
             }
-            "/localapi/v0/ping" => r#"{"Err":""}"#,
+            "/localapi/v0/ping" => {
+                let plan = &mut self.state().plan;
+                let fails = plan.failing_pings > 0;
+                plan.failing_pings = plan.failing_pings.saturating_sub(1);
+                if fails {
+                    r#"{"Err":"local tailscaled stopped"}"#
+                } else {
+                    r#"{"Err":""}"#
+                }
+            }
             "/localapi/v0/login-interactive" => {
                 let login = self.state().plan.login;
                 login.into_iter().for_each(|line| self.say(line));

@@ -11,10 +11,17 @@ use crate::{
 };
 
 async fn asked(name: &str, stale: usize) -> Stage {
-    let plan = Plan {
-        stale,
-        ..Plan::default()
-    };
+    asked_with(
+        name,
+        Plan {
+            stale,
+            ..Plan::default()
+        },
+    )
+    .await
+}
+
+async fn asked_with(name: &str, plan: Plan) -> Stage {
     let mut stage = Stage::new(name, plan, FakeKeys::Good, false);
     stage.asks().await;
     let ask = Ask::Target {
@@ -51,6 +58,29 @@ async fn a_stale_session_is_dropped_and_the_environment_stays_in_the_tailnet() {
 async fn a_peer_that_does_not_take_the_first_new_sessions_takes_a_later_one() {
     let stage = asked("session-flood", 3).await;
     assert_eq!((stage.daemon.count("TSMP"), stage.daemon.count("PATCH")), (4, 6));
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_pings_fail_for_a_moment_is_met_all_the_same() {
+    let plan = Plan {
+        failing_pings: 4,
+        stale: 1,
+        ..Plan::default()
+    };
+    let stage = asked_with("session-pings", plan).await;
+    assert_eq!((stage.daemon.count("TSMP"), stage.daemon.count("PATCH")), (2, 2));
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_pinged_is_dialled_as_it_is() {
+    let plan = Plan {
+        failing_pings: usize::MAX,
+        ..Plan::default()
+    };
+    let stage = asked_with("session-no-pings", plan).await;
+    assert_eq!((stage.daemon.count("TSMP"), stage.daemon.count("PATCH")), (0, 0));
     stage.end(Ending::Shutdown).await;
 }
 
