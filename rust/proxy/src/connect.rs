@@ -2,6 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
+use dial::{Destination, DialError, dial};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use status::{Answer as Verdict, Ask};
@@ -13,7 +14,6 @@ use tokio::{
 
 use crate::{
     config::Config,
-    dial::{Destination, DialError, dial},
     error::ProxyError,
     pool::Connection,
     target::{Host, Target},

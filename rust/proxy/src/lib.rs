@@ -6,7 +6,6 @@ pub mod allowed;
 pub mod answer;
 pub mod config;
 pub mod connect;
-pub mod dial;
 pub mod error;
 pub mod event;
 pub mod forward;
