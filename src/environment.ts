@@ -29,6 +29,7 @@ export enum Variable {
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
+  DIRECT_SOCKS = 'TS_DIRECT_SOCKS',
   WARMER_FUNCTION = 'TS_WARMER_FUNCTION',
   WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
   METRICS = 'TS_METRICS',
@@ -96,6 +97,8 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
     [Variable.ALLOWED_TARGETS]: settings.allowedTargets?.join(','),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
+    // The proxy asks the extension before it dials: it needs no server of the extension's in between.
+    [Variable.DIRECT_SOCKS]: switchedOn(true),
     [Variable.METRICS]: settings.metrics?.output,
     [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
     [Variable.METRICS_INTERVAL]: settings.metrics?.interval?.toMilliseconds().toString(),

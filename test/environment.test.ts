@@ -64,7 +64,11 @@ test('the contract names every variable', () => {
 test('what is not set is not rendered: the defaults are the binaries\' own', () => {
   expect(extensionEnvironment({ tsSecretApiKey: secret, tsHostname: 'lambda-proxy' }))
     .toEqual({ TS_SECRET_API_KEY: SECRET_ARN, TS_HOSTNAME: 'lambda-proxy' });
-  expect(proxyEnvironment({})).toEqual({});
+});
+
+test('a proxy\'s function is served by tailscaled itself: no other function is told so', () => {
+  expect(proxyEnvironment({})).toEqual({ TS_DIRECT_SOCKS: 'true' });
+  expect(extensionEnvironment(everyOption)).not.toHaveProperty('TS_DIRECT_SOCKS');
 });
 
 test('empty texts and switches that are as by default count as unset', () => {
@@ -77,5 +81,5 @@ test('empty texts and switches that are as by default count as unset', () => {
 });
 
 test('a time-out of less than a second keeps its milliseconds', () => {
-  expect(proxyEnvironment({ connectTimeout: Duration.millis(1500) })).toEqual({ TS_CONNECT_TIMEOUT: '1500' });
+  expect(proxyEnvironment({ connectTimeout: Duration.millis(1500) })).toMatchObject({ TS_CONNECT_TIMEOUT: '1500' });
 });

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpStream,
     select,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, interval_at, sleep},
 };
 use tokio_socks::tcp::Socks5Stream;
@@ -20,6 +22,9 @@ use tokio_socks::tcp::Socks5Stream;
 const HEDGE: Duration = Duration::from_millis(200);
 /// How many dials one connection may take, over all its addresses: the default connect time-out's worth.
 const MOST_DIALS: usize = 24;
+/// How many of the dials under way at a time, to all destinations, may be such that joined others: an environment has
+/// 1,024 file descriptors.
+const MOST_HEDGES: usize = 64;
 /// tailscaled gives up on a dial after 5 s: a failure that late tells no more than a hang.
 const LATE: Duration = Duration::from_secs(4);
 /// The first pause before a failed dial is tried again while the tailnet settles; it doubles each time.
@@ -52,34 +57,51 @@ pub struct Destination {
     pub settling: bool,
 }
 
-/// Opens a connection to `destination` through the SOCKS5 server at `socks`, within `limit`.
-pub async fn dial(socks: SocketAddr, destination: &Destination, limit: Duration) -> Result<TcpStream, DialError> {
-    let mut dials = Dials {
-        socks,
-        destination,
-        started: 0,
-        failed: 0,
-        underway: FuturesUnordered::new(),
-    };
-    dials.start(Duration::ZERO);
-    let began = Instant::now();
-    let mut hedge = interval_at(began + HEDGE, HEDGE);
-    let end = sleep(limit);
-    tokio::pin!(end);
-    loop {
-        select! {
-            Some(outcome) = dials.underway.next() => match outcome {
-                Ok(stream) => return Ok(stream),
-                Err(DialError::Refused(error)) if began.elapsed() < LATE => {
-                    if let Some(error) = dials.refused(error) {
-                        return Err(DialError::Refused(error));
+/// Opens connections. Clones share the bound on dials that join others.
+#[derive(Debug, Clone)]
+pub struct Dialler {
+    socks: SocketAddr,
+    hedges: Arc<Semaphore>,
+}
+
+impl Dialler {
+    /// Dials through the SOCKS5 server at `socks`.
+    pub fn new(socks: SocketAddr) -> Self {
+        Self {
+            socks,
+            hedges: Arc::new(Semaphore::new(MOST_HEDGES)),
+        }
+    }
+
+    /// Opens a connection to `destination` within `limit`.
+    pub async fn dial(&self, destination: &Destination, limit: Duration) -> Result<TcpStream, DialError> {
+        let mut dials = Dials {
+            dialler: self,
+            destination,
+            started: 0,
+            failed: 0,
+            underway: FuturesUnordered::new(),
+        };
+        dials.start(Duration::ZERO, None);
+        let began = Instant::now();
+        let mut hedge = interval_at(began + HEDGE, HEDGE);
+        let end = sleep(limit);
+        tokio::pin!(end);
+        loop {
+            select! {
+                Some(outcome) = dials.underway.next() => match outcome {
+                    Ok(stream) => return Ok(stream),
+                    Err(DialError::Refused(error)) if began.elapsed() < LATE => {
+                        if let Some(error) = dials.refused(error) {
+                            return Err(DialError::Refused(error));
+                        }
                     }
-                }
-                Err(DialError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            },
-            _ = hedge.tick() => dials.start(Duration::ZERO),
-            () = &mut end => return Err(DialError::TimedOut(limit)),
+                    Err(DialError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                },
+                _ = hedge.tick() => dials.hedge(),
+                () = &mut end => return Err(DialError::TimedOut(limit)),
+            }
         }
     }
 }
@@ -88,7 +110,7 @@ type Attempt<'a> = futures_util::future::BoxFuture<'a, Result<TcpStream, DialErr
 
 /// The dials to one destination.
 struct Dials<'a> {
-    socks: SocketAddr,
+    dialler: &'a Dialler,
     destination: &'a Destination,
     started: usize,
     failed: usize,
@@ -96,15 +118,23 @@ struct Dials<'a> {
 }
 
 impl Dials<'_> {
-    /// Starts one more dial after `pause`, to the next of the addresses in turn.
-    fn start(&mut self, pause: Duration) {
+    /// Starts one more dial beside those under way, unless there are too many such.
+    fn hedge(&mut self) {
+        if let Ok(permit) = Arc::clone(&self.dialler.hedges).try_acquire_owned() {
+            self.start(Duration::ZERO, Some(permit));
+        }
+    }
+
+    /// Starts one more dial after `pause`, to the next of the addresses in turn. It holds `permit` while it lasts.
+    fn start(&mut self, pause: Duration, permit: Option<OwnedSemaphorePermit>) {
         if self.started == MOST_DIALS {
             return;
         }
         let address = self.destination.addresses[self.started % self.destination.addresses.len()];
-        let (socks, target) = (self.socks, SocketAddr::new(address, self.destination.port));
+        let (socks, target) = (self.dialler.socks, SocketAddr::new(address, self.destination.port));
         self.started += 1;
         self.underway.push(Box::pin(async move {
+            let _permit = permit;
             sleep(pause).await;
             attempt(socks, target).await
         }));
@@ -116,13 +146,13 @@ impl Dials<'_> {
         let addresses = self.destination.addresses.len();
         if self.failed < addresses {
             if self.started < addresses {
-                self.start(Duration::ZERO);
+                self.start(Duration::ZERO, None);
             }
             return None;
         }
         let retries = u32::try_from(self.failed - addresses).unwrap_or(u32::MAX);
         if self.destination.settling && retries < SETTLING_RETRIES {
-            self.start(FIRST_PAUSE * 2u32.pow(retries));
+            self.start(FIRST_PAUSE * 2u32.pow(retries), None);
             return None;
         }
         Some(error)

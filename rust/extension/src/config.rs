@@ -1,16 +1,22 @@
 //! What the construct set: read once from the environment, checked in full before anything starts.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use aws::Access;
 use http::Uri;
 use settings::{SettingError, Variables};
 
-use crate::{exit_node::ExitNode, extensions_api::Events, netmap::Uncovered};
+use crate::{exit_node::ExitNode, extensions_api::Events, front, netmap::Uncovered};
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const PINGS: u32 = 4;
+/// Where the function's processes find SOCKS5; and where tailscaled's own server listens behind ours, if that is there.
+const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
+const BEHIND_FRONT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1056);
 
 /// The extension's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +45,10 @@ pub struct Config {
     pub events: Events,
     /// What becomes of targets that the tailnet does not cover. Refused by default.
     pub uncovered: Uncovered,
+    /// Where tailscaled's own SOCKS5 server listens.
+    pub socks: SocketAddr,
+    /// The SOCKS5 server before it: there by default, and not for the proxy, which asks the status endpoint before it dials.
+    pub front: Option<front::Terms>,
     /// Log everything, tailscaled's lines included.
     pub debug: bool,
 }
@@ -49,6 +59,17 @@ impl Config {
         let variables = Variables::new(get);
         let exit_node = exit_node(&variables)?;
         let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
+        // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
+        let one_way_out = exit_node.as_ref().is_some_and(|node| node.required);
+        let front = (!variables.switch("TS_DIRECT_SOCKS", false)?).then_some(front::Terms {
+            listen: SOCKS,
+            daemon: BEHIND_FRONT,
+            uncovered: if one_way_out {
+                Uncovered::Refuse
+            } else {
+                Uncovered::Allow
+            },
+        });
         Ok(Self {
             runtime_api: variables.required(
                 "AWS_LAMBDA_RUNTIME_API",
@@ -65,8 +86,7 @@ impl Config {
             advertise_tags: variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
             control_url: variables.text("TS_CONTROL_URL").map(control_url).transpose()?,
             secret_field: variables.text("TS_SECRET_FIELD"),
-            // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
-            uncovered: if uncovered && !exit_node.as_ref().is_some_and(|node| node.required) {
+            uncovered: if uncovered && !one_way_out {
                 Uncovered::Allow
             } else {
                 Uncovered::Refuse
@@ -74,6 +94,8 @@ impl Config {
             exit_node,
             shields_up: variables.switch("TS_SHIELDS_UP", true)?,
             require_tailnet: variables.switch("TS_REQUIRE_TAILNET", false)?,
+            socks: front.map_or(SOCKS, |front| front.daemon),
+            front,
             events: if variables.managed_instance() {
                 Events::ShutdownOnly
             } else {
@@ -198,6 +220,7 @@ mod tests {
             ("TS_EXIT_NODE_PING_TIMEOUT", "0"),
             ("TS_EXIT_NODE_PING_RETRIES", "-1"),
             ("TS_ALLOW_UNCOVERED_TARGETS", "1"),
+            ("TS_DIRECT_SOCKS", "yes"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(
@@ -226,8 +249,19 @@ mod tests {
         let allowed = ("TS_ALLOW_UNCOVERED_TARGETS", "true");
         let exit = ("TS_EXIT_NODE", "exit");
         assert_eq!(parse(&[allowed, exit]).unwrap().uncovered, Uncovered::Allow);
-        let required = parse(&[allowed, exit, ("TS_EXIT_NODE_REQUIRED", "true")]);
-        assert_eq!(required.unwrap().uncovered, Uncovered::Refuse);
+        let required = parse(&[allowed, exit, ("TS_EXIT_NODE_REQUIRED", "true")]).unwrap();
+        assert_eq!(required.uncovered, Uncovered::Refuse);
+        assert_eq!(required.front.unwrap().uncovered, Uncovered::Refuse);
+    }
+
+    #[test]
+    fn a_handler_that_asks_before_it_dials_has_the_daemons_own_server() {
+        let others = parse(&[]).unwrap();
+        let front = others.front.unwrap();
+        assert_eq!((front.listen.port(), front.daemon.port()), (1055, 1056));
+        assert_eq!((others.socks, front.uncovered), (front.daemon, Uncovered::Allow));
+        let proxy = parse(&[("TS_DIRECT_SOCKS", "true")]).unwrap();
+        assert_eq!((proxy.socks.port(), proxy.front), (1055, None));
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub mod credentials;
 pub mod dns;
 pub mod exit_node;
 pub mod extensions_api;
+pub mod front;
+pub mod guide;
 pub mod lifecycle;
 pub mod link;
 pub mod local_api;

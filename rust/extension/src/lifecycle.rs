@@ -18,6 +18,8 @@ use crate::{
     config::Config,
     credentials::Keys,
     extensions_api::{ApiError, Event, Events, ExtensionsApi, Host},
+    front::{self, Front},
+    guide::Guide,
     netmap::Uncovered,
     status_server::StatusServer,
     tailnet::{Handle, Tailnet},
@@ -53,13 +55,15 @@ pub enum Fatal {
     },
 }
 
-/// What the owner of the function decided, and where the status endpoint is.
+/// What the owner of the function decided, and where the extension is found.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// Where the proxy asks.
     pub endpoint: PathBuf,
     /// What becomes of targets that the tailnet does not cover.
     pub uncovered: Uncovered,
+    /// How a handler is served that is not the proxy.
+    pub front: Option<front::Terms>,
     /// The function must not start without the tailnet.
     pub require_tailnet: bool,
 }
@@ -84,6 +88,7 @@ pub async fn run(
     let terms = Terms {
         endpoint: endpoint.into(),
         uncovered: config.uncovered,
+        front: config.front,
         require_tailnet: config.require_tailnet,
     };
     match host {
@@ -113,12 +118,10 @@ async fn serve<T>(
     terms: &Terms,
     terminated: impl Future<Output = T>,
 ) -> Result<(), Fatal> {
-    let endpoint = match StatusServer::bind(&terms.endpoint, tailnet.handle(), terms.uncovered) {
-        Ok(endpoint) => endpoint,
-        Err(source) => {
-            let what = "the status endpoint cannot be opened";
-            let error = Fatal::System { what, source };
-            host.init_error("Extension.StatusEndpoint", &error.to_string()).await?;
+    let (endpoint, front) = match doors(tailnet, terms).await {
+        Ok(doors) => doors,
+        Err((error_type, error)) => {
+            host.init_error(error_type, &error.to_string()).await?;
             return Err(error);
         }
     };
@@ -137,6 +140,31 @@ async fn serve<T>(
         end = ending => end,
         _ = terminated => Ok(()),
         () = endpoint.serve() => Ok(()),
+        () = served(front) => Ok(()),
+    }
+}
+
+/// Opens what the function's processes come to; or says what kind of error it is to Lambda that one cannot be opened.
+async fn doors(tailnet: &Tailnet, terms: &Terms) -> Result<(StatusServer, Option<Front>), (&'static str, Fatal)> {
+    let guide = Guide::new(tailnet.handle());
+    let endpoint = StatusServer::bind(&terms.endpoint, guide.clone(), terms.uncovered).map_err(|source| {
+        let what = "the status endpoint cannot be opened";
+        ("Extension.StatusEndpoint", Fatal::System { what, source })
+    })?;
+    let Some(front) = terms.front else {
+        return Ok((endpoint, None));
+    };
+    let front = Front::bind(front, guide).await.map_err(|source| {
+        let what = "the SOCKS5 server on localhost:1055 cannot be opened";
+        ("Extension.SocksServer", Fatal::System { what, source })
+    })?;
+    Ok((endpoint, Some(front)))
+}
+
+async fn served(front: Option<Front>) {
+    match front {
+        Some(front) => front.serve().await,
+        None => std::future::pending().await,
     }
 }
 

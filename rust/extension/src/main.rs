@@ -14,7 +14,8 @@ async fn main() -> ExitCode {
     match settings::start(|get| Config::parse(get), |config| config.debug) {
         Ok(config) => {
             let keys = Credentials::new(&config);
-            settings::finish(run(&config, Paths::default(), keys, status::SOCKET).await)
+            let program = Paths::with_socks(config.socks);
+            settings::finish(run(&config, program, keys, status::SOCKET).await)
         }
         Err(error) => {
             if let Ok(runtime_api) = std::env::var("AWS_LAMBDA_RUNTIME_API")

@@ -67,7 +67,7 @@ impl Netmap {
     pub fn check(&self, address: IpAddr, uncovered: Uncovered) -> Result<(), String> {
         let address = address.to_canonical();
         if self.own_addresses.contains(&address) {
-            return Err(format!("{address} is the proxy's own address in the tailnet"));
+            return Err(format!("{address} is the function's own address in the tailnet"));
         }
         if SERVICE.iter().any(|service| service.parse() == Ok(address)) {
             return Err(format!("{address} is Tailscale's own service address"));

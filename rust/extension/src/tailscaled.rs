@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -47,16 +48,17 @@ pub struct Paths {
     /// Where it may put files (not its state: that stays in memory).
     pub state_directory: PathBuf,
     /// Where its SOCKS5 server listens.
-    pub socks: String,
+    pub socks: SocketAddr,
 }
 
-impl Default for Paths {
-    fn default() -> Self {
+impl Paths {
+    /// Those of an environment in which its SOCKS5 server listens on `socks`.
+    pub fn with_socks(socks: SocketAddr) -> Self {
         Self {
             program: "/opt/bin/tailscaled".into(),
             socket: "/tmp/tailscale.sock".into(),
             state_directory: "/tmp/tailscale".into(),
-            socks: "localhost:1055".into(),
+            socks,
         }
     }
 }
@@ -212,9 +214,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const SOCKS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1055);
+
     #[test]
     fn the_daemon_sees_no_credentials() {
-        let command = command(&Paths::default());
+        let command = command(&Paths::with_socks(SOCKS));
         let names: Vec<_> = command
             .as_std()
             .get_envs()
@@ -250,7 +254,7 @@ mod tests {
         let paths = Paths {
             program,
             socket: folder.join("socket"),
-            ..Paths::default()
+            ..Paths::with_socks(SOCKS)
         };
         let end = Daemon::start(&paths).unwrap().ended().await;
         std::fs::remove_dir_all(&folder).unwrap();

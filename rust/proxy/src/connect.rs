@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use dial::{Destination, DialError, dial};
+use dial::{Destination, DialError, Dialler};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use status::{Answer as Verdict, Ask};
@@ -28,6 +28,7 @@ const NOTICE_PAUSE: Duration = Duration::from_millis(20);
 /// Opens connections.
 pub struct Connector {
     config: Config,
+    dialler: Dialler,
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
     tailnet_ready: OnceLock<Duration>,
@@ -37,6 +38,7 @@ impl Connector {
     /// A connector with these settings.
     pub fn new(config: Config) -> Self {
         Self {
+            dialler: Dialler::new(config.socks),
             config,
             tls: OnceLock::new(),
             tailnet_ready: OnceLock::new(),
@@ -56,7 +58,7 @@ impl Connector {
         let mut no_socks = None;
         loop {
             let destination = self.destination(target, remaining(until)).await?;
-            match dial(self.config.socks, &destination, remaining(until)).await {
+            match self.dialler.dial(&destination, remaining(until)).await {
                 Ok(stream) => {
                     let too_late =
                         |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit} ms"));

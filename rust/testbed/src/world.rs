@@ -96,12 +96,13 @@ impl Surroundings {
         })
     }
 
-    /// The function's environment, as the construct sets it.
+    /// The function's environment, as the proxy's construct sets it.
     pub fn function_environment(&self) -> BTreeMap<String, String> {
         let variables = [
             ("TS_SECRET_API_KEY", self.secret_arn.clone()),
             ("TS_HOSTNAME", "lambda-proxy".to_owned()),
             ("TS_CONTROL_URL", self.control.url().to_owned()),
+            ("TS_DIRECT_SOCKS", "true".to_owned()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.endpoint()),
             ("AWS_ENDPOINT_URL_CLOUDWATCH", self.aws.endpoint()),
         ];

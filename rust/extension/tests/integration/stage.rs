@@ -137,6 +137,7 @@ impl Stage {
         let terms = Terms {
             endpoint: endpoint.clone(),
             uncovered: Uncovered::Refuse,
+            front: None,
             require_tailnet: config.require_tailnet,
         };
         let end = tokio::spawn(async move { live(host, tailnet, &terms, terminated).await });

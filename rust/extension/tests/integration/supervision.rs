@@ -32,7 +32,7 @@ impl Folder {
             program: self.0.join("tailscaled"),
             socket: self.0.join("socket"),
             state_directory: self.0.clone(),
-            socks: "localhost:0".into(),
+            socks: ([127, 0, 0, 1], 0).into(),
         }
     }
 }

@@ -68,6 +68,7 @@ fn foreign_handler(setting: &Setting) -> Result<PathBuf, Failed> {
 
 fn be(function: &mut Function, handler: &Path) {
     function.settings.insert("handlerZip".into(), json!(handler));
+    function.environment.remove("TS_DIRECT_SOCKS");
 }
 
 async fn world_with(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Failed> {

@@ -1,0 +1,242 @@
+//! What comes before a dial: may it go there, under which addresses, and is the path to them good; if not, why not.
+
+use std::{net::IpAddr, time::Duration};
+
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    link::Link,
+    local_api::LocalApiError,
+    netmap::{Netmap, Uncovered},
+    tailnet::Handle,
+};
+
+/// How long the daemon may take to resolve a name or tell its peers.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(4);
+/// How long after its start the network may still be settling: dials that fail at once then are worth another try.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// Guides dials. Clones share the tailnet.
+#[derive(Clone)]
+pub struct Guide {
+    tailnet: Handle,
+    /// When the environment began to join the tailnet.
+    began: Instant,
+}
+
+/// The way to a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// What to dial, in the order to try; not empty.
+    pub addresses: Vec<IpAddr>,
+    /// A peer, an accepted route or the exit node in use covers them: tailscaled would dial others by the function's own
+    /// network.
+    pub covered: bool,
+    /// The tailnet came up only a moment ago: a dial that fails at once is worth another try.
+    pub settling: bool,
+    /// How long the environment's login took until the tailnet was up.
+    pub ready: Duration,
+}
+
+/// Why there is no way to a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoWay {
+    /// The host is not the tailnet's, or it is the function itself.
+    NotAllowed(String),
+    /// The tailnet's resolver does not know the name.
+    UnknownName(String),
+    /// The function is not in the tailnet.
+    Unavailable(String),
+    /// It is, but the daemon did not say what it was asked.
+    NoWord(String),
+}
+
+/// What was found under a host.
+struct Found {
+    addresses: Vec<IpAddr>,
+    covered: bool,
+}
+
+impl Guide {
+    /// Guides dials into this tailnet, which the environment has just begun to join.
+    pub fn new(tailnet: Handle) -> Self {
+        Self {
+            tailnet,
+            began: Instant::now(),
+        }
+    }
+
+    /// Makes sure that the tailnet can be used now; a tailnet on its way up is waited for, for `wait` at most.
+    pub async fn path(&mut self, wait: Duration) -> Result<(), NoWay> {
+        self.tailnet.ready(wait).await.map(drop).map_err(NoWay::Unavailable)
+    }
+
+    /// The way to `host`, an address or a name, made good for a dial; a tailnet on its way up is waited for, for `wait` at
+    /// most.
+    pub async fn target(&mut self, host: &str, uncovered: Uncovered, wait: Duration) -> Result<Way, NoWay> {
+        // One who asks right after a freeze may do so before the extension's own event tells of it. What the daemon
+        // knows does not depend on the link: it is asked meanwhile.
+        let asked = Instant::now();
+        let api = self.tailnet.api().clone();
+        let (ready, netmap) = join!(self.tailnet.ready(wait), in_time(api.netmap()));
+        let since = ready.map_err(NoWay::Unavailable)?;
+        // What it knew before the login was nothing.
+        let netmap = if since < asked {
+            netmap
+        } else {
+            in_time(api.netmap()).await
+        };
+        let found = match netmap {
+            Ok(netmap) => in_time(self.look_up(&netmap, host, uncovered)).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => Ok(self.open(found?, since, wait / 2).await),
+            Err(LocalApiError::Silent { .. }) => {
+                self.tailnet.suspect();
+                let message = "tailscaled does not answer; it is started again if it goes on";
+                Err(NoWay::NoWord(message.to_owned()))
+            }
+            Err(error) => Err(NoWay::NoWord(error.to_string())),
+        }
+    }
+
+    async fn open(&self, found: Found, since: Instant, wait: Duration) -> Way {
+        let settling = since.elapsed() < SETTLING;
+        // What the tailnet does not cover has no path in it.
+        if found.covered
+            && let Some(address) = found.addresses.first()
+        {
+            let link = self.tailnet.link();
+            if let Err(error) = open_path(link, *address, since, settling, wait).await {
+                tracing::warn!("{address} is dialled all the same: {error}");
+            }
+            link.note(*address).await;
+        }
+        Way {
+            addresses: found.addresses,
+            covered: found.covered,
+            settling,
+            ready: since.saturating_duration_since(self.began),
+        }
+    }
+
+    /// The addresses of `host` that may be dialled, or why there is none.
+    async fn look_up(
+        &self,
+        netmap: &Netmap,
+        host: &str,
+        uncovered: Uncovered,
+    ) -> Result<Result<Found, NoWay>, LocalApiError> {
+        let candidates = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.resolve(&netmap.qualified(host)).await?,
+        };
+        if candidates.is_empty() {
+            let message = format!("the name '{host}' is unknown to the tailnet's resolver");
+            return Ok(Err(NoWay::UnknownName(message)));
+        }
+        Ok(allowed(netmap, &candidates, uncovered).map_err(NoWay::NotAllowed))
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, LocalApiError> {
+        let (v4, v6) = join!(
+            self.tailnet.api().addresses(name, "A"),
+            self.tailnet.api().addresses(name, "AAAA")
+        );
+        match (v4, v6) {
+            (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
+            (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.is_empty() => Ok(found),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+}
+
+async fn open_path(
+    link: &Link,
+    address: IpAddr,
+    since: Instant,
+    settling: bool,
+    wait: Duration,
+) -> Result<(), LocalApiError> {
+    if settling {
+        link.meet(address, since.into_std(), wait).await?;
+    }
+    link.freshen_session(address).await
+}
+
+/// A daemon that takes longer than [`LOOK_UP_LIMIT`] may be stuck.
+async fn in_time<T>(answer: impl Future<Output = Result<T, LocalApiError>>) -> Result<T, LocalApiError> {
+    let silent = |_| LocalApiError::Silent { limit: LOOK_UP_LIMIT };
+    timeout(LOOK_UP_LIMIT, answer).await.map_err(silent)?
+}
+
+/// Of a host's addresses, those that the tailnet covers; if there are none, the others where they may be dialled; and if
+/// they may not, why the first may not.
+fn allowed(netmap: &Netmap, candidates: &[IpAddr], uncovered: Uncovered) -> Result<Found, String> {
+    match permitted(netmap, candidates, Uncovered::Refuse) {
+        Ok(addresses) => Ok(Found {
+            addresses,
+            covered: true,
+        }),
+        Err(reason) if uncovered == Uncovered::Refuse => Err(reason),
+        Err(_) => permitted(netmap, candidates, uncovered).map(|addresses| Found {
+            addresses,
+            covered: false,
+        }),
+    }
+}
+
+fn permitted(netmap: &Netmap, candidates: &[IpAddr], uncovered: Uncovered) -> Result<Vec<IpAddr>, String> {
+    let mut refusal = None;
+    let mut addresses = Vec::new();
+    for address in candidates {
+        match netmap.check(*address, uncovered) {
+            Ok(()) => addresses.push(address.to_canonical()),
+            Err(reason) => refusal = refusal.or(Some(reason)),
+        }
+    }
+    match refusal {
+        Some(reason) if addresses.is_empty() => Err(reason),
+        _ => Ok(addresses),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn found(candidates: &[&str], uncovered: Uncovered) -> Result<(Vec<String>, bool), String> {
+        let netmap = br#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"AllowedIPs":["100.64.0.2/32"]}}}"#;
+        let candidates: Vec<IpAddr> = candidates.iter().map(|address| address.parse().unwrap()).collect();
+        allowed(&Netmap::parse(netmap).unwrap(), &candidates, uncovered)
+            .map(|found| (found.addresses.iter().map(IpAddr::to_string).collect(), found.covered))
+    }
+
+    #[test]
+    fn what_the_tailnet_covers_comes_before_what_may_leave_by_another_way() {
+        let (inside, outside) = ("100.64.0.2", "203.0.113.7");
+        for uncovered in [Uncovered::Refuse, Uncovered::Allow] {
+            assert_eq!(
+                found(&[outside, inside], uncovered),
+                Ok((vec![inside.to_owned()], true))
+            );
+            assert!(
+                found(&["127.0.0.1", "100.64.0.1"], uncovered)
+                    .unwrap_err()
+                    .contains("loopback")
+            );
+        }
+        let alone = found(&["127.0.0.1", outside], Uncovered::Allow);
+        assert_eq!(alone, Ok((vec![outside.to_owned()], false)));
+        assert!(
+            found(&[outside], Uncovered::Refuse)
+                .unwrap_err()
+                .contains("not in the tailnet")
+        );
+    }
+}
