@@ -89,19 +89,28 @@ impl Guide {
         } else {
             in_time(api.netmap()).await
         };
-        let found = match netmap {
-            Ok(netmap) => in_time(self.look_up(&netmap, host, uncovered)).await,
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(found) => Ok(self.open(found?, since, wait / 2).await),
-            Err(LocalApiError::Silent { .. }) => {
-                self.tailnet.suspect();
-                let message = "tailscaled does not answer; it is started again if it goes on";
-                Err(NoWay::NoWord(message.to_owned()))
-            }
-            Err(error) => Err(NoWay::NoWord(error.to_string())),
+        let netmap = netmap.map_err(|error| {
+            self.no_word(
+                error,
+                "tailscaled does not answer; it is started again if it goes on".into(),
+            )
+        })?;
+        let found = in_time(self.look_up(&netmap, host, uncovered)).await.map_err(|error| {
+            self.no_word(
+                error,
+                format!("the tailnet's resolver does not answer for the name '{host}'"),
+            )
+        })?;
+        Ok(self.open(found?, since, wait / 2).await)
+    }
+
+    /// What a question to the daemon came to; `silent`, where nothing came back. Then it may be stuck.
+    fn no_word(&self, error: LocalApiError, silent: String) -> NoWay {
+        if matches!(error, LocalApiError::Silent { .. }) {
+            self.tailnet.suspect();
+            return NoWay::NoWord(silent);
         }
+        NoWay::NoWord(error.to_string())
     }
 
     async fn open(&self, found: Found, since: Instant, wait: Duration) -> Way {

@@ -13,6 +13,7 @@ pub mod emulated;
 mod error;
 pub mod expect;
 pub mod fault_proxy;
+pub mod foreign;
 pub mod function_url;
 pub mod http_call;
 pub mod invoke_api;

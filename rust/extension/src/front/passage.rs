@@ -163,6 +163,8 @@ impl Passage {
                 Ok(Ok(way)) if way.covered => way,
                 Ok(Ok(_)) => return Ok(Exit::HandOn),
                 Ok(Err(NoWay::UnknownName(_) | NoWay::NoWord(_))) if elsewhere => return Ok(Exit::HandOn),
+                // Of an address, only the daemon itself can be silent.
+                Ok(Err(NoWay::NoWord(reason))) if name => return Err(Refusal::new(Reply::HostUnreachable, reason)),
                 Ok(Err(no_way)) => return Err(refusal(no_way)),
                 Err(_) => return Err(too_late()),
             };

@@ -186,3 +186,116 @@ fn host(name: &[u8]) -> Result<Host, WireError> {
     }
     Err(WireError::Name(text.escape_debug().to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// What is read from a client that says this, a byte at a time, and goes.
+    async fn read(said: &[u8]) -> Result<Request, WireError> {
+        let (mut client, mut server) = duplex(1);
+        let said = said.to_vec();
+        let client = tokio::spawn(async move {
+            // A server that has heard enough goes first.
+            let _ = client.write_all(&said).await;
+        });
+        let read = Request::read(&mut server).await;
+        drop(server);
+        client.await.unwrap();
+        read
+    }
+
+    /// What a client hears that greets like this, and what the server makes of it.
+    async fn greeted(said: &[u8]) -> (Result<(), WireError>, Vec<u8>) {
+        let (mut client, mut server): (DuplexStream, DuplexStream) = duplex(1024);
+        client.write_all(said).await.unwrap();
+        client.shutdown().await.unwrap();
+        let outcome = greet(&mut server).await;
+        drop(server);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        (outcome, heard)
+    }
+
+    fn to_name(name: &[u8]) -> Vec<u8> {
+        let mut request = vec![5, 1, 0, 3, u8::try_from(name.len()).unwrap()];
+        request.extend_from_slice(name);
+        request.extend_from_slice(&[0x1f, 0x90]);
+        request
+    }
+
+    #[tokio::test]
+    async fn requests_in_pieces_are_read_to_their_last_byte_and_kept_as_they_came() {
+        let v6: Ipv6Addr = "fd7a:115c:a1e0::2".parse().unwrap();
+        let to_v6 = [&[5, 1, 0, 4][..], &v6.octets(), &[0x1f, 0x90]].concat();
+        for (bytes, shown) in [
+            (vec![5, 1, 0, 1, 100, 64, 0, 2, 0x1f, 0x90], "100.64.0.2:8080"),
+            (to_v6, "[fd7a:115c:a1e0::2]:8080"),
+            (to_name(b"db.example.ts.net"), "db.example.ts.net:8080"),
+            (to_name(b"100.64.0.2"), "100.64.0.2:8080"),
+            (to_name(b"[fd7a::1]"), "[fd7a::1]:8080"),
+            (to_name(&[b'a'; 253]), &format!("{}:8080", "a".repeat(253))),
+        ] {
+            let early = [&bytes[..], b"for the target"].concat();
+            let request = read(&early).await.unwrap();
+            assert_eq!((request.to_string().as_str(), &request.bytes), (shown, &bytes));
+            assert!(request.is_connect());
+        }
+        assert!(!read(&[5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap().is_connect());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_an_error_and_answered_where_an_answer_helps() {
+        for (bytes, reply) in [
+            (vec![4, 1, 0, 1, 0, 0, 0, 0, 0, 0], None),
+            (vec![5, 1, 0, 2, 0, 0], Some(Reply::AddressTypeNotSupported)),
+            (to_name(b""), Some(Reply::HostUnreachable)),
+            (to_name(b"..."), Some(Reply::HostUnreachable)),
+            (to_name(&[b'a'; 255]), Some(Reply::HostUnreachable)),
+            (to_name(&[0xff; 255]), Some(Reply::HostUnreachable)),
+            (to_name(b"a&type=TXT"), Some(Reply::HostUnreachable)),
+            (to_name(b"a\r\nb"), Some(Reply::HostUnreachable)),
+        ] {
+            let error = read(&bytes).await.unwrap_err();
+            assert_eq!(error.reply(), reply, "{bytes:?}: {error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_breaks_off_anywhere_is_an_error() {
+        for whole in [
+            vec![5, 1, 0, 1, 100, 64, 0, 2, 0, 80],
+            to_name(b"db"),
+            [&[5, 1, 0, 4][..], &[0; 18]].concat(),
+        ] {
+            for length in 0..whole.len() {
+                let outcome = read(&whole[..length]).await;
+                assert!(
+                    matches!(outcome, Err(WireError::Broken(_))),
+                    "{length} bytes of {whole:?}: {outcome:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_who_offers_no_authentication_is_served() {
+        for greeting in [&[5, 1, 0][..], &[5, 3, 2, 1, 0]] {
+            let (outcome, heard) = greeted(greeting).await;
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(heard, [5, 0]);
+        }
+        for greeting in [&[5, 0][..], &[5, 1, 2], b"GET / HTTP/1.1\r\n\r\n", &[4, 1]] {
+            let (outcome, heard) = greeted(greeting).await;
+            assert!(outcome.is_err(), "{greeting:?}");
+            assert_eq!(heard, [5, 0xff], "{greeting:?}");
+        }
+        let (outcome, heard) = greeted(&[5, 255, 0, 0]).await;
+        assert!(matches!(outcome, Err(WireError::Broken(_))), "{outcome:?}");
+        assert!(heard.is_empty());
+    }
+}

@@ -6,6 +6,7 @@ mod exit_node;
 mod extensions_api;
 mod fake_daemon;
 mod fake_http;
+mod front;
 mod lifecycle;
 mod oauth;
 mod sessions;

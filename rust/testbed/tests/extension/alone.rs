@@ -1,20 +1,19 @@
 //! The extension beside a handler that is not ours, which finds the tailnet behind a SOCKS5 server on localhost:1055.
 
 use std::{
-    fs::File,
-    io::Write,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::{
     control::Refusal,
+    deadline::within,
     expect::logged,
+    foreign,
     lambda::Function,
     network::ADDRESS,
     node::Node,
@@ -22,14 +21,24 @@ use testbed::{
     target,
     world::{AUTH_KEY, World},
 };
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    join,
+    time::{sleep, timeout},
+};
 use tokio_socks::tcp::Socks5Stream;
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use crate::server::Server;
+use crate::{
+    exit_nodes::{by, exit_node},
+    server::Server,
+};
 
 /// How long a dial through the tailnet may take.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
+/// For how long a peer does not hear of the function.
+const DEAF: Duration = Duration::from_millis(500);
+/// How soon an exit node is used that answers again, or is not used that is none any more.
+const REJOIN_LIMIT: Duration = Duration::from_secs(30);
 /// Where the function listens, in the test that lets peers in.
 const PORT: u16 = 7000;
 
@@ -47,61 +56,51 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "alone: without a login the SOCKS5 server leads out by the function's own network",
-            leads_out,
+            "alone: without a login nothing leaves, and the log says why",
+            nothing_leaves,
+        ),
+        trial(
+            setting,
+            "alone: what the tailnet does not cover leaves by the function's own network, but nothing comes back to it",
+            uncovered,
+        ),
+        trial(
+            setting,
+            "alone: nothing leaves by another way than a required exit node",
+            one_way_out,
+        ),
+        trial(
+            setting,
+            "alone: a peer that hears late of the newcomer is reached as soon as it does",
+            hears_late,
         ),
     ]
 }
 
-/// A handler that knows nothing of this project.
-fn foreign_handler(setting: &Setting) -> Result<PathBuf, Failed> {
-    let path = setting.run_dir.join("foreign.zip");
-    let mut zip = ZipWriter::new(File::create(&path)?);
-    let options = SimpleFileOptions::default()
-        .unix_permissions(0o755)
-        .compression_method(CompressionMethod::Stored);
-    zip.start_file("bootstrap", options)?;
-    zip.write_all(&std::fs::read(&setting.binaries.scripted_function)?)?;
-    zip.finish()?;
-    Ok(path)
-}
-
-fn be(function: &mut Function, handler: &Path) {
-    function.settings.insert("handlerZip".into(), json!(handler));
-    function.environment.remove("TS_DIRECT_SOCKS");
-}
-
 async fn world_with(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Failed> {
-    let handler = foreign_handler(setting)?;
+    let handler = foreign::handler(setting)?;
     Ok(setting
         .world(|function| {
-            be(function, &handler);
+            foreign::be(function, &handler);
             adjust(function);
         })
         .await?)
 }
 
-/// Has the handler do something.
-async fn tell(world: &World, what: Value) -> Result<Value, Failed> {
-    let request = world
-        .url()
-        .request("POST", "/")
-        .header("content-type", "application/json");
-    let answer = world.url().send(request.body(Bytes::from(what.to_string()))?).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
-    Ok(serde_json::from_slice(answer.body())?)
+/// Has the handler dial.
+async fn dial(world: &World, host: &str, port: u16) -> Result<Value, Failed> {
+    foreign::tell(world, json!({"do": "socks", "host": host, "port": port})).await
+}
+
+fn log(world: &World) -> String {
+    world.lambda.process.log().tail()
 }
 
 async fn reaches(setting: Arc<Setting>) -> Outcome {
     let world = world_with(&setting, |_| ()).await?;
     let address = world.surroundings.target.node.address().to_string();
     for host in [&address, target::HOSTNAME, &address] {
-        let answer = tell(
+        let answer = foreign::tell(
             &world,
             json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get?a=1"}),
         )
@@ -114,7 +113,7 @@ async fn reaches(setting: Arc<Setting>) -> Outcome {
         );
         assert!(answer["body"].as_str().unwrap().contains("/get?a=1"), "{answer}");
     }
-    let closed = tell(
+    let closed = foreign::tell(
         &world,
         json!({"do": "socks", "host": address, "port": target::CLOSED_PORT}),
     )
@@ -147,7 +146,7 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
             awake(function);
         })
         .await?;
-        tell(&world, json!({"do": "listen", "port": PORT})).await?;
+        foreign::tell(&world, json!({"do": "listen", "port": PORT})).await?;
         let surroundings = &world.surroundings;
         let socks = SocketAddr::from(([127, 0, 0, 1], 1077));
         let program = &surroundings.binaries.tailscaled;
@@ -160,35 +159,141 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// tailscaled's server dials what the tailnet does not cover through the host's network, and before a login it covers
-/// nothing: the README says so, and what helps. After a login that failed for good nothing listens there.
-async fn leads_out(setting: Arc<Setting>) -> Outcome {
+/// Before a login tailscaled would dial everything through the host's network.
+async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     let outside = Server::saying("outside").await?;
     let (host, port) = (outside.address.ip().to_string(), outside.address.port());
-    let dial = json!({"do": "socks", "host": host, "port": port});
 
     let surroundings = setting.surroundings().await?;
     surroundings.control.refuse(Refusal::Unapproved).await?;
-    let handler = foreign_handler(&setting)?;
-    let world = surroundings.deploy(|function| be(function, &handler)).await?;
-    let answer = tell(&world, dial.clone()).await?;
-    logged(&world, 0, "must approve this machine").await;
-    assert_eq!(answer["body"], "outside", "{answer}");
-    let visitors = outside.visitors();
-    assert!(
-        matches!(visitors[..], [from] if from != IpAddr::from(ADDRESS)),
-        "{visitors:?}"
-    );
+    let handler = foreign::handler(&setting)?;
+    let world = surroundings.deploy(|function| foreign::be(function, &handler)).await?;
+    for host in [&host, "name.example"] {
+        let answer = dial(&world, host, port).await?;
+        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+        let words =
+            format!("no connection to {host}:{port}: an administrator of the tailnet must approve this machine");
+        logged(&world, 0, &words).await;
+    }
     world.stop().await;
 
     let world = world_with(&setting, |function| {
         set(function, "TS_SECRET_API_KEY", "no-such-secret")
     })
     .await?;
-    let answer = tell(&world, dial).await?;
-    logged(&world, 0, "ResourceNotFoundException").await;
-    assert_eq!(answer["failed"], "Connection refused (os error 111)", "{answer}");
-    assert_eq!(outside.visitors().len(), 1);
+    let answer = dial(&world, &host, port).await?;
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    logged(
+        &world,
+        0,
+        &format!("no connection to {host}:{port}: the secret 'no-such-secret'"),
+    )
+    .await;
+    world.stop().await;
+    assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
+    Ok(())
+}
+
+async fn uncovered(setting: Arc<Setting>) -> Outcome {
+    let outside = Server::saying("outside").await?;
+    let (host, port) = (outside.address.ip().to_string(), outside.address.port());
+    let world = world_with(&setting, |_| ()).await?;
+    let answer = dial(&world, &host, port).await?;
+    assert_eq!(answer["body"], "outside", "{answer}\n{}", log(&world));
+    let visitors = outside.visitors();
+    assert!(
+        matches!(visitors[..], [from] if from != IpAddr::from(ADDRESS)),
+        "{visitors:?}"
+    );
+
+    let own = world.surroundings.control.node("lambda-proxy").await?;
+    let own = own.addresses[0].to_string();
+    for (host, why) in [
+        (own.as_str(), "the function's own address"),
+        ("100.100.100.100", "service address"),
+        ("127.0.0.1", "a loopback address"),
+        ("::1", "a loopback address"),
+        ("localhost", "the function itself"),
+        ("169.254.100.1", "a link-local address"),
+    ] {
+        let answer = dial(&world, host, 9001).await?;
+        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", log(&world));
+        logged(&world, 0, why).await;
+    }
+    // Nobody knows it: neither the tailnet nor what tailscaled asks then.
+    let answer = dial(&world, "unknown.invalid", port).await?;
+    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", log(&world));
+    logged(&world, 0, &format!("no connection to unknown.invalid:{port}")).await;
+    world.stop().await;
+    Ok(())
+}
+
+/// What must leave by the exit node leaves by no other way when that does not answer, or is one no longer.
+async fn one_way_out(setting: Arc<Setting>) -> Outcome {
+    let outside = Server::saying("outside").await?;
+    let (host, port) = (outside.address.ip().to_string(), outside.address.port());
+    let handler = foreign::handler(&setting)?;
+    let surroundings = setting.surroundings().await?;
+    let node = exit_node(&surroundings).await?;
+    node.process.signal(Signal::SIGSTOP).await;
+    let world = surroundings
+        .deploy(|function| {
+            foreign::be(function, &handler);
+            by(function, "exit", true);
+        })
+        .await?;
+    let answer = dial(&world, &host, port).await?;
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    logged(&world, 0, "the exit node 'exit' is required, but cannot be used").await;
+    assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
+
+    node.process.signal(Signal::SIGCONT).await;
+    let through = async {
+        while dial(&world, &host, port).await?["body"] != "outside" {}
+        Ok::<_, Failed>(())
+    };
+    within(REJOIN_LIMIT, "a dial by the exit node", through).await??;
+
+    let control = &world.surroundings.control;
+    control.set_routes(control.node("exit").await?.id, &[]).await?;
+    let shut = async {
+        loop {
+            let answer = dial(&world, &host, port).await?;
+            if answer["failed"] == "SOCKS5 reply 2" {
+                return Ok::<_, Failed>(());
+            }
+        }
+    };
+    within(REJOIN_LIMIT, "a refusal of what nobody covers", shut).await??;
+    let answer = dial(&world, "unknown.invalid", port).await?;
+    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", log(&world));
+    let visitors = outside.visitors();
+    assert!(
+        visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),
+        "{visitors:?}"
+    );
+    world.stop().await;
+    Ok(())
+}
+
+/// WireGuard's first message to a peer that has not heard of this machine is lost, and the next would follow after 5 s.
+async fn hears_late(setting: Arc<Setting>) -> Outcome {
+    let world = world_with(&setting, |_| ()).await?;
+    let target = &world.surroundings.target.node;
+    target.process.signal(Signal::SIGSTOP).await;
+    let address = target.address().to_string();
+    let heard = async {
+        let log = world.lambda.process.log();
+        log.find(0, |line| line.contains("in the tailnet").then_some(())).await;
+        // The delay itself: it is what is tested.
+        sleep(DEAF).await;
+        target.process.signal(Signal::SIGCONT).await;
+        Instant::now()
+    };
+    let (answer, heard) = join!(dial(&world, &address, target::PORT), heard);
+    let (answer, took) = (answer?, heard.elapsed());
+    assert_eq!(answer["status"], 200, "{answer}\n{}", log(&world));
+    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", log(&world));
     world.stop().await;
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 
 /// A machine that routes for others. It stands in the same network as what is outside, which it must offer by itself:
 /// for a machine with a network of its own the default route would not include that.
-async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
+pub(crate) async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
     let Surroundings {
         binaries,
         control,
@@ -61,7 +61,8 @@ async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
     Ok(node)
 }
 
-fn by(function: &mut Function, exit_node: &str, required: bool) {
+/// Has the function use it.
+pub(crate) fn by(function: &mut Function, exit_node: &str, required: bool) {
     set(function, "TS_EXIT_NODE", exit_node);
     set(
         function,

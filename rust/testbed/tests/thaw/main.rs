@@ -10,12 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use libtest_mimic::Failed;
+use serde_json::json;
 use testbed::{
     Error,
     deadline::within,
+    foreign,
     lambda::Event,
     nat,
     suite::{Outcome, Setting, TEST_LIMIT, run, trial_within},
+    target,
     world::World,
 };
 
@@ -61,6 +65,12 @@ fn main() -> ExitCode {
                 live_flows,
             ),
             trial_within(
+                limit,
+                setting,
+                "after a freeze that kills the flows, the first dial of a handler of anybody's gets through at once",
+                foreign_dials,
+            ),
+            trial_within(
                 REMOVAL + TEST_LIMIT,
                 setting,
                 "a machine that the tailnet removed during a freeze logs in again",
@@ -73,8 +83,8 @@ fn main() -> ExitCode {
 async fn dead_flows(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting).await?;
     get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false).await?);
-    let thaws = thaws(&world, freeze(), true).await?;
+    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
+    let thaws = thaws(&world, freeze(), true, get).await?;
     show("dead", &thaws, warm, RENEWAL_LIMIT);
     if freeze() < WATCHDOG {
         all_died(&world, thaws.len()).await?;
@@ -92,9 +102,9 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting).await?;
     get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false).await?);
+    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
     let before = nat::flows().await?;
-    let thaws = thaws(&world, freeze(), false).await?;
+    let thaws = thaws(&world, freeze(), false, get).await?;
     let limit = if freeze() < REST { LOOK_LIMIT } else { SESSION_LIMIT };
     show("live", &thaws, warm, limit);
     let new: Vec<u16> = nat::flows().await?.difference(&before).copied().collect();
@@ -110,6 +120,31 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     assert!(median(&thaws) < warm + limit, "a look costs too much");
     world.stop().await;
     Ok(())
+}
+
+/// It dials through the extension's SOCKS5 server, and asks nobody before.
+async fn foreign_dials(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let handler = foreign::handler(&setting)?;
+    let world = setting.world(|function| foreign::be(function, &handler)).await?;
+    dial(&world).await?;
+    let thaws = thaws(&world, freeze(), true, dial).await?;
+    eprintln!("  a handler of anybody's, dead flows after {:?}: {thaws:.1?}", freeze());
+    told(&world);
+    assert!(thaws.iter().all(|took| *took < LONGEST), "a first dial took over 1 s");
+    world.stop().await;
+    Ok(())
+}
+
+async fn dial(world: &World) -> Result<Duration, Failed> {
+    let host = world.surroundings.target.node.address().to_string();
+    let began = Instant::now();
+    let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
+    let answer = foreign::tell(world, what).await?;
+    let took = began.elapsed();
+    assert_eq!(answer["status"], 200, "{answer}; {}", world.lambda.process.log().tail());
+    Ok(took)
 }
 
 /// Prints what is then asserted.
@@ -191,19 +226,27 @@ async fn get(world: &World) -> Result<Duration, Error> {
 }
 
 /// How long the first request took after each of a few freezes.
-async fn thaws(world: &World, freeze: Duration, kill_flows: bool) -> Result<Vec<Duration>, Error> {
+async fn thaws<E: From<Error>>(
+    world: &World,
+    freeze: Duration,
+    kill_flows: bool,
+    ask: impl AsyncFn(&World) -> Result<Duration, E>,
+) -> Result<Vec<Duration>, E> {
     let mut times = Vec::new();
     for _ in 0..count() {
         let since = world.lambda.events.len();
-        get(world).await?;
+        ask(world).await?;
         world.lambda.events.find(since, frozen).await;
         if kill_flows {
             let pid = world.lambda.events.find(0, runtime_pid).await;
-            assert!(nat::forget_flows(pid).await? > 0, "there was no new flow to forget");
+            assert!(
+                nat::forget_flows(pid).await.map_err(Error::from)? > 0,
+                "there was no new flow to forget"
+            );
         }
         // The freeze itself: its length is what is tested.
         tokio::time::sleep(freeze).await;
-        times.push(get(world).await?);
+        times.push(ask(world).await?);
     }
     Ok(times)
 }

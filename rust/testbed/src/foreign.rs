@@ -1,0 +1,49 @@
+//! A function whose handler is not ours: it knows nothing of this project, and finds the tailnet behind localhost:1055.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use crate::{lambda::Function, suite::Setting, world::World};
+
+/// The handler's zip: it does as it is told.
+pub fn handler(setting: &Setting) -> Result<PathBuf, Failed> {
+    let path = setting.run_dir.join("foreign.zip");
+    let mut zip = ZipWriter::new(File::create(&path)?);
+    let options = SimpleFileOptions::default()
+        .unix_permissions(0o755)
+        .compression_method(CompressionMethod::Stored);
+    zip.start_file("bootstrap", options)?;
+    zip.write_all(&std::fs::read(&setting.binaries.scripted_function)?)?;
+    zip.finish()?;
+    Ok(path)
+}
+
+/// Makes a function one with this handler, which has the extension's layer and its variables alone.
+pub fn be(function: &mut Function, handler: &Path) {
+    function.settings.insert("handlerZip".into(), json!(handler));
+    function.environment.remove("TS_DIRECT_SOCKS");
+}
+
+/// Has the handler do something.
+pub async fn tell(world: &World, what: Value) -> Result<Value, Failed> {
+    let request = world
+        .url()
+        .request("POST", "/")
+        .header("content-type", "application/json");
+    let answer = world.url().send(request.body(Bytes::from(what.to_string()))?).await?;
+    assert_eq!(
+        answer.status(),
+        200,
+        "{answer:?}\n{}",
+        world.lambda.process.log().tail()
+    );
+    Ok(serde_json::from_slice(answer.body())?)
+}
