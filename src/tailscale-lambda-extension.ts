@@ -30,7 +30,10 @@ export interface TailscaleLambdaExtensionProps {
 /**
  * A Lambda layer with an extension that joins a tailnet, and a SOCKS5 proxy on `localhost:1055` that leads into it.
  *
- * For one function that speaks SOCKS5 itself. For several functions, or for plain HTTP, see `TailscaleLambdaProxy`.
+ * For one function that speaks SOCKS5 itself. What it dials waits for the tailnet, and is looked after as the proxy's own
+ * dials are; what the tailnet does not cover leaves by the function's own network, unless an exit node is required.
+ *
+ * For several functions, or for plain HTTP, see `TailscaleLambdaProxy`.
  */
 export class TailscaleLambdaExtension extends Construct {
   /**
