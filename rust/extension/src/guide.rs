@@ -12,6 +12,7 @@ use crate::{
     local_api::LocalApiError,
     netmap::{Netmap, Uncovered},
     tailnet::Handle,
+    trouble::NO_ANSWER,
 };
 
 /// How long the daemon may take to resolve a name or tell its peers.
@@ -89,12 +90,7 @@ impl Guide {
         } else {
             in_time(api.netmap()).await
         };
-        let netmap = netmap.map_err(|error| {
-            self.no_word(
-                error,
-                "tailscaled does not answer; it is started again if it goes on".into(),
-            )
-        })?;
+        let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
         let found = in_time(self.look_up(&netmap, host, uncovered)).await.map_err(|error| {
             self.no_word(
                 error,
