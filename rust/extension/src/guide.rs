@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use tokio::{
-    join,
+    join, select,
     time::{Instant, timeout},
 };
 
@@ -19,6 +19,9 @@ use crate::{
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(4);
 /// How long after its start the network may still be settling: dials that fail at once then are worth another try.
 const SETTLING: Duration = Duration::from_secs(3);
+
+/// How often a way is looked for whose login ends meanwhile.
+const ATTEMPTS: usize = 2;
 
 /// Guides dials. Clones share the tailnet.
 #[derive(Clone)]
@@ -78,26 +81,61 @@ impl Guide {
     /// The way to `host`, an address or a name, made good for a dial; a tailnet on its way up is waited for, for `wait` at
     /// most.
     pub async fn target(&mut self, host: &str, uncovered: Uncovered, wait: Duration) -> Result<Way, NoWay> {
+        let end = Instant::now() + wait;
+        // Where the login ends by which a way was found, it is looked for once more: the next daemon knows none of its peers
+        // at first, and would dial their addresses by the function's own network.
+        for _ in 0..ATTEMPTS {
+            let left = end.saturating_duration_since(Instant::now());
+            if let Some(found) = self.attempt(host, uncovered, left).await {
+                return found;
+            }
+        }
+        Err(NoWay::Unavailable("the login to the tailnet did not last".into()))
+    }
+
+    /// The way to `host`; `None` if the login ended meanwhile.
+    async fn attempt(&mut self, host: &str, uncovered: Uncovered, wait: Duration) -> Option<Result<Way, NoWay>> {
         // One who asks right after a freeze may do so before the extension's own event tells of it. What the daemon
         // knows does not depend on the link: it is asked meanwhile.
         let asked = Instant::now();
         let api = self.tailnet.api().clone();
         let (ready, netmap) = join!(self.tailnet.ready(wait), in_time(api.netmap()));
-        let since = ready.map_err(NoWay::Unavailable)?;
-        // What it knew before the login was nothing.
-        let netmap = if since < asked {
-            netmap
-        } else {
-            in_time(api.netmap()).await
+        let since = match ready {
+            Ok(since) => since,
+            Err(message) => return Some(Err(NoWay::Unavailable(message))),
         };
-        let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
-        let found = in_time(self.look_up(&netmap, host, uncovered)).await.map_err(|error| {
+        let way = async {
+            // What it knew before the login was nothing.
+            let netmap = if since < asked {
+                netmap
+            } else {
+                in_time(api.netmap()).await
+            };
+            let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
+            self.open_way(host, &netmap, uncovered, since, wait / 2).await
+        };
+        select! {
+            biased;
+            () = self.tailnet.ended(since) => None,
+            way = way => Some(way),
+        }
+    }
+
+    async fn open_way(
+        &self,
+        host: &str,
+        netmap: &Netmap,
+        uncovered: Uncovered,
+        since: Instant,
+        wait: Duration,
+    ) -> Result<Way, NoWay> {
+        let found = in_time(self.look_up(netmap, host, uncovered)).await.map_err(|error| {
             self.no_word(
                 error,
                 format!("the tailnet's resolver does not answer for the name '{host}'"),
             )
         })?;
-        Ok(self.open(found?, since, wait / 2).await)
+        Ok(self.open(found?, since, wait).await)
     }
 
     /// What a question to the daemon came to; `silent`, where nothing came back. Then it may be stuck.

@@ -1,5 +1,6 @@
 //! The Lambda extension: joins the tailnet while the environment starts, keeps it, and leaves it at the end.
 
+mod attempts;
 pub mod bus;
 pub mod config;
 pub mod credentials;
@@ -23,6 +24,7 @@ pub mod secret;
 mod session;
 mod sessions;
 pub mod socket;
+mod spoken;
 pub mod status_server;
 pub mod tailnet;
 pub mod tailscaled;

@@ -97,12 +97,13 @@ impl Link {
         }
     }
 
-    /// Makes sure that the link is alive. Takes a lock's time, or a round trip after a gap, or under a second where
-    /// the links had died.
-    pub async fn freshen(&self) -> Result<Look, LocalApiError> {
+    /// Makes sure that the link is alive, which came with the login at `login`. Takes a lock's time, or a round trip after
+    /// a gap, or under a second where the links had died.
+    pub async fn freshen(&self, login: SystemTime) -> Result<Look, LocalApiError> {
         let mut state = self.state.lock().await;
+        let known = state.last_look.max(login);
         // A clock that was set back says nothing: look.
-        let gap = SystemTime::now().duration_since(state.last_look).unwrap_or(SHORT_GAP);
+        let gap = SystemTime::now().duration_since(known).unwrap_or(SHORT_GAP);
         let look = if gap < SHORT_GAP {
             Look::Recent
         } else {
@@ -149,9 +150,7 @@ impl Link {
         }
         let seen = began.elapsed().as_millis();
         // Whatever WireGuard sent when its timers rang was lost, and it would not send another for 5 s.
-        if gap >= REST {
-            self.drop_sessions(&mut state.sessions).await?;
-        } else {
+        if gap < REST || !self.drop_sessions(&mut state.sessions).await? {
             self.api.break_links().await?;
         }
         let answered = self.answered(used).await?;
@@ -212,14 +211,21 @@ mod tests {
     async fn a_short_gap_needs_no_look() {
         // There is no daemon behind this socket: a look would fail.
         let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
-        assert_eq!(link.freshen().await.unwrap(), Look::Recent);
+        assert_eq!(link.freshen(SystemTime::UNIX_EPOCH).await.unwrap(), Look::Recent);
+    }
+
+    #[tokio::test]
+    async fn a_new_login_needs_none_however_long_it_took() {
+        let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
+        link.state.lock().await.last_look = SystemTime::now() - 2 * SHORT_GAP;
+        assert_eq!(link.freshen(SystemTime::now()).await.unwrap(), Look::Recent);
     }
 
     #[tokio::test]
     async fn a_gap_by_the_wall_clock_asks_for_a_look() {
         let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
         link.state.lock().await.last_look = SystemTime::now() - SHORT_GAP;
-        assert!(link.freshen().await.is_err());
+        assert!(link.freshen(SystemTime::UNIX_EPOCH).await.is_err());
     }
 
     #[tokio::test]

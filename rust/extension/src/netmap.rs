@@ -18,8 +18,18 @@ pub struct Netmap {
     own_addresses: Vec<IpAddr>,
     #[serde(rename = "MagicDNSSuffix")]
     suffix: String,
+    #[serde(rename = "Self", deserialize_with = "null_as_default")]
+    own: Own,
     #[serde(rename = "Peer", deserialize_with = "null_as_default")]
     peers: HashMap<String, Peer>,
+}
+
+/// The machine itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Own {
+    /// The control server has answered the poll that is under way.
+    online: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,6 +91,11 @@ impl Netmap {
         Err(format!(
             "{address} is not in the tailnet: no peer, no accepted subnet route and no exit node in use covers it"
         ))
+    }
+
+    /// Whether the control server knows this machine, as far as the daemon has heard.
+    pub fn in_touch(&self) -> bool {
+        self.own.online
     }
 
     /// One address each of the peers that the control server has connected.

@@ -75,11 +75,12 @@ impl<P: Program, K: Keys> Owner<P, K> {
     pub(crate) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut failures = Failures::default();
         loop {
-            let began = Instant::now();
+            let (began, by_the_wall) = (Instant::now(), SystemTime::now());
             let End::Failed(trouble) = self.one_life(&mut stopped).await else {
                 return;
             };
-            if began.elapsed() >= LONG_LIFE {
+            // The one clock stands still in a freeze, the other may be set.
+            if began.elapsed().max(by_the_wall.elapsed().unwrap_or_default()) >= LONG_LIFE {
                 failures = Failures::default();
             }
             tracing::error!("not in the tailnet: {trouble}");
@@ -99,7 +100,7 @@ impl<P: Program, K: Keys> Owner<P, K> {
             Ok(daemon) => daemon,
             Err(words) => return End::Failed(Trouble::Daemon { words }),
         };
-        let mut session = Session::new(self);
+        let mut session = Session::new(self, daemon.disowned());
         let end = select! {
             words = daemon.ended() => return End::Failed(Trouble::Daemon { words }),
             trouble = session.run(key) => End::Failed(trouble),

@@ -1,6 +1,6 @@
 //! Where the function stands with the tailnet.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::{
     sync::watch,
@@ -21,12 +21,19 @@ pub enum Phase {
     Up {
         /// Since when.
         since: Instant,
+        /// The same by the wall clock, which goes on in a freeze.
+        at: SystemTime,
     },
     /// Not in the tailnet, and waiting will not change it soon.
     Down(Trouble),
 }
 
 impl Phase {
+    /// Whether it is the login of `since` that holds.
+    pub(crate) fn is_up_since(&self, since: Instant) -> bool {
+        matches!(self, Self::Up { since: own, .. } if *own == since)
+    }
+
     /// Why there is no tailnet in this phase, for a caller.
     pub fn why_not(&self) -> Option<String> {
         match self {
@@ -63,7 +70,10 @@ mod tests {
     async fn the_wait_ends_when_the_tailnet_is_up() {
         let (phases, mut phase) = watch::channel(STARTING);
         let waiting = tokio::spawn(async move { settled(&mut phase, Duration::from_secs(8)).await });
-        let up = Phase::Up { since: Instant::now() };
+        let up = Phase::Up {
+            since: Instant::now(),
+            at: SystemTime::now(),
+        };
         phases.send_replace(up.clone());
         assert_eq!(waiting.await.unwrap(), up);
     }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    attempts::Attempts,
     bus::{Bus, Health, Notify, State},
     exit_node::ExitNode,
     local_api::{LocalApi, LocalApiError, Prefs},
@@ -17,7 +18,7 @@ use crate::{
     phase::Phase,
     ping,
     secret::Secret,
-    trouble::Trouble,
+    trouble::{LOGGED_OUT, MAYBE_REMOVED, REMOVED, Trouble},
 };
 
 /// How long the daemon may take until its LocalAPI answers (measured: 20 ms).
@@ -26,9 +27,8 @@ const LISTENING_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the control server may be silent before requests are told so. INIT has 10 s.
 const SILENCE: Duration = Duration::from_secs(7);
-/// The pauses between the attempts that requests bring about; they double.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a login may take that the daemon begins when it is switched on (Headscale's: 2 s).
+const SWITCHING_ON: Duration = Duration::from_secs(5);
 /// Tailscale's own control server, which is used where no other is named.
 const TAILSCALE: &str = "https://controlplane.tailscale.com";
 
@@ -39,12 +39,14 @@ pub(crate) struct Session<'a> {
     exit_node: Option<ExitNode>,
     phases: watch::Sender<Phase>,
     notices: &'a mut mpsc::Receiver<Notice>,
-    /// When the login was last tried, by the wall clock.
-    attempt: SystemTime,
+    /// Where the daemon tells that the control server does not know this machine.
+    disowned: mpsc::Receiver<()>,
+    /// When the daemon was last switched off and on, by the wall clock: that brings a login too.
+    switched_on: SystemTime,
+    /// The attempts to log in.
+    attempts: Attempts,
     /// The first link under way.
     opening: JoinSet<()>,
-    /// How long after it a request may bring about another.
-    pause: Duration,
     /// When the control server's silence becomes a trouble; never where it has spoken.
     silent_at: Option<Instant>,
     /// A login was asked for: the control server may know this machine.
@@ -54,16 +56,17 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new<P, K>(owner: &'a mut Owner<P, K>) -> Self {
+    pub(crate) fn new<P, K>(owner: &'a mut Owner<P, K>, disowned: mpsc::Receiver<()>) -> Self {
         Self {
             api: owner.api.clone(),
             prefs: owner.prefs.clone(),
             exit_node: owner.exit_node.clone(),
             phases: owner.phases.clone(),
             notices: &mut owner.notices,
-            attempt: SystemTime::now(),
+            disowned,
+            switched_on: SystemTime::UNIX_EPOCH,
+            attempts: Attempts::new(),
             opening: JoinSet::new(),
-            pause: FIRST_PAUSE,
             silent_at: None,
             sought: false,
             suspected: false,
@@ -73,6 +76,15 @@ impl<'a> Session<'a> {
     /// Whether there may be a machine in the tailnet, and a daemon that can log it out.
     pub(crate) fn can_leave(&self) -> bool {
         self.sought && !self.suspected
+    }
+
+    /// The tailnet has removed this machine, or else the control server cannot be told that it goes: a log-out would only
+    /// make requests wait, as they do from now on for another login.
+    pub(crate) fn leave_behind(&mut self, words: &str) -> Trouble {
+        self.sought = false;
+        let note = Some(words.to_owned());
+        self.phases.send_replace(Phase::Starting { note });
+        Trouble::sent_away(words)
     }
 
     /// Logs in, then follows the daemon's state for as long as it can. Returns why it could not.
@@ -113,6 +125,7 @@ impl<'a> Session<'a> {
                     }
                 },
                 Some(notice) = self.notices.recv() => self.react(notice).await?,
+                Some(()) = self.disowned.recv() => self.removed(),
                 () = sleep_until(silence), if self.silent_at.is_some() => {
                     self.silent_at = None;
                     self.down(Trouble::ControlSilent { control: self.control(), seconds: SILENCE.as_secs() });
@@ -134,7 +147,7 @@ impl<'a> Session<'a> {
     }
 
     async fn log_in(&mut self, key: &Secret) -> Result<(), LocalApiError> {
-        self.attempt = SystemTime::now();
+        self.attempts.begin();
         self.silent_at = Some(Instant::now() + SILENCE);
         self.sought = true;
         self.api.start(key, &self.prefs).await?;
@@ -155,6 +168,9 @@ impl<'a> Session<'a> {
         match notify.state {
             Some(State::Running) => self.running().await,
             Some(State::Starting) => {
+                if self.is_up() {
+                    self.switched_on = SystemTime::now();
+                }
                 // Dropping the set ends what an earlier start began.
                 self.opening = JoinSet::new();
                 self.opening.spawn(ping::open_link(self.api.clone()));
@@ -166,7 +182,7 @@ impl<'a> Session<'a> {
             }
             // Before the login it is always so; after it, the control server has sent the machine away.
             // (Stopped it is for a moment while its sessions are renewed: see link.rs.)
-            Some(State::NeedsLogin) if self.is_up() => Ok(Some(sent_away("the tailnet has logged this machine out"))),
+            Some(State::NeedsLogin) if self.is_up() => Ok(Some(Trouble::sent_away(LOGGED_OUT))),
             _ => Ok(None),
         }
     }
@@ -187,8 +203,9 @@ impl<'a> Session<'a> {
             tracing::warn!("going without the exit node '{node}', which cannot be used: {words}");
         }
         tracing::info!("in the tailnet");
-        self.pause = FIRST_PAUSE;
-        self.phases.send_replace(Phase::Up { since: Instant::now() });
+        self.attempts.succeeded();
+        let (since, at) = (Instant::now(), SystemTime::now());
+        self.phases.send_replace(Phase::Up { since, at });
         Ok(None)
     }
 
@@ -229,12 +246,17 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The control server does not know this machine. A daemon that has just been switched on, to drop its sessions, is on
+    /// its way to bring it back: ending it might leave that machine behind. If it fails, this is told again.
+    fn removed(&mut self) -> Option<Trouble> {
+        let since = self.switched_on.elapsed().unwrap_or(SWITCHING_ON);
+        (since >= SWITCHING_ON).then(|| self.leave_behind(REMOVED))
+    }
+
     async fn react(&mut self, notice: Notice) -> Result<Option<Trouble>, LocalApiError> {
         match notice {
             Notice::Asked => self.try_now().await.map(|()| None),
-            Notice::Stale if self.is_up() => Ok(Some(sent_away(
-                "nobody answers after a long freeze, so the tailnet may have removed this machine",
-            ))),
+            Notice::Stale if self.is_up() => Ok(Some(self.leave_behind(MAYBE_REMOVED))),
             Notice::Stale => Ok(None),
             Notice::Mute => {
                 self.suspected = true;
@@ -252,9 +274,7 @@ impl<'a> Session<'a> {
             *self.phases.borrow(),
             Phase::Down(Trouble::ControlUnreachable { .. } | Trouble::ControlSilent { .. } | Trouble::NoNetwork)
         );
-        if unreachable && self.attempt.elapsed().unwrap_or(self.pause) >= self.pause {
-            self.attempt = SystemTime::now();
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if unreachable && self.attempts.may_begin() {
             return self.api.login().await;
         }
         // Nothing to wait for.
@@ -280,12 +300,5 @@ impl<'a> Session<'a> {
     fn control(&self) -> String {
         let named = &self.prefs.control_url;
         if named.is_empty() { TAILSCALE } else { named }.to_owned()
-    }
-}
-
-/// A new daemon logs in as a new machine: the old one would come back with a key that the tailnet does not know.
-fn sent_away(words: &str) -> Trouble {
-    Trouble::SentAway {
-        words: words.to_owned(),
     }
 }

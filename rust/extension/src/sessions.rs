@@ -182,14 +182,21 @@ impl Link {
         }
     }
 
-    /// Drops all sessions, and the links with them: new ones begin with the next packets.
-    pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions) -> Result<(), LocalApiError> {
+    /// Drops all sessions, and the links with them: new ones begin with the next packets. Tells whether it has: a daemon that
+    /// is out of touch with the control server is left alone. Switched off and on, it may stand still for up to 30 s, the
+    /// pause between two of its attempts.
+    pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions) -> Result<bool, LocalApiError> {
+        if !self.api.netmap().await?.in_touch() {
+            return Ok(false);
+        }
         sessions.dropped();
         let api = self.api.clone();
         // A task of its own: one who no longer waits must not leave the daemon switched off.
         let renewed = tokio::spawn(async move { api.renew_sessions().await });
         match timeout(DROP_LIMIT, renewed).await {
-            Ok(renewed) => renewed.unwrap_or_else(|lost| Err(io::Error::other(lost).into())),
+            Ok(renewed) => renewed
+                .unwrap_or_else(|lost| Err(io::Error::other(lost).into()))
+                .map(|()| true),
             Err(_) => Err(LocalApiError::Silent { limit: DROP_LIMIT }),
         }
     }

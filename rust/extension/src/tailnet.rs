@@ -1,8 +1,12 @@
 //! The tailnet as the rest of the extension sees it: where it stands, and whom to tell.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
+    select,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout},
@@ -12,7 +16,7 @@ use crate::{
     config::Config,
     credentials::Keys,
     link::{Link, Look},
-    local_api::{LocalApi, Prefs},
+    local_api::{LocalApi, LocalApiError, Prefs},
     owner::{Notice, Owner},
     phase::{Phase, settled},
     tailscaled::Program,
@@ -107,20 +111,48 @@ impl Handle {
     /// Makes sure that the tailnet can be used now, and says since when it can; or why it cannot, and then whoever looks
     /// after it has been told that somebody wants it. A tailnet on its way up is waited for, for `wait` at most.
     pub async fn ready(&mut self, wait: Duration) -> Result<Instant, String> {
-        match self.settled(wait).await {
-            Phase::Up { since } => match self.link.freshen().await {
-                Ok(Look::Unanswered { gap }) if gap >= LONG_GAP => self.logged_in_again(wait).await,
-                Ok(_) => Ok(since),
+        let (since, at) = match self.settled(wait).await {
+            Phase::Up { since, at } => (since, at),
+            other => {
+                self.tell(Notice::Asked);
+                return Err(other.why_not().unwrap_or_default());
+            }
+        };
+        select! {
+            biased;
+            // The machine was found to be removed: a look at what is being taken down would tell nothing.
+            () = self.ended(since) => self.logged_in_again(wait).await,
+            unknown = self.seems_unknown(at) => match unknown {
+                Ok(false) => Ok(since),
+                Ok(true) => {
+                    self.tell(Notice::Stale);
+                    // Whatever the phase is then, it is told below.
+                    let _ = timeout(NOTICED, self.ended(since)).await;
+                    self.logged_in_again(wait).await
+                }
                 Err(error) => {
                     self.tell(Notice::Mute);
                     Err(error.to_string())
                 }
             },
-            other => {
-                self.tell(Notice::Asked);
-                Err(other.why_not().unwrap_or_default())
-            }
         }
+    }
+
+    /// Looks after the link of the login at `login`. Tells whether the tailnet may have removed this machine: nobody answers after a long freeze,
+    /// nor does the control server, which the daemon has asked anew in the course of the look.
+    async fn seems_unknown(&self, login: SystemTime) -> Result<bool, LocalApiError> {
+        match self.link.freshen(login).await? {
+            Look::Unanswered { gap } if gap >= LONG_GAP => Ok(!self.api.netmap().await?.in_touch()),
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits for the end of the login of `since`. Another one has a daemon of its own, which knows nothing of what the last
+    /// one found.
+    pub async fn ended(&self, since: Instant) {
+        let mut phase = self.phase.clone();
+        // An owner that is gone has ended it too.
+        let _ = phase.wait_for(|phase| !phase.is_up_since(since)).await;
     }
 
     /// An invocation begins, perhaps after a freeze: looks after the link, or after a login that failed before. Keeps
@@ -142,12 +174,8 @@ impl Handle {
     }
 
     async fn logged_in_again(&mut self, wait: Duration) -> Result<Instant, String> {
-        self.phase.mark_unchanged();
-        self.tell(Notice::Stale);
-        // Whatever the phase is then, it is told below.
-        let _ = timeout(NOTICED, self.phase.changed()).await;
         match self.settled(wait).await {
-            Phase::Up { since } => Ok(since),
+            Phase::Up { since, .. } => Ok(since),
             other => Err(other.why_not().unwrap_or_default()),
         }
     }

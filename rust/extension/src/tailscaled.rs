@@ -1,26 +1,20 @@
 //! The daemon's process: how it is started, what it says, and how it ended.
 
 use std::{
-    collections::VecDeque,
     io,
     net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use nix::sys::signal::Signal;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
-    task::JoinHandle,
+    sync::mpsc,
 };
 
-use crate::local_api::LocalApi;
-
-/// How many of the daemon's last lines are kept, for the message that tells of its end.
-const KEPT_LINES: usize = 5;
+use crate::{local_api::LocalApi, spoken::Spoken};
 
 /// What the daemon may see of the function's environment: never the credentials.
 ///
@@ -77,6 +71,9 @@ pub trait Program: Send + Sync + 'static {
 
 /// A daemon that runs, until it ends by itself or is killed.
 pub trait Running: Send {
+    /// Where it is heard that the control server does not know its machine any more. Only the first caller hears of it.
+    fn disowned(&mut self) -> mpsc::Receiver<()>;
+
     /// Waits for its end and says how it came. A call may be given up, and made again.
     fn ended(&mut self) -> impl Future<Output = String> + Send;
 
@@ -99,46 +96,32 @@ impl Program for Paths {
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
     child: Child,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
-    readers: [JoinHandle<()>; 2],
+    spoken: Spoken,
 }
 
 impl Daemon {
     fn start(paths: &Paths) -> io::Result<Self> {
         remove_stale(&paths.socket)?;
         let mut child = command(paths).spawn()?;
-        let last_lines = Arc::default();
-        let readers = [
-            read_lines(child.stdout.take(), &last_lines),
-            read_lines(child.stderr.take(), &last_lines),
-        ];
-        Ok(Self {
-            child,
-            last_lines,
-            readers,
-        })
+        let spoken = Spoken::listen(child.stdout.take(), child.stderr.take());
+        Ok(Self { child, spoken })
     }
 }
 
 impl Running for Daemon {
+    fn disowned(&mut self) -> mpsc::Receiver<()> {
+        self.spoken.disowned()
+    }
+
     async fn ended(&mut self) -> String {
         let how = match self.child.wait().await {
             Ok(status) => describe(status),
             Err(error) => format!("tailscaled was lost: {error}"),
         };
-        // One that has finished may have been awaited by a call that was given up.
-        for reader in self.readers.iter_mut().filter(|reader| !reader.is_finished()) {
-            // The pipes end with the process; a reader that panicked is a bug that its own message tells of.
-            let _ = reader.await;
+        match self.spoken.last_lines().await {
+            lines if lines.is_empty() => how,
+            lines => format!("{how}; its last lines: {}", lines.join(" | ")),
         }
-        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_empty() {
-            return how;
-        }
-        format!(
-            "{how}; its last lines: {}",
-            lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
-        )
     }
 
     async fn kill(&mut self) -> io::Result<()> {
@@ -175,27 +158,6 @@ fn command(paths: &Paths) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
-}
-
-/// Passes the daemon's lines on to our log, and keeps the last few.
-fn read_lines(
-    pipe: Option<impl AsyncRead + Send + Unpin + 'static>,
-    last_lines: &Arc<Mutex<VecDeque<String>>>,
-) -> JoinHandle<()> {
-    let last_lines = Arc::clone(last_lines);
-    tokio::spawn(async move {
-        let Some(pipe) = pipe else { return };
-        let mut lines = BufReader::new(pipe).split(b'\n');
-        while let Ok(Some(line)) = lines.next_segment().await {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            tracing::debug!("tailscaled: {line}");
-            let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() == KEPT_LINES {
-                kept.pop_front();
-            }
-            kept.push_back(line);
-        }
-    })
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -244,21 +206,39 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn the_last_lines_are_told_with_the_end() {
-        let folder = std::env::temp_dir().join(format!("tailscaled-test-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+    /// A daemon that is a shell script.
+    fn program(folder: &Path, script: &str) -> Paths {
+        std::fs::create_dir_all(folder).unwrap();
         let program = folder.join("daemon");
-        std::fs::write(&program, "#!/bin/sh\necho one\necho two >&2\nexit 3\n").unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let paths = Paths {
+        Paths {
             program,
             socket: folder.join("socket"),
             ..Paths::with_socks(SOCKS)
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_told_with_the_end() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-test-{}", std::process::id()));
+        let paths = program(&folder, "echo one\necho two >&2\nexit 3");
         let end = Daemon::start(&paths).unwrap().ended().await;
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(end.starts_with("tailscaled ended with exit code 3"), "{end}");
         assert!(end.contains("one") && end.contains("two"), "{end}");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_tells_of_its_removal_while_it_runs() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-removed-{}", std::process::id()));
+        let paths = program(
+            &folder,
+            "echo 'initial fetch failed 404: node not found' >&2\nexec sleep 60",
+        );
+        let mut daemon = Daemon::start(&paths).unwrap();
+        assert_eq!(daemon.disowned().recv().await, Some(()));
+        daemon.kill().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

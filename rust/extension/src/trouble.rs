@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+/// The control server has ended the login.
+pub(crate) const LOGGED_OUT: &str = "the tailnet has logged this machine out";
+/// The control server says that there is no such machine.
+pub(crate) const REMOVED: &str = "the tailnet has removed this machine";
+/// It would be so after a removal, but nobody says it.
+pub(crate) const MAYBE_REMOVED: &str =
+    "nobody answers after a long freeze, the control server included: the tailnet may have removed this machine";
 /// What requests are told until it is known whether the daemon is stuck.
 pub(crate) const NO_ANSWER: &str = "tailscaled does not answer; it is started again if it goes on";
 
@@ -85,6 +92,14 @@ pub enum Course {
 }
 
 impl Trouble {
+    /// The machine is out of the tailnet, as `words` say. A new daemon logs in as a new machine: the old one would come back
+    /// with a key that the tailnet does not know.
+    pub(crate) fn sent_away(words: &str) -> Self {
+        Self::SentAway {
+            words: words.to_owned(),
+        }
+    }
+
     /// What the words of the control server, as the daemon passes them on, mean. `None`: they tell of no trouble.
     ///
     /// A limit on registrations is none: the daemon waits as long as it was told to, and tries again by itself.
@@ -246,12 +261,9 @@ mod tests {
                 node: words(),
                 words: words(),
             },
-            Trouble::SentAway {
-                words: "the tailnet has logged this machine out".into(),
-            },
-            Trouble::SentAway {
-                words: "nobody answers after a long freeze, so the tailnet may have removed this machine".into(),
-            },
+            Trouble::sent_away(LOGGED_OUT),
+            Trouble::sent_away(REMOVED),
+            Trouble::sent_away(MAYBE_REMOVED),
             daemon("tailscaled ended with …"),
             daemon("tailscaled was killed by signal …"),
             daemon("tailscaled's LocalAPI …"),

@@ -48,11 +48,16 @@ pub enum NetworkError {
 
 /// Sets the network up, names included. The process must be inside namespaces of its own.
 pub fn set_up(run_dir: &Path) -> Result<(), NetworkError> {
-    add_links()?;
+    ip(SET_UP)?;
     for (name, text) in NAMES {
         replace(name, text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
     }
     Ok(())
+}
+
+/// Gives this machine one more address in the network inside.
+pub fn add_address(address: Ipv4Addr) -> Result<(), NetworkError> {
+    ip(&format!("address add {address}/32 dev uplink\n"))
 }
 
 /// Puts a file of our own over the one in /etc, for this mount namespace alone.
@@ -73,7 +78,8 @@ fn replace(name: &str, text: &str, run_dir: &Path) -> std::io::Result<()> {
     )?)
 }
 
-fn add_links() -> Result<(), NetworkError> {
+/// Has the command `ip` do what `batch` says.
+fn ip(batch: &str) -> Result<(), NetworkError> {
     let piped = Stdio::piped;
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])
@@ -83,7 +89,7 @@ fn add_links() -> Result<(), NetworkError> {
         .spawn()
         .map_err(NetworkError::NoIp)?;
     if let Some(mut stdin) = ip.stdin.take() {
-        stdin.write_all(SET_UP.as_bytes()).map_err(NetworkError::NoIp)?;
+        stdin.write_all(batch.as_bytes()).map_err(NetworkError::NoIp)?;
     }
     let output = ip.wait_with_output().map_err(NetworkError::NoIp)?;
     if output.status.success() {

@@ -32,6 +32,13 @@ use tokio::{
 /// What the daemon says when it is in the tailnet.
 pub(crate) const RUNNING: &str = r#"{"State":6}"#;
 
+/// What it knows while the control server answers its polls.
+const STATUS: &str = r#"{"TailscaleIPs":["100.64.0.1"],"Self":{"Online":true},"Peer":{"nodekey:a":{"ID":"n","Online":true,
+    "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32","0.0.0.0/0","::/0"]}}}"#;
+/// What it knows while the control server does not.
+const OUT_OF_TOUCH: &str = r#"{"TailscaleIPs":["100.64.0.1"],"Self":{"Online":false},"Peer":{"nodekey:a":{"ID":"n","Online":true,
+    "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32","0.0.0.0/0","::/0"]}}}"#;
+
 /// How the daemon behaves; a change counts from the next question on.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -43,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) login: Option<&'static str>,
     /// What it never answers, by a part of the path.
     pub(crate) mute: Vec<&'static str>,
+    /// Whether the control server answers its polls.
+    pub(crate) in_touch: bool,
     /// How often WireGuard's sessions must be dropped until they are of use.
     pub(crate) stale: usize,
     /// How many pings fail before the first that does not.
@@ -56,6 +65,7 @@ impl Default for Plan {
             lives_for: None,
             login: Some(RUNNING),
             mute: Vec::new(),
+            in_touch: true,
             stale: 0,
             failing_pings: 0,
         }
@@ -83,6 +93,7 @@ struct Life {
     /// Those who listen to its notifications. They hear the end with the life's.
     listeners: Vec<mpsc::UnboundedSender<String>>,
     ended: watch::Sender<bool>,
+    disowning: mpsc::Sender<()>,
 }
 
 impl FakeDaemon {
@@ -129,6 +140,13 @@ impl FakeDaemon {
         }
     }
 
+    /// It says that the control server does not know its machine.
+    pub(crate) fn disown(&self) {
+        if let Some(life) = &self.state().life {
+            life.disowning.try_send(()).unwrap();
+        }
+    }
+
     /// It dies.
     pub(crate) fn die(&self) {
         if let Some(life) = self.state().life.take() {
@@ -157,8 +175,11 @@ impl FakeDaemon {
         let body = match path.as_str() {
             "/localapi/v0/watch-ipn-bus" => return Ok(Response::new(self.listen())),
             "/localapi/v0/status" => {
-                r#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"ID":"n","Online":true,
-                "TailscaleIPs":["100.64.0.2"],"AllowedIPs":["100.64.0.2/32","0.0.0.0/0","::/0"]}}}"#
+                if self.state().plan.in_touch {
+                    STATUS
+                } else {
+                    OUT_OF_TOUCH
+                }
             }
             "/localapi/v0/ping" => {
                 let plan = &mut self.state().plan;
@@ -236,15 +257,18 @@ impl Program for FakeDaemon {
         let now = Instant::now();
         state.starts.push(now);
         let (ended, end) = watch::channel(false);
+        let (disowning, disowned) = mpsc::channel(1);
         state.life = Some(Life {
             opens: state.plan.opens_after.map(|pause| now + pause),
             listeners: Vec::new(),
             ended,
+            disowning,
         });
         Ok(FakeRunning {
             daemon: self.clone(),
             lives_for: state.plan.lives_for,
             end,
+            disowned: Some(disowned),
         })
     }
 
@@ -290,9 +314,14 @@ pub(crate) struct FakeRunning {
     daemon: FakeDaemon,
     lives_for: Option<Duration>,
     end: watch::Receiver<bool>,
+    disowned: Option<mpsc::Receiver<()>>,
 }
 
 impl Running for FakeRunning {
+    fn disowned(&mut self) -> mpsc::Receiver<()> {
+        self.disowned.take().unwrap()
+    }
+
     async fn ended(&mut self) -> String {
         let lifetime = self.lives_for.unwrap_or(Duration::MAX);
         tokio::select! {

@@ -9,6 +9,7 @@ mod fake_http;
 mod front;
 mod lifecycle;
 mod oauth;
+mod removal;
 mod sessions;
 mod stage;
 mod start;

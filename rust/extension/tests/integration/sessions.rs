@@ -93,3 +93,17 @@ async fn a_peer_with_which_there_is_no_session_is_dialled_all_the_same() {
     assert_eq!(stage.daemon.count("PATCH"), 2 * tries);
     stage.end(Ending::Shutdown).await;
 }
+
+/// It may stand still for up to 30 s then, and would be ended for that.
+#[tokio::test]
+async fn a_daemon_that_is_out_of_touch_with_control_is_not_switched_off() {
+    let plan = Plan {
+        stale: 1,
+        in_touch: false,
+        ..Plan::default()
+    };
+    let stage = asked_with("session-out-of-touch", plan).await;
+    assert_eq!(stage.daemon.count("PATCH"), 0);
+    assert_eq!(stage.daemon.starts().len(), 1, "it was started again");
+    stage.end(Ending::Shutdown).await;
+}
