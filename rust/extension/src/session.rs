@@ -216,15 +216,20 @@ impl<'a> Session<'a> {
         }
         self.silent_at = None;
         let trouble = Trouble::of_refusal(words);
-        if matches!(
+        let refused = matches!(
             trouble,
             Some(Trouble::KeyRefused { .. } | Trouble::TagsRefused { .. } | Trouble::Refused { .. })
-        ) && !self.is_up()
-        {
+        );
+        if self.is_up() && (refused || trouble.is_none()) {
+            // One that was switched off and on asks again, perhaps with a key that serves once. Its machine is there.
+            tracing::warn!("the tailnet does not renew the login, which goes on as it is: {words}");
+            return None;
+        }
+        if refused {
             // No machine was made: there is nothing to log out of.
             self.sought = false;
         }
-        if trouble.is_none() && !self.is_up() {
+        if trouble.is_none() {
             let note = format!("the tailnet limits how fast machines may join: {words}");
             tracing::warn!("{note}");
             self.phases.send_replace(Phase::Starting { note: Some(note) });

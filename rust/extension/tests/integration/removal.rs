@@ -67,3 +67,14 @@ async fn a_daemon_that_was_switched_off_and_on_brings_the_machine_back_itself() 
     assert_eq!(stage.daemon.starts().len(), 1);
     stage.end(Ending::Shutdown).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_not_renewed_goes_on() {
+    let mut stage = Stage::new("not-renewed", Plan::default(), FakeKeys::Good, false);
+    stage.asks().await;
+    stage.daemon.say(r#"{"ErrMessage":"authkey already used"}"#);
+    sleep(Duration::from_secs(1)).await;
+    stage.tailnet.ready(LIMIT).await.unwrap();
+    assert_eq!(stage.daemon.starts().len(), 1);
+    assert_eq!(stage.end(Ending::Shutdown).await, 1);
+}
