@@ -236,6 +236,7 @@ mod tests {
             "AccessDeniedException",
             "ResourceNotFoundException",
             "ThrottlingException",
+            "InternalServiceError",
             "DecryptionFailure",
             "InvalidRequestException",
             "…",
