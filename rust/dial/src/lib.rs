@@ -20,6 +20,9 @@ use tokio_socks::tcp::Socks5Stream;
 /// After this long without a connection another dial joins those under way. A healthy dial takes a round trip; of
 /// 3,000 in a row 77 hung, and 76 of those got through on the second.
 const HEDGE: Duration = Duration::from_millis(200);
+/// After this long without a connection it is the way to the target that may be to blame. (A SYN that was lost is sent
+/// again after 1 s.)
+const HUNG: Duration = Duration::from_secs(1);
 /// How many dials one connection may take, over all its addresses: the default connect time-out's worth.
 const MOST_DIALS: usize = 24;
 /// How many of the dials under way at a time, to all destinations, may be such that joined others: an environment has
@@ -73,8 +76,14 @@ impl Dialler {
         }
     }
 
-    /// Opens a connection to `destination` within `limit`.
-    pub async fn dial(&self, destination: &Destination, limit: Duration) -> Result<TcpStream, DialError> {
+    /// Opens a connection to `destination` within `limit`. When there is none after 1 s, `hung` is done beside the dials,
+    /// once: it may mend the way there.
+    pub async fn dial(
+        &self,
+        destination: &Destination,
+        limit: Duration,
+        hung: impl Future<Output = ()>,
+    ) -> Result<TcpStream, DialError> {
         let mut dials = Dials {
             dialler: self,
             destination,
@@ -86,7 +95,12 @@ impl Dialler {
         let began = Instant::now();
         let mut hedge = interval_at(began + HEDGE, HEDGE);
         let end = sleep(limit);
-        tokio::pin!(end);
+        let mut mended = false;
+        let mend = async {
+            sleep(HUNG).await;
+            hung.await;
+        };
+        tokio::pin!(end, mend);
         loop {
             select! {
                 Some(outcome) = dials.underway.next() => match outcome {
@@ -100,6 +114,7 @@ impl Dialler {
                     Err(error) => return Err(error),
                 },
                 _ = hedge.tick() => dials.hedge(),
+                () = &mut mend, if !mended => mended = true,
                 () = &mut end => return Err(DialError::TimedOut(limit)),
             }
         }

@@ -147,6 +147,13 @@ impl Guide {
         NoWay::NoWord(error.to_string())
     }
 
+    /// A dial to `address` hangs: looks at what may be to blame.
+    pub async fn hung(&self, address: IpAddr) {
+        if let Err(error) = self.tailnet.link().doubt_session(address).await {
+            tracing::warn!("a dial to {address} hangs, and the session with it cannot be looked at: {error}");
+        }
+    }
+
     async fn open(&self, found: Found, since: Instant, wait: Duration) -> Way {
         let settling = since.elapsed() < SETTLING;
         // What the tailnet does not cover has no path in it.

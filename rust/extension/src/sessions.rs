@@ -49,10 +49,14 @@ const SESSION_LIMIT: Duration = Duration::from_millis(1500);
 /// odd, and then all are forgotten.
 const KEPT: usize = 1000;
 
+/// After a session has been doubted, how long it is not again: WireGuard itself begins a new one in this time.
+const DOUBT_PAUSE: Duration = Duration::from_secs(5);
+
 /// When each address was last asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     used: HashMap<IpAddr, SystemTime>,
+    doubted: HashMap<IpAddr, Instant>,
 }
 
 impl Sessions {
@@ -66,6 +70,15 @@ impl Sessions {
         // A clock that was set back says nothing: look.
         let rest = |used: SystemTime| now.duration_since(used).unwrap_or(REST);
         self.used.insert(address, now).is_some_and(|used| rest(used) >= REST)
+    }
+
+    /// Notes that dials to `address` hang. Tells whether its session has not been doubted for some time.
+    fn doubt(&mut self, address: IpAddr) -> bool {
+        self.doubted.retain(|_, when| when.elapsed() < DOUBT_PAUSE);
+        self.doubted.len() < KEPT && !self.doubted.contains_key(&address) && {
+            self.doubted.insert(address, Instant::now());
+            true
+        }
     }
 
     /// All sessions have been dropped: each new one must be looked at.
@@ -126,6 +139,16 @@ impl Link {
     pub async fn freshen_session(&self, address: IpAddr) -> Result<(), LocalApiError> {
         let mut state = self.state.lock().await;
         if state.sessions.has_rested(address) {
+            let patience = state.round_trips.patience();
+            self.begin_session(&mut state, address, patience).await?;
+        }
+        Ok(())
+    }
+
+    /// The same, however short the rest was: dials to `address` hang.
+    pub async fn doubt_session(&self, address: IpAddr) -> Result<(), LocalApiError> {
+        let mut state = self.state.lock().await;
+        if state.sessions.doubt(address) {
             let patience = state.round_trips.patience();
             self.begin_session(&mut state, address, patience).await?;
         }
@@ -224,6 +247,16 @@ mod tests {
         sessions.dropped();
         sessions.looked_at(ADDRESS);
         assert!(!sessions.has_rested(ADDRESS), "it has been");
+    }
+
+    #[test]
+    fn a_session_is_not_doubted_again_at_once() {
+        let mut sessions = Sessions::default();
+        assert!(sessions.doubt(ADDRESS));
+        assert!(!sessions.doubt(ADDRESS));
+        assert!(sessions.doubt([100, 64, 0, 2].into()), "that is another one");
+        *sessions.doubted.get_mut(&ADDRESS).unwrap() -= DOUBT_PAUSE;
+        assert!(sessions.doubt(ADDRESS));
     }
 
     #[test]

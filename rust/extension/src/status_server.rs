@@ -6,7 +6,7 @@ use status::{Answer, Ask};
 use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// The longest wait that a question may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The pause after a question was lost: for want of descriptors, the next would be lost as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How many questions are answered at a time; more wait in the listener's queue.
 const AT_ONCE: usize = 64;
 
@@ -58,7 +60,10 @@ impl StatusServer {
                 Ok((stream, _)) => {
                     answering.spawn(self.responder.clone().serve_one(stream));
                 }
-                Err(error) => tracing::error!("a question of the proxy was lost: {error}"),
+                Err(error) => {
+                    tracing::error!("a question of the proxy was lost: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
             while answering.try_join_next().is_some() {}
         }
@@ -82,6 +87,10 @@ impl Responder {
         let wait = ask.wait().min(LONGEST_WAIT);
         let answer = match ask {
             Ask::Target { host, .. } => self.guide.target(host, self.uncovered, wait).await.map(go),
+            Ask::Hung { address } => {
+                self.guide.hung(*address).await;
+                return Answer::Alive;
+            }
             Ask::Path { .. } => self.guide.path(wait).await.map(|()| Answer::Alive),
         };
         answer.unwrap_or_else(refusal)

@@ -22,6 +22,8 @@ use crate::{
 
 /// What the extension may take beyond the wait that it was asked for.
 const ASK_MARGIN: Duration = Duration::from_millis(250);
+/// How long it may look at the way to a target that is being dialled meanwhile.
+const HUNG_LIMIT: Duration = Duration::from_secs(3);
 /// The pause before the extension is asked again when tailscaled has just gone and it has not noticed yet.
 const NOTICE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -58,7 +60,8 @@ impl Connector {
         let mut no_socks = None;
         loop {
             let destination = self.destination(target, remaining(until)).await?;
-            match self.dialler.dial(&destination, remaining(until)).await {
+            let hung = self.hung(&destination);
+            match self.dialler.dial(&destination, remaining(until), hung).await {
                 Ok(stream) => {
                     let too_late =
                         |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit} ms"));
@@ -147,6 +150,15 @@ impl Connector {
             Verdict::Alive => Err(ProxyError::Internal(format!(
                 "no word came of whether {target} may be dialled"
             ))),
+        }
+    }
+
+    /// Has the extension look at the way to what is dialled.
+    async fn hung(&self, destination: &Destination) {
+        let address = destination.addresses[0];
+        let looked = status::ask(&self.config.status_socket, &Ask::Hung { address }, HUNG_LIMIT).await;
+        if let Err(error) = looked {
+            tracing::debug!("a dial to {address} hangs, and the extension does not look at it: {error}");
         }
     }
 

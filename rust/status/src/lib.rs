@@ -19,7 +19,7 @@ pub const SOCKET: &str = "/tmp/tailscale-extension.sock";
 /// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.
 pub const MAX_LINE_BYTES: u64 = 64 * 1024;
 
-/// The proxy's question. With each, `wait_ms` is how long the extension may wait for a tailnet that is on its way up
+/// The proxy's question. Where it has one, `wait_ms` is how long the extension may wait for a tailnet that is on its way up
 /// before it says that there is none, in ms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask")]
@@ -30,6 +30,11 @@ pub enum Ask {
         host: String,
         /// See above.
         wait_ms: u64,
+    },
+    /// A dial to this address hangs. What may be to blame on the way there is looked at, and made anew if it is.
+    Hung {
+        /// What is dialled.
+        address: IpAddr,
     },
     /// Is the path to the tailnet alive? Where it is not, it is made anew first.
     Path {
@@ -43,6 +48,7 @@ impl Ask {
     pub fn wait(&self) -> Duration {
         match self {
             Self::Target { wait_ms, .. } | Self::Path { wait_ms } => Duration::from_millis(*wait_ms),
+            Self::Hung { .. } => Duration::ZERO,
         }
     }
 }

@@ -158,6 +158,8 @@ impl Passage {
         };
         // Whatever the tailnet's resolver says or fails to say of a name, tailscaled may know it by another way.
         let elsewhere = name && self.terms.uncovered == Uncovered::Allow;
+        // What little was left for the last attempt says nothing of the target where tailscaled was gone before.
+        let mut gone: Option<Refusal> = None;
         loop {
             let way = match timeout(remaining(until), self.prepare(&request.host, until)).await {
                 Ok(Ok(way)) if way.covered => way,
@@ -166,23 +168,28 @@ impl Passage {
                 // Of an address, only the daemon itself can be silent.
                 Ok(Err(NoWay::NoWord(reason))) if name => return Err(Refusal::new(Reply::HostUnreachable, reason)),
                 Ok(Err(no_way)) => return Err(refusal(no_way)),
-                Err(_) => return Err(too_late()),
+                Err(_) => return Err(gone.unwrap_or_else(too_late)),
             };
             let destination = Destination {
                 addresses: way.addresses,
                 port: request.port,
                 settling: way.settling,
             };
-            match self.dialler.dial(&destination, remaining(until)).await {
+            let hung = self.guide.hung(destination.addresses[0]);
+            match self.dialler.dial(&destination, remaining(until), hung).await {
                 Ok(target) => return Ok(Exit::Connected(target)),
                 Err(error @ DialError::Refused(_)) => {
                     return Err(Refusal::new(Reply::GeneralFailure, error.to_string()));
                 }
-                Err(DialError::TimedOut(_)) => return Err(too_late()),
-                Err(error @ DialError::NoSocks(_)) if remaining(until) <= NOTICE_PAUSE => {
-                    return Err(Refusal::new(Reply::NetworkUnreachable, error.to_string()));
+                Err(DialError::TimedOut(_)) => return Err(gone.unwrap_or_else(too_late)),
+                Err(error @ DialError::NoSocks(_)) => {
+                    let refusal = Refusal::new(Reply::NetworkUnreachable, error.to_string());
+                    if remaining(until) <= NOTICE_PAUSE {
+                        return Err(refusal);
+                    }
+                    gone = Some(refusal);
+                    sleep(NOTICE_PAUSE).await;
                 }
-                Err(DialError::NoSocks(_)) => sleep(NOTICE_PAUSE).await,
             }
         }
     }

@@ -85,6 +85,26 @@ async fn a_peer_that_cannot_be_pinged_is_dialled_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_session_over_which_a_dial_hangs_is_looked_at_however_young_it_is() {
+    let stage = asked("session-hung", 0).await;
+    let pings = stage.daemon.count("TSMP");
+    stage.daemon.plan(|plan| plan.stale = 1);
+    let hung = Ask::Hung {
+        address: "100.64.0.2".parse().unwrap(),
+    };
+    for _ in 0..2 {
+        let answer = status::ask(stage.endpoint(), &hung, LIMIT).await.unwrap();
+        assert_eq!(answer, Answer::Alive);
+        assert_eq!(
+            (stage.daemon.count("TSMP") - pings, stage.daemon.count("PATCH")),
+            (2, 2),
+            "once"
+        );
+    }
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test]
 async fn a_peer_with_which_there_is_no_session_is_dialled_all_the_same() {
     let stage = asked("session-hopeless", usize::MAX).await;
     // A slow machine has time for fewer.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::fakes::{Dial, Turn, World};
 use proxy::allowed::AllowedTargets;
 use serde_json::json;
-use status::Answer;
+use status::{Answer, Ask};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -191,6 +191,14 @@ async fn a_dial_that_hangs_is_overtaken_by_another() {
         began.elapsed()
     );
     assert_eq!(world.dials(), 3);
+}
+
+#[tokio::test]
+async fn a_dial_that_hangs_for_long_has_the_extension_look_at_the_way_once() {
+    let world = world(&[Dial::Hang; 10], &[Turn::Answer(OK)]).await;
+    assert_eq!(world.get().await["body"], "ok");
+    let asked = world.asked.lock().unwrap();
+    assert!(matches!(asked[..], [Ask::Target { .. }, Ask::Hung { .. }]), "{asked:?}");
 }
 
 #[tokio::test]
