@@ -33,7 +33,7 @@ test.each<[string, Partial<TailscaleLambdaProxyProps>]>([
   ['caCertificates is 3001 characters long: keep it to 3000', { caCertificates: certificate(3001) }],
   ['cors.maxAge is 2 days: use a duration from 0 seconds to 1 day', { cors: { maxAge: Duration.days(2) } }],
   [
-    'the environment is 4177 bytes long: Lambda has room for 4096: shorten caCertificates',
+    'the environment is 4196 bytes long: Lambda has room for 4096: shorten caCertificates',
     { caCertificates: certificate(3000), allowedTargets: [`*.${'x'.repeat(1100)}`] },
   ],
 ])('refuses before the first resource: %s', (message, props) => {
