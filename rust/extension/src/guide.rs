@@ -147,6 +147,15 @@ impl Guide {
         NoWay::NoWord(error.to_string())
     }
 
+    /// Whether a connection that was just opened to one of `addresses` went into the tailnet. What covered it may have gone
+    /// after the way was found, and then tailscaled dialled by the function's own network; its status tells so before.
+    pub async fn still_covered(&self, addresses: &[IpAddr]) -> Result<(), NoWay> {
+        let netmap = in_time(self.tailnet.api().netmap()).await;
+        let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
+        let check = |address: &IpAddr| netmap.check(*address, Uncovered::Refuse);
+        addresses.iter().try_for_each(check).map_err(NoWay::NotAllowed)
+    }
+
     /// A dial to `address` hangs: looks at what may be to blame.
     pub async fn hung(&self, address: IpAddr) {
         if let Err(error) = self.tailnet.link().doubt_session(address).await {

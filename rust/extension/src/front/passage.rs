@@ -177,7 +177,14 @@ impl Passage {
             };
             let hung = self.guide.hung(destination.addresses[0]);
             match self.dialler.dial(&destination, remaining(until), hung).await {
-                Ok(target) => return Ok(Exit::Connected(target)),
+                Ok(target) => {
+                    // Before the client hears of the connection: nothing of it has passed yet.
+                    if self.terms.uncovered == Uncovered::Refuse {
+                        let covered = timeout(remaining(until), self.guide.still_covered(&destination.addresses));
+                        covered.await.map_err(|_| too_late())?.map_err(refusal)?;
+                    }
+                    return Ok(Exit::Connected(target));
+                }
                 Err(error @ DialError::Refused(_)) => {
                     return Err(Refusal::new(Reply::GeneralFailure, error.to_string()));
                 }
