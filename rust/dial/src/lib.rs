@@ -15,7 +15,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, interval_at, sleep},
 };
-use tokio_socks::tcp::Socks5Stream;
+use tokio_socks::{TargetAddr, tcp::Socks5Stream};
 
 /// After this long without a connection another dial joins those under way. A healthy dial takes a round trip; of
 /// 3,000 in a row 77 hung, and 76 of those got through on the second.
@@ -35,6 +35,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// How many times a failed dial is tried again while the tailnet settles: 620 ms in all.
 const SETTLING_RETRIES: u32 = 5;
 
+/// How many times in a row a way may be looked for that then turns out not to lead into the tailnet: while tailscaled drops
+/// its sessions it knows no peers for a moment.
+pub const MOST_OUTSIDE: usize = 3;
+
 /// Why there is no connection.
 #[derive(Debug, Error)]
 pub enum DialError {
@@ -44,6 +48,17 @@ pub enum DialError {
     /// The target, or the way to it, refused.
     #[error("{0}")]
     Refused(tokio_socks::Error),
+    /// tailscaled made it by the function's own network: nothing in the tailnet covers the address any more. Nothing was
+    /// sent on it.
+    #[error(
+        "the connection to {address} came from {source_address}, which is not this machine's address in the tailnet"
+    )]
+    Outside {
+        /// What was dialled.
+        address: IpAddr,
+        /// Where the connection came from.
+        source_address: String,
+    },
     /// Nothing came back in the time allowed.
     #[error("no connection within {} ms", .0.as_millis())]
     TimedOut(Duration),
@@ -56,6 +71,9 @@ pub struct Destination {
     pub addresses: Vec<IpAddr>,
     /// The port.
     pub port: u16,
+    /// This machine's addresses in the tailnet, one of which a connection must come from: what the tailnet does not cover
+    /// when it is dialled tailscaled dials by the function's own network. `None` where it may.
+    pub sources: Option<Vec<IpAddr>>,
     /// The tailnet came up a moment ago: a dial that fails at once is tried again.
     pub settling: bool,
 }
@@ -147,11 +165,12 @@ impl Dials<'_> {
         }
         let address = self.destination.addresses[self.started % self.destination.addresses.len()];
         let (socks, target) = (self.dialler.socks, SocketAddr::new(address, self.destination.port));
+        let sources = self.destination.sources.as_deref();
         self.started += 1;
         self.underway.push(Box::pin(async move {
             let _permit = permit;
             sleep(pause).await;
-            attempt(socks, target).await
+            attempt(socks, target, sources).await
         }));
     }
 
@@ -174,12 +193,25 @@ impl Dials<'_> {
     }
 }
 
-async fn attempt(socks: SocketAddr, target: SocketAddr) -> Result<TcpStream, DialError> {
+async fn attempt(socks: SocketAddr, target: SocketAddr, sources: Option<&[IpAddr]>) -> Result<TcpStream, DialError> {
     let stream = TcpStream::connect(socks).await.map_err(DialError::NoSocks)?;
     stream.set_nodelay(true).map_err(DialError::NoSocks)?;
-    match Socks5Stream::connect_with_socket(stream, target).await {
-        Ok(stream) => Ok(stream.into_inner()),
-        Err(tokio_socks::Error::Io(error)) => Err(DialError::NoSocks(error)),
-        Err(error) => Err(DialError::Refused(error)),
+    let stream = match Socks5Stream::connect_with_socket(stream, target).await {
+        Ok(stream) => stream,
+        Err(tokio_socks::Error::Io(error)) => return Err(DialError::NoSocks(error)),
+        Err(error) => return Err(DialError::Refused(error)),
+    };
+    // RFC 1928 section 6: the reply names the address that the server connects from (BND.ADDR).
+    let source = match stream.target_addr() {
+        TargetAddr::Ip(address) => Some(address.ip()),
+        TargetAddr::Domain(..) => None,
+    };
+    let inside = sources.is_none_or(|sources| source.is_some_and(|source| sources.contains(&source)));
+    if !inside {
+        return Err(DialError::Outside {
+            address: target.ip(),
+            source_address: source.map_or_else(|| "an unknown address".to_owned(), |source| source.to_string()),
+        });
     }
+    Ok(stream.into_inner())
 }

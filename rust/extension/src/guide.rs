@@ -36,6 +36,9 @@ pub struct Guide {
 pub struct Way {
     /// What to dial, in the order to try; not empty.
     pub addresses: Vec<IpAddr>,
+    /// The function's own addresses in the tailnet, one of which a connection must come from; `None` if it may leave by the
+    /// function's own network.
+    pub sources: Option<Vec<IpAddr>>,
     /// A peer, an accepted route or the exit node in use covers them: tailscaled would dial others by the function's own
     /// network.
     pub covered: bool,
@@ -135,7 +138,11 @@ impl Guide {
                 format!("the tailnet's resolver does not answer for the name '{host}'"),
             )
         })?;
-        Ok(self.open(found?, since, wait).await)
+        let sources = match uncovered {
+            Uncovered::Refuse => Some(netmap.own_addresses().to_vec()),
+            Uncovered::Allow => None,
+        };
+        Ok(self.open(found?, sources, since, wait).await)
     }
 
     /// What a question to the daemon came to; `silent`, where nothing came back. Then it may be stuck.
@@ -147,15 +154,6 @@ impl Guide {
         NoWay::NoWord(error.to_string())
     }
 
-    /// Whether a connection that was just opened to one of `addresses` went into the tailnet. What covered it may have gone
-    /// after the way was found, and then tailscaled dialled by the function's own network; its status tells so before.
-    pub async fn still_covered(&self, addresses: &[IpAddr]) -> Result<(), NoWay> {
-        let netmap = in_time(self.tailnet.api().netmap()).await;
-        let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
-        let check = |address: &IpAddr| netmap.check(*address, Uncovered::Refuse);
-        addresses.iter().try_for_each(check).map_err(NoWay::NotAllowed)
-    }
-
     /// A dial to `address` hangs: looks at what may be to blame.
     pub async fn hung(&self, address: IpAddr) {
         if let Err(error) = self.tailnet.link().doubt_session(address).await {
@@ -163,7 +161,7 @@ impl Guide {
         }
     }
 
-    async fn open(&self, found: Found, since: Instant, wait: Duration) -> Way {
+    async fn open(&self, found: Found, sources: Option<Vec<IpAddr>>, since: Instant, wait: Duration) -> Way {
         let settling = since.elapsed() < SETTLING;
         // What the tailnet does not cover has no path in it.
         if found.covered
@@ -177,6 +175,7 @@ impl Guide {
         }
         Way {
             addresses: found.addresses,
+            sources,
             covered: found.covered,
             settling,
             ready: since.saturating_duration_since(self.began),

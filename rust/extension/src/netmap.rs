@@ -93,6 +93,11 @@ impl Netmap {
         ))
     }
 
+    /// Where a connection into the tailnet comes from.
+    pub fn own_addresses(&self) -> &[IpAddr] {
+        &self.own_addresses
+    }
+
     /// Whether the control server knows this machine, as far as the daemon has heard.
     pub fn in_touch(&self) -> bool {
         self.own.online

@@ -100,6 +100,7 @@ impl Responder {
 fn go(way: Way) -> Answer {
     Answer::Go {
         addresses: way.addresses,
+        sources: way.sources,
         settling: way.settling,
         ready_ms: u64::try_from(way.ready.as_millis()).unwrap_or(u64::MAX),
     }

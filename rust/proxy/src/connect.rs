@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use dial::{Destination, DialError, Dialler};
+use dial::{Destination, DialError, Dialler, MOST_OUTSIDE};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use status::{Answer as Verdict, Ask};
@@ -57,7 +57,8 @@ impl Connector {
         let began = Instant::now();
         let until = end.min(began + self.config.connect_timeout);
         let limit = until.saturating_duration_since(began).as_millis();
-        let mut no_socks = None;
+        let mut gone = None;
+        let mut outside = 0;
         loop {
             let destination = self.destination(target, remaining(until)).await?;
             let hung = self.hung(&destination);
@@ -72,18 +73,28 @@ impl Connector {
                         "{target} cannot be reached: {error}"
                     )));
                 }
-                // What little was left for the last dial says nothing of the target where tailscaled was gone before.
+                // What little was left for the last dial says nothing of the target where tailscaled, or the target's place
+                // in the tailnet, was gone before.
                 Err(DialError::TimedOut(_)) => {
-                    return Err(no_socks.unwrap_or_else(|| {
+                    return Err(gone.unwrap_or_else(|| {
                         ProxyError::TargetTimeout(format!("no connection to {target} within {limit} ms"))
                     }));
+                }
+                // Asked again, the extension says why.
+                Err(error @ DialError::Outside { .. }) => {
+                    let error = ProxyError::TargetNotAllowed(error.to_string());
+                    outside += 1;
+                    if outside == MOST_OUTSIDE {
+                        return Err(error);
+                    }
+                    gone = Some(error);
                 }
                 Err(error @ DialError::NoSocks(_)) => {
                     let error = ProxyError::TailnetUnavailable(error.to_string());
                     if remaining(until) <= NOTICE_PAUSE {
                         return Err(error);
                     }
-                    no_socks = Some(error);
+                    gone = Some(error);
                     sleep(NOTICE_PAUSE).await;
                 }
             }
@@ -133,6 +144,7 @@ impl Connector {
         match self.ask(&Ask::Target { host, wait_ms }).await? {
             Verdict::Go {
                 addresses,
+                sources,
                 settling,
                 ready_ms,
             } if !addresses.is_empty() => {
@@ -140,6 +152,7 @@ impl Connector {
                 Ok(Destination {
                     addresses,
                     port: target.port,
+                    sources,
                     settling,
                 })
             }

@@ -61,6 +61,9 @@ pub enum Answer {
     Go {
         /// What to dial, in the order to try.
         addresses: Vec<IpAddr>,
+        /// The function's own addresses in the tailnet, one of which a connection must come from; `None` if it may leave by
+        /// the function's own network.
+        sources: Option<Vec<IpAddr>>,
         /// The tailnet came up only a moment ago: a dial that fails at once is worth another try.
         settling: bool,
         /// How long the environment's login took until the tailnet was up, in ms.
@@ -131,10 +134,12 @@ mod tests {
         assert_eq!(path, r#"{"ask":"path","wait_ms":1}"#);
         let go = Answer::Go {
             addresses: vec!["100.64.0.2".parse().unwrap()],
+            sources: Some(vec!["100.64.0.1".parse().unwrap()]),
             settling: true,
             ready_ms: 45,
         };
-        let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"settling":true,"ready_ms":45}"#;
+        let line =
+            r#"{"verdict":"go","addresses":["100.64.0.2"],"sources":["100.64.0.1"],"settling":true,"ready_ms":45}"#;
         assert_eq!(serde_json::to_string(&go).unwrap(), line);
         assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), go);
     }

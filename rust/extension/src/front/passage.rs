@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use dial::{Destination, DialError, Dialler};
+use dial::{Destination, DialError, Dialler, MOST_OUTSIDE};
 use tokio::{
     io::{AsyncWriteExt, copy_bidirectional_with_sizes},
     net::TcpStream,
@@ -158,8 +158,10 @@ impl Passage {
         };
         // Whatever the tailnet's resolver says or fails to say of a name, tailscaled may know it by another way.
         let elsewhere = name && self.terms.uncovered == Uncovered::Allow;
-        // What little was left for the last attempt says nothing of the target where tailscaled was gone before.
+        // What little was left for the last attempt says nothing of the target where tailscaled, or the target's place in
+        // the tailnet, was gone before.
         let mut gone: Option<Refusal> = None;
+        let mut outside = 0;
         loop {
             let way = match timeout(remaining(until), self.prepare(&request.host, until)).await {
                 Ok(Ok(way)) if way.covered => way,
@@ -173,22 +175,25 @@ impl Passage {
             let destination = Destination {
                 addresses: way.addresses,
                 port: request.port,
+                sources: way.sources,
                 settling: way.settling,
             };
             let hung = self.guide.hung(destination.addresses[0]);
             match self.dialler.dial(&destination, remaining(until), hung).await {
-                Ok(target) => {
-                    // Before the client hears of the connection: nothing of it has passed yet.
-                    if self.terms.uncovered == Uncovered::Refuse {
-                        let covered = timeout(remaining(until), self.guide.still_covered(&destination.addresses));
-                        covered.await.map_err(|_| too_late())?.map_err(refusal)?;
-                    }
-                    return Ok(Exit::Connected(target));
-                }
+                Ok(target) => return Ok(Exit::Connected(target)),
                 Err(error @ DialError::Refused(_)) => {
                     return Err(Refusal::new(Reply::GeneralFailure, error.to_string()));
                 }
                 Err(DialError::TimedOut(_)) => return Err(gone.unwrap_or_else(too_late)),
+                // The next look tells why.
+                Err(error @ DialError::Outside { .. }) => {
+                    let refusal = Refusal::new(Reply::NotAllowed, error.to_string());
+                    outside += 1;
+                    if outside == MOST_OUTSIDE {
+                        return Err(refusal);
+                    }
+                    gone = Some(refusal);
+                }
                 Err(error @ DialError::NoSocks(_)) => {
                     let refusal = Refusal::new(Reply::NetworkUnreachable, error.to_string());
                     if remaining(until) <= NOTICE_PAUSE {

@@ -27,7 +27,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How many connections there may be at a time.
 const MOST: usize = 200;
 
+/// The function's address in the tailnet.
+const INSIDE: [u8; 4] = [100, 64, 0, 1];
+/// The peer, and the same with a port to which connections leave by another way.
 const PEER: &[u8] = &[5, 1, 0, 1, 100, 64, 0, 2, 0, 80];
+const LEAVING: &[u8] = &[5, 1, 0, 1, 100, 64, 0, 2, 0, 81];
 const OUTSIDE: &[u8] = &[5, 1, 0, 1, 203, 0, 113, 7, 0, 80];
 const UDP: &[u8] = &[5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
 
@@ -107,7 +111,9 @@ async fn grant_one(mut stream: TcpStream, requests: &Mutex<Vec<Vec<u8>>>) -> std
     let mut request = [0; 10];
     stream.read_exact(&mut request).await?;
     requests.lock().unwrap().push(request.to_vec());
-    stream.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 9]).await?;
+    let inside = request[..10] == *PEER;
+    let [a, b, c, d] = if inside { INSIDE } else { [127, 0, 0, 1] };
+    stream.write_all(&[5, 0, 0, 1, a, b, c, d, 0, 9]).await?;
     let (mut from, mut to) = stream.split();
     tokio::io::copy(&mut from, &mut to).await.map(drop)
 }
@@ -159,6 +165,16 @@ async fn where_there_is_but_one_way_out_only_the_tailnet_is_dialled() {
     }
     assert_eq!(scene.requests(), [PEER]);
     scene.stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_left_by_another_way_is_closed_before_anything_passes_where_there_is_but_one() {
+    for (uncovered, expected, dials) in [(Uncovered::Refuse, 2, 3), (Uncovered::Allow, 0, 1)] {
+        let scene = Scene::new("front-leaving", FakeKeys::Good, uncovered).await;
+        assert_eq!(scene.request(LEAVING).await.1, expected);
+        assert_eq!(scene.requests(), vec![LEAVING; dials]);
+        scene.stage.end(Ending::Shutdown).await;
+    }
 }
 
 #[tokio::test]

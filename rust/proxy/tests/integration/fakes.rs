@@ -20,11 +20,16 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
 };
 
+/// The function's address in the tailnet.
+const SOURCE: [u8; 4] = [100, 64, 0, 1];
+
 /// What the SOCKS5 server does with a dial.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dial {
     /// Connects.
     Connect,
+    /// Connects, but by another way than the tailnet.
+    ConnectOutside,
     /// Answers "general failure" at once, as tailscaled does whatever the cause.
     Refuse,
     /// Never answers.
@@ -75,6 +80,7 @@ impl World {
         let socket = std::env::temp_dir().join(format!("proxy-test-{}-{number}", std::process::id()));
         let verdict = verdict.unwrap_or(Answer::Go {
             addresses: vec![[127, 0, 0, 1].into()],
+            sources: Some(vec![SOURCE.into()]),
             settling: false,
             ready_ms: 45,
         });
@@ -187,9 +193,15 @@ async fn socks_connection(mut stream: TcpStream, dial: Dial) {
     match dial {
         Dial::Hang => std::future::pending().await,
         Dial::Refuse => stream.write_all(&[5, 1, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap(),
-        Dial::Connect => {
+        Dial::Connect | Dial::ConnectOutside => {
+            let source = if matches!(dial, Dial::Connect) {
+                SOURCE
+            } else {
+                [169, 254, 100, 2]
+            };
             let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            let [a, b, c, d] = source;
+            stream.write_all(&[5, 0, 0, 1, a, b, c, d, 0, 9]).await.unwrap();
             // Either side may break off: that is what some of the tests are about.
             let _ = copy_bidirectional(&mut stream, &mut target).await;
         }

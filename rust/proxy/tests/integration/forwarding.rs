@@ -213,6 +213,7 @@ async fn a_refused_dial_is_final() {
 async fn a_refused_dial_is_tried_again_while_the_tailnet_settles() {
     let settling = Answer::Go {
         addresses: vec![[127, 0, 0, 1].into()],
+        sources: None,
         settling: true,
         ready_ms: 45,
     };
@@ -231,12 +232,31 @@ async fn a_refused_dial_is_tried_again_while_the_tailnet_settles() {
 async fn a_refused_address_gives_way_to_the_names_next_one() {
     let two = Answer::Go {
         addresses: vec![[127, 0, 0, 1].into(), [127, 0, 0, 1].into()],
+        sources: None,
         settling: false,
         ready_ms: 45,
     };
     let world = World::new(Some(two), &[Dial::Refuse], &[Turn::Answer(OK)], |_| ()).await;
     assert_eq!(world.get().await["body"], "ok");
     assert_eq!(world.dials(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_on_a_connection_that_left_by_another_way_and_the_extension_is_asked_again() {
+    let world = world(&[Dial::ConnectOutside], &[Turn::Answer(OK)]).await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!((world.dials(), world.requests().len()), (2, 1));
+    assert_eq!(world.asked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn where_connections_go_on_leaving_by_another_way_the_request_is_refused() {
+    let world = world(&[Dial::ConnectOutside; 3], &[]).await;
+    let answer = world.get().await;
+    assert_eq!(error_name(&answer), (403, "TargetNotAllowed"));
+    let message = answer["headers"]["ts-error-message"].as_str().unwrap();
+    assert!(message.contains("169.254.100.2"), "{message}");
+    assert_eq!(world.requests(), [] as [String; 0]);
 }
 
 #[tokio::test]
