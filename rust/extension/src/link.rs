@@ -5,15 +5,16 @@
 //! tailnet tells whether the flows still live, and only where it stays unanswered is the link broken and made anew.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
     select,
     sync::Mutex,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -21,7 +22,8 @@ use crate::{
     local_api::{LocalApi, LocalApiError},
     ping::{self, PEERS},
     round_trip::RoundTrips,
-    sessions::{REST, Sessions},
+    secret::Secret,
+    sessions::{Control, REST, Sessions},
 };
 
 /// A gap below this needs no look: no NAT forgets a flow so soon, and a ping would cost each request its round trip.
@@ -45,6 +47,8 @@ const LOOK_LIMIT: Duration = Duration::from_millis(1250);
 pub struct Link {
     pub(crate) api: LocalApi,
     pub(crate) state: Mutex<State>,
+    /// What the daemon logged in with.
+    key: std::sync::Mutex<Secret>,
 }
 
 pub(crate) struct State {
@@ -54,6 +58,8 @@ pub(crate) struct State {
     pub(crate) round_trips: RoundTrips,
     /// WireGuard's sessions with the addresses that were asked for.
     pub(crate) sessions: Sessions,
+    /// Pings through sessions, which began with the last look.
+    pub(crate) probes: HashMap<IpAddr, JoinSet<Result<(), LocalApiError>>>,
     /// Somebody is measuring a round trip.
     measuring: bool,
     /// The addresses last asked for, the latest first.
@@ -86,6 +92,7 @@ impl Link {
             last_look: SystemTime::now(),
             round_trips: RoundTrips::default(),
             sessions: Sessions::default(),
+            probes: HashMap::new(),
             measuring: false,
             used: VecDeque::new(),
             joined: None,
@@ -94,7 +101,17 @@ impl Link {
         Self {
             api,
             state: Mutex::new(state),
+            key: std::sync::Mutex::new(Secret::new("")),
         }
+    }
+
+    /// The daemon logs in with `key`.
+    pub(crate) fn use_key(&self, key: &Secret) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key.clone();
+    }
+
+    pub(crate) fn key(&self) -> Secret {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes sure that the link is alive, which came with the login at `login`. Takes a lock's time, or a round trip after
@@ -144,16 +161,28 @@ impl Link {
         }
         let began = Instant::now();
         let used = state.used.make_contiguous();
+        if gap >= REST {
+            // What is asked next is whether these sessions live: the answers may come in the same round trip.
+            let probe = |address: &IpAddr| (*address, ping::through_session(&self.api, *address));
+            state.probes = used.iter().map(probe).collect();
+        }
         if let Some(round_trip) = self.first_ping(used, state.round_trips.patience()).await? {
             state.round_trips.learn(round_trip);
             return Ok(Look::Alive);
         }
         let seen = began.elapsed().as_millis();
-        // Whatever WireGuard sent when its timers rang was lost, and it would not send another for 5 s.
-        if gap < REST || !self.drop_sessions(&mut state.sessions).await? {
+        state.probes.clear();
+        let answered = if gap < REST {
             self.api.break_links().await?;
-        }
-        let answered = self.answered(used).await?;
+            let answered = self.answered(used).await?;
+            // The connection to the control server went the same way, and the daemon does not notice that by itself.
+            self.api.renew_control(&self.key()).await?;
+            answered
+        } else {
+            // Whatever WireGuard sent when its timers rang was lost, and it would not send another for 5 s.
+            self.drop_sessions(&mut state.sessions, Control::Renew).await?;
+            self.answered(used).await?
+        };
         let (gap_s, took) = (gap.as_secs_f64(), began.elapsed().as_millis());
         if answered {
             tracing::info!("the links had died in a gap of {gap_s:.1} s: seen after {seen} ms, new after {took} ms");

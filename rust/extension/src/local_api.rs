@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
@@ -121,8 +122,12 @@ impl LocalApi {
 
     /// Brings the daemon up with `prefs`; `key` serves the login that follows.
     pub async fn start(&self, key: &Secret, prefs: &Prefs) -> Result<(), LocalApiError> {
-        let body = serde_json::json!({"AuthKey": key.expose(), "UpdatePrefs": prefs});
-        self.call("POST", "/localapi/v0/start", Bytes::from(body.to_string()))
+        self.start_with(&serde_json::json!({"AuthKey": key.expose(), "UpdatePrefs": prefs}))
+            .await
+    }
+
+    async fn start_with(&self, options: &Value) -> Result<(), LocalApiError> {
+        self.call("POST", "/localapi/v0/start", Bytes::from(options.to_string()))
             .await
             .map(drop)
     }
@@ -213,12 +218,36 @@ impl LocalApi {
     /// There is no call for this alone: the daemon is switched off and on, which takes its key away for a moment. It must
     /// not be left half done.
     pub async fn renew_sessions(&self) -> Result<(), LocalApiError> {
-        for want_running in [false, true] {
-            let body = serde_json::json!({"WantRunning": want_running, "WantRunningSet": true});
-            self.call("PATCH", "/localapi/v0/prefs", Bytes::from(body.to_string()))
-                .await?;
-        }
-        Ok(())
+        self.switch(false).await?;
+        self.switch(true).await
+    }
+
+    /// Gives the daemon a new control client, with a connection of its own, and leaves all else as it is.
+    ///
+    /// The old one would wait for an answer on a connection that has died until TCP gives that up, for a quarter of an hour;
+    /// and in the pause before another attempt it holds a lock that much of the LocalAPI waits for. `key` serves where the
+    /// control server wants one for a machine that it knows, or does not know the machine any more.
+    pub async fn renew_control(&self, key: &Secret) -> Result<(), LocalApiError> {
+        self.start_with(&serde_json::json!({"AuthKey": key.expose()})).await
+    }
+
+    /// Does what [`renew_sessions`](Self::renew_sessions) and [`renew_control`](Self::renew_control) do. It waits for nothing
+    /// that the old control client holds.
+    pub async fn renew_all(&self, key: &Secret) -> Result<(), LocalApiError> {
+        let path = "/localapi/v0/prefs";
+        let prefs = self.call("GET", path, Bytes::new()).await?;
+        let mut prefs: Value = serde_json::from_slice(&prefs).map_err(|error| malformed(path, &error))?;
+        prefs["WantRunning"] = false.into();
+        self.start_with(&serde_json::json!({"AuthKey": key.expose(), "UpdatePrefs": prefs}))
+            .await?;
+        self.switch(true).await
+    }
+
+    async fn switch(&self, want_running: bool) -> Result<(), LocalApiError> {
+        let body = serde_json::json!({"WantRunning": want_running, "WantRunningSet": true});
+        self.call("PATCH", "/localapi/v0/prefs", Bytes::from(body.to_string()))
+            .await
+            .map(drop)
     }
 
     async fn debug(&self, action: &str) -> Result<(), LocalApiError> {

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     credentials::Keys,
     exit_node::ExitNode,
+    link::Link,
     local_api::{LocalApi, Prefs},
     phase::Phase,
     session::Session,
@@ -51,6 +52,7 @@ pub(crate) enum Notice {
 pub(crate) struct Owner<P, K> {
     pub(crate) program: P,
     pub(crate) api: LocalApi,
+    pub(crate) link: Arc<Link>,
     pub(crate) prefs: Prefs,
     pub(crate) exit_node: Option<ExitNode>,
     pub(crate) keys: Arc<K>,

@@ -40,6 +40,14 @@ pub(crate) async fn any(api: &LocalApi, addresses: &[IpAddr]) -> Option<Duration
     None
 }
 
+/// A ping through WireGuard's session with `address`, under way until the set is dropped.
+pub(crate) fn through_session(api: &LocalApi, address: IpAddr) -> JoinSet<Result<(), LocalApiError>> {
+    let mut ping = JoinSet::new();
+    let api = api.clone();
+    ping.spawn(async move { api.ping(address, Ping::Session).await });
+    ping
+}
+
 /// Pings some of the peers that are there, for the link that this opens: to the DERP server where one of them is reached.
 ///
 /// tailscaled is in the tailnet when it has such a link. By itself it first measures by STUN which DERP server is the

@@ -1,6 +1,9 @@
 //! One login to the tailnet, and what becomes of it for as long as the daemon lives.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     select,
@@ -13,6 +16,7 @@ use crate::{
     attempts::Attempts,
     bus::{Bus, Health, Notify, State},
     exit_node::ExitNode,
+    link::Link,
     local_api::{LocalApi, LocalApiError, Prefs},
     owner::{Notice, Owner},
     phase::Phase,
@@ -35,6 +39,7 @@ const TAILSCALE: &str = "https://controlplane.tailscale.com";
 /// A login, and the daemon's notifications about it.
 pub(crate) struct Session<'a> {
     api: LocalApi,
+    link: Arc<Link>,
     prefs: Prefs,
     exit_node: Option<ExitNode>,
     phases: watch::Sender<Phase>,
@@ -59,6 +64,7 @@ impl<'a> Session<'a> {
     pub(crate) fn new<P, K>(owner: &'a mut Owner<P, K>, disowned: mpsc::Receiver<()>) -> Self {
         Self {
             api: owner.api.clone(),
+            link: Arc::clone(&owner.link),
             prefs: owner.prefs.clone(),
             exit_node: owner.exit_node.clone(),
             phases: owner.phases.clone(),
@@ -150,6 +156,7 @@ impl<'a> Session<'a> {
         self.attempts.begin();
         self.silent_at = Some(Instant::now() + SILENCE);
         self.sought = true;
+        self.link.use_key(key);
         self.api.start(key, &self.prefs).await?;
         self.api.login().await
     }
@@ -168,12 +175,13 @@ impl<'a> Session<'a> {
         match notify.state {
             Some(State::Running) => self.running().await,
             Some(State::Starting) => {
-                if self.is_up() {
-                    self.switched_on = SystemTime::now();
-                }
                 // Dropping the set ends what an earlier start began.
                 self.opening = JoinSet::new();
-                self.opening.spawn(ping::open_link(self.api.clone()));
+                if self.is_up() {
+                    self.switched_on = SystemTime::now();
+                } else {
+                    self.opening.spawn(ping::open_link(self.api.clone()));
+                }
                 Ok(None)
             }
             Some(State::NeedsMachineAuth) => {

@@ -19,12 +19,13 @@ use std::{
 
 use tokio::{
     select,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
     link::{Link, SECOND_PING, State},
-    local_api::{LocalApiError, Ping},
+    local_api::LocalApiError,
     ping,
 };
 
@@ -51,6 +52,15 @@ const KEPT: usize = 1000;
 
 /// After a session has been doubted, how long it is not again: WireGuard itself begins a new one in this time.
 const DOUBT_PAUSE: Duration = Duration::from_secs(5);
+
+/// What becomes of the connection to the control server when sessions are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// It is good.
+    Keep,
+    /// It has died, or the control server is out of reach.
+    Renew,
+}
 
 /// When each address was last asked for.
 #[derive(Debug, Default)]
@@ -164,10 +174,13 @@ impl Link {
         mut patience: Duration,
     ) -> Result<bool, LocalApiError> {
         let began = Instant::now();
+        let mut probe = state.probes.remove(&address);
         for attempt in 0..ATTEMPTS {
-            let lives = self.session_lives(address, patience).await;
+            let lives = self.session_lives(address, probe.take(), patience).await;
             if !lives {
-                self.drop_sessions(&mut state.sessions).await?;
+                let in_touch = self.api.netmap().await?.in_touch();
+                let control = if in_touch { Control::Keep } else { Control::Renew };
+                self.drop_sessions(&mut state.sessions, control).await?;
             }
             state.sessions.looked_at(address);
             let ms = began.elapsed().as_millis();
@@ -187,8 +200,15 @@ impl Link {
         Ok(false)
     }
 
-    /// Whether a ping comes back through the session, or nothing at all from its other end: then it is not to blame.
-    async fn session_lives(&self, address: IpAddr, patience: Duration) -> bool {
+    /// Whether a ping comes back through the session, which `probe` may be already, or nothing at all from its other end: then
+    /// it is not to blame.
+    async fn session_lives(
+        &self,
+        address: IpAddr,
+        probe: Option<JoinSet<Result<(), LocalApiError>>>,
+        patience: Duration,
+    ) -> bool {
+        let mut probe = probe.unwrap_or_else(|| ping::through_session(&self.api, address));
         let stale = async {
             let answered = timeout(SECOND_PING, ping::any(&self.api, &[address])).await;
             if answered.ok().flatten().is_none() {
@@ -200,26 +220,25 @@ impl Link {
         };
         select! {
             biased;
-            _ = self.api.ping(address, Ping::Session) => true,
+            // One that could not be sent says nothing of the session.
+            _ = probe.join_next() => true,
             lives = stale => lives,
         }
     }
 
-    /// Drops all sessions, and the links with them: new ones begin with the next packets. Tells whether it has: a daemon that
-    /// is out of touch with the control server is left alone. Switched off and on, it may stand still for up to 30 s, the
-    /// pause between two of its attempts.
-    pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions) -> Result<bool, LocalApiError> {
-        if !self.api.netmap().await?.in_touch() {
-            return Ok(false);
-        }
+    /// Drops all sessions, and the links with them: new ones begin with the next packets.
+    pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions, control: Control) -> Result<(), LocalApiError> {
         sessions.dropped();
-        let api = self.api.clone();
+        let (api, key) = (self.api.clone(), self.key());
         // A task of its own: one who no longer waits must not leave the daemon switched off.
-        let renewed = tokio::spawn(async move { api.renew_sessions().await });
+        let renewed = tokio::spawn(async move {
+            match control {
+                Control::Keep => api.renew_sessions().await,
+                Control::Renew => api.renew_all(&key).await,
+            }
+        });
         match timeout(DROP_LIMIT, renewed).await {
-            Ok(renewed) => renewed
-                .unwrap_or_else(|lost| Err(io::Error::other(lost).into()))
-                .map(|()| true),
+            Ok(renewed) => renewed.unwrap_or_else(|lost| Err(io::Error::other(lost).into())),
             Err(_) => Err(LocalApiError::Silent { limit: DROP_LIMIT }),
         }
     }

@@ -55,16 +55,17 @@ impl Tailnet {
         let (notices, noticed) = mpsc::channel(NOTICES);
         let (stop, stopped) = oneshot::channel();
         let api = program.local_api();
+        let link = Arc::new(Link::new(api.clone()));
         let owner = Owner {
             program,
             api: api.clone(),
+            link: Arc::clone(&link),
             prefs: prefs(config),
             exit_node: config.exit_node.clone(),
             keys: Arc::new(keys),
             phases,
             notices: noticed,
         };
-        let link = Arc::new(Link::new(api.clone()));
         Self {
             handle: Handle {
                 phase,

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{
     Error,
     http_call::{CallError, call, json, succeeded},
-    network::ADDRESS,
+    network::{ADDRESS, CONTROL_ADDRESS},
     process::{Process, command},
 };
 
@@ -77,7 +77,8 @@ impl Control {
     pub async fn start(program: &Path, auth_key: &str, run_dir: &Path) -> Result<Self, Error> {
         let mut command = command(program, run_dir);
         command
-            .arg(format!("-listen={ADDRESS}:0"))
+            .arg(format!("-listen={CONTROL_ADDRESS}:0"))
+            .arg(format!("-derp-ip={ADDRESS}"))
             .arg(format!("-auth-key={auth_key}"))
             .arg(format!("-magicdns-domain={MAGIC_DNS_DOMAIN}"))
             // It ends when its input does.

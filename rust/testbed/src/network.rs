@@ -12,8 +12,11 @@ use std::{
 
 use nix::mount::{MsFlags, mount};
 
-/// This machine's address in the network inside (TEST-NET-1, RFC 5737): control, DERP and AWS are reached by it.
+/// This machine's address in the network inside (TEST-NET-1, RFC 5737): DERP and AWS are reached by it.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The address of control servers. tailscaled goes to port 443, where nobody is, when it dials one at an http address again
+/// within 2 minutes; but not at a private one.
+pub const CONTROL_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
 /// A veth pair, because the `dummy` kind is not on every kernel. Nobody answers for the gateway.
 const SET_UP: &str = "\
@@ -22,6 +25,7 @@ link add uplink type veth peer name nowhere
 link set nowhere up
 link set uplink up
 address add 192.0.2.2/24 dev uplink
+address add 172.31.0.2/32 dev uplink
 route add default via 192.0.2.1 dev uplink
 ";
 
@@ -53,11 +57,6 @@ pub fn set_up(run_dir: &Path) -> Result<(), NetworkError> {
         replace(name, text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
     }
     Ok(())
-}
-
-/// Gives this machine one more address in the network inside.
-pub fn add_address(address: Ipv4Addr) -> Result<(), NetworkError> {
-    ip(&format!("address add {address}/32 dev uplink\n"))
 }
 
 /// Puts a file of our own over the one in /etc, for this mount namespace alone.

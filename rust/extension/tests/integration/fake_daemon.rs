@@ -29,6 +29,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+/// The auth key with which it logs in.
+pub(crate) const KEY: &str = "tskey-auth-a";
 /// What the daemon says when it is in the tailnet.
 pub(crate) const RUNNING: &str = r#"{"State":6}"#;
 
@@ -202,7 +204,12 @@ impl FakeDaemon {
                 ""
             }
             "/localapi/v0/prefs" => "{}",
-            "/localapi/v0/start" | "/localapi/v0/logout" | "/localapi/v0/debug" => "",
+            "/localapi/v0/start" => {
+                let body = request.into_body().collect().await?.to_bytes();
+                self.start_anew(&body);
+                ""
+            }
+            "/localapi/v0/logout" | "/localapi/v0/debug" => "",
             other => panic!("unexpected: {other}"),
         };
         Ok(Response::new(
@@ -210,14 +217,28 @@ impl FakeDaemon {
         ))
     }
 
-    /// It is switched off, and its sessions are gone; or on again.
+    /// Its control client is a new one, and it may be switched off with that.
+    fn start_anew(&self, options: &[u8]) {
+        let options: serde_json::Value = serde_json::from_slice(options).unwrap();
+        assert_eq!(options["AuthKey"], KEY);
+        if options["UpdatePrefs"]["WantRunning"] == false {
+            self.switch_off();
+        }
+    }
+
+    /// Its sessions are gone.
+    fn switch_off(&self) {
+        let mut state = self.state();
+        state.plan.stale = state.plan.stale.saturating_sub(1);
+        drop(state);
+        self.say(r#"{"State":4}"#);
+    }
+
+    /// It is switched off, or on again.
     fn switch(&self, prefs: &[u8]) {
         let prefs: serde_json::Value = serde_json::from_slice(prefs).unwrap();
         if prefs == serde_json::json!({"WantRunning": false, "WantRunningSet": true}) {
-            let mut state = self.state();
-            state.plan.stale = state.plan.stale.saturating_sub(1);
-            drop(state);
-            self.say(r#"{"State":4}"#);
+            self.switch_off();
         } else if prefs == serde_json::json!({"WantRunning": true, "WantRunningSet": true}) {
             self.say(r#"{"State":5}"#);
             self.say(RUNNING);

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::fake_daemon::{FakeDaemon, Plan};
+use crate::fake_daemon::{FakeDaemon, KEY, Plan};
 
 /// Far more than anything here takes by the clock of the test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3600);
@@ -52,7 +52,7 @@ pub(crate) enum FakeKeys {
 impl Keys for FakeKeys {
     async fn login_key(&self) -> Result<Secret, Trouble> {
         match self {
-            Self::Good => Ok(Secret::new("tskey-auth-a")),
+            Self::Good => Ok(Secret::new(KEY)),
             Self::Awaited => std::future::pending().await,
             Self::Missing => Err(Trouble::NoKey {
                 words: "the secret brings no auth key".into(),

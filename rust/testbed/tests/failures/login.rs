@@ -146,7 +146,7 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
     fails_soon(
         &world,
         &[
-            "the control server http://192.0.2.2:",
+            "the control server http://172.31.0.2:",
             "cannot be reached, or fails",
             "check that it runs",
         ],

@@ -4,7 +4,7 @@
 mod headscale;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -34,16 +34,12 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(8);
 const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 /// How long the way back may take, for a function that is awake for short requests.
 const BACK_LIMIT: Duration = Duration::from_secs(15);
-/// Where the function reaches Headscale. tailscaled goes to port 443, where nobody is, when it dials a control server at an
-/// http address again within 2 minutes; but not at a private one.
-const DOOR: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
 fn main() -> ExitCode {
     run(trials)
 }
 
 fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    network::add_address(DOOR).unwrap();
     vec![
         trial(
             setting,
@@ -138,7 +134,7 @@ async fn joined(setting: &Setting) -> Result<Joined, Failed> {
     let headscale = Headscale::start(&surroundings).await?;
     let key = headscale.create_key(&["--reusable", "--ephemeral"]).await?.key;
     let node = machine(&surroundings, &headscale, &key).await?;
-    let door = Door::open(SocketAddr::from((DOOR, 0)), headscale.address()).await?;
+    let door = Door::open(SocketAddr::from((network::CONTROL_ADDRESS, 0)), headscale.address()).await?;
     let url = format!("http://{}", door.address());
     let world = deploy(surroundings, &headscale, &key, |function| {
         set(function, "TS_CONTROL_URL", &url)

@@ -15,10 +15,11 @@ use serde_json::json;
 use testbed::{
     Error,
     deadline::within,
+    door::Door,
     foreign,
     lambda::Event,
-    nat,
-    suite::{Outcome, Setting, TEST_LIMIT, run, trial_within},
+    nat, network,
+    suite::{Outcome, Setting, TEST_LIMIT, awake, run, set, trial, trial_within},
     target,
     world::World,
 };
@@ -44,12 +45,16 @@ const WATCHDOG: Duration = Duration::from_secs(115);
 const REMOVAL: Duration = Duration::from_secs(62);
 /// How long the first request may take then: pings that stay unanswered for 0.9 s, and another login. (1.2 s are measured.)
 const REJOIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a kept connection may be idle, to the proxy and to most servers.
+const KEPT: Duration = Duration::from_secs(50);
+/// How long the control server is away before the links die.
+const OUTAGE: Duration = Duration::from_secs(20);
 /// The longest that any first request may take.
 const LONGEST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     run(|setting| {
-        let limit = (freeze() + SHORT_FREEZE + Duration::from_secs(3)) * u32::try_from(count()).unwrap()
+        let limit = (freeze() + 2 * SHORT_FREEZE + Duration::from_secs(4)) * u32::try_from(count()).unwrap()
             + Duration::from_secs(30);
         vec![
             trial_within(
@@ -76,6 +81,11 @@ fn main() -> ExitCode {
                 "a machine that the tailnet removed during a freeze logs in again",
                 removed,
             ),
+            trial(
+                setting,
+                "links that die while the control server is away are made anew without it",
+                without_control,
+            ),
         ]
     })
 }
@@ -83,7 +93,7 @@ fn main() -> ExitCode {
 async fn dead_flows(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting).await?;
     get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
+    let warm = warm(&world).await?;
     let thaws = thaws(&world, freeze(), true, get).await?;
     show("dead", &thaws, warm, RENEWAL_LIMIT);
     if freeze() < WATCHDOG {
@@ -102,7 +112,7 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let world = world(&setting).await?;
     get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
+    let warm = warm(&world).await?;
     let before = nat::flows().await?;
     let thaws = thaws(&world, freeze(), false, get).await?;
     let limit = if freeze() < REST { LOOK_LIMIT } else { SESSION_LIMIT };
@@ -205,14 +215,63 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+/// The function is awake meanwhile, and the daemon's attempts to reach the control server have failed often already.
+async fn without_control(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let surroundings = setting.surroundings().await?;
+    let control = surroundings.control.url().rsplit('/').next().unwrap().parse()?;
+    let door = Door::open((network::CONTROL_ADDRESS, 0).into(), control).await?;
+    let url = format!("http://{}", door.address());
+    let world = surroundings
+        .deploy(|function| {
+            awake(function);
+            set(function, "TS_CONTROL_URL", &url);
+        })
+        .await?;
+    get(&world).await?;
+    let pid = world.lambda.events.find(0, runtime_pid).await;
+    door.close();
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        // The outage itself: the longer it is, the longer are the daemon's pauses.
+        tokio::time::sleep(OUTAGE).await;
+        assert!(nat::forget_flows(pid).await? > 0, "there was no new flow to forget");
+        times.push(get(&world).await?);
+    }
+    eprintln!("  dead flows after {OUTAGE:?} without a control server each: {times:.1?}");
+    told(&world);
+    assert!(times.iter().all(|took| *took < LONGEST), "a request took over 1 s");
+    world.stop().await;
+    Ok(())
+}
+
 async fn world(setting: &Setting) -> Result<World, Error> {
     nat::remember().await?;
     nat::block_udp().await?;
     setting.world(|_| ()).await
 }
 
+/// How long a request takes after a freeze that asks for no look: over a kept connection, or over a new one where the freeze
+/// that is tested outlives kept ones.
+async fn warm(world: &World) -> Result<Duration, Error> {
+    let kept = median(&thaws(world, SHORT_FREEZE, false, get).await?);
+    let new = median(&thaws(world, SHORT_FREEZE, false, get_and_close).await?);
+    eprintln!("  warm: {kept:.1?} over a kept connection, {new:.1?} over a new one");
+    Ok(if freeze() > KEPT { new } else { kept })
+}
+
 async fn get(world: &World) -> Result<Duration, Error> {
-    let request = world.request("GET", "/get").body(Bytes::new()).unwrap();
+    send(world, "/get").await
+}
+
+/// The target closes the connection: the next request needs a new one.
+async fn get_and_close(world: &World) -> Result<Duration, Error> {
+    send(world, "/response-headers?Connection=close").await
+}
+
+async fn send(world: &World, path: &str) -> Result<Duration, Error> {
+    let request = world.request("GET", path).body(Bytes::new()).unwrap();
     let began = Instant::now();
     let answer = world.url().send(request).await?;
     let took = began.elapsed();

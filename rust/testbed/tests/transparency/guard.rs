@@ -187,7 +187,7 @@ async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
 
 async fn uncovered(setting: Arc<Setting>) -> Outcome {
     // The control server's host: the function's own network reaches it, the tailnet does not.
-    let host = network::ADDRESS.to_string();
+    let host = network::CONTROL_ADDRESS.to_string();
     let port = |world: &World| {
         world
             .surroundings
