@@ -8,19 +8,19 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use lambda_http::lambda_runtime::{Error, LambdaInvocation, tower::Service};
 
-use crate::metrics::Metrics;
+use crate::handler::Handler;
 
-/// Sends metrics after each answer that `inner` has posted to the Runtime API.
+/// Has a handler do what is left after each answer that `inner` has posted to the Runtime API.
 #[derive(Clone)]
 pub struct AfterAnswer<S> {
     inner: S,
-    metrics: Arc<Metrics>,
+    handler: Arc<Handler>,
 }
 
 impl<S> AfterAnswer<S> {
-    /// Sends `metrics` after `inner`'s answers.
-    pub fn new(inner: S, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics }
+    /// Has `handler` do what is left after `inner`'s answers.
+    pub fn new(inner: S, handler: Arc<Handler>) -> Self {
+        Self { inner, handler }
     }
 }
 
@@ -39,10 +39,10 @@ where
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
         let answered = self.inner.call(invocation);
-        let metrics = Arc::clone(&self.metrics);
+        let handler = Arc::clone(&self.handler);
         async move {
             answered.await?;
-            metrics.after_answer().await;
+            handler.after_answer().await;
             Ok(())
         }
         .boxed()

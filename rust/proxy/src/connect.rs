@@ -1,6 +1,12 @@
 //! A new connection to a target: may it be dialled, the dial itself, TLS, HTTP.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use dial::{Destination, DialError, Dialler, MOST_OUTSIDE};
 use hyper::client::conn::http1;
@@ -33,6 +39,8 @@ pub struct Connector {
     dialler: Dialler,
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
+    /// How long the last dial took, in µs.
+    dialled_in: AtomicU64,
     tailnet_ready: OnceLock<Duration>,
 }
 
@@ -43,6 +51,7 @@ impl Connector {
             dialler: Dialler::new(config.socks),
             config,
             tls: OnceLock::new(),
+            dialled_in: AtomicU64::new(0),
             tailnet_ready: OnceLock::new(),
         }
     }
@@ -50,6 +59,11 @@ impl Connector {
     /// How long the environment's login took, as soon as that is known.
     pub fn tailnet_ready(&self) -> Option<Duration> {
         self.tailnet_ready.get().copied()
+    }
+
+    /// About how long a round trip to the target dialled last takes.
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.dialled_in.load(Ordering::Relaxed))
     }
 
     /// Opens a new connection within the connect time-out, and before `end`.
@@ -62,8 +76,11 @@ impl Connector {
         loop {
             let destination = self.destination(target, remaining(until)).await?;
             let hung = self.hung(&destination);
+            let dialled = Instant::now();
             match self.dialler.dial(&destination, remaining(until), hung).await {
                 Ok(stream) => {
+                    let took = u64::try_from(dialled.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.dialled_in.store(took, Ordering::Relaxed);
                     let too_late =
                         |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit} ms"));
                     return timeout_at(until, self.open(target, stream)).await.map_err(too_late)?;

@@ -10,7 +10,6 @@ use proxy::{
     config::{Config, InvokeMode},
     handler::Handler,
     invocation::Invocation,
-    metrics::Metrics,
     outcome::Outcome,
     stream::Streamer,
 };
@@ -56,28 +55,28 @@ async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn buffered(handler: Arc<Handler>) -> Result<(), Error> {
-    let metrics = Arc::clone(handler.metrics());
+    let afterwards = Arc::clone(&handler);
     let answer = service_fn(move |event: LambdaEvent<Invocation>| {
         let handler = Arc::clone(&handler);
         async move { Outcome::of(&handler, event.payload, &event.context).await }
     });
     Runtime::new(answer)
         .layer(TracingLayer::new())
-        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&metrics))))
+        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&afterwards))))
         .run()
         .await
 }
 
 async fn streamed(handler: Arc<Handler>) -> Result<(), Error> {
     let runtime_api = std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-    let metrics: Arc<Metrics> = Arc::clone(handler.metrics());
+    let afterwards = Arc::clone(&handler);
     let streamer = Streamer::new(handler, &runtime_api);
     // The layer takes every invocation; the service beneath it is never reached.
     let beneath =
         service_fn(|_: LambdaEvent<Invocation>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
     Runtime::new(beneath)
         .layer(layer_fn(move |_| streamer.clone()))
-        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&metrics))))
+        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&afterwards))))
         .run()
         .await
 }
