@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    found::Found,
     link::Link,
     local_api::LocalApiError,
     netmap::{Netmap, Uncovered},
@@ -46,6 +47,19 @@ pub struct Way {
     pub settling: bool,
     /// How long the environment's login took until the tailnet was up.
     pub ready: Duration,
+    /// The path was made anew while the way was looked for.
+    pub anew: bool,
+}
+
+/// Hears of a way, by its addresses and the sources that a connection must come from, that has not been made good yet.
+pub trait Early: Send + Sync {
+    /// See [`Way`].
+    fn tell(&self, addresses: Vec<IpAddr>, sources: Option<Vec<IpAddr>>);
+}
+
+/// One who waits for the way.
+impl Early for () {
+    fn tell(&self, _: Vec<IpAddr>, _: Option<Vec<IpAddr>>) {}
 }
 
 /// Why there is no way to a host.
@@ -59,12 +73,6 @@ pub enum NoWay {
     Unavailable(String),
     /// It is, but the daemon did not say what it was asked.
     NoWord(String),
-}
-
-/// What was found under a host.
-struct Found {
-    addresses: Vec<IpAddr>,
-    covered: bool,
 }
 
 impl Guide {
@@ -82,14 +90,20 @@ impl Guide {
     }
 
     /// The way to `host`, an address or a name, made good for a dial; a tailnet on its way up is waited for, for `wait` at
-    /// most.
-    pub async fn target(&mut self, host: &str, uncovered: Uncovered, wait: Duration) -> Result<Way, NoWay> {
+    /// most. `early` hears, after a freeze, of a way to try before it has been made good.
+    pub async fn target(
+        &mut self,
+        host: &str,
+        uncovered: Uncovered,
+        wait: Duration,
+        early: &dyn Early,
+    ) -> Result<Way, NoWay> {
         let end = Instant::now() + wait;
         // Where the login ends by which a way was found, it is looked for once more: the next daemon knows none of its peers
         // at first, and would dial their addresses by the function's own network.
         for _ in 0..ATTEMPTS {
             let left = end.saturating_duration_since(Instant::now());
-            if let Some(found) = self.attempt(host, uncovered, left).await {
+            if let Some(found) = self.attempt(host, uncovered, left, early).await {
                 return found;
             }
         }
@@ -97,12 +111,27 @@ impl Guide {
     }
 
     /// The way to `host`; `None` if the login ended meanwhile.
-    async fn attempt(&mut self, host: &str, uncovered: Uncovered, wait: Duration) -> Option<Result<Way, NoWay>> {
+    async fn attempt(
+        &mut self,
+        host: &str,
+        uncovered: Uncovered,
+        wait: Duration,
+        early: &dyn Early,
+    ) -> Option<Result<Way, NoWay>> {
         // One who asks right after a freeze may do so before the extension's own event tells of it. What the daemon
         // knows does not depend on the link: it is asked meanwhile.
         let asked = Instant::now();
         let api = self.tailnet.api().clone();
-        let (ready, netmap) = join!(self.tailnet.ready(wait), in_time(api.netmap()));
+        let renewals = self.tailnet.link().renewals();
+        let rested = self.tailnet.has_rested();
+        let known = async {
+            let netmap = in_time(api.netmap()).await;
+            if rested && let (Ok(address), Ok(netmap)) = (host.parse(), &netmap) {
+                tell_early(netmap, address, uncovered, early);
+            }
+            netmap
+        };
+        let (ready, netmap) = join!(self.tailnet.ready(wait), known);
         let since = match ready {
             Ok(since) => since,
             Err(message) => return Some(Err(NoWay::Unavailable(message))),
@@ -115,7 +144,9 @@ impl Guide {
                 in_time(api.netmap()).await
             };
             let netmap = netmap.map_err(|error| self.no_word(error, NO_ANSWER.into()))?;
-            self.open_way(host, &netmap, uncovered, since, wait / 2).await
+            let mut way = self.open_way(host, &netmap, uncovered, since, wait / 2).await?;
+            way.anew = self.tailnet.link().renewals() != renewals;
+            Ok(way)
         };
         select! {
             biased;
@@ -138,11 +169,7 @@ impl Guide {
                 format!("the tailnet's resolver does not answer for the name '{host}'"),
             )
         })?;
-        let sources = match uncovered {
-            Uncovered::Refuse => Some(netmap.own_addresses().to_vec()),
-            Uncovered::Allow => None,
-        };
-        Ok(self.open(found?, sources, since, wait).await)
+        Ok(self.open(found?, since, wait).await)
     }
 
     /// What a question to the daemon came to; `silent`, where nothing came back. Then it may be stuck.
@@ -161,7 +188,7 @@ impl Guide {
         }
     }
 
-    async fn open(&self, found: Found, sources: Option<Vec<IpAddr>>, since: Instant, wait: Duration) -> Way {
+    async fn open(&self, found: Found, since: Instant, wait: Duration) -> Way {
         let settling = since.elapsed() < SETTLING;
         // What the tailnet does not cover has no path in it.
         if found.covered
@@ -175,10 +202,11 @@ impl Guide {
         }
         Way {
             addresses: found.addresses,
-            sources,
+            sources: found.sources,
             covered: found.covered,
             settling,
             ready: since.saturating_duration_since(self.began),
+            anew: false,
         }
     }
 
@@ -197,7 +225,7 @@ impl Guide {
             let message = format!("the name '{host}' is unknown to the tailnet's resolver");
             return Ok(Err(NoWay::UnknownName(message)));
         }
-        Ok(allowed(netmap, &candidates, uncovered).map_err(NoWay::NotAllowed))
+        Ok(Found::among(&candidates, netmap, uncovered).map_err(NoWay::NotAllowed))
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, LocalApiError> {
@@ -210,6 +238,16 @@ impl Guide {
             (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.is_empty() => Ok(found),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
+    }
+}
+
+/// A dial to what is covered may be tried before the path has been looked at. (Names are resolved after it: that may take
+/// the path.)
+fn tell_early(netmap: &Netmap, address: IpAddr, uncovered: Uncovered, early: &dyn Early) {
+    if let Ok(found) = Found::among(&[address], netmap, uncovered)
+        && found.covered
+    {
+        early.tell(found.addresses, found.sources);
     }
 }
 
@@ -232,69 +270,34 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, LocalApiError>>) -> R
     timeout(LOOK_UP_LIMIT, answer).await.map_err(silent)?
 }
 
-/// Of a host's addresses, those that the tailnet covers; if there are none, the others where they may be dialled; and if
-/// they may not, why the first may not.
-fn allowed(netmap: &Netmap, candidates: &[IpAddr], uncovered: Uncovered) -> Result<Found, String> {
-    match permitted(netmap, candidates, Uncovered::Refuse) {
-        Ok(addresses) => Ok(Found {
-            addresses,
-            covered: true,
-        }),
-        Err(reason) if uncovered == Uncovered::Refuse => Err(reason),
-        Err(_) => permitted(netmap, candidates, uncovered).map(|addresses| Found {
-            addresses,
-            covered: false,
-        }),
-    }
-}
-
-fn permitted(netmap: &Netmap, candidates: &[IpAddr], uncovered: Uncovered) -> Result<Vec<IpAddr>, String> {
-    let mut refusal = None;
-    let mut addresses = Vec::new();
-    for address in candidates {
-        match netmap.check(*address, uncovered) {
-            Ok(()) => addresses.push(address.to_canonical()),
-            Err(reason) => refusal = refusal.or(Some(reason)),
-        }
-    }
-    match refusal {
-        Some(reason) if addresses.is_empty() => Err(reason),
-        _ => Ok(addresses),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn found(candidates: &[&str], uncovered: Uncovered) -> Result<(Vec<String>, bool), String> {
-        let netmap = br#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"AllowedIPs":["100.64.0.2/32"]}}}"#;
-        let candidates: Vec<IpAddr> = candidates.iter().map(|address| address.parse().unwrap()).collect();
-        allowed(&Netmap::parse(netmap).unwrap(), &candidates, uncovered)
-            .map(|found| (found.addresses.iter().map(IpAddr::to_string).collect(), found.covered))
+    /// What was told early.
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<String>>);
+
+    impl Early for Told {
+        fn tell(&self, addresses: Vec<IpAddr>, sources: Option<Vec<IpAddr>>) {
+            self.0.lock().unwrap().push(format!("{addresses:?} from {sources:?}"));
+        }
     }
 
     #[test]
-    fn what_the_tailnet_covers_comes_before_what_may_leave_by_another_way() {
-        let (inside, outside) = ("100.64.0.2", "203.0.113.7");
-        for uncovered in [Uncovered::Refuse, Uncovered::Allow] {
-            assert_eq!(
-                found(&[outside, inside], uncovered),
-                Ok((vec![inside.to_owned()], true))
-            );
-            assert!(
-                found(&["127.0.0.1", "100.64.0.1"], uncovered)
-                    .unwrap_err()
-                    .contains("loopback")
-            );
+    fn only_what_the_tailnet_covers_is_told_early() {
+        let netmap = br#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"AllowedIPs":["100.64.0.2/32"]}}}"#;
+        let netmap = Netmap::parse(netmap).unwrap();
+        for (uncovered, expected) in [
+            (Uncovered::Refuse, "[100.64.0.2] from Some([100.64.0.1])"),
+            (Uncovered::Allow, "[100.64.0.2] from None"),
+        ] {
+            let told = Told::default();
+            for address in ["203.0.113.7", "127.0.0.1", "100.64.0.1", "100.64.0.2"] {
+                tell_early(&netmap, address.parse().unwrap(), uncovered, &told);
+            }
+            assert_eq!(*told.0.lock().unwrap(), [expected]);
         }
-        let alone = found(&["127.0.0.1", outside], Uncovered::Allow);
-        assert_eq!(alone, Ok((vec![outside.to_owned()], false)));
-        assert!(
-            found(&[outside], Uncovered::Refuse)
-                .unwrap_err()
-                .contains("not in the tailnet")
-        );
     }
 }

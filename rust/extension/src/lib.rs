@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod dns;
 pub mod exit_node;
 pub mod extensions_api;
+mod found;
 pub mod front;
 pub mod guide;
 pub mod lifecycle;

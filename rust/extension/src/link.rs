@@ -7,7 +7,10 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -39,6 +42,8 @@ pub(crate) const SECOND_PING: Duration = Duration::from_millis(600);
 const OTHERS_PING: Duration = Duration::from_millis(250);
 /// How many addresses are pinged at once; one answer is enough.
 const PINGED: usize = PEERS;
+/// How long the daemon may take to begin with a new control client: it takes milliseconds.
+const CONTROL_LIMIT: Duration = Duration::from_millis(250);
 /// How long a look may take in all. A daemon that takes longer is stuck: the pings have limits of their own. SHUTDOWN may
 /// come meanwhile, and leaves 2 s.
 const LOOK_LIMIT: Duration = Duration::from_millis(1250);
@@ -47,13 +52,15 @@ const LOOK_LIMIT: Duration = Duration::from_millis(1250);
 pub struct Link {
     pub(crate) api: LocalApi,
     pub(crate) state: Mutex<State>,
+    /// When something was last known of the link, by the wall clock.
+    last_look: std::sync::Mutex<SystemTime>,
+    /// How often links or sessions have been made anew.
+    renewals: AtomicU64,
     /// What the daemon logged in with.
     key: std::sync::Mutex<Secret>,
 }
 
 pub(crate) struct State {
-    /// When something was last known of the link, by the wall clock.
-    last_look: SystemTime,
     /// How long pings took over links that were there already.
     pub(crate) round_trips: RoundTrips,
     /// WireGuard's sessions with the addresses that were asked for.
@@ -89,7 +96,6 @@ impl Link {
     /// The link of the daemon behind `api`, taken to be alive.
     pub fn new(api: LocalApi) -> Self {
         let state = State {
-            last_look: SystemTime::now(),
             round_trips: RoundTrips::default(),
             sessions: Sessions::default(),
             probes: HashMap::new(),
@@ -101,6 +107,8 @@ impl Link {
         Self {
             api,
             state: Mutex::new(state),
+            last_look: std::sync::Mutex::new(SystemTime::now()),
+            renewals: AtomicU64::new(0),
             key: std::sync::Mutex::new(Secret::new("")),
         }
     }
@@ -118,17 +126,42 @@ impl Link {
     /// a gap, or under a second where the links had died.
     pub async fn freshen(&self, login: SystemTime) -> Result<Look, LocalApiError> {
         let mut state = self.state.lock().await;
-        let known = state.last_look.max(login);
         // A clock that was set back says nothing: look.
-        let gap = SystemTime::now().duration_since(known).unwrap_or(SHORT_GAP);
+        let gap = self.gap(login).unwrap_or(SHORT_GAP);
         let look = if gap < SHORT_GAP {
             Look::Recent
         } else {
             let look = timeout(LOOK_LIMIT, self.look(&mut state, gap)).await;
             look.unwrap_or(Err(LocalApiError::Silent { limit: LOOK_LIMIT }))?
         };
-        state.last_look = SystemTime::now();
+        *self.last_look() = SystemTime::now();
         Ok(look)
+    }
+
+    /// Whether the link that came with the login at `login` has rested so long that whatever is sent before a look, and gets
+    /// lost, does no harm: then all is made anew.
+    pub(crate) fn has_rested(&self, login: SystemTime) -> bool {
+        self.gap(login).is_some_and(|gap| gap >= REST)
+    }
+
+    /// How often links or sessions have been made anew.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Relaxed)
+    }
+
+    /// Links or sessions are being made anew.
+    pub(crate) fn renewing(&self) {
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been known of the link; `None` where the clock was set back.
+    fn gap(&self, login: SystemTime) -> Option<Duration> {
+        let known = (*self.last_look()).max(login);
+        SystemTime::now().duration_since(known).ok()
+    }
+
+    fn last_look(&self) -> std::sync::MutexGuard<'_, SystemTime> {
+        self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers an address that was asked for: the next look pings it. While few round trips are known, it is also
@@ -173,10 +206,10 @@ impl Link {
         let seen = began.elapsed().as_millis();
         state.probes.clear();
         let answered = if gap < REST {
+            self.renewing();
             self.api.break_links().await?;
             let answered = self.answered(used).await?;
-            // The connection to the control server went the same way, and the daemon does not notice that by itself.
-            self.api.renew_control(&self.key()).await?;
+            self.renew_control().await;
             answered
         } else {
             // Whatever WireGuard sent when its timers rang was lost, and it would not send another for 5 s.
@@ -190,6 +223,16 @@ impl Link {
         }
         tracing::warn!("no peer answers {took} ms after a gap of {gap_s:.1} s, and with new links");
         Ok(Look::Unanswered { gap })
+    }
+
+    /// The connection to the control server has died with the links, and the daemon does not notice that by itself. The path
+    /// to peers does not depend on it.
+    async fn renew_control(&self) {
+        match timeout(CONTROL_LIMIT, self.api.renew_control(&self.key())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the daemon gets no new connection to the control server: {error}"),
+            Err(_) => tracing::warn!("the daemon takes long to get a new connection to the control server"),
+        }
     }
 
     /// How long the first ping took, if it came back in time. The wait for it begins when the daemon has answered what it
@@ -246,15 +289,32 @@ mod tests {
     #[tokio::test]
     async fn a_new_login_needs_none_however_long_it_took() {
         let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
-        link.state.lock().await.last_look = SystemTime::now() - 2 * SHORT_GAP;
+        *link.last_look() = SystemTime::now() - 2 * SHORT_GAP;
         assert_eq!(link.freshen(SystemTime::now()).await.unwrap(), Look::Recent);
     }
 
     #[tokio::test]
     async fn a_gap_by_the_wall_clock_asks_for_a_look() {
         let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
-        link.state.lock().await.last_look = SystemTime::now() - SHORT_GAP;
+        *link.last_look() = SystemTime::now() - SHORT_GAP;
         assert!(link.freshen(SystemTime::UNIX_EPOCH).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn only_after_a_rest_may_a_dial_come_before_the_look() {
+        let link = Link::new(LocalApi::new("/nonexistent/socket".as_ref()));
+        let now = SystemTime::now();
+        for (rest, login, rested) in [
+            (Duration::ZERO, SystemTime::UNIX_EPOCH, false),
+            (REST / 2, SystemTime::UNIX_EPOCH, false),
+            (REST, SystemTime::UNIX_EPOCH, true),
+            (REST, now, false),
+        ] {
+            *link.last_look() = now - rest;
+            assert_eq!(link.has_rested(login), rested, "{rest:?}, {login:?}");
+        }
+        *link.last_look() = now + REST;
+        assert!(!link.has_rested(now), "the clock was set back");
     }
 
     #[tokio::test]

@@ -228,6 +228,7 @@ impl Link {
 
     /// Drops all sessions, and the links with them: new ones begin with the next packets.
     pub(crate) async fn drop_sessions(&self, sessions: &mut Sessions, control: Control) -> Result<(), LocalApiError> {
+        self.renewing();
         sessions.dropped();
         let (api, key) = (self.api.clone(), self.key());
         // A task of its own: one who no longer waits must not leave the daemon switched off.

@@ -1,16 +1,18 @@
 //! Answers the proxy's questions: may it go there, under which address, and if not, why not.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use status::{Answer, Ask};
 use tokio::{
     net::{UnixListener, UnixStream},
+    select,
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
-    guide::{Guide, NoWay, Way},
+    guide::{Early, Guide, NoWay, Way},
     netmap::Uncovered,
 };
 
@@ -77,16 +79,34 @@ impl Responder {
             Ok(Err(error)) => return tracing::warn!("a question of the proxy cannot be understood: {error}"),
             Err(_) => return tracing::warn!("a question of the proxy did not arrive"),
         };
-        let answer = self.answer(&ask).await;
-        if let Err(error) = status::write_line(&mut stream, &answer).await {
-            tracing::debug!("the proxy did not wait for its answer: {error}");
+        let (early, mut told) = mpsc::channel(1);
+        let answer = self.answer(&ask, early);
+        tokio::pin!(answer);
+        loop {
+            let (answer, last) = select! {
+                biased;
+                answer = &mut answer => (answer, true),
+                Some(provisional) = told.recv() => (provisional, false),
+            };
+            if let Err(error) = status::write_line(&mut stream, &answer).await {
+                tracing::debug!("the proxy did not wait for its answer: {error}");
+                return;
+            }
+            if last {
+                return;
+            }
         }
     }
 
-    async fn answer(&mut self, ask: &Ask) -> Answer {
+    async fn answer(&mut self, ask: &Ask, early: mpsc::Sender<Answer>) -> Answer {
         let wait = ask.wait().min(LONGEST_WAIT);
         let answer = match ask {
-            Ask::Target { host, .. } => self.guide.target(host, self.uncovered, wait).await.map(go),
+            Ask::Target {
+                host, early: wanted, ..
+            } => {
+                let early: &dyn Early = if *wanted { &Provisional(early) } else { &() };
+                self.guide.target(host, self.uncovered, wait, early).await.map(go)
+            }
             Ask::Hung { address } => {
                 self.guide.hung(*address).await;
                 return Answer::Alive;
@@ -97,12 +117,22 @@ impl Responder {
     }
 }
 
+/// Passes on what is told early. There is room for one, and no need for more.
+struct Provisional(mpsc::Sender<Answer>);
+
+impl Early for Provisional {
+    fn tell(&self, addresses: Vec<IpAddr>, sources: Option<Vec<IpAddr>>) {
+        let _ = self.0.try_send(Answer::Provisional { addresses, sources });
+    }
+}
+
 fn go(way: Way) -> Answer {
     Answer::Go {
         addresses: way.addresses,
         sources: way.sources,
         settling: way.settling,
         ready_ms: u64::try_from(way.ready.as_millis()).unwrap_or(u64::MAX),
+        anew: way.anew,
     }
 }
 

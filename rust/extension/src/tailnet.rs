@@ -148,6 +148,11 @@ impl Handle {
         }
     }
 
+    /// Whether the tailnet is up, and has rested so long that a dial that comes before the look does no harm.
+    pub(crate) fn has_rested(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Up { at, .. } if self.link.has_rested(at))
+    }
+
     /// Waits for the end of the login of `since`. Another one has a daemon of its own, which knows nothing of what the last
     /// one found.
     pub async fn ended(&self, since: Instant) {

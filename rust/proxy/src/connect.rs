@@ -1,6 +1,7 @@
 //! A new connection to a target: may it be dialled, the dial itself, TLS, HTTP.
 
 use std::{
+    pin::pin,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,10 +16,12 @@ use status::{Answer as Verdict, Ask};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    select,
     time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
+    answers::Answers,
     config::Config,
     error::ProxyError,
     pool::Connection,
@@ -26,8 +29,6 @@ use crate::{
     tls::Tls,
 };
 
-/// What the extension may take beyond the wait that it was asked for.
-const ASK_MARGIN: Duration = Duration::from_millis(250);
 /// How long it may look at the way to a target that is being dialled meanwhile.
 const HUNG_LIMIT: Duration = Duration::from_secs(3);
 /// The pause before the extension is asked again when tailscaled has just gone and it has not noticed yet.
@@ -74,13 +75,8 @@ impl Connector {
         let mut gone = None;
         let mut outside = 0;
         loop {
-            let destination = self.destination(target, remaining(until)).await?;
-            let hung = self.hung(&destination);
-            let dialled = Instant::now();
-            match self.dialler.dial(&destination, remaining(until), hung).await {
+            match self.reach(target, until).await? {
                 Ok(stream) => {
-                    let took = u64::try_from(dialled.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    self.dialled_in.store(took, Ordering::Relaxed);
                     let too_late =
                         |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit} ms"));
                     return timeout_at(until, self.open(target, stream)).await.map_err(too_late)?;
@@ -151,19 +147,65 @@ impl Connector {
         handshake(target, tls.connect(target, name, stream).await?).await
     }
 
+    /// Asks the extension, and dials what it says. While it looks at the path after a freeze, a dial is tried already: one
+    /// that gets through has proved the path, and takes its round trip together with the look.
+    async fn reach(&self, target: &Target, until: Instant) -> Result<Result<TcpStream, DialError>, ProxyError> {
+        let ask = question(target, remaining(until), true);
+        let mut answers = Answers::to(&ask, &self.config).await?;
+        let mut answer = answers.next().await?;
+        if let Verdict::Provisional { addresses, sources } = answer {
+            let destination = Destination {
+                addresses,
+                port: target.port,
+                sources,
+                settling: false,
+            };
+            let mut early = pin!(self.dial(&destination, until));
+            let mut failed = false;
+            answer = select! {
+                biased;
+                dialled = &mut early => match dialled {
+                    Ok(stream) => return Ok(Ok(stream)),
+                    // Over a path that may have been dead this says nothing.
+                    Err(_) => {
+                        failed = true;
+                        answers.next().await?
+                    }
+                },
+                answer = answers.next() => answer?,
+            };
+            if !failed && matches!(answer, Verdict::Go { anew: false, .. }) {
+                return Ok(early.await);
+            }
+        }
+        let destination = self.judge(target, answer)?;
+        Ok(self.dial(&destination, until).await)
+    }
+
+    async fn dial(&self, destination: &Destination, until: Instant) -> Result<TcpStream, DialError> {
+        let dialled = Instant::now();
+        let hung = self.hung(destination);
+        let stream = self.dialler.dial(destination, remaining(until), hung).await?;
+        let took = u64::try_from(dialled.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.dialled_in.store(took, Ordering::Relaxed);
+        Ok(stream)
+    }
+
     /// Asks the extension whether `target` may be dialled, and where; waits for a tailnet that is on its way up.
     async fn destination(&self, target: &Target, wait: Duration) -> Result<Destination, ProxyError> {
-        let host = match &target.host {
-            Host::Address(address) => address.to_string(),
-            Host::Name(name) => name.clone(),
-        };
-        let wait_ms = milliseconds(wait);
-        match self.ask(&Ask::Target { host, wait_ms }).await? {
+        let answer = self.ask(&question(target, wait, false)).await?;
+        self.judge(target, answer)
+    }
+
+    /// What an answer means for a dial to `target`.
+    fn judge(&self, target: &Target, answer: Verdict) -> Result<Destination, ProxyError> {
+        match answer {
             Verdict::Go {
                 addresses,
                 sources,
                 settling,
                 ready_ms,
+                ..
             } if !addresses.is_empty() => {
                 self.tailnet_ready.get_or_init(|| Duration::from_millis(ready_ms));
                 Ok(Destination {
@@ -177,7 +219,7 @@ impl Connector {
             Verdict::NotAllowed { message } => Err(ProxyError::TargetNotAllowed(message)),
             Verdict::UnknownName { message } => Err(ProxyError::TargetUnreachable(message)),
             Verdict::Unavailable { message } => Err(ProxyError::TailnetUnavailable(message)),
-            Verdict::Alive => Err(ProxyError::Internal(format!(
+            Verdict::Alive | Verdict::Provisional { .. } => Err(ProxyError::Internal(format!(
                 "no word came of whether {target} may be dialled"
             ))),
         }
@@ -193,12 +235,19 @@ impl Connector {
     }
 
     async fn ask(&self, ask: &Ask) -> Result<Verdict, ProxyError> {
-        let answer = status::ask(&self.config.status_socket, ask, ask.wait() + ASK_MARGIN).await;
-        answer.map_err(|error| {
-            ProxyError::TailnetUnavailable(format!(
-                "the Tailscale extension does not answer: {error}; is its layer there?"
-            ))
-        })
+        Answers::to(ask, &self.config).await?.next().await
+    }
+}
+
+fn question(target: &Target, wait: Duration, early: bool) -> Ask {
+    let host = match &target.host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    };
+    Ask::Target {
+        host,
+        wait_ms: milliseconds(wait),
+        early,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod account;
 pub mod after_answer;
 pub mod allowed;
 pub mod answer;
+mod answers;
 pub mod config;
 pub mod connect;
 pub mod error;

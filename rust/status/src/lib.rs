@@ -8,7 +8,7 @@ use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
     time::timeout,
 };
@@ -30,6 +30,9 @@ pub enum Ask {
         host: String,
         /// See above.
         wait_ms: u64,
+        /// Whether a [provisional answer](Answer::Provisional) may come before the answer.
+        #[serde(default)]
+        early: bool,
     },
     /// A dial to this address hangs. What may be to blame on the way there is looked at, and made anew if it is.
     Hung {
@@ -57,6 +60,14 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Answer {
+    /// The tailnet covers the host; after a freeze the path there is still being looked at, and another answer follows. A
+    /// dial that gets through meanwhile proves the path.
+    Provisional {
+        /// See [`Go`](Self::Go).
+        addresses: Vec<IpAddr>,
+        /// See [`Go`](Self::Go).
+        sources: Option<Vec<IpAddr>>,
+    },
     /// The tailnet is up and covers the host.
     Go {
         /// What to dial, in the order to try.
@@ -68,6 +79,8 @@ pub enum Answer {
         settling: bool,
         /// How long the environment's login took until the tailnet was up, in ms.
         ready_ms: u64,
+        /// The path was made anew while this was asked: what was dialled meanwhile may be lost.
+        anew: bool,
     },
     /// The path to the tailnet is alive.
     Alive,
@@ -96,15 +109,35 @@ pub async fn ask(socket: &Path, ask: &Ask, limit: Duration) -> io::Result<Answer
 }
 
 async fn exchange(socket: &Path, ask: &Ask) -> io::Result<Answer> {
-    let mut stream = UnixStream::connect(socket).await?;
-    write_line(&mut stream, ask).await?;
-    read_line(&mut stream).await
+    Question::put(socket, ask).await?.next().await
+}
+
+/// A question that was put, to be answered once or, after a provisional answer, twice.
+#[derive(Debug)]
+pub struct Question(BufReader<UnixStream>);
+
+impl Question {
+    /// Asks the extension behind `socket`.
+    pub async fn put(socket: &Path, ask: &Ask) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(socket).await?;
+        write_line(&mut stream, ask).await?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Waits for the next answer. The caller sets the limit.
+    pub async fn next(&mut self) -> io::Result<Answer> {
+        line(&mut self.0).await
+    }
 }
 
 /// Reads one line and takes it for a `T`.
 pub async fn read_line<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> io::Result<T> {
+    line(&mut BufReader::new(stream)).await
+}
+
+async fn line<T: for<'de> Deserialize<'de>>(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<T> {
     let mut line = String::new();
-    BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut line).await?;
+    reader.take(MAX_LINE_BYTES).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
 }
 
@@ -125,10 +158,11 @@ mod tests {
         let ask = Ask::Target {
             host: "db.example.ts.net".into(),
             wait_ms: 5000,
+            early: true,
         };
         assert_eq!(
             serde_json::to_string(&ask).unwrap(),
-            r#"{"ask":"target","host":"db.example.ts.net","wait_ms":5000}"#
+            r#"{"ask":"target","host":"db.example.ts.net","wait_ms":5000,"early":true}"#
         );
         let path = serde_json::to_string(&Ask::Path { wait_ms: 1 }).unwrap();
         assert_eq!(path, r#"{"ask":"path","wait_ms":1}"#);
@@ -137,9 +171,9 @@ mod tests {
             sources: Some(vec!["100.64.0.1".parse().unwrap()]),
             settling: true,
             ready_ms: 45,
+            anew: false,
         };
-        let line =
-            r#"{"verdict":"go","addresses":["100.64.0.2"],"sources":["100.64.0.1"],"settling":true,"ready_ms":45}"#;
+        let line = r#"{"verdict":"go","addresses":["100.64.0.2"],"sources":["100.64.0.1"],"settling":true,"ready_ms":45,"anew":false}"#;
         assert_eq!(serde_json::to_string(&go).unwrap(), line);
         assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), go);
     }

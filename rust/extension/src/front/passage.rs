@@ -209,7 +209,7 @@ impl Passage {
     async fn prepare(&mut self, host: &Host, until: Instant) -> Result<Way, NoWay> {
         let _turn = self.preparing.acquire().await;
         self.guide
-            .target(&host.to_string(), self.terms.uncovered, remaining(until))
+            .target(&host.to_string(), self.terms.uncovered, remaining(until), &())
             .await
     }
 

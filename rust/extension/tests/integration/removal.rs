@@ -39,6 +39,7 @@ async fn one_who_waits_for_a_peer_when_the_removal_is_heard_of_waits_for_the_log
     let ask = Ask::Target {
         host: "100.64.0.2".into(),
         wait_ms: 5000,
+        early: false,
     };
     let endpoint = stage.endpoint().to_owned();
     let asked = tokio::spawn(async move { status::ask(&endpoint, &ask, LIMIT).await });

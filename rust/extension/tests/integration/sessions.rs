@@ -27,6 +27,7 @@ async fn asked_with(name: &str, plan: Plan) -> Stage {
     let ask = Ask::Target {
         host: "100.64.0.2".into(),
         wait_ms: 5000,
+        early: false,
     };
     let answer = status::ask(stage.endpoint(), &ask, LIMIT).await.unwrap();
     let expected: Vec<IpAddr> = vec!["100.64.0.2".parse().unwrap()];

@@ -75,22 +75,28 @@ impl World {
         turns: &[Turn],
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::answering(vec![verdict.unwrap_or_else(|| go(false))], dials, turns, change).await
+    }
+
+    /// The same where the extension gives these answers to each question, those after a provisional one once there has been
+    /// a dial, and leaves it open after them.
+    pub(crate) async fn answering(
+        answers: Vec<Answer>,
+        dials: &[Dial],
+        turns: &[Turn],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let socket = std::env::temp_dir().join(format!("proxy-test-{}-{number}", std::process::id()));
-        let verdict = verdict.unwrap_or(Answer::Go {
-            addresses: vec![[127, 0, 0, 1].into()],
-            sources: Some(vec![SOURCE.into()]),
-            settling: false,
-            ready_ms: 45,
-        });
         let asked = Arc::default();
+        let (socks, count) = socks(dials).await;
         tokio::spawn(extension(
             UnixListener::bind(&socket).unwrap(),
-            verdict,
+            answers,
             Arc::clone(&asked),
+            Arc::clone(&count),
         ));
-        let (socks, count) = socks(dials).await;
         let (target, requests) = target(turns).await;
         let mut config = Config::parse(|_| None).unwrap();
         config.socks = socks;
@@ -155,12 +161,38 @@ pub(crate) fn context() -> Context {
     context
 }
 
-async fn extension(listener: UnixListener, verdict: Answer, asked: Arc<Mutex<Vec<Ask>>>) {
+/// The word that the target may be dialled.
+pub(crate) fn go(anew: bool) -> Answer {
+    Answer::Go {
+        addresses: vec![[127, 0, 0, 1].into()],
+        sources: Some(vec![SOURCE.into()]),
+        settling: false,
+        ready_ms: 45,
+        anew,
+    }
+}
+
+/// The word that it may be tried.
+pub(crate) fn provisional() -> Answer {
+    Answer::Provisional {
+        addresses: vec![[127, 0, 0, 1].into()],
+        sources: Some(vec![SOURCE.into()]),
+    }
+}
+
+async fn extension(listener: UnixListener, answers: Vec<Answer>, asked: Arc<Mutex<Vec<Ask>>>, dials: Arc<AtomicUsize>) {
+    let mut open = Vec::new();
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         let ask = status::read_line(&mut stream).await.unwrap();
         asked.lock().unwrap().push(ask);
-        status::write_line(&mut stream, &verdict).await.unwrap();
+        for answer in &answers {
+            status::write_line(&mut stream, answer).await.unwrap();
+            while matches!(answer, Answer::Provisional { .. }) && dials.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        open.push(stream);
     }
 }
 

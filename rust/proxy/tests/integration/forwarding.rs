@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fakes::{Dial, Turn, World};
+use crate::fakes::{Dial, Turn, World, go, provisional};
 use proxy::allowed::AllowedTargets;
 use serde_json::json;
 use status::{Answer, Ask};
@@ -216,6 +216,7 @@ async fn a_refused_dial_is_tried_again_while_the_tailnet_settles() {
         sources: None,
         settling: true,
         ready_ms: 45,
+        anew: false,
     };
     let world = World::new(
         Some(settling),
@@ -235,6 +236,7 @@ async fn a_refused_address_gives_way_to_the_names_next_one() {
         sources: None,
         settling: false,
         ready_ms: 45,
+        anew: false,
     };
     let world = World::new(Some(two), &[Dial::Refuse], &[Turn::Answer(OK)], |_| ()).await;
     assert_eq!(world.get().await["body"], "ok");
@@ -257,6 +259,39 @@ async fn where_connections_go_on_leaving_by_another_way_the_request_is_refused()
     let message = answer["headers"]["ts-error-message"].as_str().unwrap();
     assert!(message.contains("169.254.100.2"), "{message}");
     assert_eq!(world.requests(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_dial_that_gets_through_before_the_path_has_been_looked_at_has_proved_it() {
+    let world = World::answering(vec![provisional()], &[], &[Turn::Answer(OK)], |_| ()).await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(world.dials(), 1);
+}
+
+#[tokio::test]
+async fn a_dial_under_way_goes_on_where_the_path_was_good_and_gives_way_to_another_where_it_was_made_anew() {
+    const HEDGE: Duration = Duration::from_millis(200);
+    for (anew, quick) in [(false, false), (true, true)] {
+        let answers = vec![provisional(), go(anew)];
+        let world = World::answering(answers, &[Dial::Hang], &[Turn::Answer(OK)], |_| ()).await;
+        let began = Instant::now();
+        assert_eq!(world.get().await["body"], "ok");
+        assert_eq!(began.elapsed() < HEDGE, quick, "{anew}");
+        assert_eq!(world.dials(), 2, "{anew}");
+    }
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_before_the_path_has_been_looked_at_says_nothing() {
+    for early in [Dial::Refuse, Dial::ConnectOutside] {
+        let answers = vec![provisional(), go(true)];
+        let world = World::answering(answers, &[early], &[Turn::Answer(OK)], |_| ()).await;
+        assert_eq!(world.get().await["body"], "ok");
+        assert_eq!(world.dials(), 2);
+    }
+    let refused = Answer::NotAllowed { message: "m".into() };
+    let world = World::answering(vec![provisional(), refused], &[Dial::Hang], &[], |_| ()).await;
+    assert_eq!(error_name(&world.get().await), (403, "TargetNotAllowed"));
 }
 
 #[tokio::test]
