@@ -73,13 +73,24 @@ func (h *hooks) handler() http.Handler {
 	return mux
 }
 
-// mapRequest counts a node's open streams.
+// mapRequest counts a node's open streams, and has testcontrol not find a node that was removed.
 func (h *hooks) mapRequest(req *tailcfg.MapRequest) (done func()) {
+	if h.isRemoved(req.NodeKey) {
+		req.NodeKey = key.NewNode().Public()
+		return nil
+	}
 	if !req.Stream {
 		return h.tellOfPeers
 	}
 	h.countPoll(req.NodeKey, 1)
 	return func() { h.countPoll(req.NodeKey, -1) }
+}
+
+func (h *hooks) isRemoved(k key.NodePublic) bool {
+	n := h.control.Node(k)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return n != nil && h.removed[n.ID]
 }
 
 func (h *hooks) countPoll(k key.NodePublic, delta int) {
@@ -174,8 +185,8 @@ func (h *hooks) addName(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// removeNode makes the node's peers forget it; testcontrol itself cannot. From here on these peers are told of changes by
-// tellOfPeers alone.
+// removeNode makes the node's peers forget it, and testcontrol not find it; testcontrol itself cannot. From here on these
+// peers are told of changes by tellOfPeers alone.
 func (h *hooks) removeNode(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {

@@ -146,6 +146,21 @@ pub enum Event {
     Other,
 }
 
+impl Event {
+    /// An environment was frozen.
+    pub fn frozen(&self) -> Option<()> {
+        matches!(self, Self::Environment { state, .. } if state == "frozen").then_some(())
+    }
+
+    /// The function's own process was started, with this id.
+    pub fn runtime_started(&self) -> Option<u32> {
+        match self {
+            Self::Process { name, state, pid, .. } if name == RUNTIME && state == "started" => *pid,
+            _ => None,
+        }
+    }
+}
+
 /// A process inside an environment ended though nobody had asked it to.
 #[derive(Debug, Clone)]
 pub struct UnexpectedExit {

@@ -140,9 +140,7 @@ impl Warmer {
 /// Waits until `count` environments have gone to rest.
 async fn rest(world: &World, mut since: usize, count: usize) -> Outcome {
     for _ in 0..count {
-        let frozen =
-            |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
-        let found = world.lambda.events.find_numbered(since, frozen);
+        let found = world.lambda.events.find_numbered(since, Event::frozen);
         (since, ()) = within(SOON, "an environment's rest", found).await?;
     }
     Ok(())

@@ -88,10 +88,7 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let frozen = world.lambda.events.find(0, |event| match event {
-        Event::Environment { state, .. } if state == "frozen" => Some(()),
-        _ => None,
-    });
+    let frozen = world.lambda.events.find(0, Event::frozen);
     within(SHUTDOWN, "the environment's rest", frozen).await?;
     world.surroundings.control.process.signal(Signal::SIGSTOP).await;
     let began = Instant::now();

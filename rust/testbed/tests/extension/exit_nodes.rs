@@ -11,8 +11,10 @@ use http::{Response, StatusCode};
 use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
 use testbed::{
-    expect::{get, recovers, says_why},
-    lambda::Function,
+    deadline::within,
+    expect::{get, logged, recovers, says_why},
+    lambda::{Event, Function},
+    nat,
     network::ADDRESS,
     node::Node,
     suite::{Outcome, Setting, set, trial},
@@ -23,6 +25,10 @@ use crate::server::Server;
 
 /// INIT has 10 s for everything, the ping of the exit node included.
 const INIT: Duration = Duration::from_secs(10);
+/// How long the freeze after a request may take to come.
+const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+/// After a freeze this long, WireGuard's sessions are made anew together with links that have died.
+const REST: Duration = Duration::from_secs(11);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -84,6 +90,8 @@ fn log(world: &World) -> String {
 }
 
 async fn used(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
     let outside = Server::saying("outside").await?;
     let surroundings = setting.surroundings().await?;
     let node = exit_node(&surroundings).await?;
@@ -94,8 +102,24 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer.body(), "outside");
     // Not the function's own address, which is a link-local one.
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
+    let since = world.lambda.events.len();
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+
+    // A freeze in which all of its connections die: what is made anew keeps the exit node.
+    within(
+        FREEZE_LIMIT,
+        "the freeze",
+        world.lambda.events.find(since, Event::frozen),
+    )
+    .await?;
+    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
+    tokio::time::sleep(REST).await;
+    let answer = get_outside(&world, outside.address).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS); 2]);
+    logged(&world, 0, "links had died").await;
     world.stop().await;
     Ok(())
 }

@@ -218,10 +218,7 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
 async fn no_network(setting: Arc<Setting>) -> Outcome {
     let world = refusing(&setting, Refusal::Everything, awake).await?;
     fails_soon(&world, &["cannot be reached, or fails"]).await?;
-    let pid = world.lambda.events.look(0, |event| match event {
-        Event::Process { name, pid, .. } if name == "runtime" => *pid,
-        _ => None,
-    });
+    let pid = world.lambda.events.look(0, Event::runtime_started);
     let unplugged = nat::unplug(pid.ok_or("the runtime was not started")?).await?;
     // tailscaled waits for 5 s before it complains.
     let told = world

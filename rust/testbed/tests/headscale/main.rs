@@ -234,9 +234,6 @@ async fn back(world: &World, node: &Node, since: usize) -> Outcome {
 
 /// Waits for the environment's freeze, from event number `since` on.
 async fn frozen(world: &World, since: usize) -> Outcome {
-    let frozen = world.lambda.events.find(since, |event| match event {
-        Event::Environment { state, .. } if state == "frozen" => Some(()),
-        _ => None,
-    });
+    let frozen = world.lambda.events.find(since, Event::frozen);
     Ok(within(FREEZE_LIMIT, "the freeze", frozen).await?)
 }

@@ -148,14 +148,10 @@ async fn large(setting: Arc<Setting>) -> Outcome {
 
 /// VmHWM of the proxy's process (proc(5)), in kB.
 async fn peak_resident_kb(world: &World) -> Result<u64, Failed> {
-    let runtime = |event: &Event| match event {
-        Event::Process { name, pid, state, .. } if name == "runtime" && state == "started" => *pid,
-        _ => None,
-    };
     let pid = within(
         PIECE_LIMIT,
         "the proxy's process id",
-        world.lambda.events.find(0, runtime),
+        world.lambda.events.find(0, Event::runtime_started),
     )
     .await?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -222,11 +218,10 @@ async fn hung_up(setting: Arc<Setting>) -> Outcome {
 
 /// Waits until the environment rests after a request that was sent when there had been `since` events.
 async fn rest(world: &World, since: usize) -> Outcome {
-    let frozen = |event: &Event| matches!(event, Event::Environment { state, .. } if state == "frozen").then_some(());
     Ok(within(
         PIECE_LIMIT,
         "the environment's rest",
-        world.lambda.events.find(since, frozen),
+        world.lambda.events.find(since, Event::frozen),
     )
     .await?)
 }
