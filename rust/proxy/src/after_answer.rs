@@ -8,19 +8,19 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use lambda_http::lambda_runtime::{Error, LambdaInvocation, tower::Service};
 
-use crate::handler::Handler;
+use crate::metrics::Metrics;
 
-/// Has a handler do what is left after each answer that `inner` has posted to the Runtime API.
+/// Sends metrics after each answer that `inner` has posted to the Runtime API.
 #[derive(Clone)]
 pub struct AfterAnswer<S> {
     inner: S,
-    handler: Arc<Handler>,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> AfterAnswer<S> {
-    /// Has `handler` do what is left after `inner`'s answers.
-    pub fn new(inner: S, handler: Arc<Handler>) -> Self {
-        Self { inner, handler }
+    /// Sends `metrics` after `inner`'s answers.
+    pub fn new(inner: S, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
     }
 }
 
@@ -39,10 +39,10 @@ where
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
         let answered = self.inner.call(invocation);
-        let handler = Arc::clone(&self.handler);
+        let metrics = Arc::clone(&self.metrics);
         async move {
             answered.await?;
-            handler.after_answer().await;
+            metrics.after_answer().await;
             Ok(())
         }
         .boxed()

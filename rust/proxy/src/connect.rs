@@ -1,13 +1,6 @@
 //! A new connection to a target: may it be dialled, the dial itself, TLS, HTTP.
 
-use std::{
-    pin::pin,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::pin, sync::OnceLock, time::Duration};
 
 use dial::{Destination, DialError, Dialler, MOST_OUTSIDE};
 use hyper::client::conn::http1;
@@ -40,8 +33,6 @@ pub struct Connector {
     dialler: Dialler,
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
-    /// How long the last dial took, in µs.
-    dialled_in: AtomicU64,
     tailnet_ready: OnceLock<Duration>,
 }
 
@@ -52,7 +43,6 @@ impl Connector {
             dialler: Dialler::new(config.socks),
             config,
             tls: OnceLock::new(),
-            dialled_in: AtomicU64::new(0),
             tailnet_ready: OnceLock::new(),
         }
     }
@@ -60,11 +50,6 @@ impl Connector {
     /// How long the environment's login took, as soon as that is known.
     pub fn tailnet_ready(&self) -> Option<Duration> {
         self.tailnet_ready.get().copied()
-    }
-
-    /// About how long a round trip to the target dialled last takes.
-    pub fn round_trip(&self) -> Duration {
-        Duration::from_micros(self.dialled_in.load(Ordering::Relaxed))
     }
 
     /// Opens a new connection within the connect time-out, and before `end`.
@@ -183,12 +168,8 @@ impl Connector {
     }
 
     async fn dial(&self, destination: &Destination, until: Instant) -> Result<TcpStream, DialError> {
-        let dialled = Instant::now();
         let hung = self.hung(destination);
-        let stream = self.dialler.dial(destination, remaining(until), hung).await?;
-        let took = u64::try_from(dialled.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.dialled_in.store(took, Ordering::Relaxed);
-        Ok(stream)
+        self.dialler.dial(destination, remaining(until), hung).await
     }
 
     /// Asks the extension whether `target` may be dialled, and where; waits for a tailnet that is on its way up.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, response::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     account::{self, Travel},
@@ -14,7 +14,6 @@ use crate::{
     config::Config,
     connect::Connector,
     error::ProxyError,
-    pace::Pace,
     pool::{Connection, Pool},
     request::Outgoing,
     target::Target,
@@ -31,17 +30,10 @@ const CAUTIOUS_IDLE_LIMIT: Duration = Duration::from_millis(1500);
 /// has to pass through tailscaled, which was frozen too.
 const NOTICE_LIMIT: Duration = Duration::from_millis(50);
 
-/// How many round trips the end of a connection takes, and what the other end takes for it.
-const FAREWELL: u32 = 3;
-/// The bounds of that.
-const SHORTEST_FAREWELL: Duration = Duration::from_millis(5);
-const LONGEST_FAREWELL: Duration = Duration::from_millis(100);
-
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
     connector: Connector,
     pool: Pool,
-    pace: Pace,
     may_freeze: bool,
 }
 
@@ -74,7 +66,6 @@ impl Forwarder {
             may_freeze: config.may_freeze,
             connector: Connector::new(config),
             pool: Pool::default(),
-            pace: Pace::default(),
         }
     }
 
@@ -93,7 +84,6 @@ impl Forwarder {
         travel: &mut Travel,
     ) -> Result<Reply, ProxyError> {
         let began = Instant::now();
-        self.pace.begin();
         let sent = timeout_at(end, self.send(&target, request, end, travel)).await;
         travel.tailnet_ready = self.connector.tailnet_ready();
         match sent {
@@ -132,17 +122,6 @@ impl Forwarder {
     /// Keeps the connection of an answer that has been read to its end.
     pub fn keep(&self, reply: Reply) {
         self.pool.put(&reply.target, reply.connection);
-    }
-
-    /// Closes what is kept where the environment is about to rest for so long that none of it would be used, and waits until
-    /// the other ends have had time to agree.
-    ///
-    /// They would close it meanwhile, and be heard by nobody: WireGuard there would try for minutes to begin a session with
-    /// a frozen machine. What comes of that is waiting at the thaw, and gets in the way of the session that is needed then.
-    pub async fn rest(&self) {
-        if self.may_freeze && self.pace.rests_longer_than(IDLE_LIMIT) && self.pool.clear() {
-            sleep((FAREWELL * self.connector.round_trip()).clamp(SHORTEST_FAREWELL, LONGEST_FAREWELL)).await;
-        }
     }
 
     /// Reads a whole answer, as far as a buffered one may go.

@@ -68,11 +68,6 @@ impl Handler {
         &self.metrics
     }
 
-    /// Does what is left when an answer has been posted: the environment stays awake for that.
-    pub async fn after_answer(&self) {
-        join!(self.metrics.after_answer(), self.forwarder.rest());
-    }
-
     /// Answers one event, whole.
     pub async fn answer(&self, event: Event, context: &Context) -> Answer {
         let mut account = Account::open(&self.metrics, &event, &context.request_id);

@@ -15,7 +15,6 @@ pub mod headers;
 pub mod invocation;
 pub mod metrics;
 pub mod outcome;
-pub mod pace;
 pub mod pool;
 pub mod request;
 pub mod stream;

@@ -10,6 +10,7 @@ use proxy::{
     config::{Config, InvokeMode},
     handler::Handler,
     invocation::Invocation,
+    metrics::Metrics,
     outcome::Outcome,
     stream::Streamer,
 };
@@ -55,28 +56,28 @@ async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn buffered(handler: Arc<Handler>) -> Result<(), Error> {
-    let afterwards = Arc::clone(&handler);
+    let metrics = Arc::clone(handler.metrics());
     let answer = service_fn(move |event: LambdaEvent<Invocation>| {
         let handler = Arc::clone(&handler);
         async move { Outcome::of(&handler, event.payload, &event.context).await }
     });
     Runtime::new(answer)
         .layer(TracingLayer::new())
-        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&afterwards))))
+        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&metrics))))
         .run()
         .await
 }
 
 async fn streamed(handler: Arc<Handler>) -> Result<(), Error> {
     let runtime_api = std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-    let afterwards = Arc::clone(&handler);
+    let metrics: Arc<Metrics> = Arc::clone(handler.metrics());
     let streamer = Streamer::new(handler, &runtime_api);
     // The layer takes every invocation; the service beneath it is never reached.
     let beneath =
         service_fn(|_: LambdaEvent<Invocation>| async { Err::<(), _>(Error::from("BUG: the streamer was passed by")) });
     Runtime::new(beneath)
         .layer(layer_fn(move |_| streamer.clone()))
-        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&afterwards))))
+        .layer(layer_fn(|inner| AfterAnswer::new(inner, Arc::clone(&metrics))))
         .run()
         .await
 }

@@ -71,12 +71,6 @@ impl Pool {
         kept.push(Idle { connection, since });
     }
 
-    /// Closes all connections. Tells whether there were any.
-    pub fn clear(&self) -> bool {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        !idle.is_empty()
-    }
-
     /// The connection used last: the likeliest to be alive.
     fn pop(&self, target: &Target) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
