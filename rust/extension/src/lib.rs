@@ -30,3 +30,4 @@ pub mod status_server;
 pub mod tailnet;
 pub mod tailscaled;
 pub mod trouble;
+mod wakefulness;
