@@ -30,4 +30,3 @@ pub mod status_server;
 pub mod tailnet;
 pub mod tailscaled;
 pub mod trouble;
-mod wakefulness;

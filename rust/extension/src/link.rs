@@ -27,7 +27,6 @@ use crate::{
     round_trip::RoundTrips,
     secret::Secret,
     sessions::{Control, REST, SESSION_LIFE, Sessions},
-    wakefulness::Wakefulness,
 };
 
 /// A gap below this needs no look: no NAT forgets a flow so soon, and a ping would cost each request its round trip.
@@ -55,8 +54,6 @@ pub struct Link {
     pub(crate) state: Mutex<State>,
     /// When something was last known of the link, by the wall clock.
     last_look: std::sync::Mutex<SystemTime>,
-    /// Whether it was a freeze since then.
-    pub(crate) wakefulness: Wakefulness,
     /// How often links or sessions have been made anew.
     renewals: AtomicU64,
     /// What the daemon logged in with.
@@ -111,7 +108,6 @@ impl Link {
             api,
             state: Mutex::new(state),
             last_look: std::sync::Mutex::new(SystemTime::now()),
-            wakefulness: Wakefulness::new(),
             renewals: AtomicU64::new(0),
             key: std::sync::Mutex::new(Secret::new("")),
         }
@@ -132,11 +128,10 @@ impl Link {
         let mut state = self.state.lock().await;
         // A clock that was set back says nothing: look.
         let gap = self.gap(login).unwrap_or(SHORT_GAP);
-        let outlived = gap.min(self.wakefulness.longest_freeze()) < SESSION_LIFE;
         let look = if gap < SHORT_GAP {
             Look::Recent
         } else {
-            let look = timeout(LOOK_LIMIT, self.look(&mut state, gap, outlived)).await;
+            let look = timeout(LOOK_LIMIT, self.look(&mut state, gap)).await;
             look.unwrap_or(Err(LocalApiError::Silent { limit: LOOK_LIMIT }))?
         };
         *self.last_look() = SystemTime::now();
@@ -193,14 +188,13 @@ impl Link {
         trips.into_iter().for_each(|trip| state.round_trips.learn(trip));
     }
 
-    /// `outlived` tells whether WireGuard's sessions may have outlived the gap.
-    async fn look(&self, state: &mut State, gap: Duration, outlived: bool) -> Result<Look, LocalApiError> {
+    async fn look(&self, state: &mut State, gap: Duration) -> Result<Look, LocalApiError> {
         if state.used.is_empty() {
             state.used = self.some_peers().await?.into();
         }
         let began = Instant::now();
         let used = state.used.make_contiguous();
-        if outlived {
+        if gap < SESSION_LIFE {
             if gap >= REST {
                 // What is asked next is whether these sessions live: the answers may come in the same round trip.
                 let probe = |address: &IpAddr| (*address, ping::through_session(&self.api, *address));

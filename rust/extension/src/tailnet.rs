@@ -8,7 +8,7 @@ use std::{
 use tokio::{
     select,
     sync::{mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 
@@ -37,8 +37,6 @@ pub struct Tailnet {
     handle: Handle,
     stop: oneshot::Sender<()>,
     owner: JoinHandle<()>,
-    /// Notes of whether the environment is awake, which end with this.
-    _watch: JoinSet<()>,
 }
 
 /// What others need of the tailnet. Clones share it.
@@ -68,9 +66,6 @@ impl Tailnet {
             phases,
             notices: noticed,
         };
-        let mut watch = JoinSet::new();
-        let watched = Arc::clone(&link);
-        watch.spawn(async move { watched.wakefulness.watch().await });
         Self {
             handle: Handle {
                 phase,
@@ -80,7 +75,6 @@ impl Tailnet {
             },
             stop,
             owner: tokio::spawn(owner.run(stopped)),
-            _watch: watch,
         }
     }
 
