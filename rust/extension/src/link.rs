@@ -26,7 +26,7 @@ use crate::{
     ping::{self, PEERS},
     round_trip::RoundTrips,
     secret::Secret,
-    sessions::{Control, REST, SESSION_LIFE, Sessions},
+    sessions::{Control, REST, Sessions},
 };
 
 /// A gap below this needs no look: no NAT forgets a flow so soon, and a ping would cost each request its round trip.
@@ -83,7 +83,7 @@ pub enum Look {
     Recent,
     /// A ping came back.
     Alive,
-    /// The links were dead, or WireGuard's sessions certainly were; they are new, and a ping came back.
+    /// The links were dead; they are new, and a ping came back.
     Renewed,
     /// The links are new, but no ping came back: those that were pinged may be off, or this machine may be unknown.
     Unanswered {
@@ -139,9 +139,9 @@ impl Link {
     }
 
     /// Whether the link that came with the login at `login` has rested so long that whatever is sent before a look, and gets
-    /// lost, does no harm: then all is made anew. Not where this is sure to happen.
+    /// lost, does no harm: then all is made anew.
     pub(crate) fn has_rested(&self, login: SystemTime) -> bool {
-        self.gap(login).is_some_and(|gap| (REST..SESSION_LIFE).contains(&gap))
+        self.gap(login).is_some_and(|gap| gap >= REST)
     }
 
     /// How often links or sessions have been made anew.
@@ -194,19 +194,16 @@ impl Link {
         }
         let began = Instant::now();
         let used = state.used.make_contiguous();
-        if gap < SESSION_LIFE {
-            if gap >= REST {
-                // What is asked next is whether these sessions live: the answers may come in the same round trip.
-                let probe = |address: &IpAddr| (*address, ping::through_session(&self.api, *address));
-                state.probes = used.iter().map(probe).collect();
-            }
-            if let Some(round_trip) = self.first_ping(used, state.round_trips.patience()).await? {
-                state.round_trips.learn(round_trip);
-                return Ok(Look::Alive);
-            }
-            let (gap_s, seen) = (gap.as_secs_f64(), began.elapsed().as_millis());
-            tracing::info!("the links had died in a gap of {gap_s:.1} s: seen after {seen} ms");
+        if gap >= REST {
+            // What is asked next is whether these sessions live: the answers may come in the same round trip.
+            let probe = |address: &IpAddr| (*address, ping::through_session(&self.api, *address));
+            state.probes = used.iter().map(probe).collect();
         }
+        if let Some(round_trip) = self.first_ping(used, state.round_trips.patience()).await? {
+            state.round_trips.learn(round_trip);
+            return Ok(Look::Alive);
+        }
+        let seen = began.elapsed().as_millis();
         state.probes.clear();
         let answered = if gap < REST {
             self.renewing();
@@ -221,7 +218,7 @@ impl Link {
         };
         let (gap_s, took) = (gap.as_secs_f64(), began.elapsed().as_millis());
         if answered {
-            tracing::info!("the links are new, {took} ms after a gap of {gap_s:.1} s");
+            tracing::info!("the links had died in a gap of {gap_s:.1} s: seen after {seen} ms, new after {took} ms");
             return Ok(Look::Renewed);
         }
         tracing::warn!("no peer answers {took} ms after a gap of {gap_s:.1} s, and with new links");
@@ -312,7 +309,6 @@ mod tests {
             (REST / 2, SystemTime::UNIX_EPOCH, false),
             (REST, SystemTime::UNIX_EPOCH, true),
             (REST, now, false),
-            (SESSION_LIFE, SystemTime::UNIX_EPOCH, false),
         ] {
             *link.last_look() = now - rest;
             assert_eq!(link.has_rested(login), rested, "{rest:?}, {login:?}");

@@ -31,10 +31,6 @@ use crate::{
 
 /// A rest below this cannot harm a session: the first of WireGuard's timers rings after 10 s.
 pub(crate) const REST: Duration = Duration::from_secs(10);
-/// After a rest this long no session lives (WireGuard's REJECT_AFTER_TIME), and there is nothing to look at. To begin another
-/// takes dropping the old ones: first messages of the peer's, which it has given up, may be waiting for the thaw, and who has
-/// answered one sends none for 5 s.
-pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(180);
 /// How long a peer may take to hear of this node, from the first ping on.
 const MEETING_LIMIT: Duration = Duration::from_millis(1500);
 /// The pause between two of the pings that wait for that.
