@@ -19,6 +19,8 @@ use crate::http_call::{CallError, call, json, open, succeeded};
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between attempts to connect to a daemon that is starting.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+/// The pause before a ping that could not be sent is tried again.
+const PING_PAUSE: Duration = Duration::from_millis(25);
 /// ipn.NotifyInitialState, NotifyInitialPrefs, NotifyInitialNetMap: the first message tells how things stand.
 const NOTIFY_MASK: u32 = 2 | 4 | 8;
 /// ipn.State: Running.
@@ -36,6 +38,14 @@ pub struct LocalApi {
 struct Notify {
     state: Option<i64>,
     err_message: Option<String>,
+}
+
+/// What became of a ping.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Pong {
+    #[serde(rename = "Err")]
+    error: String,
 }
 
 /// The daemon's own view of itself.
@@ -111,6 +121,23 @@ impl LocalApi {
         self.ask("PATCH", "/localapi/v0/prefs", prefs.to_string().into())
             .await
             .map(drop)
+    }
+
+    /// Pings another node through WireGuard's session with it, and returns when it has answered. The first messages to a node
+    /// that has not heard of this one yet are lost, and WireGuard sends the next 5 s later. The caller sets the limit.
+    pub async fn meet(&self, address: IpAddr) -> Result<(), CallError> {
+        for kind in ["disco", "TSMP"] {
+            let path = format!("/localapi/v0/ping?ip={address}&type={kind}");
+            loop {
+                match self.ask("POST", &path, Bytes::new()).await {
+                    Ok(pong) if json::<Pong>(&path, &pong)?.error.is_empty() => break,
+                    Ok(_) => sleep(PING_PAUSE).await,
+                    Err(CallError::TimedOut { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, CallError> {

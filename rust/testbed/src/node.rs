@@ -19,6 +19,9 @@ const LISTENING_LIMIT: Duration = Duration::from_secs(10);
 /// How long the login may take. With the control server on the same machine it takes 50 ms.
 const LOGIN_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long it may take until another node knows this one, with a try of WireGuard's that is lost.
+const MEETING_LIMIT: Duration = Duration::from_secs(15);
+
 /// A running node. In userspace mode a connection to its tailnet address reaches 127.0.0.1 on the same port.
 #[derive(Debug)]
 pub struct Node {
@@ -78,6 +81,15 @@ impl Node {
             hostname: hostname.to_owned(),
             address,
         })
+    }
+
+    /// Waits until WireGuard has a session with the node at `address`: from then on, what does not get through is kept out.
+    pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
+        let met = self.local_api.meet(address);
+        Ok(self
+            .process
+            .ready(MEETING_LIMIT, "its session with another node", met)
+            .await??)
     }
 
     /// Its name in the tailnet, short.

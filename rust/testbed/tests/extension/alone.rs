@@ -152,6 +152,7 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
         let program = &surroundings.binaries.tailscaled;
         let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
         let peer = Node::start(program, "peer", Some(socks), control, AUTH_KEY, run_dir).await?;
+        peer.meet(control.node("lambda-proxy").await?.addresses[0]).await?;
         assert_eq!(heard(&world, socks, PORT).await?, expected, "shields up: {shields_up}");
         drop(peer);
         world.stop().await;

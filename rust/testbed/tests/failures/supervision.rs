@@ -133,6 +133,7 @@ async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
         &surroundings.run_dir,
     )
     .await?;
+    peer.meet(own.addresses[0]).await?;
     for port in [9001, SOCKS_PORT] {
         let dialled = timeout(
             Duration::from_secs(8),
