@@ -1,0 +1,12 @@
+//! How a process in the execution environment reaches the tailnet.
+//!
+//! The extension alone owns the tailnet: it starts, watches and revives tailscaled. A process that wants a connection
+//! asks it for a route ([`protocol`]), opens the connection through tailscaled's SOCKS5 server ([`dial`]), and has the
+//! path verified meanwhile ([`connect`]).
+
+pub mod connect;
+pub mod dial;
+pub mod protocol;
+mod socket_router;
+
+pub use self::socket_router::SocketRouter;

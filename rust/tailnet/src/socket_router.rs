@@ -1,0 +1,145 @@
+//! A [`Router`] that asks the extension over its socket.
+
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    connect::{Route, RouteError, Router},
+    protocol::{self, Request, Response, VERSION, epoch_ms},
+};
+
+/// How long after a request's deadline the response may still arrive: it says more than "no response".
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// Asks the extension for routes.
+#[derive(Debug, Clone)]
+pub struct SocketRouter {
+    socket: PathBuf,
+}
+
+impl SocketRouter {
+    /// A router that asks the extension behind `socket`.
+    pub fn new(socket: impl AsRef<Path>) -> Self {
+        Self {
+            socket: socket.as_ref().to_owned(),
+        }
+    }
+
+    /// Makes sure that the whole path to the tailnet is alive; returns its generation.
+    pub async fn keep_alive(&self, deadline: Instant) -> Result<u64, RouteError> {
+        let deadline_ms = epoch_ms(deadline);
+        self.verified(&Request::KeepAlive { deadline_ms }, deadline).await
+    }
+
+    async fn verified(&self, request: &Request, deadline: Instant) -> Result<u64, RouteError> {
+        match self.ask(request, deadline).await? {
+            Response::Verified { path } => Ok(path),
+            other => Err(refusal(other)),
+        }
+    }
+
+    async fn ask(&self, request: &Request, deadline: Instant) -> Result<Response, RouteError> {
+        protocol::ask(&self.socket, request, deadline + MARGIN)
+            .await
+            .map_err(|error| no_response(&error))
+    }
+}
+
+impl Router for SocketRouter {
+    async fn route(&self, host: &str, deadline: Instant) -> Result<Route, RouteError> {
+        let request = Request::Route {
+            host: host.to_owned(),
+            deadline_ms: epoch_ms(deadline),
+        };
+        match self.ask(&request, deadline).await? {
+            Response::Route {
+                addresses,
+                sources,
+                path,
+                round_trip_us,
+                just_joined,
+                ready_ms,
+            } => Ok(Route {
+                addresses,
+                sources,
+                path,
+                round_trip: round_trip_us.map(Duration::from_micros),
+                just_joined,
+                ready: Duration::from_millis(ready_ms),
+            }),
+            other => Err(refusal(other)),
+        }
+    }
+
+    async fn verify(&self, address: IpAddr, deadline: Instant) -> Result<u64, RouteError> {
+        let deadline_ms = epoch_ms(deadline);
+        self.verified(&Request::Verify { address, deadline_ms }, deadline).await
+    }
+
+    async fn stalled(&self, address: IpAddr, deadline: Instant) {
+        let deadline_ms = epoch_ms(deadline);
+        // Nothing depends on the outcome: the dials go on meanwhile.
+        drop(self.ask(&Request::Stalled { address, deadline_ms }, deadline).await);
+    }
+}
+
+fn unavailable(code: &str, message: String) -> RouteError {
+    RouteError::Unavailable {
+        code: code.to_owned(),
+        message,
+        retry_after: None,
+    }
+}
+
+fn no_response(error: &io::Error) -> RouteError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => unavailable(
+            "ExtensionMissing",
+            format!("the Tailscale extension is not running ({error}): is its layer attached to the function?"),
+        ),
+        io::ErrorKind::TimedOut => unavailable(
+            "ExtensionSilent",
+            "the Tailscale extension did not respond in the time allowed: its log says what it was doing".to_owned(),
+        ),
+        _ => unavailable(
+            "ExtensionSilent",
+            format!("the Tailscale extension broke off without a response ({error}): its log says why"),
+        ),
+    }
+}
+
+/// What a response means that is not the one asked for.
+fn refusal(response: Response) -> RouteError {
+    match response {
+        Response::NotAllowed { message } => RouteError::NotAllowed(message),
+        Response::UnknownName { message } => RouteError::UnknownName(message),
+        Response::Unavailable {
+            code,
+            message,
+            retry_after_ms,
+        } => RouteError::Unavailable {
+            code,
+            message,
+            retry_after: retry_after_ms.map(Duration::from_millis),
+        },
+        Response::VersionMismatch { version } => unavailable(
+            "ExtensionVersion",
+            format!(
+                "the proxy speaks version {VERSION} of the protocol with the Tailscale extension, which speaks {}: \
+                 deploy both from the same release",
+                if version == 0 { "another".to_owned() } else { format!("version {version}") }
+            ),
+        ),
+        Response::Route { .. } | Response::Verified { .. } => unavailable(
+            "ExtensionVersion",
+            "the Tailscale extension gave the response to another request: deploy it and the proxy from the same release"
+                .to_owned(),
+        ),
+    }
+}
