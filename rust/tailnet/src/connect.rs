@@ -232,3 +232,239 @@ async fn attempt<D: Dial>(
         Err(error) => Ok(Attempt::Failed(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        collections::VecDeque,
+        sync::{
+            Mutex,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+    };
+
+    use super::*;
+
+    const ADDRESS: &str = "100.64.0.2";
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn unavailable(code: &str) -> RouteError {
+        RouteError::Unavailable {
+            code: code.into(),
+            message: "m".into(),
+            retry_after: None,
+        }
+    }
+
+    /// Routes to one address; the path's generation and how long a verification takes come from the test.
+    struct Scripted {
+        path: AtomicU64,
+        routes: AtomicU64,
+        /// What the verifications find; none ends once these are used up.
+        verifications: Mutex<Script<Result<u64, RouteError>>>,
+        stalls: AtomicU64,
+    }
+
+    impl Scripted {
+        fn new(verifications: impl IntoIterator<Item = (u64, Result<u64, RouteError>)>) -> Self {
+            Self {
+                path: AtomicU64::new(1),
+                routes: AtomicU64::new(0),
+                verifications: Mutex::new(verifications.into_iter().collect()),
+                stalls: AtomicU64::new(0),
+            }
+        }
+    }
+
+    impl Router for Scripted {
+        async fn route(&self, _: &str, _: Instant) -> Result<Route, RouteError> {
+            self.routes.fetch_add(1, Relaxed);
+            match self.path.load(Relaxed) {
+                0 => Err(unavailable("NotRunning")),
+                path => Ok(Route {
+                    addresses: vec![ADDRESS.parse().unwrap()],
+                    sources: None,
+                    path,
+                    round_trip: Some(ms(30)),
+                    just_joined: false,
+                    ready: ms(45),
+                }),
+            }
+        }
+
+        async fn verify(&self, _: IpAddr, _: Instant) -> Result<u64, RouteError> {
+            let next = self.verifications.lock().unwrap().pop_front();
+            let Some((after, outcome)) = next else {
+                return std::future::pending().await;
+            };
+            sleep(ms(after)).await;
+            if let Ok(path) = outcome {
+                self.path.store(path, Relaxed);
+            }
+            outcome
+        }
+
+        async fn stalled(&self, _: IpAddr, _: Instant) {
+            self.stalls.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// After how many milliseconds something ends, and how.
+    type Script<T> = VecDeque<(u64, T)>;
+
+    /// Dials that end as the test says. The stream is the dial's number.
+    struct Dials(Mutex<(usize, Script<Result<(), DialError>>)>);
+
+    impl Dials {
+        fn new(dials: impl IntoIterator<Item = (u64, Result<(), DialError>)>) -> Self {
+            Self(Mutex::new((0, dials.into_iter().collect())))
+        }
+    }
+
+    impl Dial for Dials {
+        type Stream = usize;
+
+        async fn dial(
+            &self,
+            destination: &Destination,
+            deadline: Instant,
+            _: impl Future<Output = ()> + Send,
+        ) -> Result<Dialed<usize>, DialError> {
+            let (number, next) = {
+                let mut dials = self.0.lock().unwrap();
+                dials.0 += 1;
+                (dials.0, dials.1.pop_front())
+            };
+            let dial = async {
+                let Some((after, outcome)) = next else {
+                    return std::future::pending().await;
+                };
+                sleep(ms(after)).await;
+                outcome.map(|()| Dialed {
+                    stream: number,
+                    address: destination.addresses[0],
+                })
+            };
+            tokio::time::timeout_at(deadline, dial)
+                .await
+                .unwrap_or(Err(DialError::TimedOut))
+        }
+    }
+
+    fn refused() -> Result<(), DialError> {
+        Err(DialError::Refused(Refusals(vec![(
+            ADDRESS.parse().unwrap(),
+            "refused".into(),
+        )])))
+    }
+
+    fn gone() -> Result<(), DialError> {
+        Err(DialError::DaemonGone(io::ErrorKind::ConnectionRefused.into()))
+    }
+
+    fn off_tailnet() -> Result<(), DialError> {
+        Err(DialError::OffTailnet {
+            address: ADDRESS.parse().unwrap(),
+            source_address: "192.0.2.2".into(),
+        })
+    }
+
+    async fn connect(router: &Scripted, dials: &Dials) -> (Result<Connected<usize>, ConnectError>, Duration) {
+        let start = Instant::now();
+        let outcome = connect_with(router, dials, "db", 80, start + LIMIT).await;
+        (outcome, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_path_is_verified_while_the_address_is_dialled() {
+        let (router, dials) = (Scripted::new([(30, Ok(1))]), Dials::new([(40, Ok(()))]));
+        let (outcome, took) = connect(&router, &dials).await;
+        let connected = outcome.unwrap();
+        assert_eq!((connected.stream, connected.path, connected.ready), (1, 1, ms(45)));
+        assert_eq!(took, ms(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_that_gets_through_first_has_proved_the_path() {
+        let (router, dials) = (Scripted::new([(3000, Ok(2))]), Dials::new([(30, Ok(()))]));
+        let (outcome, took) = connect(&router, &dials).await;
+        assert_eq!((outcome.unwrap().path, took), (1, ms(30)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dialled_over_a_path_that_was_made_anew_is_dropped() {
+        let router = Scripted::new([(100, Ok(2)), (0, Ok(2))]);
+        let dials = Dials::new([(4000, Ok(())), (30, Ok(()))]);
+        let (outcome, took) = connect(&router, &dials).await;
+        let connected = outcome.unwrap();
+        assert_eq!((connected.stream, connected.path, took), (2, 2, ms(130)));
+        assert_eq!(router.routes.load(Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_over_an_unverified_path_says_nothing() {
+        let router = Scripted::new([(100, Ok(2)), (0, Ok(2))]);
+        let dials = Dials::new([(10, refused()), (30, Ok(()))]);
+        let (outcome, took) = connect(&router, &dials).await;
+        assert_eq!((outcome.unwrap().path, took), (2, ms(130)));
+        let (router, dials) = (Scripted::new([(100, Ok(1))]), Dials::new([(10, refused())]));
+        let (outcome, took) = connect(&router, &dials).await;
+        assert!(matches!(outcome, Err(ConnectError::Refused(_))), "{outcome:?}");
+        assert_eq!(took, ms(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_the_path_cannot_be_verified_is_the_reason() {
+        let router = Scripted::new([(100, Err(unavailable("DaemonUnresponsive")))]);
+        let (outcome, took) = connect(&router, &Dials::new([])).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "DaemonUnresponsive: m");
+        assert_eq!(took, ms(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_daemon_is_gone_it_is_asked_again_until_the_router_knows_why() {
+        let router = Scripted::new([]);
+        let dials = Dials::new([(0, gone()), (0, gone()), (30, Ok(()))]);
+        let (outcome, took) = connect(&router, &dials).await;
+        assert_eq!((outcome.unwrap().stream, took), (3, ms(70)));
+        let router = Scripted::new([]);
+        router.path.store(0, Relaxed);
+        let (outcome, _) = connect(&router, &dials).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "NotRunning: m");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_stays_away_is_the_reason_at_the_deadline() {
+        let dials = Dials::new((0..1000).map(|_| (0, gone())));
+        let (outcome, took) = connect(&Scripted::new([]), &dials).await;
+        assert!(matches!(outcome, Err(ConnectError::DaemonGone(_))), "{outcome:?}");
+        assert!(took <= LIMIT, "{took:?}");
+        // And so it is where the last dial had too little time left.
+        let dials = Dials::new((0..10).map(|_| (0, gone())));
+        let (outcome, took) = connect(&Scripted::new([]), &dials).await;
+        assert!(matches!(outcome, Err(ConnectError::DaemonGone(_))), "{outcome:?}");
+        assert_eq!(took, LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_leaves_the_tailnet_is_tried_three_times() {
+        let dials = Dials::new([(1, off_tailnet()), (1, off_tailnet()), (1, Ok(()))]);
+        assert_eq!(connect(&Scripted::new([]), &dials).await.0.unwrap().stream, 3);
+        let dials = Dials::new((0..9).map(|_| (1, off_tailnet())));
+        let (outcome, took) = connect(&Scripted::new([]), &dials).await;
+        assert!(matches!(outcome, Err(ConnectError::OffTailnet(_))), "{outcome:?}");
+        assert_eq!(took, ms(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_does_not_respond_times_out() {
+        let (outcome, took) = connect(&Scripted::new([(30, Ok(1))]), &Dials::new([])).await;
+        assert!(matches!(outcome, Err(ConnectError::TimedOut)), "{outcome:?}");
+        assert_eq!(took, LIMIT);
+    }
+}

@@ -338,3 +338,307 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{future::pending, sync::Mutex};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const V4: &str = "100.64.0.2";
+    const V6: &str = "fd7a:115c:a1e0::2";
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// What a dial does.
+    #[derive(Clone, Copy)]
+    enum Dial {
+        /// Connects after so many milliseconds.
+        Connect(u64),
+        /// Is refused after so many milliseconds.
+        Refuse(u64),
+        /// Nothing comes back: tailscaled gives up after 5 s.
+        Hang,
+    }
+    use Dial::{Connect, Hang, Refuse};
+
+    /// The dials that were made: to which address, and when.
+    type Dials = Vec<(IpAddr, u64)>;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn destination(addresses: &[&str]) -> Destination {
+        Destination {
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            port: 80,
+            sources: None,
+            round_trip: None,
+            just_joined: false,
+        }
+    }
+
+    /// Dials `destination`, where `script` decides what becomes of each dial, by its number, its address and its time.
+    async fn race(
+        destination: &Destination,
+        script: impl Fn(usize, IpAddr, u64) -> Dial + Sync,
+    ) -> (Result<IpAddr, DialError>, u64, Dials) {
+        let hedges = Arc::new(Semaphore::new(MAX_HEDGES));
+        race_with(destination, hedges, pending(), script).await
+    }
+
+    async fn race_with(
+        destination: &Destination,
+        hedges: Arc<Semaphore>,
+        stalled: impl Future<Output = ()> + Send,
+        script: impl Fn(usize, IpAddr, u64) -> Dial + Sync,
+    ) -> (Result<IpAddr, DialError>, u64, Dials) {
+        let start = Instant::now();
+        let elapsed = move || u64::try_from(start.elapsed().as_millis()).unwrap();
+        let dials = Mutex::new(Dials::new());
+        let open = |address: IpAddr| -> BoxFuture<'_, Result<(), DialFailure>> {
+            let (dials, script) = (&dials, &script);
+            Box::pin(async move {
+                let number = {
+                    let mut dials = dials.lock().unwrap();
+                    dials.push((address, elapsed()));
+                    dials.len() - 1
+                };
+                let (after, outcome) = match script(number, address, elapsed()) {
+                    Connect(after) => (after, Ok(())),
+                    Refuse(after) => (after, Err(DialFailure::Refused("connection refused".into()))),
+                    Hang => (5000, Err(DialFailure::Refused("general failure".into()))),
+                };
+                sleep(ms(after)).await;
+                outcome
+            })
+        };
+        let race = Race::new(destination, hedges, open).run(stalled);
+        let outcome = tokio::time::timeout(LIMIT, race).await;
+        let outcome = outcome.unwrap_or(Err(DialError::TimedOut)).map(|dialed| dialed.address);
+        let took = elapsed();
+        let dials = dials.lock().unwrap().clone();
+        (outcome, took, dials)
+    }
+
+    fn times(dials: &Dials) -> Vec<u64> {
+        dials.iter().map(|(_, at)| *at).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_counted_and_not_dials() {
+        let script = [Hang, Refuse(1), Hang, Refuse(1), Connect(1)];
+        let (outcome, _, dials) = race(&destination(&[V4, V6]), |number, _, _| script[number]).await;
+        assert_eq!(outcome.unwrap(), V4.parse::<IpAddr>().unwrap());
+        let to_v6 = dials
+            .iter()
+            .filter(|(address, _)| *address == V6.parse::<IpAddr>().unwrap());
+        assert_eq!(to_v6.count(), 1, "a refused address is dialled once: {dials:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_on_ipv4_alone_whose_syns_are_lost_for_a_while_is_reached() {
+        let lost_for_800_ms = |_, address: IpAddr, at| match address {
+            IpAddr::V6(_) => Refuse(1),
+            IpAddr::V4(_) if at < 800 => Hang,
+            IpAddr::V4(_) => Connect(1),
+        };
+        for addresses in [[V4, V6], [V6, V4]] {
+            let (outcome, took, dials) = race(&destination(&addresses), lost_for_800_ms).await;
+            assert_eq!(outcome.unwrap(), V4.parse::<IpAddr>().unwrap());
+            assert!(took < 1500, "{took}: {dials:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_every_address_refuses_is_refused_at_once_and_told_by_address() {
+        let (outcome, took, dials) = race(&destination(&[V4, V6]), |_, _, _| Refuse(1)).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{V4}: connection refused; {V6}: connection refused")
+        );
+        assert_eq!((took, dials.len()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_refused_only_when_no_dial_is_under_way_there() {
+        let script = [Hang, Refuse(1), Refuse(1), Refuse(1), Refuse(1), Refuse(1)];
+        let (outcome, took, dials) = race(&destination(&[V4]), |number, _, _| script[number]).await;
+        assert!(matches!(outcome, Err(DialError::Refused(_))), "{outcome:?}");
+        // The first dial ended with tailscaled's time-out, which refuses nothing; another one was refused after it.
+        assert_eq!(took, 5001, "{dials:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_comes_up_after_12_s_is_reached() {
+        for addresses in [&[V4][..], &[V4, V6]] {
+            // A SYN that is sent while the target is down is lost; tailscaled's TCP sends it again after 1 and 3 s.
+            let up_at_12_s = |_, _, at| match [0, 1000, 3000].iter().find(|again| at + **again >= 12_000) {
+                Some(again) => Connect(*again),
+                None => Hang,
+            };
+            let (outcome, took, dials) = race(&destination(addresses), up_at_12_s).await;
+            assert!(outcome.is_ok() && took < 14_000, "{outcome:?} after {took}: {dials:?}");
+            assert!(dials.len() < 20, "{dials:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_begins_to_refuse_after_12_s_is_refused_then() {
+        let refuses_at_12_s = |_, _, at| if at < 12_000 { Hang } else { Refuse(1) };
+        let (outcome, took, dials) = race(&destination(&[V4]), refuses_at_12_s).await;
+        assert!(matches!(outcome, Err(DialError::Refused(_))), "{outcome:?}");
+        assert!((12_000..18_000).contains(&took), "{took}: {dials:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_dial_makes_one_connection_at_any_distance() {
+        for round_trip in [1, 30, 100, 300] {
+            let mut destination = destination(&[V4, V6]);
+            destination.round_trip = Some(ms(round_trip));
+            let (outcome, took, dials) = race(&destination, |_, _, _| Connect(round_trip)).await;
+            assert!(outcome.is_ok());
+            assert_eq!((took, dials.len()), (round_trip, 1));
+            // A first handshake with the peer takes two round trips more.
+            let (_, _, dials) = race(&destination, |_, _, _| Connect(round_trip * 5 / 2)).await;
+            assert_eq!(dials.len(), 1, "{dials:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hedges_wait_for_three_round_trips_and_then_ever_longer() {
+        let (outcome, _, dials) = race(
+            &destination(&[V4]),
+            |number, _, _| if number == 3 { Connect(1) } else { Hang },
+        )
+        .await;
+        assert!(outcome.is_ok());
+        assert_eq!(times(&dials), [0, 200, 600, 1400]);
+        let mut far = destination(&[V4]);
+        far.round_trip = Some(ms(300));
+        let (_, _, dials) = race(&far, |number, _, _| if number == 2 { Connect(1) } else { Hang }).await;
+        assert_eq!(times(&dials), [0, 900, 2700]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_dials_under_way_are_bounded_by_destination_and_over_all() {
+        let (outcome, _, dials) = race(&destination(&[V4, V6]), |_, _, _| Hang).await;
+        assert!(matches!(outcome, Err(DialError::TimedOut)), "{outcome:?}");
+        for (_, at) in &dials {
+            let under_way = dials
+                .iter()
+                .filter(|(_, begun)| begun <= at && begun + 5000 > *at)
+                .count();
+            assert!(under_way <= MAX_UNDER_WAY, "{under_way} at {at}: {dials:?}");
+        }
+        let none = Arc::new(Semaphore::new(0));
+        let hang_at_first = |number, _, _| if number == 1 { Connect(1) } else { Hang };
+        let (outcome, _, dials) = race_with(&destination(&[V4]), none, pending(), hang_at_first).await;
+        assert!(outcome.is_ok());
+        assert_eq!(
+            times(&dials),
+            [0, 5000],
+            "no hedge is left, but a dial takes the place of one that ended"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn just_after_the_tailnet_was_joined_a_refused_dial_is_tried_again() {
+        let mut fresh = destination(&[V4]);
+        fresh.just_joined = true;
+        let (outcome, _, dials) = race(&fresh, |number, _, _| if number == 3 { Connect(1) } else { Refuse(0) }).await;
+        assert!(outcome.is_ok());
+        assert_eq!(times(&dials), [0, 20, 60, 140]);
+        let (outcome, _, dials) = race(&fresh, |_, _, _| Refuse(0)).await;
+        assert!(matches!(outcome, Err(DialError::Refused(_))));
+        assert_eq!(times(&dials)[..6], [0, 20, 60, 140, 200, 300][..], "{dials:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_is_reported_once_after_a_second_or_four_round_trips() {
+        for (round_trip, reported_at) in [(None, 1000), (Some(ms(100)), 1000), (Some(ms(500)), 2000)] {
+            let mut destination = destination(&[V4]);
+            destination.round_trip = round_trip;
+            let start = Instant::now();
+            let reports = Mutex::new(Vec::new());
+            let hedges = Arc::new(Semaphore::new(MAX_HEDGES));
+            let report = async { reports.lock().unwrap().push(start.elapsed()) };
+            let (outcome, ..) = race_with(&destination, hedges, report, |_, _, _| Hang).await;
+            assert!(matches!(outcome, Err(DialError::TimedOut)));
+            let reports = reports.into_inner().unwrap();
+            assert!(
+                reports.len() == 1 && reports[0].as_millis() == reported_at,
+                "{reports:?}"
+            );
+        }
+    }
+
+    /// A SOCKS5 server that opens each connection from `source`, and then sends a byte on it.
+    async fn socks_server(source: [u8; 4]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut greeting = [0; 3];
+                stream.read_exact(&mut greeting).await.unwrap();
+                stream.write_all(&[5, 0]).await.unwrap();
+                let mut request = [0; 10];
+                stream.read_exact(&mut request).await.unwrap();
+                assert_eq!(request, [5, 1, 0, 1, 100, 64, 0, 2, 0, 80]);
+                let reply = [&[5, 0, 0, 1][..], &source, &[0, 1, b'x']].concat();
+                stream.write_all(&reply).await.unwrap();
+                // Nothing may be sent on a connection that is refused.
+                let mut sent = Vec::new();
+                stream.read_to_end(&mut sent).await.unwrap();
+                assert!(sent.is_empty(), "{sent:?}");
+            }
+        });
+        address
+    }
+
+    async fn dial_through(socks: SocketAddr) -> Result<Dialed, DialError> {
+        let mut destination = destination(&[V4]);
+        destination.sources = Some(vec!["100.64.0.1".parse().unwrap()]);
+        let deadline = Instant::now() + LIMIT;
+        Dialer::new(socks).dial(&destination, deadline, pending()).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_machines_own_address_in_the_tailnet() {
+        let mut dialed = dial_through(socks_server([100, 64, 0, 1]).await).await.unwrap();
+        assert_eq!(dialed.address, V4.parse::<IpAddr>().unwrap());
+        assert_eq!(dialed.stream.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_connection_from_another_address_is_off_the_tailnet() {
+        let error = dial_through(socks_server([192, 0, 2, 2]).await).await.unwrap_err();
+        assert!(matches!(error, DialError::OffTailnet { .. }), "{error:?}");
+        assert!(error.to_string().contains("192.0.2.2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_on_which_nobody_listens_means_that_the_daemon_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socks = listener.local_addr().unwrap();
+        drop(listener);
+        let error = dial_through(socks).await.unwrap_err();
+        assert!(matches!(error, DialError::DaemonGone(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_breaks_off_means_that_the_daemon_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socks = listener.local_addr().unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let error = dial_through(socks).await.unwrap_err();
+        assert!(matches!(error, DialError::DaemonGone(_)), "{error:?}");
+    }
+}

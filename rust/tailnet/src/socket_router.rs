@@ -143,3 +143,81 @@ fn refusal(response: Response) -> RouteError {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::{io::AsyncWriteExt, net::UnixListener};
+
+    use super::*;
+
+    /// What a router finds whose extension says `response`, and nothing if that is `None`.
+    async fn keep_alive(name: &str, response: Option<&'static str>) -> Result<u64, RouteError> {
+        let socket = std::env::temp_dir().join(format!("tailnet-{}-{name}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = protocol::read_request(&mut stream).await.unwrap();
+            assert!(matches!(request, Request::KeepAlive { .. }), "{request:?}");
+            match response {
+                Some(response) => stream.write_all(response.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let outcome = SocketRouter::new(&socket).keep_alive(deadline).await;
+        server.abort();
+        std::fs::remove_file(&socket).unwrap();
+        outcome
+    }
+
+    fn code(outcome: &Result<u64, RouteError>) -> &str {
+        match outcome {
+            Err(RouteError::Unavailable { code, .. }) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_extension_that_is_missing_is_told_from_one_that_is_silent() {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let missing = SocketRouter::new("/nonexistent/socket").keep_alive(deadline).await;
+        assert_eq!(code(&missing), "ExtensionMissing");
+        assert!(missing.unwrap_err().to_string().contains("is its layer attached"));
+        for (name, response) in [("silent", None), ("closes", Some(""))] {
+            let outcome = keep_alive(name, response).await;
+            assert_eq!(code(&outcome), "ExtensionSilent");
+            assert!(!outcome.unwrap_err().to_string().contains("attached"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_extension_of_another_release_is_named_as_the_cause() {
+        for (name, response, version) in [
+            ("newer", "{\"version\":2}\n", "version 2:"),
+            ("older", "{\"verdict\":\"alive\"}\n", "another:"),
+        ] {
+            let outcome = keep_alive(name, Some(response)).await;
+            assert_eq!(code(&outcome), "ExtensionVersion");
+            let message = outcome.unwrap_err().to_string();
+            assert!(
+                message.contains(version) && message.contains("same release"),
+                "{message}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_extension_says_is_passed_on() {
+        let verified = keep_alive("good", Some("{\"version\":1,\"response\":\"verified\",\"path\":7}\n")).await;
+        assert_eq!(verified.unwrap(), 7);
+        let line = "{\"version\":1,\"response\":\"unavailable\",\"code\":\"AuthKeyRejected\",\"message\":\"m\",\"retry_after_ms\":1500}\n";
+        let expected = RouteError::Unavailable {
+            code: "AuthKeyRejected".into(),
+            message: "m".into(),
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(keep_alive("refused", Some(line)).await.unwrap_err(), expected);
+    }
+}
