@@ -9,6 +9,7 @@ use crate::{
     Error,
     binaries::Binaries,
     deadline::within,
+    distance::Distance,
     lambda::Function,
     namespace::{Side, enter, exit_code},
     network,
@@ -36,9 +37,23 @@ impl Setting {
         Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
     }
 
+    /// The same, at a distance from the function.
+    pub async fn surroundings_at(&self, distance: Option<Distance>) -> Result<Surroundings, Error> {
+        Surroundings::start_at(distance, self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+    }
+
     /// Everything, with a function that `adjust` may change.
     pub async fn world(&self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
         self.surroundings().await?.deploy(adjust).await
+    }
+
+    /// The same, with a function at a distance.
+    pub async fn world_at(
+        &self,
+        distance: Option<Distance>,
+        adjust: impl FnOnce(&mut Function),
+    ) -> Result<World, Error> {
+        self.surroundings_at(distance).await?.deploy(adjust).await
     }
 
     /// The same, with another text than a key that serves in the function's secret.
