@@ -105,7 +105,7 @@ fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
 }
 
 /// A test that takes no longer than [`TEST_LIMIT`].
-pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: impl FnOnce(Arc<Setting>) -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Outcome> + 'static,
 {
@@ -113,7 +113,12 @@ where
 }
 
 /// A test that takes no longer than `limit`.
-pub fn trial_within<F>(limit: Duration, setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+pub fn trial_within<F>(
+    limit: Duration,
+    setting: &Arc<Setting>,
+    name: &str,
+    test: impl FnOnce(Arc<Setting>) -> F + Send + 'static,
+) -> Trial
 where
     F: Future<Output = Outcome> + 'static,
 {
