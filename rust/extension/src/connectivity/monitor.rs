@@ -304,13 +304,14 @@ impl Connectivity {
             Found::SessionSilent => Step::RenewSessions,
             Found::Nobody => Step::ReconnectDerp,
         };
+        let now = self.0.clock.now();
         // After a strong step, dead links must not wait for the next one.
         let step = match step {
-            Step::ReconnectDerp if !expected => self.0.steps.try_acquire_guess().then_some(step),
-            _ if self.0.steps.try_acquire(step) => Some(step),
+            Step::ReconnectDerp if !expected => self.0.steps.try_acquire_guess(now).then_some(step),
+            _ if self.0.steps.try_acquire(step, now) => Some(step),
             Step::RenewSessions if !blamed => {
                 let milder = Step::ReconnectDerp;
-                self.0.steps.try_acquire(milder).then_some(milder)
+                self.0.steps.try_acquire(milder, now).then_some(milder)
             }
             _ => None,
         };
