@@ -150,7 +150,7 @@ async fn strong_steps_are_at_least_5_seconds_apart() {
         stage.tailscaled.make_stale(address);
         let began = Instant::now();
         stage.verify(address).await.unwrap();
-        assert!(began.elapsed() < ms(200), "{:?}", began.elapsed());
+        assert!(began.elapsed() < ms(500), "{:?}", began.elapsed());
         sleep(secs(1)).await;
     }
     assert_eq!((stage.tailscaled.counts() - before).renewals, 1);
@@ -209,7 +209,9 @@ async fn a_control_server_that_is_silent_for_minutes_leaves_the_data_plane_alone
     stage.tailscaled.plan(|plan| plan.control_unreachable = true);
     let began = Instant::now();
     for gap in [5, 60, 60] {
+        stage.verify(PEER).await.unwrap();
         let (counts, took) = freeze_with_dead_links(&stage, secs(gap)).await;
+        sleep(secs(60)).await;
         assert_eq!(counts.registrations, 0);
         assert!(took < ms(100), "{took:?}");
         assert_eq!(stage.available(secs(0)).await, Ok(()));

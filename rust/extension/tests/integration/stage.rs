@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     fake_keys::FakeKeys,
-    fake_tailscaled::{Counts, FakeTailscaled, Plan},
+    fake_tailscaled::{Counts, FakeTailscaled, Pings, Plan},
 };
 
 /// Far more than anything here takes by the clock of the test.
@@ -176,10 +176,15 @@ impl Stage {
 
     /// Starts the extension, and waits until it is in the tailnet and nothing of the login is left to do.
     pub(crate) async fn joined(plan: Plan) -> Self {
+        let mut peers = plan.peers.iter();
+        let answers = peers.find(|peer| peer.tsmp == Pings::Answered).map(|peer| peer.address);
         let stage = Self::new(plan);
         stage.ready().await;
         sleep(secs(20)).await;
         assert!(matches!(stage.tailnet.state(), TailnetState::Running { .. }));
+        if let Some(address) = answers {
+            stage.verify(address).await.unwrap();
+        }
         stage
     }
 
@@ -234,11 +239,12 @@ impl Stage {
         tokio::spawn(async move { preflight.verify(address, Instant::now() + secs(30)).await })
     }
 
-    /// Does `work`, waits until all that follows from it is done, and returns what tailscaled was asked to do meanwhile.
+    /// Does `work`, waits until all that follows from it is done, and returns what tailscaled was asked to do meanwhile. It
+    /// does not take long enough for a gap.
     pub(crate) async fn steps_of(&self, work: impl Future) -> Counts {
         let before = self.tailscaled.counts();
         work.await;
-        sleep(secs(60)).await;
+        sleep(ms(1900)).await;
         self.tailscaled.counts() - before
     }
 

@@ -91,7 +91,7 @@ async fn without_a_tailnet_each_request_is_answered_with_the_code() {
 }
 
 #[tokio::test]
-async fn a_client_of_another_version_is_told_this_one() {
+async fn a_client_of_another_version_is_told_the_version_of_this_one() {
     let stage = ready(Plan::default()).await;
     for line in [
         "{\"version\":2,\"request\":\"route\"}\n",

@@ -1,6 +1,6 @@
 //! What its LocalAPI answers.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{ControlClient, FakeTailscaled, KEY, Life, Login, Pings, Renewal, State};
+use super::{ControlClient, FakeTailscaled, KEY, Life, Login, Renewal, State};
 
 /// The bits of a watcher's mask (ipn.NotifyWatchOpt).
 const INITIAL_STATE: u32 = 1 << 1;
@@ -28,18 +28,6 @@ const PEER_CHANGES: u32 = 1 << 12;
 const INITIAL_STATUS: u32 = 1 << 14;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
-
-/// A ping that waits for its answer; dropped with the call.
-struct InFlight {
-    tailscaled: FakeTailscaled,
-    address: IpAddr,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        *self.tailscaled.state().in_flight.get_mut(&self.address).unwrap() -= 1;
-    }
-}
 
 impl FakeTailscaled {
     pub(super) async fn serve(self, stream: DuplexStream) {
@@ -120,77 +108,13 @@ impl FakeTailscaled {
                 first["InitialStatus"] = plan.status(life.joined_at.is_some());
             }
             sender.send(first.to_string()).unwrap();
-            life.listeners.push(sender);
+            life.listeners.push((mask, sender));
         }
         let frames = stream::unfold(lines, |mut lines| async {
             let line: String = lines.recv().await?;
             Some((Ok(Frame::data(Bytes::from(line + "\n"))), lines))
         });
         Response::new(StreamBody::new(frames.boxed()).boxed_unsync())
-    }
-
-    async fn ping(&self, query: &str) -> String {
-        let (address, kind) = query.strip_prefix("ip=").unwrap().split_once("&type=").unwrap();
-        let address: IpAddr = address.parse().unwrap();
-        let _in_flight = self.count_in_flight(address);
-        let tsmp = kind == "TSMP";
-        let answers_at = match self.route_ping(address, tsmp) {
-            Ok(Some(answers_at)) => answers_at,
-            Ok(None) => return std::future::pending().await,
-            Err(error) => return json!({"Err": error}).to_string(),
-        };
-        sleep_until(answers_at).await;
-        let lost = match &mut self.state().life {
-            Some(life) => {
-                let lost = life.links_dead || life.state != 6;
-                if tsmp && !lost {
-                    life.sessions.insert(address);
-                }
-                lost
-            }
-            None => true,
-        };
-        if lost {
-            return std::future::pending().await;
-        }
-        json!({"IP": address, "Err": "", "LatencySeconds": 0.01}).to_string()
-    }
-
-    fn count_in_flight(&self, address: IpAddr) -> InFlight {
-        let mut state = self.state();
-        let in_flight = state.in_flight.entry(address).or_default();
-        *in_flight += 1;
-        state.max_in_flight = state.max_in_flight.max(state.in_flight[&address]);
-        InFlight {
-            tailscaled: self.clone(),
-            address,
-        }
-    }
-
-    /// When a ping is answered, `None` if never, or tailscaled's own error.
-    fn route_ping(&self, address: IpAddr, tsmp: bool) -> Result<Option<Instant>, &'static str> {
-        let state = self.state();
-        let Some(life) = &state.life else { return Ok(None) };
-        let peer = state.plan.peers.iter().find(|peer| peer.address == address);
-        // It has peers from `Starting` on, and none while it is switched off.
-        let (Some(peer), Some(joined_at), 5 | 6) = (peer, life.joined_at, life.state) else {
-            return Err("no matching peer");
-        };
-        let now = Instant::now();
-        match if tsmp { peer.tsmp } else { peer.disco } {
-            Pings::Fail(error) => return Err(error),
-            Pings::Ignored => return Ok(None),
-            Pings::Answered if life.links_dead || now < joined_at + peer.hears_after => return Ok(None),
-            Pings::Answered if tsmp && life.stale.contains(&address) => return Ok(None),
-            Pings::Answered => {}
-        }
-        // A session that has to begin takes a round trip more.
-        let round_trips = if tsmp && !life.sessions.contains(&address) {
-            2
-        } else {
-            1
-        };
-        Ok(Some(now.max(life.links_ready) + peer.round_trip * round_trips))
     }
 
     /// A new control client: with a key for the login, without one for a machine that is known.
@@ -332,6 +256,7 @@ impl FakeTailscaled {
     fn switch_off(&self) {
         if let Some(life) = &mut self.state().life {
             life.sessions.clear();
+            life.lost_handshakes.clear();
             life.stale.clear();
             life.enter(4);
         }

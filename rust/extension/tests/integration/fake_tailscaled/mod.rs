@@ -5,6 +5,7 @@
 
 mod local_api;
 mod netmap;
+mod pings;
 mod plan;
 
 use std::{
@@ -112,8 +113,8 @@ struct State {
 #[derive(Debug)]
 struct Life {
     listens_at: Option<Instant>,
-    /// The listeners to its notifications, which end with the life.
-    listeners: Vec<mpsc::UnboundedSender<String>>,
+    /// The listeners to its notifications with their masks, which end with the life.
+    listeners: Vec<(u32, mpsc::UnboundedSender<String>)>,
     ended: watch::Sender<bool>,
     removals: mpsc::Sender<()>,
     /// The auth key of `start`.
@@ -127,8 +128,10 @@ struct Life {
     links_dead: bool,
     /// When the connections to DERP are there.
     links_ready: Instant,
-    /// The peers with which there is a WireGuard session.
-    sessions: HashSet<IpAddr>,
+    /// When the WireGuard session with a peer is there.
+    sessions: HashMap<IpAddr, Instant>,
+    /// When WireGuard's last message to begin a session was lost: the next one goes out 5 s later.
+    lost_handshakes: HashMap<IpAddr, Instant>,
     /// The peers whose session is dead, without tailscaled noticing.
     stale: HashSet<IpAddr>,
 }
@@ -305,7 +308,7 @@ impl FakeTailscaled {
 
 impl Life {
     fn notify(&self, line: &str) {
-        for listener in &self.listeners {
+        for (_, listener) in &self.listeners {
             // A listener that is gone misses nothing.
             let _ = listener.send(line.to_owned());
         }
@@ -338,7 +341,8 @@ impl Program for FakeTailscaled {
             locked_until: None,
             links_dead: false,
             links_ready: now,
-            sessions: HashSet::new(),
+            sessions: HashMap::new(),
+            lost_handshakes: HashMap::new(),
             stale: HashSet::new(),
         });
         Ok(FakeProcess {

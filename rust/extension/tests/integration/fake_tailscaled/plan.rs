@@ -55,6 +55,12 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// The peer that a packet to `address` goes to: its owner, or the first exit node.
+    pub(super) fn peer_for(&self, address: IpAddr) -> Option<&Peer> {
+        let owner = self.peers.iter().find(|peer| peer.address == address);
+        owner.or_else(|| self.peers.iter().find(|peer| !peer.routes.is_empty()))
+    }
+
     /// A tailnet with these peers.
     pub(crate) fn with_peers(peers: impl IntoIterator<Item = Peer>) -> Self {
         Self {
