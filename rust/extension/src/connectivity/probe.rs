@@ -112,11 +112,13 @@ async fn timed(api: &LocalApi, address: IpAddr) -> (IpAddr, Result<Duration, Loc
 }
 
 /// How many pings to one peer are under way at a time.
-const MAX_PINGS: usize = 4;
+const MAX_PINGS: usize = 16;
+/// How long a ping is waited for: one that was lost is never answered, and must make room for another.
+const PING_LIMIT: Duration = Duration::from_secs(3);
 /// How many failures in a row say that a peer cannot be pinged: a few may be a moment's, in the login.
 const MAX_FAILURES: usize = 4;
 /// The first pause between two pings; it doubles up to the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(100)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(200)];
 
 /// Pings `address` again and again until it answers, and returns how long the answered ping took. `None`: it cannot be
 /// pinged. The caller sets the limit.
@@ -128,21 +130,22 @@ pub(crate) async fn until_answered(api: &LocalApi, address: IpAddr) -> Option<Du
     let mut failures = 0;
     loop {
         if pings.len() < MAX_PINGS {
-            pings.push(timed(api, address));
+            pings.push(timeout(PING_LIMIT, timed(api, address)));
         }
         let next = Instant::now() + pause;
         pause = (pause * 2).min(longest);
         loop {
             select! {
-                Some((_, answer)) = pings.next(), if !pings.is_empty() => match answer {
-                    Ok(took) => return Some(took),
-                    Err(error) => {
+                Some(ended) = pings.next(), if !pings.is_empty() => match ended {
+                    Ok((_, Ok(took))) => return Some(took),
+                    Ok((_, Err(error))) => {
                         tracing::debug!("{address} cannot be pinged: {error}");
                         failures += 1;
                         if failures > MAX_FAILURES {
                             return None;
                         }
                     }
+                    Err(_) => {}
                 },
                 () = sleep_until(next) => break,
             }
