@@ -39,6 +39,14 @@ pub(crate) fn dead(path: Path) -> Duration {
     path.round_trip() * DEAD_ROUND_TRIPS + DEAD_EXTRA
 }
 
+/// How many times the processor's time of a dial in a small tailnet one in a large tailnet may take.
+const CROWDED: f64 = 1.2;
+
+/// A dial in a large tailnet, by what it takes in a small one.
+pub(crate) fn crowded(small: Duration) -> Duration {
+    small.mul_f64(CROWDED)
+}
+
 /// Whether rows are held to their bounds.
 pub(crate) fn enforced() -> bool {
     std::env::var("DISTANCE_BOUNDS").is_ok_and(|value| value == "1")

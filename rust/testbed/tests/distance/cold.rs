@@ -88,7 +88,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
 }
 
 /// INIT, which waits for the login, and the request that began it.
-async fn extension_start(
+pub(crate) async fn extension_start(
     world: &World,
     server: &Server,
     environment: usize,

@@ -1,4 +1,5 @@
-//! What the shipped zips take at a distance, beside a bare tailscaled: cold starts, quiet, dead flows, targets that are off.
+//! What the shipped zips take at a distance, beside a bare tailscaled: cold starts, quiet, dead flows, targets that are off,
+//! and what a large tailnet costs.
 //!
 //! `LONG=1` adds 70 s of quiet. `FREEZES=3,8,12,20,30,45,70` chooses the freezes with dead flows, `REPEATS=3` how often each row
 //! is measured.
@@ -10,6 +11,7 @@
 
 mod bounds;
 mod cold;
+mod crowd;
 mod dead;
 mod off;
 mod path;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
             trials.push(of(setting, "dead freeze", path, dead::limit(), dead::measure));
             trials.push(of(setting, "target off", path, off::LIMIT, off::measure));
         }
+        // The distance adds nothing to it.
+        trials.push(of(setting, "crowd", Path::all()[0], crowd::LIMIT, crowd::measure));
         trials
     });
     // The process outside has measured nothing.

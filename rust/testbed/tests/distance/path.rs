@@ -16,7 +16,7 @@ use testbed::{
     nat,
     raw_target::{Move, RawTarget},
     suite::Setting,
-    world::World,
+    world::{Surroundings, World},
 };
 
 use crate::table::Sample;
@@ -46,13 +46,18 @@ impl Path {
             .map_or(Duration::ZERO, |distance| distance.round_trip)
     }
 
-    /// A function at this distance.
-    pub(crate) async fn world(self, setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+    /// A tailnet at this distance.
+    pub(crate) async fn surroundings(self, setting: &Setting) -> Result<Surroundings, Error> {
         nat::remember().await?;
         if !self.udp {
             nat::block_udp().await?;
         }
-        setting.world_at(self.profile.distance, adjust).await
+        setting.surroundings_at(self.profile.distance).await
+    }
+
+    /// A function at this distance.
+    pub(crate) async fn world(self, setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+        self.surroundings(setting).await?.deploy(adjust).await
     }
 }
 
