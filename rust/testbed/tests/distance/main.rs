@@ -33,7 +33,8 @@ fn main() -> ExitCode {
             trials.push(of(setting, "quiet", path, quiet::limit(), quiet::awake));
             trials.push(of(setting, "live freeze", path, quiet::limit(), quiet::frozen));
             trials.push(of(setting, "dead freeze", path, dead::limit(), dead::measure));
-            trials.push(of(setting, "target off", path, off::LIMIT, off::measure));
+            trials.push(of(setting, "target off", path, off::LIMIT, off::awake));
+            trials.push(of(setting, "target off and freezes", path, off::LIMIT, off::frozen));
         }
         // The distance adds nothing to it.
         trials.push(of(setting, "crowd", Path::all()[0], crowd::LIMIT, crowd::measure));
