@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     error::ProxyError,
-    headers::{remove_hop_by_hop, stops_on_return},
+    headers::{is_reserved, remove_hop_by_hop},
 };
 
 /// The service's limit for a whole buffered answer, as JSON
@@ -50,7 +50,7 @@ impl Head {
         let cookies = texts(&header::SET_COOKIE);
         let joined = headers
             .keys()
-            .filter(|name| **name != header::SET_COOKIE && !stops_on_return(name))
+            .filter(|name| **name != header::SET_COOKIE && !is_reserved(name))
             .map(|name| (name.as_str().to_owned(), texts(name).join(", ")))
             .collect();
         Self {

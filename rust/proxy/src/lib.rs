@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod pool;
 pub mod request;
+pub mod signature;
 pub mod stream;
 pub mod target;
 pub mod tls;
