@@ -16,7 +16,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Travel {
     /// By which connection, if there was one.
-    pub connection: Option<Way>,
+    pub connection: Option<ConnectionKind>,
+    /// Whether the target may have seen the request.
+    pub sent: Sent,
     /// How many times the request was sent again.
     pub retries: u32,
     /// The head of the target's answer, and when it came.
@@ -25,9 +27,21 @@ pub struct Travel {
     pub tailnet_ready: Option<Duration>,
 }
 
+/// Whether a request reached its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// Not a byte of it was sent.
+    #[default]
+    No,
+    /// The target responded.
+    Yes,
+    /// Some of it was sent, and no response came.
+    Unknown,
+}
+
 /// By which connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum ConnectionKind {
     /// A new one.
     New,
     /// One that an earlier request had left.
@@ -97,8 +111,8 @@ impl Account {
             add_time(Measure::TailnetReady, took);
         }
         match self.travel.connection {
-            Some(Way::New) => self.metrics.add(dimensions, Measure::NewConnection, 1),
-            Some(Way::Kept) => self.metrics.add(dimensions, Measure::KeptConnection, 1),
+            Some(ConnectionKind::New) => self.metrics.add(dimensions, Measure::NewConnection, 1),
+            Some(ConnectionKind::Kept) => self.metrics.add(dimensions, Measure::KeptConnection, 1),
             None => {}
         }
         if self.travel.retries > 0 {
@@ -116,8 +130,8 @@ impl Account {
             (None, head) => head.map(|(status, _)| status),
         };
         let connection = self.travel.connection.map(|way| match way {
-            Way::New => "new",
-            Way::Kept => "kept",
+            ConnectionKind::New => "new",
+            ConnectionKind::Kept => "kept",
         });
         tracing::info!(
             request_id = self.request_id,

@@ -12,6 +12,9 @@ use crate::{
 
 /// How long opening a connection to a target may take where nothing else is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a target may be silent where nothing else is set, as nginx and AWS's load balancers have it: Lambda does not
+/// tell the function when the caller has gone, and each of its retries holds another environment.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How often metrics are sent, and how long the next request may wait for that, where nothing else is set.
 const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 const METRICS_BUDGET: Duration = Duration::from_millis(100);
@@ -21,13 +24,17 @@ const METRICS_BUDGET: Duration = Duration::from_millis(100);
 pub struct Config {
     /// tailscaled's SOCKS5 server.
     pub socks: SocketAddr,
-    /// The extension's status endpoint.
-    pub status_socket: PathBuf,
+    /// The extension's socket.
+    pub extension_socket: PathBuf,
     /// How long opening a connection to a target may take, the wait for the tailnet included. 5 s by default.
     pub connect_timeout: Duration,
     /// How long a target may take from the request to the end of its answer.
     /// By default as long as the invocation lasts; the invocation's end always comes first.
     pub response_timeout: Option<Duration>,
+    /// How long a target may take from the request to the head of its response. 60 s by default.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long a target may be silent in the middle of its response. 60 s by default.
+    pub idle_timeout: Option<Duration>,
     /// How answers leave. Buffered by default.
     pub invoke_mode: InvokeMode,
     /// Certificate authorities to trust beside the public ones: PEM text.
@@ -38,9 +45,6 @@ pub struct Config {
     pub allowed_targets: Option<AllowedTargets>,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
     pub environment: String,
-    /// Between two invocations the environment may be frozen, as on all of Lambda but its Managed Instances
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>).
-    pub may_freeze: bool,
     /// What is counted, and how it leaves.
     pub metrics: metrics::Settings,
     /// Log everything but bodies and secrets.
@@ -62,15 +66,16 @@ impl Config {
         let variables = Variables::new(get);
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
-            status_socket: status::SOCKET.into(),
+            extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
             response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
+            first_byte_timeout: Some(SILENCE_LIMIT),
+            idle_timeout: Some(SILENCE_LIMIT),
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
             ca_certificates: variables.text("TS_CA_CERTIFICATES"),
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
-            may_freeze: !variables.managed_instance(),
             metrics: metrics(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })

@@ -20,8 +20,8 @@ use lambda_http::lambda_runtime::{Diagnostic, Error, LambdaInvocation, tower::Se
 use tokio::net::TcpStream;
 
 use crate::{
-    account::Account, answer::Head, error::ProxyError, forward::Reply, handler::Handler, invocation::Invocation,
-    outcome::Outcome,
+    account::Account, answer::Head, error::ProxyError, forward::UpstreamResponse, handler::Handler,
+    invocation::Invocation, outcome::Outcome,
 };
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
@@ -155,7 +155,7 @@ impl Service<LambdaInvocation> for Streamer {
 
 /// What follows the head.
 enum Rest {
-    Reply(Box<Reply>),
+    Reply(Box<UpstreamResponse>),
     Text(String),
 }
 
@@ -194,7 +194,7 @@ fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
                     (Frame::trailers(error_trailers(&error)), Next::End)
                 }
                 None => {
-                    handler.forwarder().keep(*reply);
+                    handler.forwarder().release(*reply);
                     return None;
                 }
             },

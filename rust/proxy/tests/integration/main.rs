@@ -3,6 +3,7 @@
 
 mod fakes;
 mod forwarding;
+mod kept;
 mod metrics;
 mod properties;
 mod streaming;
