@@ -6,7 +6,7 @@ use aws::Access;
 use settings::{SettingError, Variables};
 
 use crate::{
-    allowed::{self, AllowedTargets},
+    allowlist::{self, Allowlist},
     metrics::{self, Output},
 };
 
@@ -42,7 +42,7 @@ pub struct Config {
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
-    pub allowed_targets: Option<AllowedTargets>,
+    pub allowed_targets: Option<Allowlist>,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
     pub environment: String,
     /// What is counted, and how it leaves.
@@ -118,9 +118,9 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
     })
 }
 
-fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, SettingError> {
-    let parsed = list.map(|list| AllowedTargets::parse(&list)).transpose();
-    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowed::EXPECTED))
+fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
+    let parsed = list.map(|list| Allowlist::parse(&list)).transpose();
+    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowlist::EXPECTED))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Connections to targets: through the tailnet, with TLS where the target wants it, up to HTTP.
 
-use std::{net::IpAddr, sync::OnceLock, time::Duration};
+use std::{io, net::IpAddr, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,6 +13,7 @@ use tailnet::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     pin, select,
     task::JoinHandle,
     time::{Instant, timeout_at},
@@ -23,6 +24,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     pool::Connection,
+    read_to_end::ReadToEnd,
     target::{Host, Target},
     tls::Tls,
 };
@@ -140,6 +142,14 @@ impl Connector {
         }
     }
 
+    /// An error if tailscaled is gone: then a response that only the end of its connection delimits may lack its rest.
+    pub(crate) async fn check_daemon(&self) -> Result<(), ProxyError> {
+        match TcpStream::connect(self.config.socks).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(daemon_gone(&error)),
+        }
+    }
+
     /// TLS where the target wants it, then HTTP.
     async fn open(&self, target: &Target, connected: Connected) -> Result<Connection, ProxyError> {
         let Connected {
@@ -171,10 +181,14 @@ fn connect_error(error: ConnectError, target: &Target, limit_ms: u128) -> ProxyE
         }
         ConnectError::TimedOut => ProxyError::TargetTimeout(format!("no connection to {target} within {limit_ms} ms")),
         ConnectError::OffTailnet(message) => ProxyError::TargetNotAllowed(message),
-        ConnectError::DaemonGone(_) => ProxyError::TailnetUnavailable {
-            message: format!("DaemonGone: {error}"),
-            retry_after: None,
-        },
+        ConnectError::DaemonGone(error) => daemon_gone(&error),
+    }
+}
+
+fn daemon_gone(error: &io::Error) -> ProxyError {
+    ProxyError::TailnetUnavailable {
+        message: format!("DaemonGone: tailscaled's SOCKS5 server does not respond: {error}"),
+        retry_after: None,
     }
 }
 
@@ -201,7 +215,7 @@ async fn handshake(
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .max_headers(256)
-        .handshake(TokioIo::new(stream));
+        .handshake(TokioIo::new(ReadToEnd::new(stream)));
     let (sender, driver) = handshake
         .await
         .map_err(|error| ProxyError::Internal(format!("no HTTP with {target}: {error}")))?;

@@ -45,4 +45,11 @@ impl ProxyError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }
+    /// When another try may succeed, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TailnetUnavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }

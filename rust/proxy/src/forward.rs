@@ -3,23 +3,23 @@
 use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, header, response::Parts};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::{
     select,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
-    account::{ConnectionKind, Sent, Travel},
-    answer::{BUFFERED_LIMIT, too_large},
     clock::Clock,
     config::Config,
     connect::Connector,
     error::ProxyError,
     pool::{Connection, Kept, Pool},
     request::Outgoing,
+    request_log::{ConnectionKind, Sent, Timings},
+    response::{BUFFERED_LIMIT, too_large},
     target::{Host, Target},
     timeouts::Limits,
 };
@@ -51,6 +51,8 @@ pub struct UpstreamResponse {
     limits: Limits,
     /// The target may have authenticated the connection: it is for nobody else.
     private: bool,
+    /// The body ends where the connection does.
+    until_close: bool,
 }
 
 /// What came of a kept connection.
@@ -75,23 +77,25 @@ impl Forwarder {
         self.connector.keep_alive(deadline).await
     }
 
-    /// Sends `request` to `target` and waits for the head of its response; `travel` tells how that went, whatever came of
+    /// Sends `request` to `target` and waits for the head of its response; `timings` tells how that went, whatever came of
     /// it.
     pub async fn open(
         &self,
         target: Target,
         request: Outgoing,
         limits: Limits,
-        travel: &mut Travel,
+        timings: &mut Timings,
     ) -> Result<UpstreamResponse, ProxyError> {
         let began = Instant::now();
+        let is_head = request.method() == Method::HEAD;
         let authenticates = authenticates_connection(request.headers(), &header::AUTHORIZATION);
-        let sent = timeout_at(limits.deadline, self.send(&target, request, limits, travel)).await;
-        travel.tailnet_ready = self.connector.tailnet_ready();
+        let sent = timeout_at(limits.deadline, self.send(&target, request, limits, timings)).await;
+        timings.tailnet_ready = self.connector.tailnet_ready();
         let (parts, body, connection) = sent.unwrap_or_else(|_| Err(too_late(&target, began)))?;
-        travel.head = Some((parts.status, Instant::now()));
-        travel.sent = Sent::Yes;
+        timings.head = Some((parts.status, Instant::now()));
+        timings.sent = Sent::Yes;
         Ok(UpstreamResponse {
+            until_close: !is_head && ends_with_connection(&parts),
             private: authenticates || authenticates_connection(&parts.headers, &header::WWW_AUTHENTICATE),
             parts,
             body,
@@ -108,8 +112,14 @@ impl Forwarder {
             let Limits { idle, deadline, .. } = response.limits;
             let idle_until = idle.map_or(deadline, |idle| deadline.min(Instant::now() + idle));
             let frame = match timeout_at(idle_until, response.body.frame()).await {
-                Ok(frame) => frame?,
+                Ok(frame) => frame,
                 Err(_) => return Some(Err(response.body_timeout())),
+            };
+            let Some(frame) = frame else {
+                if !response.until_close {
+                    return None;
+                }
+                return self.connector.check_daemon().await.err().map(Err);
             };
             match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => return Some(Ok(data)),
@@ -132,6 +142,11 @@ impl Forwarder {
 
     /// Reads a whole response, as far as a buffered one may go.
     pub async fn collect(&self, mut response: UpstreamResponse) -> Result<(Parts, Bytes), ProxyError> {
+        // What is known before it is read: 0 for HEAD, whatever the header says.
+        let length = response.body.size_hint().exact().unwrap_or_default();
+        if length > BUFFERED_LIMIT as u64 {
+            return Err(too_large(&format!("{length} bytes")));
+        }
         let mut body = BytesMut::new();
         while let Some(bytes) = self.next(&mut response).await {
             body.extend_from_slice(&bytes?);
@@ -151,17 +166,17 @@ impl Forwarder {
         target: &Target,
         mut request: Outgoing,
         limits: Limits,
-        travel: &mut Travel,
+        timings: &mut Timings,
     ) -> Result<(Parts, Incoming, Connection), ProxyError> {
         if let Some(kept) = self.pool.take(target).await {
-            match self.send_over_kept(target, kept, request, limits, travel).await? {
+            match self.send_over_kept(target, kept, request, limits, timings).await? {
                 Attempt::Responded(parts, body, connection) => return Ok((parts, body, connection)),
                 Attempt::Again(again) => request = again,
             }
         }
         let mut connection = self.connector.connect(target, limits.connect, limits.deadline).await?;
-        travel.connection = Some(ConnectionKind::New);
-        match transmit(&mut connection, request, limits, &mut travel.sent).await {
+        timings.connection = Some(ConnectionKind::New);
+        match transmit(&mut connection, request, limits, &mut timings.sent).await {
             Ok((parts, body)) => Ok((final_response(target, parts)?, body, connection)),
             Err(SendError::Late(limit)) => Err(late(target, limit)),
             Err(SendError::Unsent(error, _) | SendError::Broken(error)) => {
@@ -176,7 +191,7 @@ impl Forwarder {
         kept: Kept,
         request: Outgoing,
         limits: Limits,
-        travel: &mut Travel,
+        timings: &mut Timings,
     ) -> Result<Attempt, ProxyError> {
         let must_check = self.must_check(target, &kept);
         let mut connection = kept.connection;
@@ -188,8 +203,8 @@ impl Forwarder {
             connection.close().await;
             return Ok(Attempt::Again(request));
         }
-        travel.connection = Some(ConnectionKind::Kept);
-        let transmitted = transmit(&mut connection, request, limits, &mut travel.sent);
+        timings.connection = Some(ConnectionKind::Kept);
+        let transmitted = transmit(&mut connection, request, limits, &mut timings.sent);
         let (outcome, checked) = if must_check && copy.is_some() {
             // What is idempotent goes out at once, and the path is verified meanwhile: if that had died, it goes again.
             unless_stale(transmitted, check()).await?
@@ -215,7 +230,7 @@ impl Forwarder {
             (None, None) => return Err(ProxyError::Internal("BUG: there is no copy of the request".to_owned())),
         };
         connection.close().await;
-        travel.retries += 1;
+        timings.retries += 1;
         Ok(Attempt::Again(again))
     }
 
@@ -325,6 +340,13 @@ fn is_idempotent(method: &Method) -> bool {
 /// Whether the connection ended before a response began, as a kept connection does that the other end has closed.
 fn is_retryable(error: &hyper::Error) -> bool {
     !error.is_parse() && !error.is_user()
+}
+
+/// RFC 9112 section 6.3: the body of a response to anything but HEAD.
+fn ends_with_connection(parts: &Parts) -> bool {
+    let has_no_body = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+    let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    !has_no_body && !framed.iter().any(|name| parts.headers.contains_key(name))
 }
 
 /// Whether credentials or challenges in the header `name` authenticate the connection rather than a request (RFC 4559

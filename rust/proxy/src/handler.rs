@@ -19,9 +19,7 @@ use tokio::{
 use warm_up::{Warm, WarmUp};
 
 use crate::{
-    account::Account,
-    allowed::AllowedTargets,
-    answer::Answer,
+    allowlist::Allowlist,
     clock::Clock,
     config::Config,
     error::ProxyError,
@@ -29,6 +27,8 @@ use crate::{
     forward::{Forwarder, UpstreamResponse},
     metrics::Metrics,
     request,
+    request_log::RequestRecord,
+    response::Response,
     target::Target,
     timeouts::{Timeouts, deadline},
 };
@@ -38,7 +38,7 @@ pub struct Handler {
     metrics: Arc<Metrics>,
     forwarder: Forwarder,
     timeouts: Timeouts,
-    allowed_targets: Option<AllowedTargets>,
+    allowed_targets: Option<Allowlist>,
     environment: String,
     /// Whether the environment has been invoked before.
     used: AtomicBool,
@@ -73,27 +73,27 @@ impl Handler {
     }
 
     /// Answers one event, whole.
-    pub async fn answer(&self, event: Event, context: &Context) -> Answer {
-        let mut account = Account::open(&self.metrics, &event, &context.request_id);
+    pub async fn answer(&self, event: Event, context: &Context) -> Response {
+        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
         let whole = async {
-            let reply = self.forward(event, context.deadline, &mut account).await?;
+            let reply = self.forward(event, context.deadline, &mut record).await?;
             let (parts, body) = self.forwarder.collect(reply).await?;
-            Answer::from_target(parts, body)
+            Response::from_target(parts, body)
         };
         unharmed(whole).await.unwrap_or_else(|error| {
-            account.fail(&error);
-            Answer::from_error(&error)
+            record.fail(&error);
+            Response::from_error(&error, record.timings.sent)
         })
     }
 
-    /// Answers one event as far as the head of the target's answer. The account is given when the rest has been read.
-    pub async fn open(&self, event: Event, context: &Context) -> (Result<UpstreamResponse, ProxyError>, Account) {
-        let mut account = Account::open(&self.metrics, &event, &context.request_id);
-        let opened = unharmed(self.forward(event, context.deadline, &mut account)).await;
+    /// Answers one event as far as the head of the target's answer. The record is given when the rest has been read.
+    pub async fn open(&self, event: Event, context: &Context) -> (Result<UpstreamResponse, ProxyError>, RequestRecord) {
+        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
+        let opened = unharmed(self.forward(event, context.deadline, &mut record)).await;
         if let Err(error) = &opened {
-            account.fail(error);
+            record.fail(error);
         }
-        (opened, account)
+        (opened, record)
     }
 
     /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
@@ -120,11 +120,11 @@ impl Handler {
         &self,
         event: Event,
         deadline_ms: u64,
-        account: &mut Account,
+        record: &mut RequestRecord,
     ) -> Result<UpstreamResponse, ProxyError> {
         self.used.store(true, Ordering::Relaxed);
         let target = Target::parse(&event.headers)?;
-        account.target = Some(target.clone());
+        record.target = Some(target.clone());
         if let Some(allowed) = &self.allowed_targets {
             allowed.check(&target)?;
         }
@@ -139,7 +139,7 @@ impl Handler {
         );
         let reply = self
             .forwarder
-            .open(target, request, limits, &mut account.travel)
+            .open(target, request, limits, &mut record.timings)
             .await?;
         tracing::debug!("{}, headers {}", reply.parts.status, names(&reply.parts.headers));
         Ok(reply)

@@ -1,9 +1,7 @@
 //! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
 
-pub mod account;
 pub mod after_answer;
-pub mod allowed;
-pub mod answer;
+pub mod allowlist;
 pub mod clock;
 pub mod config;
 mod connect;
@@ -16,7 +14,10 @@ pub mod invocation;
 pub mod metrics;
 pub mod outcome;
 mod pool;
+mod read_to_end;
 pub mod request;
+pub mod request_log;
+pub mod response;
 pub mod signature;
 pub mod stream;
 pub mod target;

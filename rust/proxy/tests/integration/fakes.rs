@@ -16,7 +16,7 @@ use proxy::{clock::Clock, config::Config, handler::Handler};
 use serde_json::{Value, json};
 use tailnet::protocol::{self, Request, Response};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
@@ -305,7 +305,7 @@ async fn socks(dials: &[Dial]) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 /// RFC 1928, as far as tailscaled speaks it.
-async fn socks_connection(mut stream: TcpStream, dial: Dial) {
+pub(crate) async fn socks_connection(mut stream: TcpStream, dial: Dial) {
     let mut greeting = [0; 3];
     stream.read_exact(&mut greeting).await.unwrap();
     assert_eq!(greeting, [5, 1, 0], "one method: no authentication");
@@ -326,8 +326,13 @@ async fn socks_connection(mut stream: TcpStream, dial: Dial) {
             let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let [a, b, c, d] = source;
             stream.write_all(&[5, 0, 0, 1, a, b, c, d, 0, 9]).await.unwrap();
-            // Either side may break off: that is what some of the tests are about.
-            let _ = copy_bidirectional(&mut stream, &mut target).await;
+            // As in tailscaled, the end of either direction is the end of both.
+            let (mut from_proxy, mut to_proxy) = stream.split();
+            let (mut from_target, mut to_target) = target.split();
+            tokio::select! {
+                _ = copy(&mut from_target, &mut to_proxy) => {}
+                _ = copy(&mut from_proxy, &mut to_target) => {}
+            }
         }
     }
 }

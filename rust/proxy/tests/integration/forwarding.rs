@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fakes::{Dial, Turn, Verify, World, go, unavailable};
-use proxy::allowed::AllowedTargets;
+use proxy::allowlist::Allowlist;
 use serde_json::json;
 use tailnet::protocol::{Request, Response};
 
@@ -92,7 +92,7 @@ async fn a_target_that_leaves_http_is_an_error() {
 
 #[tokio::test]
 async fn a_target_that_is_not_in_the_list_is_refused_before_any_dial() {
-    let list = AllowedTargets::parse("db.tail.net,100.64.0.9").unwrap();
+    let list = Allowlist::parse("db.tail.net,100.64.0.9").unwrap();
     let world = World::new(None, &[], &[Turn::Answer(OK)], |config| {
         config.allowed_targets = Some(list)
     })
@@ -325,4 +325,107 @@ async fn a_request_without_a_target_is_told_what_is_missing() {
             .contains("ts-target-ip"),
         "{answer}"
     );
+}
+
+/// Whether the request may have reached the target, by the proxy's own error.
+fn sent(answer: &serde_json::Value) -> &str {
+    answer["headers"]["ts-error-sent"].as_str().unwrap_or("none")
+}
+
+#[tokio::test]
+async fn a_target_that_says_nothing_is_given_up_after_the_first_byte_time_out() {
+    let world = World::new(None, &[], &[Turn::Hang, Turn::Answer(OK)], |config| {
+        config.first_byte_timeout = Some(Duration::from_millis(200));
+    })
+    .await;
+    let answer = world.get().await;
+    assert_eq!(
+        (error_name(&answer), sent(&answer)),
+        ((504, "TargetTimeout"), "unknown")
+    );
+    let message = answer["headers"]["ts-error-message"].as_str().unwrap();
+    assert!(message.contains("did not begin to respond within 200 ms"), "{message}");
+    assert_eq!(world.get().await["body"], "ok");
+}
+
+#[tokio::test]
+async fn a_target_that_stops_in_the_middle_is_given_up_after_the_idle_time_out() {
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    let world = World::new(None, &[], &[Turn::Answer(half)], |config| {
+        config.idle_timeout = Some(Duration::from_millis(200));
+    })
+    .await;
+    let answer = world.get().await;
+    assert_eq!((error_name(&answer), sent(&answer)), ((504, "TargetTimeout"), "yes"));
+    let message = answer["headers"]["ts-error-message"].as_str().unwrap();
+    assert!(message.contains("sent nothing for 200 ms"), "{message}");
+}
+
+#[tokio::test]
+async fn a_caller_narrows_the_time_outs_and_the_target_does_not_hear_of_it() {
+    let connecting = world(&[Dial::Hang; 9], &[]).await;
+    let answer = connecting.send(|event| event["headers"]["ts-connect-timeout"] = "300".into());
+    let answer = answer.await;
+    assert_eq!((error_name(&answer), sent(&answer)), ((504, "TargetTimeout"), "no"));
+    assert!(
+        answer["headers"]["ts-error-message"]
+            .as_str()
+            .unwrap()
+            .contains("300 ms")
+    );
+
+    let responding = world(&[], &[Turn::Hang]).await;
+    let answer = responding.send(|event| event["headers"]["ts-response-timeout"] = "300".into());
+    assert_eq!(error_name(&answer.await), (504, "TargetTimeout"));
+    let requests = responding.requests();
+    assert!(requests.len() == 1 && !requests[0].contains("ts-"), "{requests:?}");
+}
+
+#[tokio::test]
+async fn an_error_says_whether_the_request_may_have_reached_the_target() {
+    let refused = world(&[Dial::Refuse], &[]).await.get().await;
+    assert_eq!(
+        (error_name(&refused), sent(&refused)),
+        ((502, "TargetUnreachable"), "no")
+    );
+    let broken = world(&[], &[Turn::Close]).await.post("x").await;
+    assert_eq!(
+        (error_name(&broken), sent(&broken)),
+        ((502, "TargetUnreachable"), "unknown")
+    );
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort";
+    let cut = world(&[], &[Turn::AnswerAndClose(cut)]).await.get().await;
+    assert_eq!((error_name(&cut), sent(&cut)), ((502, "TargetUnreachable"), "yes"));
+    // Sent over the kept connection, which broke, and not over a new one.
+    let kept = world(&[Dial::Connect, Dial::Refuse], &[Turn::Answer(OK), Turn::Close]).await;
+    kept.get().await;
+    assert_eq!(sent(&kept.get().await), "unknown");
+}
+
+#[tokio::test]
+async fn a_503_says_when_to_try_again_where_that_is_known() {
+    let world = World::new(Some(unavailable(Some(1500))), &[], &[], |_| ()).await;
+    let answer = world.get().await;
+    assert_eq!(
+        (error_name(&answer), sent(&answer)),
+        ((503, "TailnetUnavailable"), "no")
+    );
+    assert_eq!(answer["headers"]["retry-after"], "2");
+}
+
+#[tokio::test]
+async fn a_response_that_says_it_is_too_large_is_not_read() {
+    let huge = b"HTTP/1.1 200 OK\r\ncontent-length: 7000000\r\n\r\n";
+    let answer = world(&[], &[Turn::Answer(huge)]).await.get().await;
+    assert_eq!(error_name(&answer), (502, "TargetUnreachable"));
+    assert!(
+        answer["headers"]["ts-error-message"]
+            .as_str()
+            .unwrap()
+            .contains("too large")
+    );
+    // To HEAD it is what a GET would bring.
+    let head = world(&[], &[Turn::Answer(huge)]).await;
+    let answer = head.send(|event| event["requestContext"]["http"]["method"] = "HEAD".into());
+    assert_eq!(answer.await["headers"]["content-length"], "7000000");
 }

@@ -3,6 +3,7 @@
 
 mod fakes;
 mod forwarding;
+mod framing;
 mod kept;
 mod metrics;
 mod properties;

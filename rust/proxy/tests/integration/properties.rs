@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use proxy::{
-    answer::Head,
     event::Headers,
     headers::forwarded_name,
     request::{self, Outgoing},
+    response::ResponseHead,
     target::Target,
 };
 use serde_json::json;
@@ -99,7 +99,7 @@ proptest! {
         for value in &legal {
             headers.append("x-a", value.clone());
         }
-        let head = serde_json::to_value(Head::from_target(http::StatusCode::OK, headers)).unwrap();
+        let head = serde_json::to_value(ResponseHead::from_target(http::StatusCode::OK, headers)).unwrap();
         let text = |value: &http::HeaderValue| match str::from_utf8(value.as_bytes()) {
             Ok(text) => text.to_owned(),
             Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
