@@ -53,10 +53,7 @@ func (t *tailnet) update(m *member, request *tailcfg.MapRequest) {
 	m.node.DiscoKey = request.DiscoKey
 	m.node.Cap = request.Version
 	if request.Hostinfo != nil {
-		m.node.Hostinfo = request.Hostinfo.View()
-		if info := request.Hostinfo.NetInfo; info != nil && info.PreferredDERP != 0 {
-			m.node.HomeDERP = info.PreferredDERP
-		}
+		m.takeInfo(request.Hostinfo)
 	}
 	if !m.node.Equal(before) {
 		t.touch(m)
@@ -91,6 +88,14 @@ func (t *tailnet) serveStream(ctx context.Context, m *member, stream *mapStream)
 				return
 			}
 		}
+	}
+}
+
+// takeInfo takes over what a machine says of itself, its home DERP region among it.
+func (m *member) takeInfo(info *tailcfg.Hostinfo) {
+	m.node.Hostinfo = info.View()
+	if info.NetInfo != nil && info.NetInfo.PreferredDERP != 0 {
+		m.node.HomeDERP = info.NetInfo.PreferredDERP
 	}
 }
 

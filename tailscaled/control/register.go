@@ -165,10 +165,10 @@ func (t *tailnet) admit(request *tailcfg.RegisterRequest, machine key.MachinePub
 		Machine:           machine,
 		Key:               request.NodeKey,
 		MachineAuthorized: approved,
-		Hostinfo:          info.View(),
 		Cap:               request.Version,
 		Tags:              info.RequestTags, // whoever has a key may have any
 	}}
+	m.takeInfo(info)
 	t.add(m, info.Hostname)
 	t.touch(m)
 	return m

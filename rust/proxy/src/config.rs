@@ -6,12 +6,15 @@ use aws::Access;
 use settings::{SettingError, Variables};
 
 use crate::{
-    allowed::{self, AllowedTargets},
+    allowlist::{self, Allowlist},
     metrics::{self, Output},
 };
 
 /// How long opening a connection to a target may take where nothing else is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a target may be silent where nothing else is set, as nginx and AWS's load balancers have it: Lambda does not
+/// tell the function when the caller has gone, and each of its retries holds another environment.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How often metrics are sent, and how long the next request may wait for that, where nothing else is set.
 const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 const METRICS_BUDGET: Duration = Duration::from_millis(100);
@@ -21,13 +24,17 @@ const METRICS_BUDGET: Duration = Duration::from_millis(100);
 pub struct Config {
     /// tailscaled's SOCKS5 server.
     pub socks: SocketAddr,
-    /// The extension's status endpoint.
-    pub status_socket: PathBuf,
+    /// The extension's socket.
+    pub extension_socket: PathBuf,
     /// How long opening a connection to a target may take, the wait for the tailnet included. 5 s by default.
     pub connect_timeout: Duration,
     /// How long a target may take from the request to the end of its answer.
     /// By default as long as the invocation lasts; the invocation's end always comes first.
     pub response_timeout: Option<Duration>,
+    /// How long a target may take from the request to the head of its response. 60 s by default.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long a target may be silent in the middle of its response. 60 s by default.
+    pub idle_timeout: Option<Duration>,
     /// How answers leave. Buffered by default.
     pub invoke_mode: InvokeMode,
     /// Certificate authorities to trust beside the public ones: PEM text.
@@ -35,12 +42,9 @@ pub struct Config {
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
-    pub allowed_targets: Option<AllowedTargets>,
+    pub allowed_targets: Option<Allowlist>,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
     pub environment: String,
-    /// Between two invocations the environment may be frozen, as on all of Lambda but its Managed Instances
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>).
-    pub may_freeze: bool,
     /// What is counted, and how it leaves.
     pub metrics: metrics::Settings,
     /// Log everything but bodies and secrets.
@@ -62,15 +66,16 @@ impl Config {
         let variables = Variables::new(get);
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
-            status_socket: status::SOCKET.into(),
+            extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
             response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
+            first_byte_timeout: Some(SILENCE_LIMIT),
+            idle_timeout: Some(SILENCE_LIMIT),
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
             ca_certificates: variables.text("TS_CA_CERTIFICATES"),
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
-            may_freeze: !variables.managed_instance(),
             metrics: metrics(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
@@ -113,9 +118,9 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
     })
 }
 
-fn allowed_targets(list: Option<String>) -> Result<Option<AllowedTargets>, SettingError> {
-    let parsed = list.map(|list| AllowedTargets::parse(&list)).transpose();
-    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowed::EXPECTED))
+fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
+    let parsed = list.map(|list| Allowlist::parse(&list)).transpose();
+    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowlist::EXPECTED))
 }
 
 #[cfg(test)]

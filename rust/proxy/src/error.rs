@@ -1,5 +1,7 @@
 //! Everything that keeps the proxy from passing on a target's answer, and what the caller gets instead.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use thiserror::Error;
 
@@ -16,8 +18,13 @@ pub enum ProxyError {
     #[error("{0}")]
     TargetUnreachable(String),
     /// The function is not in the tailnet. Trying again later may help.
-    #[error("{0}")]
-    TailnetUnavailable(String),
+    #[error("{message}")]
+    TailnetUnavailable {
+        /// A stable code, what happened, and what fixes it.
+        message: String,
+        /// When another try may succeed, if that is known.
+        retry_after: Option<Duration>,
+    },
     /// The target took too long.
     #[error("{0}")]
     TargetTimeout(String),
@@ -33,9 +40,16 @@ impl ProxyError {
             Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             Self::TargetNotAllowed(_) => (StatusCode::FORBIDDEN, "TargetNotAllowed"),
             Self::TargetUnreachable(_) => (StatusCode::BAD_GATEWAY, "TargetUnreachable"),
-            Self::TailnetUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "TailnetUnavailable"),
+            Self::TailnetUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "TailnetUnavailable"),
             Self::TargetTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "TargetTimeout"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        }
+    }
+    /// When another try may succeed, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TailnetUnavailable { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }

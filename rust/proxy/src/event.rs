@@ -10,7 +10,7 @@ use serde::{
 };
 
 /// One request, as the service hands it over.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// The path, percent-encoded as the caller sent it.
@@ -32,6 +32,16 @@ pub struct Event {
     /// Whether the body is in base64.
     #[serde(default)]
     pub is_base64_encoded: bool,
+}
+
+/// Path, query, cookies and body can hold secrets: none of them is shown.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("headers", &self.headers)
+            .field("request_context", &self.request_context)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the service knows of the request, as far as it matters here.
@@ -90,5 +100,25 @@ impl<'de> Visitor<'de> for Pairs {
             pairs.push(pair);
         }
         Ok(Headers(pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_can_hold_a_secret_is_never_shown() {
+        let event: Event = serde_json::from_value(serde_json::json!({
+            "rawPath": "/s3cret", "rawQueryString": "a=s3cret", "headers": {"x-a": "s3cret"}, "cookies": ["a=s3cret"],
+            "requestContext": {"http": {"method": "GET"}}, "body": "s3cret",
+        }))
+        .unwrap();
+        let shown = format!("{event:?}");
+        assert!(
+            shown.contains("x-a") && shown.contains("GET") && !shown.contains("s3cret"),
+            "{shown}"
+        );
     }
 }

@@ -1,236 +1,326 @@
-//! One request to its target and back: a kept connection or a new one, and at most one more try where that is safe.
+//! One request to its target and back: over a kept connection or a new one, and again where that is safe.
 
 use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, response::Parts};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::{Instant, timeout, timeout_at};
+use hyper::body::{Body, Incoming};
+use tokio::{
+    select,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use crate::{
-    account::{self, Travel},
-    answer::{BUFFERED_LIMIT, too_large},
+    clock::Clock,
     config::Config,
     connect::Connector,
     error::ProxyError,
-    pool::{Connection, Pool},
+    pool::{Connection, Kept, Pool},
     request::Outgoing,
-    target::Target,
+    request_log::{ConnectionKind, Sent, Timings},
+    response::{BUFFERED_LIMIT, too_large},
+    target::{Host, Target},
+    timeouts::Limits,
 };
 
-/// A connection idle for this long may have slept through a freeze: the extension looks after the tailnet first.
-const SLEPT: Duration = Duration::from_secs(2);
-
-/// The longest idle time of a kept connection that a repeatable request may meet: if it is dead, the request goes again.
-const IDLE_LIMIT: Duration = Duration::from_secs(50);
-/// The same for a request that must not be sent twice. Servers close idle connections after 2 s (gunicorn) or more.
-const CAUTIOUS_IDLE_LIMIT: Duration = Duration::from_millis(1500);
-/// How long after a thaw the end of a connection may take to show that arrived while the environment was frozen: it
-/// has to pass through tailscaled, which was frozen too.
-const NOTICE_LIMIT: Duration = Duration::from_millis(50);
+/// A connection that was idle for less is used without a check: servers close idle connections after 2 s (gunicorn) or
+/// more, and a freeze this short breaks no path.
+const FRESH: Duration = Duration::from_millis(1500);
+/// How often it is checked where a name leads while its connection is never idle for long.
+const RESOLVE_AFTER: Duration = Duration::from_secs(30);
+/// How long a FIN that arrived during a freeze may take to reach us: it has to pass through tailscaled, which was frozen
+/// too.
+const FIN_GRACE: Duration = Duration::from_millis(5);
 
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
     connector: Connector,
     pool: Pool,
-    may_freeze: bool,
+    clock: Clock,
 }
 
-/// Which connections a request may go by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// A kept one that was idle for this long at most, if there is one.
-    KeptFirst(Duration),
-    /// A new one; but where that takes long, a kept one whose end would have shown by then.
-    NewFirst,
-    /// A new one.
-    New,
-}
-
-/// A target's answer, its body still to be read.
-pub struct Reply {
+/// A target's response, its body still to be read.
+pub struct UpstreamResponse {
     /// Its status and headers.
     pub parts: Parts,
     body: Incoming,
     connection: Connection,
     target: Target,
     began: Instant,
-    end: Instant,
+    limits: Limits,
+    /// The target may have authenticated the connection: it is for nobody else.
+    private: bool,
+    /// The body ends where the connection does.
+    until_close: bool,
+}
+
+/// What came of a kept connection.
+enum Attempt {
+    Responded(Parts, Incoming, Connection),
+    /// Nothing, and the request may go over a new one.
+    Again(Outgoing),
 }
 
 impl Forwarder {
     /// A forwarder without connections yet.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, clock: Clock) -> Self {
         Self {
-            may_freeze: config.may_freeze,
-            connector: Connector::new(config),
-            pool: Pool::default(),
+            connector: Connector::new(config, clock.clone()),
+            pool: Pool::new(clock.clone()),
+            clock,
         }
     }
 
-    /// Has the extension look after the tailnet, by `end` at the latest.
-    pub async fn keep_alive(&self, end: Instant) -> Result<(), ProxyError> {
-        self.connector.keep_alive(end).await
+    /// Has the extension make sure that the tailnet is there, by `deadline` at the latest.
+    pub async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {
+        self.connector.keep_alive(deadline).await
     }
 
-    /// Sends `request` to `target` and waits for the head of its answer, all of which must have come by `end`;
-    /// `travel` tells how that went, whatever came of it.
+    /// Sends `request` to `target` and waits for the head of its response; `timings` tells how that went, whatever came of
+    /// it.
     pub async fn open(
         &self,
         target: Target,
         request: Outgoing,
-        end: Instant,
-        travel: &mut Travel,
-    ) -> Result<Reply, ProxyError> {
+        limits: Limits,
+        timings: &mut Timings,
+    ) -> Result<UpstreamResponse, ProxyError> {
         let began = Instant::now();
-        let sent = timeout_at(end, self.send(&target, request, end, travel)).await;
-        travel.tailnet_ready = self.connector.tailnet_ready();
-        match sent {
-            Ok(Ok((parts, body, connection))) => {
-                travel.head = Some((parts.status, Instant::now()));
-                Ok(Reply {
-                    parts,
-                    body,
-                    connection,
-                    target,
-                    began,
-                    end,
-                })
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(too_late(&target, began)),
-        }
+        let is_head = request.method() == Method::HEAD;
+        let authenticates = authenticates_connection(request.headers(), &header::AUTHORIZATION);
+        let sent = timeout_at(limits.deadline, self.send(&target, request, limits, timings)).await;
+        timings.tailnet_ready = self.connector.tailnet_ready();
+        let (parts, body, connection) = sent.unwrap_or_else(|_| Err(too_late(&target, began)))?;
+        timings.head = Some((parts.status, Instant::now()));
+        timings.sent = Sent::Yes;
+        Ok(UpstreamResponse {
+            until_close: !is_head && ends_with_connection(&parts),
+            private: authenticates || authenticates_connection(&parts.headers, &header::WWW_AUTHENTICATE),
+            parts,
+            body,
+            connection,
+            target,
+            began,
+            limits,
+        })
     }
 
-    /// The next bytes of the answer's body; `None` at its end.
-    pub async fn next(&self, reply: &mut Reply) -> Option<Result<Bytes, ProxyError>> {
+    /// The next bytes of the response's body; `None` at its end.
+    pub async fn next(&self, response: &mut UpstreamResponse) -> Option<Result<Bytes, ProxyError>> {
         loop {
-            let frame = match timeout_at(reply.end, reply.body.frame()).await {
-                Ok(frame) => frame?,
-                Err(_) => return Some(Err(too_late(&reply.target, reply.began))),
+            let Limits { idle, deadline, .. } = response.limits;
+            let idle_until = idle.map_or(deadline, |idle| deadline.min(Instant::now() + idle));
+            let frame = match timeout_at(idle_until, response.body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => return Some(Err(response.body_timeout())),
+            };
+            let Some(frame) = frame else {
+                if !response.until_close {
+                    return None;
+                }
+                return self.connector.check_daemon().await.err().map(Err);
             };
             match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => return Some(Ok(data)),
-                // Trailers have no place in the answer's format; RFC 9110 section 6.5.1 lets them be dropped.
+                // Trailers have no place in the event's format; RFC 9110 section 6.5.1 lets them be dropped.
                 Ok(Err(_)) => {}
-                Err(error) => return Some(Err(self.connector.why_broken(&reply.target, &error).await)),
+                Err(error) => {
+                    let UpstreamResponse { target, connection, .. } = response;
+                    return Some(Err(self.connector.classify_break(target, connection, &error).await));
+                }
             }
         }
     }
 
-    /// Keeps the connection of an answer that has been read to its end.
-    pub fn keep(&self, reply: Reply) {
-        self.pool.put(&reply.target, reply.connection);
+    /// Keeps the connection of a response that has been read to its end.
+    pub fn release(&self, response: UpstreamResponse) {
+        if !response.private {
+            self.pool.put(&response.target, response.connection);
+        }
     }
 
-    /// Reads a whole answer, as far as a buffered one may go.
-    pub async fn collect(&self, mut reply: Reply) -> Result<(Parts, Bytes), ProxyError> {
+    /// Reads a whole response, as far as a buffered one may go.
+    pub async fn collect(&self, mut response: UpstreamResponse) -> Result<(Parts, Bytes), ProxyError> {
+        // What is known before it is read: 0 for HEAD, whatever the header says.
+        let length = response.body.size_hint().exact().unwrap_or_default();
+        if length > BUFFERED_LIMIT as u64 {
+            return Err(too_large(&format!("{length} bytes")));
+        }
         let mut body = BytesMut::new();
-        while let Some(bytes) = self.next(&mut reply).await {
+        while let Some(bytes) = self.next(&mut response).await {
             body.extend_from_slice(&bytes?);
             if body.len() > BUFFERED_LIMIT {
                 return Err(too_large(&format!("over {BUFFERED_LIMIT} bytes")));
             }
         }
-        let parts = reply.parts.clone();
-        self.keep(reply);
+        let parts = response.parts.clone();
+        self.release(response);
         Ok((parts, body.freeze()))
     }
 
-    /// Sends the request over a kept connection, or over a new one where there is none or it proves dead.
+    /// Sends the request over the kept connection, or over a new one where there is none or it proves dead. The kept one
+    /// is closed before the new one is opened.
     async fn send(
         &self,
         target: &Target,
-        request: Outgoing,
-        end: Instant,
-        travel: &mut Travel,
-    ) -> Result<Received, ProxyError> {
-        let repeatable = is_idempotent(request.method());
-        let mut way = match (repeatable, self.may_freeze) {
-            (true, _) => Way::KeptFirst(IDLE_LIMIT),
-            (false, true) => Way::NewFirst,
-            (false, false) => Way::KeptFirst(CAUTIOUS_IDLE_LIMIT),
-        };
-        let mut request = request;
-        loop {
-            let (connection, kept) = self.connection(target, way, end).await?;
-            travel.connection = Some(if kept { account::Way::Kept } else { account::Way::New });
-            let copy = (repeatable && kept).then(|| request.clone());
-            match transmit(connection, request).await {
-                Ok(received) => return final_answer(target, received),
-                // Not a byte of it left: any method may go again.
-                Err(Failed {
-                    unsent: Some(unsent), ..
-                }) if kept => (request, travel.retries) = (*unsent, travel.retries + 1),
-                // RFC 9110 section 9.2.2: what is idempotent may be repeated when the connection broke before an answer.
-                Err(Failed { error, .. }) => match copy {
-                    Some(copy) if broke(&error) => {
-                        (request, way, travel.retries) = (copy, Way::New, travel.retries + 1);
-                    }
-                    _ => return Err(self.connector.why_broken(target, &error).await),
-                },
+        mut request: Outgoing,
+        limits: Limits,
+        timings: &mut Timings,
+    ) -> Result<(Parts, Incoming, Connection), ProxyError> {
+        if let Some(kept) = self.pool.take(target).await {
+            match self.send_over_kept(target, kept, request, limits, timings).await? {
+                Attempt::Responded(parts, body, connection) => return Ok((parts, body, connection)),
+                Attempt::Again(again) => request = again,
+            }
+        }
+        let mut connection = self.connector.connect(target, limits.connect, limits.deadline).await?;
+        timings.connection = Some(ConnectionKind::New);
+        match transmit(&mut connection, request, limits, &mut timings.sent).await {
+            Ok((parts, body)) => Ok((final_response(target, parts)?, body, connection)),
+            Err(SendError::Late(limit)) => Err(late(target, limit)),
+            Err(SendError::Unsent(error, _) | SendError::Broken(error)) => {
+                Err(self.connector.classify_break(target, &connection, &error).await)
             }
         }
     }
 
-    /// A connection, and whether it is one that was kept: each of those is taken once, so there is an end to them.
-    async fn connection(&self, target: &Target, way: Way, end: Instant) -> Result<(Connection, bool), ProxyError> {
-        if let Way::KeptFirst(limit) = way
-            && let Some((kept, idle)) = self.pool.take(target, limit).await
-        {
-            if idle >= SLEPT {
-                self.connector.look(target, end).await?;
-            }
-            return Ok((kept, true));
+    async fn send_over_kept(
+        &self,
+        target: &Target,
+        kept: Kept,
+        request: Outgoing,
+        limits: Limits,
+        timings: &mut Timings,
+    ) -> Result<Attempt, ProxyError> {
+        let must_check = self.must_check(target, &kept);
+        let mut connection = kept.connection;
+        let (address, path) = (connection.address, connection.path);
+        let check_until = limits.deadline.min(Instant::now() + limits.connect);
+        let check = || self.connector.is_current(target, address, path, check_until);
+        let copy = is_idempotent(request.method()).then(|| request.clone());
+        if must_check && copy.is_none() && !(check().await? && is_open_still(&connection).await) {
+            connection.close().await;
+            return Ok(Attempt::Again(request));
         }
-        let mut connecting = pin!(self.connector.connect(target, end));
-        if way == Way::NewFirst {
-            if let Ok(connected) = timeout(NOTICE_LIMIT, &mut connecting).await {
-                return connected.map(|new| (new, false));
-            }
-            if let Some((kept, _)) = self.pool.take(target, CAUTIOUS_IDLE_LIMIT).await {
-                return Ok((kept, true));
-            }
+        timings.connection = Some(ConnectionKind::Kept);
+        let transmitted = transmit(&mut connection, request, limits, &mut timings.sent);
+        let (outcome, checked) = if must_check && copy.is_some() {
+            // What is idempotent goes out at once, and the path is verified meanwhile: if that had died, it goes again.
+            unless_stale(transmitted, check()).await?
+        } else {
+            (Some(transmitted.await), must_check)
+        };
+        if checked {
+            connection.resolved = self.clock.now();
         }
-        connecting.await.map(|new| (new, false))
+        let again = match (outcome, copy) {
+            (Some(Ok((parts, body))), _) => {
+                return Ok(Attempt::Responded(final_response(target, parts)?, body, connection));
+            }
+            (Some(Err(SendError::Late(limit))), _) => return Err(late(target, limit)),
+            // Not a byte of it left: any method may go again.
+            (Some(Err(SendError::Unsent(_, unsent))), _) => *unsent,
+            // RFC 9110 section 9.2.2: what is idempotent may be repeated when the connection broke before a response.
+            (Some(Err(SendError::Broken(error))), Some(copy)) if is_retryable(&error) => copy,
+            (Some(Err(SendError::Broken(error))), _) => {
+                return Err(self.connector.classify_break(target, &connection, &error).await);
+            }
+            (None, Some(copy)) => copy,
+            (None, None) => return Err(ProxyError::Internal("BUG: there is no copy of the request".to_owned())),
+        };
+        connection.close().await;
+        timings.retries += 1;
+        Ok(Attempt::Again(again))
+    }
+
+    /// Whether the extension must be asked before a kept connection is trusted.
+    fn must_check(&self, target: &Target, kept: &Kept) -> bool {
+        let is_name = matches!(target.host, Host::Name(_));
+        kept.idle >= FRESH || (is_name && self.clock.since(kept.connection.resolved) >= RESOLVE_AFTER)
     }
 }
 
-/// A target that changes the protocol unasked (101) leaves nothing to pass on; hyper takes in all other 1xx answers.
-fn final_answer(target: &Target, received: Received) -> Result<Received, ProxyError> {
-    let status = received.0.status;
-    if status.is_informational() {
+impl UpstreamResponse {
+    /// Which limit has passed while the body was awaited.
+    fn body_timeout(&self) -> ProxyError {
+        match self.limits.idle {
+            Some(idle) if Instant::now() < self.limits.deadline => ProxyError::TargetTimeout(format!(
+                "{} sent nothing for {} ms in the middle of its response",
+                self.target,
+                idle.as_millis()
+            )),
+            _ => too_late(&self.target, self.began),
+        }
+    }
+}
+
+/// The outcome of `transmitted`, and whether `check` has ended well by then; no outcome as soon as `check` finds the
+/// connection stale.
+async fn unless_stale<T>(
+    transmitted: impl Future<Output = T>,
+    check: impl Future<Output = Result<bool, ProxyError>>,
+) -> Result<(Option<T>, bool), ProxyError> {
+    let (mut transmitted, mut check) = (pin!(transmitted), pin!(check));
+    select! {
+        biased;
+        outcome = &mut transmitted => return Ok((Some(outcome), false)),
+        current = &mut check => if !current? {
+            return Ok((None, false));
+        },
+    }
+    Ok((Some(transmitted.await), true))
+}
+
+/// Whether a connection that passed its check is still open, once a FIN has had the time to show.
+async fn is_open_still(connection: &Connection) -> bool {
+    sleep(FIN_GRACE).await;
+    !connection.sender.is_closed()
+}
+
+/// A target that changes the protocol unasked (101) leaves nothing to pass on; hyper takes in all other 1xx responses.
+fn final_response(target: &Target, parts: Parts) -> Result<Parts, ProxyError> {
+    if parts.status.is_informational() {
         return Err(ProxyError::TargetUnreachable(format!(
-            "{target} answered {status}, and with that it left HTTP"
+            "{target} responded {}, and with that it left HTTP",
+            parts.status
         )));
     }
-    Ok(received)
+    Ok(parts)
 }
 
-/// The head of an answer, the way to its body, and the connection that it comes by.
-type Received = (Parts, Incoming, Connection);
-
-/// A request that got no answer.
-struct Failed {
-    error: hyper::Error,
-    /// The request, if not a byte of it was sent.
-    unsent: Option<Box<Outgoing>>,
+/// Why a request got no response.
+enum SendError {
+    /// The connection was closed before a byte of it was sent.
+    Unsent(hyper::Error, Box<Outgoing>),
+    /// The connection broke.
+    Broken(hyper::Error),
+    /// The response did not begin in this time.
+    Late(Duration),
 }
 
-async fn transmit(mut connection: Connection, request: Outgoing) -> Result<Received, Failed> {
-    match connection.try_send_request(request).await {
-        Ok(response) => {
-            let (parts, body) = response.into_parts();
-            Ok((parts, body, connection))
-        }
-        Err(mut error) => {
-            let unsent = error.take_message().map(Box::new);
-            Err(Failed {
-                error: error.into_error(),
-                unsent,
-            })
-        }
+/// Sends a request and waits for the head of its response; `sent` tells whether it may have reached the target.
+async fn transmit(
+    connection: &mut Connection,
+    request: Outgoing,
+    limits: Limits,
+    sent: &mut Sent,
+) -> Result<(Parts, Incoming), SendError> {
+    let earlier = std::mem::replace(sent, Sent::Unknown);
+    let response = connection.sender.try_send_request(request);
+    let response = match limits.first_byte {
+        Some(limit) => timeout(limit, response).await.map_err(|_| SendError::Late(limit))?,
+        None => response.await,
+    };
+    match response {
+        Ok(response) => Ok(response.into_parts()),
+        Err(mut error) => match error.take_message() {
+            Some(unsent) => {
+                *sent = earlier;
+                Err(SendError::Unsent(error.into_error(), Box::new(unsent)))
+            }
+            None => Err(SendError::Broken(error.into_error())),
+        },
     }
 }
 
@@ -247,14 +337,40 @@ fn is_idempotent(method: &Method) -> bool {
     .contains(method)
 }
 
-/// Whether the connection ended before an answer began, as a kept connection does that the other end has closed.
-fn broke(error: &hyper::Error) -> bool {
+/// Whether the connection ended before a response began, as a kept connection does that the other end has closed.
+fn is_retryable(error: &hyper::Error) -> bool {
     !error.is_parse() && !error.is_user()
+}
+
+/// RFC 9112 section 6.3: the body of a response to anything but HEAD.
+fn ends_with_connection(parts: &Parts) -> bool {
+    let has_no_body = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+    let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    !has_no_body && !framed.iter().any(|name| parts.headers.contains_key(name))
+}
+
+/// Whether credentials or challenges in the header `name` authenticate the connection rather than a request (RFC 4559
+/// section 6, and NTLM): then what comes next on it has the caller's rights.
+fn authenticates_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| {
+        let scheme = part.split_whitespace().next().unwrap_or_default();
+        ["NTLM", "Negotiate"]
+            .iter()
+            .any(|bound| scheme.eq_ignore_ascii_case(bound))
+    })
+}
+
+fn late(target: &Target, limit: Duration) -> ProxyError {
+    ProxyError::TargetTimeout(format!(
+        "{target} did not begin to respond within {} ms",
+        limit.as_millis()
+    ))
 }
 
 fn too_late(target: &Target, began: Instant) -> ProxyError {
     ProxyError::TargetTimeout(format!(
-        "{target} did not answer within {} ms",
+        "{target} did not respond in full within {} ms",
         began.elapsed().as_millis()
     ))
 }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use futures_util::FutureExt;
@@ -19,27 +19,26 @@ use tokio::{
 use warm_up::{Warm, WarmUp};
 
 use crate::{
-    account::Account,
-    allowed::AllowedTargets,
-    answer::Answer,
+    allowlist::Allowlist,
+    clock::Clock,
     config::Config,
     error::ProxyError,
     event::Event,
-    forward::{Forwarder, Reply},
+    forward::{Forwarder, UpstreamResponse},
     metrics::Metrics,
     request,
+    request_log::RequestRecord,
+    response::Response,
     target::Target,
+    timeouts::{Timeouts, deadline},
 };
-
-/// How long before the invocation's end the caller has its answer: time to post it.
-const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 
 /// Answers invocations.
 pub struct Handler {
     metrics: Arc<Metrics>,
     forwarder: Forwarder,
-    response_timeout: Option<Duration>,
-    allowed_targets: Option<AllowedTargets>,
+    timeouts: Timeouts,
+    allowed_targets: Option<Allowlist>,
     environment: String,
     /// Whether the environment has been invoked before.
     used: AtomicBool,
@@ -48,13 +47,18 @@ pub struct Handler {
 impl Handler {
     /// A handler with these settings.
     pub fn new(config: Config) -> Self {
+        Self::with_clock(config, Clock::default())
+    }
+
+    /// The same by this wall clock.
+    pub fn with_clock(config: Config, clock: Clock) -> Self {
         Self {
             metrics: Arc::new(Metrics::new(config.metrics.clone())),
-            response_timeout: config.response_timeout,
+            timeouts: Timeouts::of(&config),
             allowed_targets: config.allowed_targets.clone(),
             environment: config.environment.clone(),
             used: AtomicBool::new(false),
-            forwarder: Forwarder::new(config),
+            forwarder: Forwarder::new(config, clock),
         }
     }
 
@@ -69,27 +73,27 @@ impl Handler {
     }
 
     /// Answers one event, whole.
-    pub async fn answer(&self, event: Event, context: &Context) -> Answer {
-        let mut account = Account::open(&self.metrics, &event, &context.request_id);
+    pub async fn answer(&self, event: Event, context: &Context) -> Response {
+        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
         let whole = async {
-            let reply = self.forward(event, context.deadline, &mut account).await?;
+            let reply = self.forward(event, context.deadline, &mut record).await?;
             let (parts, body) = self.forwarder.collect(reply).await?;
-            Answer::from_target(parts, body)
+            Response::from_target(parts, body)
         };
         unharmed(whole).await.unwrap_or_else(|error| {
-            account.fail(&error);
-            Answer::from_error(&error)
+            record.fail(&error);
+            Response::from_error(&error, record.timings.sent)
         })
     }
 
-    /// Answers one event as far as the head of the target's answer. The account is given when the rest has been read.
-    pub async fn open(&self, event: Event, context: &Context) -> (Result<Reply, ProxyError>, Account) {
-        let mut account = Account::open(&self.metrics, &event, &context.request_id);
-        let opened = unharmed(self.forward(event, context.deadline, &mut account)).await;
+    /// Answers one event as far as the head of the target's answer. The record is given when the rest has been read.
+    pub async fn open(&self, event: Event, context: &Context) -> (Result<UpstreamResponse, ProxyError>, RequestRecord) {
+        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
+        let opened = unharmed(self.forward(event, context.deadline, &mut record)).await;
         if let Err(error) = &opened {
-            account.fail(error);
+            record.fail(error);
         }
-        (opened, account)
+        (opened, record)
     }
 
     /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
@@ -99,7 +103,7 @@ impl Handler {
         let warmed = async {
             let hold = warm_up.hold(SystemTime::now());
             let hold = hold.map_err(|error| ProxyError::InvalidRequest(error.to_string()))?;
-            let end = end(deadline_ms);
+            let end = deadline(deadline_ms);
             let held = sleep_until(end.min(Instant::now() + hold));
             let ((), path) = join!(held, self.forwarder.keep_alive(end));
             Ok(Warm {
@@ -112,18 +116,20 @@ impl Handler {
     }
 
     /// `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
-    async fn forward(&self, event: Event, deadline_ms: u64, account: &mut Account) -> Result<Reply, ProxyError> {
+    async fn forward(
+        &self,
+        event: Event,
+        deadline_ms: u64,
+        record: &mut RequestRecord,
+    ) -> Result<UpstreamResponse, ProxyError> {
         self.used.store(true, Ordering::Relaxed);
-        let end = end(deadline_ms);
-        let end = self
-            .response_timeout
-            .map_or(end, |limit| end.min(Instant::now() + limit));
         let target = Target::parse(&event.headers)?;
-        account.target = Some(target.clone());
-        let request = request::build(event, &target)?;
+        record.target = Some(target.clone());
         if let Some(allowed) = &self.allowed_targets {
             allowed.check(&target)?;
         }
+        let limits = self.timeouts.limits(&event.headers, deadline_ms)?;
+        let request = request::build(event, &target)?;
         // Names of headers, and the path without its query: values and parameters can be secrets.
         tracing::debug!(
             "{} {} to {target}, headers {}",
@@ -131,7 +137,10 @@ impl Handler {
             request.uri().path(),
             names(request.headers())
         );
-        let reply = self.forwarder.open(target, request, end, &mut account.travel).await?;
+        let reply = self
+            .forwarder
+            .open(target, request, limits, &mut record.timings)
+            .await?;
         tracing::debug!("{}, headers {}", reply.parts.status, names(&reply.parts.headers));
         Ok(reply)
     }
@@ -154,13 +163,6 @@ async fn unharmed<T>(work: impl Future<Output = Result<T, ProxyError>>) -> Resul
     outcome
 }
 
-/// When the caller must have its answer, so that it gets ours and not the service's.
-fn end(deadline_ms: u64) -> Instant {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(deadline_ms).saturating_sub(now);
-    Instant::now() + left - LONGEST_MARGIN.min(left / 10)
-}
-
 fn describe(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
     let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -168,33 +170,4 @@ fn describe(panic: &(dyn std::any::Any + Send)) -> String {
         "the proxy failed: {}",
         words.unwrap_or_else(|| "a panic without words".to_owned())
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_is_due_before_the_invocation_ends() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let in_seconds = |seconds: u64| {
-            let deadline = u64::try_from(now.as_millis()).unwrap_or_default() + seconds * 1000;
-            end(deadline).saturating_duration_since(Instant::now())
-        };
-        assert!(
-            (2600..=2700).contains(&in_seconds(3).as_millis()),
-            "{:?}",
-            in_seconds(3)
-        );
-        assert!(
-            (29_400..=29_500).contains(&in_seconds(30).as_millis()),
-            "{:?}",
-            in_seconds(30)
-        );
-    }
-
-    #[tokio::test]
-    async fn an_invocation_that_has_ended_already_leaves_no_time() {
-        assert!(end(0) <= Instant::now());
-    }
 }

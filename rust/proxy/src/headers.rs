@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::signature;
+
 /// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that earlier HTTP versions treated as such.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
@@ -14,17 +16,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// What SigV4 and the Function URL put in: a caller's session token must not reach a target.
-const ADDED_ON_THE_WAY: [&str; 8] = [
-    "authorization",
-    "x-amz-date",
-    "x-amz-content-sha256",
-    "x-amz-security-token",
-    "host",
-    "x-forwarded-for",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-];
+/// What the Function URL adds.
+const ADDED_BY_AWS: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"];
 
 /// Headers that a caller sends under another name, because SigV4 or the URL takes the real one.
 const RENAMED: [&str; 5] = [
@@ -36,19 +29,19 @@ const RENAMED: [&str; 5] = [
 ];
 
 /// The name under which a request header goes on to the target, if it does; `name` is in lower case.
-pub fn onward(name: &str) -> Option<&str> {
+pub fn forwarded_name(name: &str) -> Option<&str> {
     if let Some(rest) = name.strip_prefix("ts-") {
         return RENAMED.contains(&rest).then_some(rest);
     }
-    let stays = ADDED_ON_THE_WAY.contains(&name) || name.starts_with("x-amzn-");
-    (!stays).then_some(name)
+    let stops = signature::HEADERS.contains(&name) || ADDED_BY_AWS.contains(&name) || name.starts_with("x-amzn-");
+    (!stops).then_some(name)
 }
 
 /// Whether a response header stops here.
 ///
 /// The service answers 500 where a function sends `x-amzn-remapped-*` itself; and `ts-error-*` is the mark of the
 /// proxy's own answers, which no target may forge.
-pub fn stops_on_return(name: &HeaderName) -> bool {
+pub fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-amzn-remapped-") || name.as_str().starts_with("ts-error-")
 }
 
@@ -89,15 +82,15 @@ mod tests {
             "ts-metric-service",
             "ts-anything",
         ] {
-            assert_eq!(onward(name), None, "{name}");
+            assert_eq!(forwarded_name(name), None, "{name}");
         }
     }
 
     #[test]
     fn the_prefixed_headers_take_the_place_of_the_real_ones() {
-        assert_eq!(onward("ts-authorization"), Some("authorization"));
-        assert_eq!(onward("ts-x-amz-security-token"), Some("x-amz-security-token"));
-        assert_eq!(onward("ts-host"), Some("host"));
+        assert_eq!(forwarded_name("ts-authorization"), Some("authorization"));
+        assert_eq!(forwarded_name("ts-x-amz-security-token"), Some("x-amz-security-token"));
+        assert_eq!(forwarded_name("ts-host"), Some("host"));
     }
 
     #[test]
@@ -110,7 +103,7 @@ mod tests {
             "tsx",
             "via",
         ] {
-            assert_eq!(onward(name), Some(name));
+            assert_eq!(forwarded_name(name), Some(name));
         }
     }
 

@@ -1,12 +1,10 @@
 //! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
 
-pub mod account;
 pub mod after_answer;
-pub mod allowed;
-pub mod answer;
-mod answers;
+pub mod allowlist;
+pub mod clock;
 pub mod config;
-pub mod connect;
+mod connect;
 pub mod error;
 pub mod event;
 pub mod forward;
@@ -15,8 +13,13 @@ pub mod headers;
 pub mod invocation;
 pub mod metrics;
 pub mod outcome;
-pub mod pool;
+mod pool;
+mod read_to_end;
 pub mod request;
+pub mod request_log;
+pub mod response;
+pub mod signature;
 pub mod stream;
 pub mod target;
+mod timeouts;
 pub mod tls;

@@ -4,14 +4,14 @@ use lambda_http::{Context, lambda_runtime::Diagnostic};
 use serde::Serialize;
 use warm_up::Warm;
 
-use crate::{answer::Answer, error::ProxyError, handler::Handler, invocation::Invocation};
+use crate::{error::ProxyError, handler::Handler, invocation::Invocation, response::Response};
 
 /// What an invocation is answered with.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Outcome {
     /// A request's: the Function URL turns it into a response.
-    Answer(Answer),
+    Answer(Response),
     /// A warm-up's, for the warmer.
     Warm(Warm),
 }

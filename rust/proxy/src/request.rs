@@ -8,7 +8,8 @@ use http_body_util::Full;
 use crate::{
     error::ProxyError,
     event::Event,
-    headers::{onward, remove_hop_by_hop},
+    headers::{forwarded_name, remove_hop_by_hop},
+    signature::without_signature,
     target::Target,
 };
 
@@ -18,7 +19,7 @@ pub type Outgoing = Request<Full<Bytes>>;
 /// Builds the request for `target` from `event`.
 pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
     let method = method(&event.request_context.http.method)?;
-    let uri = uri(&event.raw_path, &event.raw_query_string)?;
+    let uri = uri(&event.raw_path, &without_signature(&event.raw_query_string))?;
     let mut headers = request_headers(&event, target)?;
     let body = body(event.body.unwrap_or_default(), event.is_base64_encoded)?;
     set_length(&mut headers, &method, body.len());
@@ -52,11 +53,10 @@ fn uri(path: &str, query: &str) -> Result<Uri, ProxyError> {
         .ok()
         .filter(|parsed| parsed.as_str() == text);
     legal.map(Uri::from).ok_or_else(|| {
-        // The query is not shown: parameters can be secrets, and this goes to the log.
-        ProxyError::InvalidRequest(format!(
-            "the path '{}' and its query must be percent-encoded (RFC 3986 sections 3.3 and 3.4)",
-            path.escape_default()
-        ))
+        // Neither is shown: both can hold secrets, and this goes to the log.
+        ProxyError::InvalidRequest(
+            "the path and the query must be percent-encoded (RFC 3986 sections 3.3 and 3.4)".to_owned(),
+        )
     })
 }
 
@@ -64,8 +64,8 @@ fn request_headers(event: &Event, target: &Target) -> Result<HeaderMap, ProxyErr
     let mut headers = HeaderMap::with_capacity(event.headers.0.len() + 2);
     for (name, value) in &event.headers.0 {
         let lower = name.to_ascii_lowercase();
-        if let Some(onward) = onward(&lower) {
-            headers.append(header_name(onward)?, header_value(name, value)?);
+        if let Some(forwarded) = forwarded_name(&lower) {
+            headers.append(header_name(forwarded)?, header_value(name, value)?);
         }
     }
     if !event.cookies.is_empty() && !holds_cookies(event) {

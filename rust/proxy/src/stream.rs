@@ -20,8 +20,8 @@ use lambda_http::lambda_runtime::{Diagnostic, Error, LambdaInvocation, tower::Se
 use tokio::net::TcpStream;
 
 use crate::{
-    account::Account, answer::Head, error::ProxyError, forward::Reply, handler::Handler, invocation::Invocation,
-    outcome::Outcome,
+    error::ProxyError, forward::UpstreamResponse, handler::Handler, invocation::Invocation, outcome::Outcome,
+    request_log::RequestRecord, response::ResponseHead,
 };
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
@@ -47,10 +47,10 @@ impl Streamer {
 
     async fn answer(self, invocation: LambdaInvocation) -> Result<(), Error> {
         let context = &invocation.context;
-        let (outcome, account) = match serde_json::from_slice(&invocation.body) {
+        let (outcome, record) = match serde_json::from_slice(&invocation.body) {
             Ok(Invocation::Request(event)) => {
-                let (outcome, account) = self.handler.open(*event, context).await;
-                (outcome, Some(account))
+                let (outcome, record) = self.handler.open(*event, context).await;
+                (outcome, Some(record))
             }
             Ok(warm_up @ Invocation::WarmUp(_)) => {
                 let outcome = Outcome::of(&self.handler, warm_up, context).await;
@@ -60,11 +60,12 @@ impl Streamer {
         };
         let (head, rest) = match outcome {
             Ok(reply) => (
-                Head::from_target(reply.parts.status, reply.parts.headers.clone()),
+                ResponseHead::from_target(reply.parts.status, reply.parts.headers.clone()),
                 Rest::Reply(Box::new(reply)),
             ),
             Err(error) => {
-                let (head, body) = Head::from_error(&error);
+                let sent = record.as_ref().map(|record| record.timings.sent).unwrap_or_default();
+                let (head, body) = ResponseHead::from_error(&error, sent);
                 (head, Rest::Text(body))
             }
         };
@@ -73,7 +74,7 @@ impl Streamer {
         let state = State {
             handler: Arc::clone(&self.handler),
             next: Next::Start(start.into(), rest),
-            account,
+            record,
         };
         self.post(&context.request_id, StreamBody::new(Box::pin(frames(state))))
             .await
@@ -155,7 +156,7 @@ impl Service<LambdaInvocation> for Streamer {
 
 /// What follows the head.
 enum Rest {
-    Reply(Box<Reply>),
+    Reply(Box<UpstreamResponse>),
     Text(String),
 }
 
@@ -170,7 +171,7 @@ struct State {
     handler: Arc<Handler>,
     next: Next,
     /// Given with the end of the answer, or when the caller is gone.
-    account: Option<Account>,
+    record: Option<RequestRecord>,
 }
 
 /// The frames of an answer: head, body, and, where it broke off, the trailers that say so.
@@ -179,7 +180,7 @@ fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
         let State {
             handler,
             next,
-            mut account,
+            mut record,
         } = state;
         let (frame, next) = match next {
             Next::Start(start, rest) => (Frame::data(start), Next::Rest(rest)),
@@ -188,19 +189,19 @@ fn frames(state: State) -> impl Stream<Item = Result<Frame<Bytes>, Error>> {
                 Some(Ok(bytes)) => (Frame::data(bytes), Next::Rest(Rest::Reply(reply))),
                 Some(Err(error)) => {
                     tracing::warn!("{}: the answer broke off: {error}", error.code().1);
-                    if let Some(account) = &mut account {
-                        account.fail(&error);
+                    if let Some(record) = &mut record {
+                        record.fail(&error);
                     }
                     (Frame::trailers(error_trailers(&error)), Next::End)
                 }
                 None => {
-                    handler.forwarder().keep(*reply);
+                    handler.forwarder().release(*reply);
                     return None;
                 }
             },
             Next::End => return None,
         };
-        Some((Ok(frame), State { handler, next, account }))
+        Some((Ok(frame), State { handler, next, record }))
     })
 }
 

@@ -47,8 +47,9 @@ impl Target {
             Some(value) => return Err(invalid("ts-https", value, "true or false")),
         };
         let host = parse_host(host)?;
+        let ts_host = headers.get("ts-host").map(parse_ts_host).transpose()?;
         let tls = if https {
-            Some(server_name(&host, headers.get("ts-host"))?)
+            Some(server_name(&host, ts_host.as_ref())?)
         } else {
             None
         };
@@ -138,8 +139,27 @@ fn ends_in_a_number(value: &str) -> bool {
     is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// The host to ask for (RFC 9110 section 7.2). The value is not shown: what is no host may hold a password.
+fn parse_ts_host(value: &str) -> Result<Authority, ProxyError> {
+    let authority = value.trim().parse::<Authority>().ok();
+    let legal = |authority: &Authority| {
+        let port = authority.as_str().len() - authority.host().len();
+        // A list (`a,b`) is how the service joins a header that came twice.
+        !authority.host().is_empty()
+            && !authority.as_str().contains(['@', ','])
+            && (port == 0 || authority.port_u16().is_some())
+    };
+    authority.filter(legal).ok_or_else(bad_ts_host)
+}
+
+fn bad_ts_host() -> ProxyError {
+    ProxyError::InvalidRequest(
+        "the header ts-host must be one host name or address, with or without a port, and nothing else".to_owned(),
+    )
+}
+
 /// The name to verify: the host that the request is for, else the target itself.
-fn server_name(host: &Host, ts_host: Option<&str>) -> Result<ServerName<'static>, ProxyError> {
+fn server_name(host: &Host, ts_host: Option<&Authority>) -> Result<ServerName<'static>, ProxyError> {
     let Some(ts_host) = ts_host else {
         return match host {
             Host::Address(address) => Ok(ServerName::from(*address)),
@@ -149,14 +169,8 @@ fn server_name(host: &Host, ts_host: Option<&str>) -> Result<ServerName<'static>
             }
         };
     };
-    let expected = "a host, with or without a port";
-    let authority: Authority = ts_host.parse().map_err(|_| invalid("ts-host", ts_host, expected))?;
-    let name = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    ServerName::try_from(name).map_err(|_| invalid("ts-host", ts_host, expected))
+    let name = ts_host.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    ServerName::try_from(name).map_err(|_| bad_ts_host())
 }
 
 /// Whether `value` can be a name for the tailnet's resolver: labels of letters, digits, hyphens and underscores, the
@@ -309,6 +323,48 @@ mod tests {
         assert_eq!(name(&[("ts-host", "[fd7a::2]:1")]).unwrap().as_deref(), Some("fd7a::2"));
         assert_eq!(name(&[("ts-https", "false")]).unwrap(), None);
         assert!(name(&[("ts-host", "a b")]).is_err());
+    }
+
+    #[test]
+    fn the_host_to_ask_for_is_one_host_whatever_the_scheme() {
+        for https in ["true", "false"] {
+            let with = |host: &str| {
+                target(&[
+                    ("ts-target-ip", "db"),
+                    ("ts-target-port", "80"),
+                    ("ts-https", https),
+                    ("ts-host", host),
+                ])
+            };
+            for host in [
+                "db.example.com",
+                "db.example.com:8443",
+                "[fd7a::2]:1",
+                "192.0.2.1",
+                " db ",
+            ] {
+                assert!(with(host).is_ok(), "{host}: {:?}", with(host));
+            }
+            for host in [
+                "",
+                " ",
+                "a b, c",
+                "a, b",
+                "a,b",
+                "user:s3cret@db",
+                "@db",
+                "db:",
+                "db:x",
+                "db:99999",
+                ":80",
+                "http://db",
+                "db/x",
+            ] {
+                let error = with(host).unwrap_err();
+                assert!(matches!(error, ProxyError::InvalidRequest(_)), "{host}: {error}");
+                assert!(!error.to_string().contains("s3cret"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl Evidence {
         self.gap.is_none() && proved.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < FRESH))
     }
 
+    /// Whether the WireGuard session with `address` was proved over the current path.
+    pub fn is_proved(&self, address: IpAddr) -> bool {
+        self.peers.get(&address).is_some_and(|peer| peer.proved.is_some())
+    }
+
     /// Whether `address` has answered over the current path, so that its silence means something.
     pub fn heard(&self, address: IpAddr) -> bool {
         self.peers

@@ -13,7 +13,8 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use tokio::{
-    sync::watch,
+    select,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -26,7 +27,7 @@ use crate::{
         repair::{self, Step, StepLimiter},
         warm_up,
     },
-    localapi::{client::LocalApi, error::LocalApiError, netmap::Netmap},
+    localapi::{client::{LocalApi, Ping}, error::LocalApiError, netmap::Netmap},
 };
 
 /// How many other peers are pinged beside the one that is wanted.
@@ -39,8 +40,13 @@ const AWAKE_PATIENCE: Duration = Duration::from_millis(300);
 const CONTROL_IDLE: Duration = Duration::from_secs(300);
 /// How long a peer may take to answer over a new path, at least: a TCP and a TLS handshake, at any distance.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
-/// How long a peer may take to hear of this machine after its login (Headscale sends changes every 0.8 s).
-const MEETING_LIMIT: Duration = Duration::from_millis(1500);
+/// How long a greeting may take: a peer may hear late of this machine (Headscale sends changes every 0.8 s), and be far away.
+const GREETING_LIMIT: Duration = Duration::from_secs(5);
+/// How many round trips the first message of a session takes, its answer included, where the DERP server is not connected
+/// yet: TCP, TLS, the upgrade, the message; and some to spare.
+const DERP_ROUND_TRIPS: u32 = 7;
+/// What it may take beyond them.
+const SESSION_SLACK: Duration = Duration::from_millis(50);
 /// How many pings measure the round trip to a peer that has answered for the first time.
 const SAMPLES: usize = 3;
 
@@ -60,6 +66,7 @@ pub enum Outcome {
 }
 
 type Look = Shared<BoxFuture<'static, Outcome>>;
+type Greeting = Shared<BoxFuture<'static, ()>>;
 
 /// The paths into the tailnet. Clones share it.
 #[derive(Clone)]
@@ -74,7 +81,10 @@ struct Inner {
     evidence: Mutex<Evidence>,
     /// Looks under way, one for each address at most.
     looks: Mutex<HashMap<IpAddr, Look>>,
-    meetings: Mutex<HashMap<IpAddr, Shared<BoxFuture<'static, ()>>>>,
+    /// Greetings under way, likewise.
+    greetings: Mutex<HashMap<IpAddr, Greeting>>,
+    /// Wakes those who wait for a session.
+    proofs: Notify,
     steps: StepLimiter,
 }
 
@@ -89,7 +99,8 @@ impl Connectivity {
             hostname: hostname.to_ascii_lowercase(),
             evidence: Mutex::new(Evidence::new(now)),
             looks: Mutex::default(),
-            meetings: Mutex::default(),
+            greetings: Mutex::default(),
+            proofs: Notify::new(),
             steps: StepLimiter::default(),
         }))
     }
@@ -137,6 +148,14 @@ impl Connectivity {
                 return Some(Outcome::Alive);
             }
         }
+        // A greeting under way finds out the same.
+        let greeting = lock(&self.0.greetings).get(&address).cloned();
+        if let Some(greeting) = greeting {
+            timeout_at(deadline, greeting).await.ok()?;
+            if self.evidence().is_fresh(address, self.0.clock.now()) {
+                return Some(Outcome::Alive);
+            }
+        }
         timeout_at(deadline, self.look(address)).await.ok()
     }
 
@@ -158,53 +177,129 @@ impl Connectivity {
         timeout_at(deadline, self.look(address)).await.ok()
     }
 
-    /// Waits until the peer at `address` has heard of this machine, which has just joined: WireGuard's first message to a
-    /// peer that does not know its sender is lost, and the next one goes out 5 s later. Pings of the other kind do no harm.
-    pub async fn meet(&self, address: IpAddr, deadline: Instant) {
-        if self.evidence().heard(address) {
-            return;
+    /// Begins to greet the peer at `address`, which may not have heard of this machine yet: it has just joined.
+    pub fn meet(&self, address: IpAddr) {
+        if !self.evidence().heard(address) {
+            drop(self.greeting(address));
         }
-        let meeting = lock(&self.0.meetings)
-            .entry(address)
-            .or_insert_with(|| {
-                let this = self.clone();
-                let meeting = async move {
-                    // Either end of it is fine: the dial that follows tells the rest.
-                    let _ = timeout(MEETING_LIMIT, this.greet(address)).await;
-                    lock(&this.0.meetings).remove(&address);
-                };
-                driven(meeting.boxed())
-            })
-            .clone();
-        let _ = timeout_at(deadline, meeting).await;
     }
 
-    /// Pings a peer until it answers, then begins the WireGuard session with it.
-    pub(crate) async fn greet(&self, address: IpAddr) {
-        let Some(first) = probe::until_answered(&self.0.api, address).await else {
+    /// Joins the greeting of a peer that is under way, or begins one.
+    fn greeting(&self, address: IpAddr) -> Greeting {
+        let mut greetings = lock(&self.0.greetings);
+        let greeting = greetings.entry(address).or_insert_with(|| {
+            let this = self.clone();
+            let greeting = async move {
+                // Either end of it is fine: the dial that follows tells the rest.
+                let _ = timeout(GREETING_LIMIT, this.greet(address)).await;
+                lock(&this.0.greetings).remove(&address);
+            };
+            driven(greeting.boxed())
+        });
+        greeting.clone()
+    }
+
+    /// tailscaled tells of a new WireGuard session with the peer of this stable ID.
+    pub fn session_established(&self, stable_id: &str) {
+        let addresses = self.0.netmap.borrow().by_stable_id(stable_id).map(|peer| peer.addresses.clone());
+        let greetings = lock(&self.0.greetings);
+        let now = self.0.clock.now();
+        for address in addresses.into_iter().flatten().filter(|address| greetings.contains_key(address)) {
+            self.evidence().record_proved(address, now);
+        }
+        drop(greetings);
+        self.0.proofs.notify_waiters();
+    }
+
+    /// Begins the WireGuard session with a peer, and makes sure that it is one that both ends know.
+    ///
+    /// The first message is sent at once: tailscaled holds it until the connection to the peer's DERP server is there, which
+    /// takes three round trips, and looks for direct paths both ways meanwhile. If the peer does not know this machine yet,
+    /// the message is lost, and WireGuard sends no other for 5 s. That shows by pings of the other kind, which a peer answers
+    /// as soon as it knows their sender: when they are answered and no session comes, all sessions are begun anew.
+    async fn greet(&self, address: IpAddr) {
+        // tailscaled sets the data plane up under the lock that this call waits for.
+        if self.0.api.awake().await.is_err() {
+            return;
+        }
+        let began = Instant::now();
+        let session = self.session(address);
+        tokio::pin!(session);
+        let answered = select! {
+            biased;
+            proved = &mut session => {
+                if proved {
+                    self.acquaint(address);
+                }
+                return;
+            }
+            answered = probe::until_answered(&self.0.api, address) => answered,
+        };
+        // One that cannot be pinged at all is dialled as it is.
+        let Some(round_trip) = answered else {
             return;
         };
-        tracing::debug!("{address} answered a first ping after {} ms", first.as_millis());
         self.evidence().record_heard(address, self.0.clock.now());
-        let this = self.clone();
-        // The session and the round trips are not waited for.
-        tokio::spawn(async move { this.get_acquainted(address).await });
+        // The message may still wait for the connection to the DERP server.
+        let due = (began + round_trip * DERP_ROUND_TRIPS).max(Instant::now() + round_trip * 2) + SESSION_SLACK;
+        let proved = match timeout_at(due, &mut session).await {
+            Ok(proved) => proved,
+            Err(_) => self.begin_sessions_anew(address, round_trip).await,
+        };
+        if proved {
+            self.acquaint(address);
+        }
     }
 
-    async fn get_acquainted(&self, address: IpAddr) {
-        let path = self.path();
-        let limit = self.evidence().timeout(address) * 2;
-        if let Ok(answers) = probe::probe(&self.0.api, address, &[], limit).await
-            && answers.found == Found::Proved
-            && self.path() == path
-        {
-            self.evidence().record_proved(address, self.0.clock.now());
+    async fn begin_sessions_anew(&self, address: IpAddr, round_trip: Duration) -> bool {
+        if !self.0.steps.try_acquire(Step::RenewSessions) {
+            return false;
         }
-        for _ in 0..SAMPLES {
-            if self.path() == path && self.evidence().wants_samples(address) {
-                self.sample(address).await;
+        tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
+        if let Err(error) = self.take(Step::RenewSessions).await {
+            tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
+            return false;
+        }
+        let limit = round_trip * DERP_ROUND_TRIPS + SESSION_SLACK;
+        let proved = timeout(limit, self.session(address)).await.unwrap_or_default();
+        self.reconnect_control().await;
+        proved
+    }
+
+    /// Waits until the WireGuard session with `address` is proved; `false`: it cannot be.
+    async fn session(&self, address: IpAddr) -> bool {
+        let established = async {
+            loop {
+                let proofs = self.0.proofs.notified();
+                if self.evidence().is_proved(address) {
+                    return true;
+                }
+                proofs.await;
+            }
+        };
+        select! {
+            biased;
+            established = established => established,
+            answered = self.0.api.ping(address, Ping::Tsmp) => {
+                if answered.is_ok() {
+                    self.evidence().record_proved(address, self.0.clock.now());
+                }
+                answered.is_ok()
             }
         }
+    }
+
+    /// Measures the round trip to a peer, behind whatever comes first.
+    fn acquaint(&self, address: IpAddr) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let path = this.path();
+            for _ in 0..SAMPLES {
+                if this.path() == path && this.evidence().wants_samples(address) {
+                    this.sample(address).await;
+                }
+            }
+        });
     }
 
     async fn sample(&self, address: IpAddr) {
@@ -229,7 +324,7 @@ impl Connectivity {
             .into_iter()
             .map(|address| {
                 let this = self.clone();
-                async move { this.greet(address).await }
+                async move { this.greeting(address).await }
             })
             .collect();
         while greetings.join_next().await.is_some() {}
@@ -322,10 +417,7 @@ impl Connectivity {
             self.evidence().blame_session(address);
         }
         let seen = began.elapsed();
-        // What is sent from here on may be lost, until the step is done.
-        self.evidence().renew_path();
-        repair::take(&self.0.api, step).await?;
-        let path = self.evidence().renew_path();
+        let path = self.take(step).await?;
         let this = self.clone();
         tokio::spawn(async move {
             let confirmed = this.confirm(address, &witnesses, path).await;
@@ -344,6 +436,14 @@ impl Connectivity {
             this.reconnect_control().await;
         });
         Ok(Outcome::Renewed)
+    }
+
+    /// Takes `step`. Returns the new path's generation.
+    async fn take(&self, step: Step) -> Result<u64, LocalApiError> {
+        // What is sent from here on may be lost, until the step is done.
+        self.evidence().renew_path();
+        repair::take(&self.0.api, step).await?;
+        Ok(self.evidence().renew_path())
     }
 
     /// Waits until somebody answers over the new path.

@@ -12,8 +12,11 @@ use crate::localapi::{
     netmap::{NetmapChange, Node, Patch, Status, null_as_default},
 };
 
-/// What is asked for (ipn.NotifyWatchOpt): the initial state, health and status, then changes of peers and their patches.
-pub(crate) const WATCH_MASK: u32 = 1 << 1 | 1 << 7 | 1 << 14 | 1 << 12 | 1 << 15;
+/// What is asked for (ipn.NotifyWatchOpt): the initial state, health and status, then changes of peers and their patches,
+/// and the states of WireGuard sessions.
+pub(crate) const WATCH_MASK: u32 = 1 << 1 | 1 << 7 | 1 << 14 | 1 << 12 | 1 << 15 | 1 << 18;
+/// The state of a WireGuard session that both ends know.
+const ESTABLISHED: &str = "established";
 /// The longest line that is read: 5,000 peers take some 5 MB.
 const MAX_LINE_BYTES: usize = 64 * 1024 * 1024;
 /// What tailscaled's health says of a machine that Tailnet Lock shuts out (tailscale.com/health/healthmsg).
@@ -40,9 +43,25 @@ pub struct Notify {
     peers_removed: Vec<u64>,
     #[serde(deserialize_with = "null_as_default")]
     peer_changed_patch: Vec<Patch>,
+    #[serde(deserialize_with = "null_as_default")]
+    peer_state: HashMap<String, PeerState>,
+}
+
+/// ipn.PeerState, as far as it matters here.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct PeerState {
+    #[serde(rename = "PeerWireGuardState")]
+    session: String,
 }
 
 impl Notify {
+    /// The stable IDs of the peers with whom a WireGuard session has just been established.
+    pub fn established_sessions(&self) -> impl Iterator<Item = &str> {
+        let sessions = self.peer_state.iter();
+        sessions.filter_map(|(id, state)| (state.session == ESTABLISHED).then_some(id.as_str()))
+    }
+
     /// Takes out what it says of the netmap.
     pub fn take_netmap_change(&mut self) -> NetmapChange {
         NetmapChange {
@@ -250,7 +269,15 @@ mod tests {
             (change.changed.len(), change.removed, change.patches.len()),
             (1, vec![5], 1)
         );
-        assert!(serde_json::from_str::<Notify>(r#"{"PeersChanged":null,"PeersRemoved":null}"#).is_ok());
+        assert!(serde_json::from_str::<Notify>(r#"{"PeersChanged":null,"PeersRemoved":null,"PeerState":null}"#).is_ok());
+    }
+
+    #[test]
+    fn established_sessions_are_read() {
+        let line = r#"{"PeerState":{"nA":{"PeerWireGuardState":"established","PeerWireGuardStateAt":"2026-01-01T00:00:00Z"},
+            "nB":{"PeerWireGuardState":"handshake"}}}"#;
+        let notify: Notify = serde_json::from_str(line).unwrap();
+        assert_eq!(notify.established_sessions().collect::<Vec<_>>(), ["nA"]);
     }
 
     #[test]

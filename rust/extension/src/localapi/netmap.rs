@@ -75,6 +75,11 @@ impl Netmap {
         best.map(|(_, peer)| peer)
     }
 
+    /// The peer with this stable ID.
+    pub fn by_stable_id(&self, id: &str) -> Option<&Peer> {
+        self.peers.values().find(|peer| peer.stable_id == id)
+    }
+
     /// Whether a connection to `address` goes through the exit node in use.
     pub fn leaves_by_exit_node(&self, address: IpAddr) -> bool {
         let peer = self.peer_for(address);

@@ -193,6 +193,9 @@ impl LoginSession {
     fn hear(&mut self, mut notify: Notify) -> Option<JoinError> {
         let change = notify.take_netmap_change();
         self.context.netmap.send_if_modified(|netmap| netmap.apply(change));
+        for peer in notify.established_sessions() {
+            self.context.connectivity.session_established(peer);
+        }
         if let Some(reason) = notify.err_message {
             return self.refused(&reason);
         }

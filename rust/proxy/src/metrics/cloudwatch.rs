@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{
     NAMESPACE,
-    ledger::{Sum, Unit},
+    aggregator::{Aggregate, Unit},
 };
 
 /// How many different values one datum may have
@@ -64,21 +64,21 @@ impl CloudWatch {
     }
 
     /// Sends a batch, once.
-    pub async fn put(&self, sums: &[Sum]) -> Verdict {
+    pub async fn put(&self, sums: &[Aggregate]) -> Verdict {
         let put = self.client.put_metric_data().namespace(NAMESPACE);
         let sent = put.set_metric_data(Some(sums.iter().flat_map(data).collect())).send();
         sent.await.map_or_else(verdict, |_| Verdict::Accepted)
     }
 }
 
-fn data(sum: &Sum) -> Vec<MetricDatum> {
+fn data(sum: &Aggregate) -> Vec<MetricDatum> {
     let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
-    let unit = match sum.measure().unit() {
+    let unit = match sum.metric().unit() {
         Unit::Count => StandardUnit::Count,
         Unit::Milliseconds => StandardUnit::Milliseconds,
     };
     let datum = MetricDatum::builder()
-        .metric_name(sum.measure().name())
+        .metric_name(sum.metric().name())
         .set_dimensions(Some(sum.dimensions().iter().map(dimension).collect()))
         .timestamp(sum.time().into())
         .unit(unit);

@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     NAMESPACE,
-    ledger::{Sum, Unit},
+    aggregator::{Aggregate, Unit},
 };
 
 /// How many different values one metric of a line may have.
 const VALUES: usize = 100;
 
 /// The lines for `sum`: one, but for sums with very many different values.
-pub fn lines(sum: &Sum) -> Vec<String> {
+pub fn lines(sum: &Aggregate) -> Vec<String> {
     let pairs: Vec<_> = sum.values.iter().collect();
     let line = |pairs: &[(&u64, &u64)]| {
         let (values, counts): (Vec<u64>, Vec<u64>) = pairs.iter().copied().unzip();
@@ -23,9 +23,9 @@ pub fn lines(sum: &Sum) -> Vec<String> {
     pairs.chunks(VALUES).map(line).collect()
 }
 
-fn line(sum: &Sum, values: Value) -> String {
-    let name = sum.measure().name();
-    let unit = match sum.measure().unit() {
+fn line(sum: &Aggregate, values: Value) -> String {
+    let name = sum.metric().name();
+    let unit = match sum.metric().unit() {
         Unit::Count => "Count",
         Unit::Milliseconds => "Milliseconds",
     };

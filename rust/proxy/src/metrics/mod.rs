@@ -1,10 +1,10 @@
 //! Metrics that cost the caller nothing: counted in memory, sent after the answer has been posted.
 
-pub mod ask;
+pub mod aggregator;
 pub mod cloudwatch;
+pub mod dimensions;
 pub mod embedded;
-mod flush;
-pub mod ledger;
+mod publisher;
 
 use std::{
     sync::{
@@ -14,11 +14,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use ask::{Dimensions, dimensions};
+use aggregator::Aggregator;
+pub use aggregator::Metric;
 use aws::Access;
-use flush::Sender;
-use ledger::Ledger;
-pub use ledger::Measure;
+pub use dimensions::{Dimensions, requested_dimensions};
+use publisher::Publisher;
 
 /// The namespace of every metric.
 pub const NAMESPACE: &str = "tailscale-service";
@@ -52,11 +52,11 @@ pub struct Settings {
 /// Counts, and sends what was counted.
 pub struct Metrics {
     settings: Settings,
-    ledger: Mutex<Ledger>,
+    aggregator: Mutex<Aggregator>,
     /// The start of the environment has been told.
     started: AtomicBool,
     /// Held while something is sent: one batch at a time.
-    sender: tokio::sync::Mutex<Sender>,
+    sender: tokio::sync::Mutex<Publisher>,
 }
 
 impl Metrics {
@@ -64,16 +64,16 @@ impl Metrics {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            ledger: Mutex::default(),
+            aggregator: Mutex::default(),
             started: AtomicBool::new(false),
             sender: tokio::sync::Mutex::default(),
         }
     }
 
     /// Adds one measurement of now.
-    pub fn add(&self, dimensions: &Dimensions, measure: Measure, value: u64) {
+    pub fn add(&self, dimensions: &Dimensions, metric: Metric, value: u64) {
         if self.settings.output != Output::Off {
-            self.ledger().add(dimensions, measure, value, SystemTime::now());
+            self.aggregator().add(dimensions, metric, value, SystemTime::now());
         }
     }
 
@@ -93,7 +93,7 @@ impl Metrics {
         if self.settings.output == Output::Embedded {
             self.print();
         } else if let Ok(mut sender) = self.sender.try_lock() {
-            sender.send_due(&self.settings, &self.ledger).await;
+            sender.send_due(&self.settings, &self.aggregator).await;
         }
     }
 
@@ -105,25 +105,25 @@ impl Metrics {
         }
         let until = tokio::time::Instant::now() + limit;
         if let Ok(mut sender) = tokio::time::timeout_at(until, self.sender.lock()).await {
-            sender.send_all(&self.settings, &self.ledger, until).await;
+            sender.send_all(&self.settings, &self.aggregator, until).await;
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        locked(&self.ledger)
+    fn aggregator(&self) -> MutexGuard<'_, Aggregator> {
+        locked(&self.aggregator)
     }
 
     /// Lambda takes standard output for the log, and CloudWatch finds the lines there.
     #[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
     fn print(&self) {
-        let sums = self.ledger().take(usize::MAX);
+        let sums = self.aggregator().take(usize::MAX);
         for line in sums.iter().flat_map(embedded::lines) {
             println!("{line}");
         }
     }
 }
 
-/// A ledger is sound whatever happened to its last holder: each change of it is one call.
-fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+/// A aggregator is sound whatever happened to its last holder: each change of it is one call.
+fn locked(aggregator: &Mutex<Aggregator>) -> MutexGuard<'_, Aggregator> {
+    aggregator.lock().unwrap_or_else(PoisonError::into_inner)
 }

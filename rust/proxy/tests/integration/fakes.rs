@@ -12,12 +12,12 @@ use std::{
 };
 
 use lambda_http::Context;
-use proxy::{config::Config, handler::Handler};
+use proxy::{clock::Clock, config::Config, handler::Handler};
 use serde_json::{Value, json};
-use status::{Answer, Ask};
+use tailnet::protocol::{self, Request, Response};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream, UnixListener},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
 /// The function's address in the tailnet.
@@ -28,8 +28,8 @@ const SOURCE: [u8; 4] = [100, 64, 0, 1];
 pub(crate) enum Dial {
     /// Connects.
     Connect,
-    /// Connects, but by another way than the tailnet.
-    ConnectOutside,
+    /// Connects, but from an address that is not the tailnet's.
+    ConnectOffTailnet,
     /// Answers "general failure" at once, as tailscaled does whatever the cause.
     Refuse,
     /// Never answers.
@@ -49,13 +49,39 @@ pub(crate) enum Turn {
     Hang,
 }
 
+/// What the extension does with a request to verify the path.
+#[derive(Debug, Clone)]
+pub(crate) enum Verify {
+    /// Finds the path good.
+    Good,
+    /// Makes the path anew, once, and finds it good from then on.
+    MakesAnew,
+    /// Says this.
+    Says(Response),
+    /// Never responds.
+    Silent,
+}
+
+/// What the extension says.
+#[derive(Debug, Clone)]
+pub(crate) struct Extension {
+    /// Its response to a request for a route; a route's path is the one below.
+    pub(crate) route: Response,
+    pub(crate) verify: Verify,
+    pub(crate) path: u64,
+    /// How many dials there must have been before it responds to a request to verify the path.
+    pub(crate) verify_after_dials: usize,
+}
+
 /// A proxy between its neighbours.
 pub(crate) struct World {
     pub(crate) handler: Arc<Handler>,
     pub(crate) target: SocketAddr,
     pub(crate) dials: Arc<AtomicUsize>,
-    pub(crate) asked: Arc<Mutex<Vec<Ask>>>,
+    pub(crate) extension: Arc<Mutex<Extension>>,
+    pub(crate) asked: Arc<Mutex<Vec<Request>>>,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) clock: Clock,
     socket: PathBuf,
 }
 
@@ -67,23 +93,22 @@ impl Drop for World {
 }
 
 impl World {
-    /// A world in which the extension says `verdict` (or lets the target pass), the SOCKS5 server does `dials` in turn
-    /// and then connects, and the target does `turns` in turn.
+    /// A world in which the extension gives this response to a request for a route (or lets the target pass), the SOCKS5
+    /// server does `dials` in turn and then connects, and the target does `turns` in turn.
     pub(crate) async fn new(
-        verdict: Option<Answer>,
+        route: Option<Response>,
         dials: &[Dial],
         turns: &[Turn],
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        Self::answering(vec![verdict.unwrap_or_else(|| go(false))], dials, turns, change).await
+        Self::with_target(route, dials, target(turns).await, change).await
     }
 
-    /// The same where the extension gives these answers to each question, those after a provisional one once there has been
-    /// a dial, and leaves it open after them.
-    pub(crate) async fn answering(
-        answers: Vec<Answer>,
+    /// The same with a target that is there already, and the requests that it gets.
+    pub(crate) async fn with_target(
+        route: Option<Response>,
         dials: &[Dial],
-        turns: &[Turn],
+        (target, requests): (SocketAddr, Arc<Mutex<Vec<String>>>),
         change: impl FnOnce(&mut Config),
     ) -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
@@ -91,25 +116,38 @@ impl World {
         let socket = std::env::temp_dir().join(format!("proxy-test-{}-{number}", std::process::id()));
         let asked = Arc::default();
         let (socks, count) = socks(dials).await;
-        tokio::spawn(extension(
+        let extension = Arc::new(Mutex::new(Extension {
+            route: route.unwrap_or_else(|| go(&[[127, 0, 0, 1]])),
+            verify: Verify::Good,
+            path: 1,
+            verify_after_dials: 0,
+        }));
+        tokio::spawn(serve_extension(
             UnixListener::bind(&socket).unwrap(),
-            answers,
+            Arc::clone(&extension),
             Arc::clone(&asked),
             Arc::clone(&count),
         ));
-        let (target, requests) = target(turns).await;
         let mut config = Config::parse(|_| None).unwrap();
         config.socks = socks;
-        config.status_socket = socket.clone();
+        config.extension_socket = socket.clone();
         change(&mut config);
+        let clock = Clock::default();
         Self {
-            handler: Arc::new(Handler::new(config)),
+            handler: Arc::new(Handler::with_clock(config, clock.clone())),
             target,
             dials: count,
+            extension,
             asked,
             requests,
+            clock,
             socket,
         }
+    }
+
+    /// Changes what the extension says.
+    pub(crate) fn extension(&self, change: impl FnOnce(&mut Extension)) {
+        change(&mut self.extension.lock().unwrap());
     }
 
     /// Sends an event for the target, changed by `change`, and returns the answer.
@@ -161,39 +199,93 @@ pub(crate) fn context() -> Context {
     context
 }
 
-/// The word that the target may be dialled.
-pub(crate) fn go(anew: bool) -> Answer {
-    Answer::Go {
-        addresses: vec![[127, 0, 0, 1].into()],
+/// The response that the target may be dialled, at these addresses.
+pub(crate) fn go(addresses: &[[u8; 4]]) -> Response {
+    Response::Route {
+        addresses: addresses.iter().map(|address| (*address).into()).collect(),
         sources: Some(vec![SOURCE.into()]),
-        settling: false,
+        path: 1,
+        round_trip_us: None,
+        just_joined: false,
         ready_ms: 45,
-        anew,
     }
 }
 
-/// The word that it may be tried.
-pub(crate) fn provisional() -> Answer {
-    Answer::Provisional {
-        addresses: vec![[127, 0, 0, 1].into()],
-        sources: Some(vec![SOURCE.into()]),
+/// The response that the function is not in the tailnet.
+pub(crate) fn unavailable(retry_after_ms: Option<u64>) -> Response {
+    Response::Unavailable {
+        code: "AuthKeyRejected".into(),
+        message: "no key".into(),
+        retry_after_ms,
     }
 }
 
-async fn extension(listener: UnixListener, answers: Vec<Answer>, asked: Arc<Mutex<Vec<Ask>>>, dials: Arc<AtomicUsize>) {
-    let mut open = Vec::new();
+async fn serve_extension(
+    listener: UnixListener,
+    extension: Arc<Mutex<Extension>>,
+    asked: Arc<Mutex<Vec<Request>>>,
+    dials: Arc<AtomicUsize>,
+) {
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let ask = status::read_line(&mut stream).await.unwrap();
-        asked.lock().unwrap().push(ask);
-        for answer in &answers {
-            status::write_line(&mut stream, answer).await.unwrap();
-            while matches!(answer, Answer::Provisional { .. }) && dials.load(Ordering::Relaxed) == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        open.push(stream);
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(serve_request(
+            stream,
+            Arc::clone(&extension),
+            Arc::clone(&asked),
+            Arc::clone(&dials),
+        ));
     }
+}
+
+async fn serve_request(
+    mut stream: UnixStream,
+    extension: Arc<Mutex<Extension>>,
+    asked: Arc<Mutex<Vec<Request>>>,
+    dials: Arc<AtomicUsize>,
+) {
+    let request = protocol::read_request(&mut stream).await.unwrap();
+    asked.lock().unwrap().push(request.clone());
+    let said = extension.lock().unwrap().clone();
+    if matches!(request, Request::Verify { .. }) {
+        while dials.load(Ordering::Relaxed) < said.verify_after_dials {
+            tokio::task::yield_now().await;
+        }
+    }
+    let response = match (&request, said.route) {
+        (
+            Request::Route { .. },
+            Response::Route {
+                addresses,
+                sources,
+                round_trip_us,
+                just_joined,
+                ready_ms,
+                ..
+            },
+        ) => Response::Route {
+            addresses,
+            sources,
+            path: said.path,
+            round_trip_us,
+            just_joined,
+            ready_ms,
+        },
+        (Request::Route { .. } | Request::KeepAlive { .. }, other) if !matches!(other, Response::Route { .. }) => other,
+        (Request::Verify { .. }, _) => match said.verify {
+            Verify::Good => Response::Verified { path: said.path },
+            Verify::MakesAnew => {
+                let mut extension = extension.lock().unwrap();
+                extension.verify = Verify::Good;
+                extension.path += 1;
+                Response::Verified { path: extension.path }
+            }
+            Verify::Says(response) => response,
+            Verify::Silent => std::future::pending().await,
+        },
+        _ => Response::Verified { path: said.path },
+    };
+    // A proxy that knows enough does not wait for the response.
+    let _ = protocol::write_response(&mut stream, &response).await;
 }
 
 async fn socks(dials: &[Dial]) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -205,15 +297,15 @@ async fn socks(dials: &[Dial]) -> (SocketAddr, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(socks_connection(stream, script.pop_front().unwrap_or(Dial::Connect)));
+            counted.fetch_add(1, Ordering::Relaxed);
         }
     });
     (address, count)
 }
 
 /// RFC 1928, as far as tailscaled speaks it.
-async fn socks_connection(mut stream: TcpStream, dial: Dial) {
+pub(crate) async fn socks_connection(mut stream: TcpStream, dial: Dial) {
     let mut greeting = [0; 3];
     stream.read_exact(&mut greeting).await.unwrap();
     assert_eq!(greeting, [5, 1, 0], "one method: no authentication");
@@ -225,7 +317,7 @@ async fn socks_connection(mut stream: TcpStream, dial: Dial) {
     match dial {
         Dial::Hang => std::future::pending().await,
         Dial::Refuse => stream.write_all(&[5, 1, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap(),
-        Dial::Connect | Dial::ConnectOutside => {
+        Dial::Connect | Dial::ConnectOffTailnet => {
             let source = if matches!(dial, Dial::Connect) {
                 SOURCE
             } else {
@@ -234,8 +326,13 @@ async fn socks_connection(mut stream: TcpStream, dial: Dial) {
             let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let [a, b, c, d] = source;
             stream.write_all(&[5, 0, 0, 1, a, b, c, d, 0, 9]).await.unwrap();
-            // Either side may break off: that is what some of the tests are about.
-            let _ = copy_bidirectional(&mut stream, &mut target).await;
+            // As in tailscaled, the end of either direction is the end of both.
+            let (mut from_proxy, mut to_proxy) = stream.split();
+            let (mut from_target, mut to_target) = target.split();
+            tokio::select! {
+                _ = copy(&mut from_target, &mut to_proxy) => {}
+                _ = copy(&mut from_proxy, &mut to_target) => {}
+            }
         }
     }
 }
@@ -277,7 +374,7 @@ async fn target_connection(
 }
 
 /// One request as it stood on the wire, its body by its content-length; `None` at the end of the connection.
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

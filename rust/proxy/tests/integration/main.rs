@@ -3,6 +3,8 @@
 
 mod fakes;
 mod forwarding;
+mod framing;
+mod kept;
 mod metrics;
 mod properties;
 mod streaming;

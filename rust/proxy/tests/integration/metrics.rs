@@ -9,9 +9,9 @@ use std::{
 use aws_credential_types::Credentials;
 use proxy::config::Config;
 use serde_json::Value;
-use status::Answer;
+use tailnet::protocol::Response;
 
-use crate::fakes::{Turn, World, target};
+use crate::fakes::{Turn, World, target, unavailable};
 
 const OK: Turn = Turn::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 const THROTTLED: Turn = Turn::Answer(
@@ -85,8 +85,8 @@ fn asks(event: &mut Value) {
 }
 
 /// A world whose proxy reports to `cloudwatch`.
-async fn world(cloudwatch: &CloudWatch, verdict: Option<Answer>, turns: &[Turn]) -> World {
-    World::new(verdict, &[], turns, |config| cloudwatch.configure(config)).await
+async fn world(cloudwatch: &CloudWatch, route: Option<Response>, turns: &[Turn]) -> World {
+    World::new(route, &[], turns, |config| cloudwatch.configure(config)).await
 }
 
 /// Sends a request that asks for its metric, and what follows its answer.
@@ -107,18 +107,16 @@ async fn an_answer_is_a_success_whatever_its_status() {
 
 #[tokio::test]
 async fn no_answer_is_a_failure_and_a_broken_one_too() {
-    let unavailable = Answer::Unavailable {
-        message: "not logged in".into(),
-    };
+    let not_joined = unavailable(None);
     let broken = Turn::AnswerAndClose(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok");
-    for (verdict, turns, status) in [
+    for (route, turns, status) in [
         (None, vec![Turn::Close; 2], 502),
         (None, vec![broken], 502),
         (None, vec![Turn::Hang], 504),
-        (Some(unavailable), vec![], 503),
+        (Some(not_joined), vec![], 503),
     ] {
         let cloudwatch = CloudWatch::new(&[OK]).await;
-        let world = World::new(verdict, &[], &turns, |config| {
+        let world = World::new(route, &[], &turns, |config| {
             cloudwatch.configure(config);
             config.response_timeout = Some(Duration::from_millis(200));
         });
@@ -130,7 +128,7 @@ async fn no_answer_is_a_failure_and_a_broken_one_too() {
 #[tokio::test]
 async fn what_is_refused_or_does_not_ask_is_not_counted() {
     let cloudwatch = CloudWatch::new(&[]).await;
-    let refused = Answer::NotAllowed {
+    let refused = Response::NotAllowed {
         message: "not the tailnet's".into(),
     };
     let refusing = world(&cloudwatch, Some(refused), &[]).await;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proxy::{invocation::Invocation, outcome::Outcome};
 use serde_json::{Value, json};
-use status::{Answer, Ask};
+use tailnet::protocol::{Request, Response};
 use warm_up::{Payload, WarmUp};
 
 use crate::{
-    fakes::{World, context},
+    fakes::{World, context, go, unavailable},
     streaming::{invoke, read},
 };
 
@@ -27,16 +27,13 @@ async fn run(world: &World, payload: Value) -> Result<Value, String> {
         .map_err(|error| error.to_string())
 }
 
-async fn world(verdict: Answer) -> World {
-    World::new(Some(verdict), &[], &[], |config| {
-        config.environment = "the-stream".into()
-    })
-    .await
+async fn world(route: Response) -> World {
+    World::new(Some(route), &[], &[], |config| config.environment = "the-stream".into()).await
 }
 
 #[tokio::test]
 async fn a_warm_up_keeps_the_environment_busy_and_the_tailnet_alive_and_dials_nothing() {
-    let world = world(Answer::Alive).await;
+    let world = world(go(&[])).await;
     let began = Instant::now();
     let first = run(&world, payload(HOLD)).await.unwrap();
     // The wall clock counts whole milliseconds.
@@ -46,7 +43,10 @@ async fn a_warm_up_keeps_the_environment_busy_and_the_tailnet_alive_and_dials_no
         began.elapsed()
     );
     assert_eq!(first, json!({"environment": "the-stream", "new": true}));
-    assert!(matches!(world.asked.lock().unwrap()[..], [Ask::Path { wait_ms: 1.. }]));
+    assert!(matches!(
+        world.asked.lock().unwrap()[..],
+        [Request::KeepAlive { deadline_ms: 1.. }]
+    ));
     assert_eq!(world.dials(), 0);
 
     let second = run(&world, payload(Duration::ZERO)).await.unwrap();
@@ -55,26 +55,23 @@ async fn a_warm_up_keeps_the_environment_busy_and_the_tailnet_alive_and_dials_no
 
 #[tokio::test]
 async fn an_environment_that_has_served_a_request_is_not_new() {
-    let world = world(Answer::Unavailable {
-        message: "no key".into(),
-    })
-    .await;
+    let world = world(unavailable(None)).await;
     world.get().await;
     assert_eq!(run(&world, payload(Duration::ZERO)).await.unwrap()["new"], false);
 }
 
 #[tokio::test]
 async fn that_there_is_no_tailnet_is_told_and_is_no_failure() {
-    let world = world(Answer::Unavailable {
-        message: "no key".into(),
-    })
-    .await;
-    assert_eq!(run(&world, payload(Duration::ZERO)).await.unwrap()["trouble"], "no key");
+    let world = world(unavailable(None)).await;
+    assert_eq!(
+        run(&world, payload(Duration::ZERO)).await.unwrap()["trouble"],
+        "AuthKeyRejected: no key"
+    );
 }
 
 #[tokio::test]
 async fn a_time_too_far_ahead_is_refused_at_once() {
-    let world = world(Answer::Alive).await;
+    let world = world(go(&[])).await;
     let message = run(&world, payload(Duration::from_secs(60))).await.unwrap_err();
     assert!(message.starts_with("warmUp.until is "), "{message}");
     assert!(world.asked.lock().unwrap().is_empty());
@@ -82,7 +79,7 @@ async fn a_time_too_far_ahead_is_refused_at_once() {
 
 #[tokio::test]
 async fn in_stream_mode_a_warm_up_is_answered_in_one_piece() {
-    let world = world(Answer::Alive).await;
+    let world = world(go(&[])).await;
     let mut stream = invoke(&world, &payload(Duration::ZERO)).await;
     let posted = read(&mut stream, |text| text.ends_with('}')).await;
     assert!(
@@ -98,7 +95,7 @@ async fn in_stream_mode_a_warm_up_is_answered_in_one_piece() {
 
 #[tokio::test]
 async fn in_stream_mode_a_bad_warm_up_fails_as_an_invocation() {
-    let world = world(Answer::Alive).await;
+    let world = world(go(&[])).await;
     let mut stream = invoke(&world, &payload(Duration::from_secs(60))).await;
     let posted = read(&mut stream, |text| text.ends_with('}')).await;
     assert!(

@@ -22,7 +22,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
     bounds,
-    path::{Path, STEP_LIMIT, reached, send},
+    path::{Path, STEP_LIMIT, Server, reached},
     table::{Row, Sample},
 };
 
@@ -58,8 +58,9 @@ impl Starts {
 pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
     let world = path.world(&setting, |_| ()).await?;
     let (mut ours, mut bare) = (Starts::default(), Starts::default());
+    let server = Server::keeping(&world, Duration::from_secs(75)).await?;
     for number in 1..=STARTS {
-        let (ready, first, status) = extension_start(&world, number).await?;
+        let (ready, first, status) = extension_start(&world, &server, number).await?;
         ours.push(ready, first, status);
         // Without a link the bare one stands where nothing blocks its UDP.
         if path.udp || world.surroundings.link.is_some() {
@@ -87,12 +88,16 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
 }
 
 /// INIT, which waits for the login, and the request that began it.
-async fn extension_start(world: &World, environment: usize) -> Result<(Duration, Duration, u16), Error> {
+pub(crate) async fn extension_start(
+    world: &World,
+    server: &Server,
+    environment: usize,
+) -> Result<(Duration, Duration, u16), Error> {
     let since = world.lambda.events.len();
     let events = &world.lambda.events;
     let answered = async {
-        let (_, status) = send(world, "GET", "/get").await?;
-        Ok::<_, Error>((Instant::now(), status))
+        let answer = server.ask(world, "GET").await;
+        (Instant::now(), answer.status)
     };
     let started = async {
         events.find(since, extension_started).await;
@@ -101,7 +106,7 @@ async fn extension_start(world: &World, environment: usize) -> Result<(Duration,
         Ok::<_, Error>((started, Instant::now()))
     };
     let (started, answered) = tokio::join!(started, answered);
-    let ((started, initialized), (answered, status)) = (started?, answered?);
+    let ((started, initialized), (answered, status)) = (started?, answered);
     reached(world, since, "frozen").await?;
     world.lambda.spin_down(environment).await?;
     reached(world, since, "stopped").await?;

@@ -1,4 +1,8 @@
-//! What the shipped zips take at a distance, beside a bare tailscaled: cold starts, quiet, dead flows, targets that are off.
+//! What the shipped zips take at a distance, beside a bare tailscaled: cold starts, quiet, dead flows, targets that are off,
+//! and what a large tailnet costs.
+//!
+//! `LONG=1` adds 70 s of quiet. `FREEZES=3,8,12,20,30,45,70` chooses the freezes with dead flows, `REPEATS=3` how often each row
+//! is measured.
 //!
 //! It prints one table at the end, and writes it as JSON to the file that `DISTANCE_JSON` names. Bounds are shown; only with
 //! `DISTANCE_BOUNDS=1` does a row that is beyond its bound fail its trial. Part of it: a filter of the trials' names, as
@@ -7,7 +11,11 @@
 
 mod bounds;
 mod cold;
+mod crowd;
+mod dead;
+mod off;
 mod path;
+mod quiet;
 mod table;
 
 use std::{process::ExitCode, sync::Arc};
@@ -22,7 +30,14 @@ fn main() -> ExitCode {
         let mut trials = Vec::new();
         for path in Path::all() {
             trials.push(of(setting, "cold start", path, cold::LIMIT, cold::measure));
+            trials.push(of(setting, "quiet", path, quiet::limit(), quiet::awake));
+            trials.push(of(setting, "live freeze", path, quiet::limit(), quiet::frozen));
+            trials.push(of(setting, "dead freeze", path, dead::limit(), dead::measure));
+            trials.push(of(setting, "target off", path, off::LIMIT, off::awake));
+            trials.push(of(setting, "target off and freezes", path, off::LIMIT, off::frozen));
         }
+        // The distance adds nothing to it.
+        trials.push(of(setting, "crowd", Path::all()[0], crowd::LIMIT, crowd::measure));
         trials
     });
     // The process outside has measured nothing.

@@ -73,6 +73,19 @@ impl Row {
         }
     }
 
+    pub(crate) fn with_watch(self, (registrations, new_flows): (u64, usize)) -> Self {
+        Self {
+            registrations: Some(registrations),
+            new_flows: Some(new_flows),
+            ..self
+        }
+    }
+
+    /// Requests that nobody can answer.
+    pub(crate) fn expecting_failures(self) -> Self {
+        Self { not_ok: 0, ..self }
+    }
+
     pub(crate) fn bounded(self, bound: Duration) -> Self {
         self.maybe_bounded(Some(bound))
     }

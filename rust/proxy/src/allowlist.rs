@@ -20,7 +20,7 @@ pub const EXPECTED: &str = "a list separated by commas of addresses, networks su
 
 /// The allowed targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedTargets(Vec<Rule>);
+pub struct Allowlist(Vec<Rule>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
@@ -36,7 +36,7 @@ enum HostRule {
     Suffix(String),
 }
 
-impl AllowedTargets {
+impl Allowlist {
     /// Reads the list; the error is the entry that cannot be understood.
     pub fn parse(list: &str) -> Result<Self, String> {
         let rule = |entry: &str| Rule::parse(entry.trim()).ok_or_else(|| entry.trim().to_owned());
@@ -125,7 +125,7 @@ mod tests {
         let headers = [("ts-target-ip", host.to_owned()), ("ts-target-port", port.to_string())];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let target = Target::parse(&Headers(headers)).unwrap();
-        AllowedTargets::parse(list).unwrap().check(&target).is_ok()
+        Allowlist::parse(list).unwrap().check(&target).is_ok()
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             "http://db",
             "a.*.b",
         ] {
-            let error = AllowedTargets::parse(&format!("db, {entry}")).unwrap_err();
+            let error = Allowlist::parse(&format!("db, {entry}")).unwrap_err();
             assert_eq!(error, entry);
         }
     }

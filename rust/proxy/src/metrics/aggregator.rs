@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::ask::Dimensions;
+use super::dimensions::Dimensions;
 
 /// How many different sums are kept: what comes beyond is dropped, and counted as lost.
 const MOST: usize = 1000;
@@ -14,7 +14,7 @@ const MINUTE: u64 = 60;
 
 /// What can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Measure {
+pub enum Metric {
     /// The target answered.
     Success,
     /// No answer came from the target.
@@ -31,7 +31,7 @@ pub enum Measure {
     TailnetReady,
 }
 
-/// What a measure's values are.
+/// What a metric's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A number of things.
@@ -40,7 +40,7 @@ pub enum Unit {
     Milliseconds,
 }
 
-impl Measure {
+impl Metric {
     /// The metric's name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,28 +67,28 @@ impl Measure {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     dimensions: Dimensions,
-    measure: Measure,
+    metric: Metric,
     /// In s since the Unix epoch.
     minute: u64,
 }
 
 /// A sum on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sum {
+pub struct Aggregate {
     key: Key,
     /// The values, and how many times each occurred.
     pub values: BTreeMap<u64, u64>,
 }
 
-impl Sum {
+impl Aggregate {
     /// The dimensions, names and values.
     pub fn dimensions(&self) -> &[(String, String)] {
         &self.key.dimensions
     }
 
     /// What was measured.
-    pub fn measure(&self) -> Measure {
-        self.key.measure
+    pub fn metric(&self) -> Metric {
+        self.key.metric
     }
 
     /// When its minute began.
@@ -104,32 +104,32 @@ impl Sum {
 
 /// The sums that wait to be sent.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Aggregator {
     sums: HashMap<Key, BTreeMap<u64, u64>>,
     lost: u64,
 }
 
-impl Ledger {
+impl Aggregator {
     /// Adds one measurement, made at `time`.
-    pub fn add(&mut self, dimensions: &Dimensions, measure: Measure, value: u64, time: SystemTime) {
+    pub fn add(&mut self, dimensions: &Dimensions, metric: Metric, value: u64, time: SystemTime) {
         let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let key = Key {
             dimensions: Dimensions::clone(dimensions),
-            measure,
+            metric,
             minute: seconds / MINUTE * MINUTE,
         };
         self.merge(key, BTreeMap::from([(rounded(value), 1)]));
     }
 
     /// Takes out as many sums as `most`.
-    pub fn take(&mut self, most: usize) -> Vec<Sum> {
+    pub fn take(&mut self, most: usize) -> Vec<Aggregate> {
         let keys: Vec<Key> = self.sums.keys().take(most).cloned().collect();
-        let sum = |key| self.sums.remove(&key).map(|values| Sum { key, values });
+        let sum = |key| self.sums.remove(&key).map(|values| Aggregate { key, values });
         keys.into_iter().filter_map(sum).collect()
     }
 
     /// Takes sums in again that could not be sent.
-    pub fn put_back(&mut self, sums: &[Sum]) {
+    pub fn put_back(&mut self, sums: &[Aggregate]) {
         for sum in sums {
             self.merge(sum.key.clone(), sum.values.clone());
         }
@@ -179,42 +179,52 @@ mod tests {
 
     #[test]
     fn measurements_of_a_minute_are_one_sum_at_its_beginning() {
-        let mut ledger = Ledger::default();
+        let mut aggregator = Aggregator::default();
         for seconds in [60, 119, 120] {
-            ledger.add(
+            aggregator.add(
                 &dimensions("a"),
-                Measure::Success,
+                Metric::Success,
                 1,
                 UNIX_EPOCH + Duration::from_secs(seconds),
             );
         }
-        let mut sums: Vec<_> = ledger.take(10).iter().map(|sum| (sum.time(), sum.count())).collect();
+        let mut sums: Vec<_> = aggregator
+            .take(10)
+            .iter()
+            .map(|sum| (sum.time(), sum.count()))
+            .collect();
         sums.sort();
         let minute = |number: u64| UNIX_EPOCH + Duration::from_secs(60 * number);
         assert_eq!(sums, [(minute(1), 2), (minute(2), 1)]);
-        assert!(ledger.is_empty());
+        assert!(aggregator.is_empty());
     }
 
     #[test]
     fn what_could_not_be_sent_is_added_to_what_came_meanwhile() {
-        let mut ledger = Ledger::default();
-        ledger.add(&dimensions("a"), Measure::FirstByte, 7, UNIX_EPOCH);
-        let sums = ledger.take(10);
-        ledger.add(&dimensions("a"), Measure::FirstByte, 7, UNIX_EPOCH);
-        ledger.add(&dimensions("a"), Measure::FirstByte, 9, UNIX_EPOCH);
-        ledger.put_back(&sums);
-        assert_eq!(ledger.take(10)[0].values, BTreeMap::from([(7, 2), (9, 1)]));
+        let mut aggregator = Aggregator::default();
+        aggregator.add(&dimensions("a"), Metric::FirstByte, 7, UNIX_EPOCH);
+        let sums = aggregator.take(10);
+        aggregator.add(&dimensions("a"), Metric::FirstByte, 7, UNIX_EPOCH);
+        aggregator.add(&dimensions("a"), Metric::FirstByte, 9, UNIX_EPOCH);
+        aggregator.put_back(&sums);
+        assert_eq!(aggregator.take(10)[0].values, BTreeMap::from([(7, 2), (9, 1)]));
     }
 
     #[test]
     fn there_is_an_end_to_what_is_kept_and_the_rest_is_counted() {
-        let mut ledger = Ledger::default();
+        let mut aggregator = Aggregator::default();
         for number in 0..MOST + 3 {
-            ledger.add(&dimensions(&number.to_string()), Measure::Failure, 1, UNIX_EPOCH);
+            aggregator.add(&dimensions(&number.to_string()), Metric::Failure, 1, UNIX_EPOCH);
         }
-        ledger.add(&dimensions("0"), Measure::Failure, 1, UNIX_EPOCH);
-        assert_eq!((ledger.len(), ledger.take_lost(), ledger.take_lost()), (MOST, 3, 0));
-        assert_eq!(ledger.take(MOST).iter().map(Sum::count).sum::<u64>(), MOST as u64 + 1);
+        aggregator.add(&dimensions("0"), Metric::Failure, 1, UNIX_EPOCH);
+        assert_eq!(
+            (aggregator.len(), aggregator.take_lost(), aggregator.take_lost()),
+            (MOST, 3, 0)
+        );
+        assert_eq!(
+            aggregator.take(MOST).iter().map(Aggregate::count).sum::<u64>(),
+            MOST as u64 + 1
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{
     Settings,
+    aggregator::{Aggregate, Aggregator},
     cloudwatch::{CloudWatch, Verdict},
-    ledger::{Ledger, Sum},
     locked,
 };
 
@@ -33,9 +33,9 @@ const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sends batches, one at a time.
 #[derive(Debug, Default)]
-pub(super) struct Sender {
+pub(super) struct Publisher {
     client: Option<CloudWatch>,
-    underway: Option<Underway>,
+    in_flight: Option<InFlight>,
     /// When the last batch left, by the wall clock.
     last: Option<SystemTime>,
     /// How many batches in a row were refused.
@@ -44,46 +44,46 @@ pub(super) struct Sender {
 
 /// A batch that CloudWatch has not answered yet.
 #[derive(Debug)]
-struct Underway {
-    sums: Arc<Vec<Sum>>,
+struct InFlight {
+    sums: Arc<Vec<Aggregate>>,
     call: JoinHandle<Verdict>,
     since: SystemTime,
 }
 
-impl Sender {
+impl Publisher {
     /// Sends a batch where one is due, and waits for its end within the budget.
-    pub(super) async fn send_due(&mut self, settings: &Settings, ledger: &Mutex<Ledger>) {
-        if let Some(underway) = self.underway.take_if(|underway| underway.is_over()) {
-            self.settle(underway.end(Duration::ZERO).await, ledger);
+    pub(super) async fn send_due(&mut self, settings: &Settings, aggregator: &Mutex<Aggregator>) {
+        if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.is_over()) {
+            self.settle(in_flight.end(Duration::ZERO).await, aggregator);
         }
         // Its budget was spent after the request that it was sent after.
-        if self.underway.is_some() || !self.is_due(settings, ledger) {
+        if self.in_flight.is_some() || !self.is_due(settings, aggregator) {
             return;
         }
-        let Some(mut underway) = self.start(settings, ledger) else {
+        let Some(mut in_flight) = self.start(settings, aggregator) else {
             return;
         };
-        match timeout(settings.budget, &mut underway.call).await {
-            Ok(verdict) => self.settle((underway.sums, joined(verdict)), ledger),
-            Err(_) => self.underway = Some(underway),
+        match timeout(settings.budget, &mut in_flight.call).await {
+            Ok(verdict) => self.settle((in_flight.sums, joined(verdict)), aggregator),
+            Err(_) => self.in_flight = Some(in_flight),
         }
     }
 
     /// Sends everything, as far as that is possible by `until`; what is left then is lost, and the log says so.
-    pub(super) async fn send_all(&mut self, settings: &Settings, ledger: &Mutex<Ledger>, until: Instant) {
-        let mut underway = self.underway.take();
+    pub(super) async fn send_all(&mut self, settings: &Settings, aggregator: &Mutex<Aggregator>, until: Instant) {
+        let mut in_flight = self.in_flight.take();
         while Instant::now() < until {
-            let Some(batch) = underway.take().or_else(|| self.start(settings, ledger)) else {
+            let Some(batch) = in_flight.take().or_else(|| self.start(settings, aggregator)) else {
                 break;
             };
             let ended = batch.end(until.saturating_duration_since(Instant::now())).await;
             let refused = matches!(ended.1, Verdict::Refused(_));
-            self.settle(ended, ledger);
+            self.settle(ended, aggregator);
             if refused {
                 let _ = timeout_at(until, sleep(LAST_PAUSE)).await;
             }
         }
-        let left: u64 = locked(ledger).take(usize::MAX).iter().map(Sum::count).sum();
+        let left: u64 = locked(aggregator).take(usize::MAX).iter().map(Aggregate::count).sum();
         if left > 0 {
             tracing::error!(
                 lost = left,
@@ -92,8 +92,8 @@ impl Sender {
         }
     }
 
-    fn is_due(&self, settings: &Settings, ledger: &Mutex<Ledger>) -> bool {
-        let waiting = locked(ledger).len();
+    fn is_due(&self, settings: &Settings, aggregator: &Mutex<Aggregator>) -> bool {
+        let waiting = locked(aggregator).len();
         if waiting == 0 {
             return false;
         }
@@ -107,9 +107,9 @@ impl Sender {
             .is_none_or(|last| last.elapsed().map_or(true, |elapsed| elapsed >= pause))
     }
 
-    /// Takes a batch out of the ledger and sends it on its way.
-    fn start(&mut self, settings: &Settings, ledger: &Mutex<Ledger>) -> Option<Underway> {
-        let sums = Arc::new(locked(ledger).take(BATCH));
+    /// Takes a batch out of the aggregator and sends it on its way.
+    fn start(&mut self, settings: &Settings, aggregator: &Mutex<Aggregator>) -> Option<InFlight> {
+        let sums = Arc::new(locked(aggregator).take(BATCH));
         if sums.is_empty() {
             return None;
         }
@@ -121,12 +121,12 @@ impl Sender {
             .clone();
         let batch = Arc::clone(&sums);
         let call = tokio::spawn(async move { client.put(&batch).await });
-        Some(Underway { sums, call, since: now })
+        Some(InFlight { sums, call, since: now })
     }
 
     /// Draws the conclusions from a batch's end.
-    fn settle(&mut self, (sums, verdict): (Arc<Vec<Sum>>, Verdict), ledger: &Mutex<Ledger>) {
-        let count: u64 = sums.iter().map(Sum::count).sum();
+    fn settle(&mut self, (sums, verdict): (Arc<Vec<Aggregate>>, Verdict), aggregator: &Mutex<Aggregator>) {
+        let count: u64 = sums.iter().map(Aggregate::count).sum();
         match verdict {
             Verdict::Accepted => self.refusals = 0,
             Verdict::Refused(why) => {
@@ -135,7 +135,7 @@ impl Sender {
                     kept = count,
                     "CloudWatch takes no metrics: {why}; they are kept and sent again"
                 );
-                locked(ledger).put_back(&sums);
+                locked(aggregator).put_back(&sums);
             }
             Verdict::Unusable(why) => {
                 tracing::error!(
@@ -150,7 +150,7 @@ impl Sender {
                 );
             }
         }
-        let dropped = locked(ledger).take_lost();
+        let dropped = locked(aggregator).take_lost();
         if dropped > 0 {
             tracing::error!(
                 lost = dropped,
@@ -160,13 +160,13 @@ impl Sender {
     }
 }
 
-impl Underway {
+impl InFlight {
     fn is_over(&self) -> bool {
         self.call.is_finished() || self.since.elapsed().map_or(true, |elapsed| elapsed >= ANSWER_LIMIT)
     }
 
     /// Waits `limit` for the verdict; then it is unknown.
-    async fn end(mut self, limit: Duration) -> (Arc<Vec<Sum>>, Verdict) {
+    async fn end(mut self, limit: Duration) -> (Arc<Vec<Aggregate>>, Verdict) {
         let verdict = match timeout(limit, &mut self.call).await {
             Ok(verdict) => joined(verdict),
             Err(_) => {

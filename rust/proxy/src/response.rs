@@ -1,24 +1,25 @@
-//! What the caller gets: a target's response, or the proxy's own error, in the form that a Function URL takes.
+//! What the caller gets: a target's response or the proxy's own error, in the form that a Function URL takes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     error::ProxyError,
-    headers::{remove_hop_by_hop, stops_on_return},
+    headers::{is_reserved, remove_hop_by_hop},
+    request_log::Sent,
 };
 
-/// The service's limit for a whole buffered answer, as JSON
+/// The service's limit for a whole buffered response, as JSON
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>: 6 MB; the service counts 6 MiB and 100 bytes).
 pub const BUFFERED_LIMIT: usize = 6 * 1024 * 1024 + 100;
 
-/// The status, headers and cookies of an answer: the part before the body in a streamed one.
+/// The status, headers and cookies of a response: the part before the body in a streamed one.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Head {
+pub struct ResponseHead {
     status_code: u16,
     #[serde(serialize_with = "as_object")]
     headers: Vec<(String, String)>,
@@ -26,19 +27,20 @@ pub struct Head {
     cookies: Vec<String>,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Response {
     #[serde(flatten)]
-    head: Head,
+    head: ResponseHead,
     body: String,
     is_base64_encoded: bool,
 }
 
-impl Head {
+impl ResponseHead {
     /// The head of a target's response.
     pub fn from_target(status: StatusCode, mut headers: HeaderMap) -> Self {
+        frame_anew(&mut headers);
         remove_hop_by_hop(&mut headers);
         let texts = |name: &HeaderName| {
             headers
@@ -50,7 +52,7 @@ impl Head {
         let cookies = texts(&header::SET_COOKIE);
         let joined = headers
             .keys()
-            .filter(|name| **name != header::SET_COOKIE && !stops_on_return(name))
+            .filter(|name| **name != header::SET_COOKIE && !is_reserved(name))
             .map(|name| (name.as_str().to_owned(), texts(name).join(", ")))
             .collect();
         Self {
@@ -60,15 +62,21 @@ impl Head {
         }
     }
 
-    /// The head and the body of the proxy's own error.
-    pub fn from_error(error: &ProxyError) -> (Self, String) {
+    /// The head and the body of the proxy's own error; `sent` says whether the request may have reached the target.
+    pub fn from_error(error: &ProxyError, sent: Sent) -> (Self, String) {
         let (status, name) = error.code();
         let message = error.to_string();
-        let headers = vec![
+        let mut headers = vec![
             ("content-type".to_owned(), "application/json".to_owned()),
             ("ts-error-name".to_owned(), name.to_owned()),
             ("ts-error-message".to_owned(), header_safe(&message)),
+            ("ts-error-sent".to_owned(), sent.as_str().to_owned()),
         ];
+        if let Some(retry_after) = error.retry_after() {
+            // RFC 9110 section 10.2.3: whole seconds.
+            let seconds = retry_after.as_millis().div_ceil(1000);
+            headers.push(("retry-after".to_owned(), seconds.to_string()));
+        }
         let body = serde_json::json!({"error": name, "message": message}).to_string();
         (
             Self {
@@ -78,11 +86,6 @@ impl Head {
             },
             body,
         )
-    }
-
-    /// The status, for the log.
-    pub fn status(&self) -> u16 {
-        self.status_code
     }
 
     /// How long it is as JSON, generously.
@@ -98,10 +101,10 @@ impl Head {
     }
 }
 
-impl Answer {
+impl Response {
     /// A target's response.
     pub fn from_target(parts: Parts, body: Bytes) -> Result<Self, ProxyError> {
-        let head = Head::from_target(parts.status, parts.headers);
+        let head = ResponseHead::from_target(parts.status, parts.headers);
         let (body, is_base64_encoded) = encode(body);
         Self {
             head,
@@ -112,18 +115,13 @@ impl Answer {
     }
 
     /// The proxy's own error.
-    pub fn from_error(error: &ProxyError) -> Self {
-        let (head, body) = Head::from_error(error);
+    pub fn from_error(error: &ProxyError, sent: Sent) -> Self {
+        let (head, body) = ResponseHead::from_error(error, sent);
         Self {
             head,
             body,
             is_base64_encoded: false,
         }
-    }
-
-    /// The status, for the log.
-    pub fn status(&self) -> u16 {
-        self.head.status()
     }
 
     fn within_limit(self) -> Result<Self, ProxyError> {
@@ -141,12 +139,30 @@ impl Answer {
     }
 }
 
-/// The error for an answer that the service would not take.
+/// The error for a response that the service would not take.
 pub fn too_large(size: &str) -> ProxyError {
     ProxyError::TargetUnreachable(format!(
-        "the target's answer is too large for a BUFFERED Function URL: {size}, and the service takes {BUFFERED_LIMIT}; \
+        "the target's response is too large for a BUFFERED Function URL: {size}, and the service takes {BUFFERED_LIMIT}; \
          the invoke mode RESPONSE_STREAM takes more"
     ))
+}
+
+/// Leaves one length or none: beside a transfer coding an intermediary must remove it (RFC 9112 section 6.3), and one
+/// that came several times is one (RFC 9110 section 8.6; hyper refuses those that differ).
+fn frame_anew(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let Some(length) = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return;
+    };
+    let one = length.split(',').next().unwrap_or_default().trim().to_owned();
+    if let Ok(one) = HeaderValue::try_from(one) {
+        headers.insert(header::CONTENT_LENGTH, one);
+    }
 }
 
 /// A header value as text: UTF-8 where it is that, else each byte as the Latin-1 character that it was in RFC 2616.
@@ -202,18 +218,17 @@ fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use http::Response;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn answer(headers: &[(&str, &[u8])], body: &[u8]) -> Result<Value, ProxyError> {
-        let mut response = Response::builder().status(207);
+        let mut response = http::Response::builder().status(207);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
         let (parts, ()) = response.body(()).unwrap().into_parts();
-        Answer::from_target(parts, Bytes::copy_from_slice(body)).map(|answer| serde_json::to_value(answer).unwrap())
+        Response::from_target(parts, Bytes::copy_from_slice(body)).map(|answer| serde_json::to_value(answer).unwrap())
     }
 
     #[test]
@@ -259,6 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn a_response_has_one_length_and_none_beside_a_transfer_coding() {
+        let length =
+            |headers: &[(&str, &[u8])]| answer(headers, b"hello").unwrap()["headers"]["content-length"].clone();
+        assert_eq!(length(&[("content-length", b"5"), ("content-length", b"5")]), "5");
+        assert_eq!(length(&[("content-length", b"5, 5")]), "5");
+        assert_eq!(
+            length(&[("content-length", b"100"), ("transfer-encoding", b"chunked")]),
+            Value::Null
+        );
+        assert_eq!(
+            length(&[("transfer-encoding", b"gzip, chunked"), ("content-length", b"5")]),
+            Value::Null
+        );
+    }
+
+    #[test]
+    fn when_to_try_again_is_told_in_whole_seconds_where_it_is_known() {
+        let retry_after = |retry_after| {
+            let error = ProxyError::TailnetUnavailable {
+                message: "m".into(),
+                retry_after,
+            };
+            serde_json::to_value(Response::from_error(&error, Sent::No)).unwrap()["headers"]["retry-after"].clone()
+        };
+        assert_eq!(retry_after(Some(std::time::Duration::from_millis(1001))), "2");
+        assert_eq!(retry_after(Some(std::time::Duration::ZERO)), "0");
+        assert_eq!(retry_after(None), Value::Null);
+    }
+
+    #[test]
     fn an_answer_over_the_limit_is_an_error_that_names_the_other_mode() {
         let room =
             BUFFERED_LIMIT - r#"{"statusCode":207,"headers":{},"cookies":[],"body":"","isBase64Encoded":false}"#.len();
@@ -271,10 +316,11 @@ mod tests {
     #[test]
     fn the_proxys_own_errors_are_marked() {
         let error = ProxyError::TargetUnreachable("no such thing:\n'ü'".into());
-        let answer = serde_json::to_value(Answer::from_error(&error)).unwrap();
+        let answer = serde_json::to_value(Response::from_error(&error, Sent::Unknown)).unwrap();
         assert_eq!(answer["statusCode"], 502);
         assert_eq!(answer["headers"]["ts-error-name"], "TargetUnreachable");
         assert_eq!(answer["headers"]["ts-error-message"], "no such thing:?'?'");
+        assert_eq!(answer["headers"]["ts-error-sent"], "unknown");
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!(
             body,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ledger::Measure;
+use super::aggregator::Metric;
 use crate::event::Headers;
 
 /// CloudWatch's limits
@@ -16,13 +16,13 @@ const SERVICE: &str = "service";
 const RESERVED: [&str; 9] = [
     SERVICE,
     "_aws",
-    Measure::Success.name(),
-    Measure::Failure.name(),
-    Measure::FirstByte.name(),
-    Measure::Retries.name(),
-    Measure::NewConnection.name(),
-    Measure::KeptConnection.name(),
-    Measure::TailnetReady.name(),
+    Metric::Success.name(),
+    Metric::Failure.name(),
+    Metric::FirstByte.name(),
+    Metric::Retries.name(),
+    Metric::NewConnection.name(),
+    Metric::KeptConnection.name(),
+    Metric::TailnetReady.name(),
 ];
 
 /// The dimensions of what is counted: `service` and the caller's own, as far as CloudWatch can take them.
@@ -30,7 +30,7 @@ pub type Dimensions = Arc<[(String, String)]>;
 
 /// The dimensions that a request asks for; `None` where it does not ask. What cannot be a dimension is left out, and
 /// the log says why: a metric is no reason to refuse a request.
-pub fn dimensions(headers: &Headers) -> Option<Dimensions> {
+pub fn requested_dimensions(headers: &Headers) -> Option<Dimensions> {
     let service = headers.get("ts-metric-service")?;
     let mut dimensions = Vec::with_capacity(2);
     match value(service) {
@@ -107,7 +107,7 @@ mod tests {
 
     fn asked(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        dimensions(&Headers(pairs.collect())).map(|dimensions| dimensions.to_vec())
+        requested_dimensions(&Headers(pairs.collect())).map(|dimensions| dimensions.to_vec())
     }
 
     fn own(name: &str, value: &str) -> Vec<(String, String)> {

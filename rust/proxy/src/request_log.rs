@@ -8,15 +8,17 @@ use tokio::time::Instant;
 use crate::{
     error::ProxyError,
     event::Event,
-    metrics::{Dimensions, Measure, Metrics, dimensions},
+    metrics::{Dimensions, Metric, Metrics, requested_dimensions},
     target::Target,
 };
 
 /// How a request and its answer travelled.
 #[derive(Debug, Default)]
-pub struct Travel {
+pub struct Timings {
     /// By which connection, if there was one.
-    pub connection: Option<Way>,
+    pub connection: Option<ConnectionKind>,
+    /// Whether the target may have seen the request.
+    pub sent: Sent,
     /// How many times the request was sent again.
     pub retries: u32,
     /// The head of the target's answer, and when it came.
@@ -25,18 +27,41 @@ pub struct Travel {
     pub tailnet_ready: Option<Duration>,
 }
 
+/// Whether a request reached its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// Not a byte of it was sent.
+    #[default]
+    No,
+    /// The target responded.
+    Yes,
+    /// Some of it was sent, and no response came.
+    Unknown,
+}
+
+impl Sent {
+    /// The value of `ts-error-sent`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// By which connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum ConnectionKind {
     /// A new one.
     New,
     /// One that an earlier request had left.
     Kept,
 }
 
-/// The account of one request. It is given when this is dropped, exactly once: an answer that nobody waits for any
-/// more has its account, too.
-pub struct Account {
+/// The record of one request. It is given when this is dropped, exactly once: an answer that nobody waits for any
+/// more has its record, too.
+pub struct RequestRecord {
     metrics: Arc<Metrics>,
     asked: Option<Dimensions>,
     began: Instant,
@@ -45,21 +70,21 @@ pub struct Account {
     /// Where to, as soon as that is known.
     pub target: Option<Target>,
     /// How it travelled.
-    pub travel: Travel,
+    pub timings: Timings,
     error: Option<ProxyError>,
 }
 
-impl Account {
+impl RequestRecord {
     /// Begins with the arrival of `event`.
     pub fn open(metrics: &Arc<Metrics>, event: &Event, request_id: &str) -> Self {
         Self {
             metrics: Arc::clone(metrics),
-            asked: dimensions(&event.headers),
+            asked: requested_dimensions(&event.headers),
             began: Instant::now(),
             request_id: request_id.to_owned(),
             method: event.request_context.http.method.clone(),
             target: None,
-            travel: Travel::default(),
+            timings: Timings::default(),
             error: None,
         }
     }
@@ -70,11 +95,11 @@ impl Account {
     }
 
     /// `success`, `failure`, or neither: what is refused before it can be dialled says nothing about a target.
-    fn outcome(&self) -> Option<Measure> {
-        match (&self.error, self.travel.head) {
+    fn outcome(&self) -> Option<Metric> {
+        match (&self.error, self.timings.head) {
             (Some(ProxyError::InvalidRequest(_) | ProxyError::TargetNotAllowed(_)), _) => None,
-            (None, Some(_)) => Some(Measure::Success),
-            (Some(_), _) | (None, None) => Some(Measure::Failure),
+            (None, Some(_)) => Some(Metric::Success),
+            (Some(_), _) | (None, None) => Some(Metric::Failure),
         }
     }
 
@@ -86,38 +111,42 @@ impl Account {
         if !self.metrics.details() {
             return;
         }
-        let add_time = |measure, time: Duration| {
+        let add_time = |metric, time: Duration| {
             let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            self.metrics.add(dimensions, measure, ms);
+            self.metrics.add(dimensions, metric, ms);
         };
-        if let Some((_, came)) = self.travel.head {
-            add_time(Measure::FirstByte, came.saturating_duration_since(self.began));
+        if let Some((_, came)) = self.timings.head {
+            add_time(Metric::FirstByte, came.saturating_duration_since(self.began));
         }
-        if let Some(took) = self.travel.tailnet_ready.filter(|_| self.metrics.first_start_to_tell()) {
-            add_time(Measure::TailnetReady, took);
+        if let Some(took) = self
+            .timings
+            .tailnet_ready
+            .filter(|_| self.metrics.first_start_to_tell())
+        {
+            add_time(Metric::TailnetReady, took);
         }
-        match self.travel.connection {
-            Some(Way::New) => self.metrics.add(dimensions, Measure::NewConnection, 1),
-            Some(Way::Kept) => self.metrics.add(dimensions, Measure::KeptConnection, 1),
+        match self.timings.connection {
+            Some(ConnectionKind::New) => self.metrics.add(dimensions, Metric::NewConnection, 1),
+            Some(ConnectionKind::Kept) => self.metrics.add(dimensions, Metric::KeptConnection, 1),
             None => {}
         }
-        if self.travel.retries > 0 {
+        if self.timings.retries > 0 {
             self.metrics
-                .add(dimensions, Measure::Retries, self.travel.retries.into());
+                .add(dimensions, Metric::Retries, self.timings.retries.into());
         }
     }
 
     /// One line a request. Neither path nor headers: both can hold secrets.
     fn log(&self) {
         let ms = |until: Instant| (until.saturating_duration_since(self.began).as_secs_f64() * 10_000.0).round() / 10.0;
-        let status = match (&self.error, self.travel.head) {
+        let status = match (&self.error, self.timings.head) {
             // An error after the head is one in the middle of a streamed answer, or of a buffered one that was not begun.
             (Some(error), _) => Some(error.code().0),
             (None, head) => head.map(|(status, _)| status),
         };
-        let connection = self.travel.connection.map(|way| match way {
-            Way::New => "new",
-            Way::Kept => "kept",
+        let connection = self.timings.connection.map(|way| match way {
+            ConnectionKind::New => "new",
+            ConnectionKind::Kept => "kept",
         });
         tracing::info!(
             request_id = self.request_id,
@@ -125,16 +154,16 @@ impl Account {
             target = self.target.as_ref().map(tracing::field::display),
             status = status.map(|status| status.as_u16()),
             duration_ms = ms(Instant::now()),
-            first_byte_ms = self.travel.head.map(|(_, came)| ms(came)),
+            first_byte_ms = self.timings.head.map(|(_, came)| ms(came)),
             connection,
-            retries = self.travel.retries,
+            retries = self.timings.retries,
             error = self.error.as_ref().map(|error| error.code().1),
             "request"
         );
     }
 }
 
-impl Drop for Account {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.count();
         self.log();
