@@ -8,9 +8,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::localapi::{
-    client::{LocalApi, Ping},
-    error::LocalApiError,
+use crate::{
+    connectivity::rtt::SLACK,
+    localapi::{
+        client::{LocalApi, Ping},
+        error::LocalApiError,
+    },
 };
 
 /// What a probe found.
@@ -93,16 +96,32 @@ pub(crate) async fn probe(
             });
         }
     }
-    // The peer has answered: its answer through the session is due within another round trip.
-    let found = match session_open {
-        // A ping that could not be sent says nothing of the session.
-        false => Found::Proved,
-        true => match timeout(limit, session).await {
-            Ok(_) => Found::Proved,
-            Err(_) => Found::SessionSilent,
-        },
+    // The peer has answered: its answer through the session is due within another round trip. (A ping that could not be sent
+    // says nothing of the session.)
+    let found = if !session_open || timeout(limit, answered_or_again(api, address, session)).await.is_ok() {
+        Found::Proved
+    } else {
+        Found::SessionSilent
     };
     Ok(Answers { found, from })
+}
+
+/// Waits for the answer through the session. If it is late, it may be a packet that was lost: another ping is sent while
+/// there is still time for its answer.
+async fn answered_or_again(
+    api: &LocalApi,
+    address: IpAddr,
+    first: impl Future<Output = Result<(), LocalApiError>>,
+) -> Result<(), LocalApiError> {
+    let again = async {
+        sleep(SLACK).await;
+        api.ping(address, Ping::Tsmp).await
+    };
+    select! {
+        biased;
+        answer = first => answer,
+        answer = again => answer,
+    }
 }
 
 async fn timed(api: &LocalApi, address: IpAddr) -> (IpAddr, Result<Duration, LocalApiError>) {
