@@ -265,9 +265,12 @@ impl Connectivity {
     }
 
     async fn begin_sessions_anew(&self, address: IpAddr, round_trip: Duration) -> bool {
-        if !self.0.steps.try_acquire(Step::RenewSessions, self.0.clock.now()) {
+        if !self.evidence().may_blame_session(address)
+            || !self.0.steps.try_acquire(Step::RenewSessions, self.0.clock.now())
+        {
             return false;
         }
+        self.evidence().blame_session(address);
         tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
         if let Err(error) = self.take(Step::RenewSessions).await {
             tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
