@@ -148,3 +148,26 @@ async fn a_route_tells_the_round_trip_and_the_addresses_and_probes_nothing() {
     assert_eq!(stage.tailscaled.pings(PEER), pings);
     stage.end(Ending::Shutdown).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_single_lost_packet_takes_no_step() {
+    for round_trip in [2, 30, 100, 300] {
+        for lost in [(1, 0), (0, 1)] {
+            let stage = Stage::joined(at(ms(round_trip))).await;
+            let path = stage.preflight.path();
+            for gap in [3, 12, 70] {
+                stage.tailscaled.peer(PEER, |peer| peer.lost = lost);
+                let steps = stage
+                    .steps_of(async {
+                        stage.freeze(secs(gap));
+                        let began = Instant::now();
+                        assert_eq!(stage.verify(PEER).await, Ok(path));
+                        assert!(began.elapsed() <= ms(2 * round_trip + 20), "{:?}", began.elapsed());
+                    })
+                    .await;
+                assert_eq!(steps, Counts::NONE, "{round_trip} ms away, {gap} s, {lost:?} lost");
+            }
+            stage.end(Ending::Shutdown).await;
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod lambda_api;
 mod large_tailnet;
 mod lifecycle;
 mod login_retries;
+mod names;
 mod oauth;
 mod removal;
 mod repair;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
@@ -12,7 +13,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use simple_dns::{
+    CLASS, Name, Packet, ResourceRecord,
+    rdata::{self, RData},
+};
 use tokio::{
     io::DuplexStream,
     sync::mpsc,
@@ -64,6 +70,7 @@ impl FakeTailscaled {
             ("POST", "/localapi/v0/logout") => self.log_out().await,
             ("POST", "/localapi/v0/disconnect-control") => self.disconnect_control().await,
             ("POST", "/localapi/v0/debug") => self.debug(query),
+            ("GET", "/localapi/v0/dns-query") => Ok(self.resolve(query)),
             ("GET", "/localapi/v0/prefs") => Ok("{}".to_owned()),
             ("PATCH", "/localapi/v0/prefs") => self.edit_prefs(&body).await,
             _ => Err(self.violation(format!("there is no such call: {call}"))),
@@ -180,6 +187,25 @@ impl FakeTailscaled {
             Login::Silent => {}
         }
         Ok(String::new())
+    }
+
+    /// The DNS message with the addresses of a name, in base64.
+    fn resolve(&self, query: &str) -> String {
+        let (name, record) = query.strip_prefix("name=").unwrap().split_once("&type=").unwrap();
+        let name = percent_decode_str(name).decode_utf8().unwrap();
+        let mut reply = Packet::new_reply(1);
+        let state = self.state();
+        let known = state
+            .plan
+            .names
+            .iter()
+            .filter(|(known, _)| record == "A" && *known == name);
+        for (known, address) in known {
+            let address = RData::A(rdata::A::from(*address));
+            let record = ResourceRecord::new(Name::new_unchecked(known), CLASS::IN, 60, address);
+            reply.answers.push(record);
+        }
+        json!({"Bytes": BASE64_STANDARD.encode(reply.build_bytes_vec().unwrap())}).to_string()
     }
 
     async fn log_out(&self) -> Result<String, String> {

@@ -58,6 +58,7 @@ impl FakeTailscaled {
     /// When a ping is answered, `None` if never, or tailscaled's own error.
     fn send_ping(&self, address: IpAddr, tsmp: bool) -> Result<Option<Instant>, &'static str> {
         let mut state = self.state();
+        let lost = state.plan.peer_for(address).is_some_and(|peer| peer.loses(tsmp));
         let peer = state.plan.peer_for(address).cloned();
         let Some(life) = &mut state.life else { return Ok(None) };
         // It has peers from `Starting` on, and none while it is switched off.
@@ -67,6 +68,7 @@ impl FakeTailscaled {
         match if tsmp { peer.tsmp } else { peer.disco } {
             Pings::Fail(error) => return Err(error),
             Pings::Ignored => return Ok(None),
+            Pings::Answered if lost => return Ok(None),
             Pings::Answered => {}
         }
         let now = Instant::now();
