@@ -152,8 +152,9 @@ impl Connectivity {
                 return Some(Outcome::Alive);
             }
         }
-        // A greeting under way finds out the same.
-        let greeting = lock(&self.0.greetings).get(&address).cloned();
+        // A greeting under way finds out the same, unless a freeze came in between: it would not notice dead links.
+        let awake = self.evidence().gap().is_none();
+        let greeting = lock(&self.0.greetings).get(&address).cloned().filter(|_| awake);
         if let Some(greeting) = greeting {
             timeout_at(deadline, greeting).await.ok()?;
             if self.evidence().is_fresh(address, self.0.clock.now()) {
