@@ -8,6 +8,7 @@ mod fake_http;
 mod fake_keys;
 mod fake_tailscaled;
 mod healthy_paths;
+mod interruptions;
 mod lambda_api;
 mod large_tailnet;
 mod lifecycle;
