@@ -378,9 +378,10 @@ impl Connectivity {
     async fn probe_and_repair(&self, address: IpAddr) -> Result<Outcome, LocalApiError> {
         let began = Instant::now();
         let witnesses = self.witnesses(Some(address));
-        let (path, gap, limit, expected) = {
+        let (path, gap, limit, heard) = {
             let evidence = self.evidence();
-            let expected = evidence.heard(address) || witnesses.iter().any(|witness| evidence.heard(*witness));
+            let asked = std::iter::once(&address).chain(&witnesses).copied();
+            let heard: Vec<IpAddr> = asked.filter(|peer| evidence.heard(*peer)).collect();
             let patience = if evidence.gap().is_some() {
                 Duration::ZERO
             } else {
@@ -390,15 +391,16 @@ impl Connectivity {
                 evidence.path(),
                 evidence.gap(),
                 evidence.timeout(address) + patience,
-                expected,
+                heard,
             )
         };
+        let expected = !heard.is_empty();
         let answers = probe::probe(&self.0.api, address, &witnesses, limit).await?;
         if self.path() != path {
             // Somebody else has repaired it meanwhile.
             return Ok(Outcome::Renewed);
         }
-        self.record(address, &witnesses, &answers);
+        self.record(address, &witnesses, &heard, &answers);
         let blamed = answers.found == Found::SessionSilent;
         let step = match answers.found {
             Found::Proved => {
@@ -490,12 +492,13 @@ impl Connectivity {
         timeout(limit, answered).await.unwrap_or_default()
     }
 
-    /// Notes who answered, and who did not though others did.
-    fn record(&self, address: IpAddr, witnesses: &[IpAddr], answers: &probe::Answers) {
+    /// Notes who answered, and who did not though others did. Those in `heard` had answered over this path before: the others'
+    /// answers may have waited for its connections, which says nothing of their round trips.
+    fn record(&self, address: IpAddr, witnesses: &[IpAddr], heard: &[IpAddr], answers: &probe::Answers) {
         let now = self.0.clock.now();
         let mut evidence = self.evidence();
         for (peer, took) in &answers.from {
-            if evidence.heard(*peer) {
+            if heard.contains(peer) {
                 evidence.record_rtt(*peer, *took);
             }
             evidence.record_heard(*peer, now);
