@@ -400,15 +400,15 @@ impl Connectivity {
             // Somebody else has repaired it meanwhile.
             return Ok(Outcome::Renewed);
         }
-        self.record(address, &witnesses, &heard, &answers);
+        let ended_gap = self.record(address, &witnesses, &heard, &answers);
         let blamed = answers.found == Found::SessionSilent;
         let step = match answers.found {
             Found::Proved => {
-                self.renew_idle_control(gap);
+                self.renew_idle_control(ended_gap);
                 return Ok(Outcome::Alive);
             }
             Found::PeerSilent => {
-                self.renew_idle_control(gap);
+                self.renew_idle_control(ended_gap);
                 return Ok(Outcome::PeerSilent);
             }
             Found::NotPingable => return Ok(Outcome::Unknown),
@@ -493,10 +493,18 @@ impl Connectivity {
     }
 
     /// Notes who answered, and who did not though others did. Those in `heard` had answered over this path before: the others'
-    /// answers may have waited for its connections, which says nothing of their round trips.
-    fn record(&self, address: IpAddr, witnesses: &[IpAddr], heard: &[IpAddr], answers: &probe::Answers) {
+    /// answers may have waited for its connections, which says nothing of their round trips. Returns the gap that this ended:
+    /// looks at several peers may be under way in the same gap.
+    fn record(
+        &self,
+        address: IpAddr,
+        witnesses: &[IpAddr],
+        heard: &[IpAddr],
+        answers: &probe::Answers,
+    ) -> Option<Duration> {
         let now = self.0.clock.now();
         let mut evidence = self.evidence();
+        let gap = evidence.gap();
         for (peer, took) in &answers.from {
             if heard.contains(peer) {
                 evidence.record_rtt(*peer, *took);
@@ -515,6 +523,7 @@ impl Connectivity {
                 evidence.record_silent(*silent);
             }
         }
+        gap.filter(|_| evidence.gap().is_none())
     }
 
     /// Peers that should answer if the links are alive, besides `address`: those who did lately; otherwise those whom the
