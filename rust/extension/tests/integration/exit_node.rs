@@ -172,3 +172,21 @@ async fn the_node_stays_in_use_through_repairs_and_is_selected_again_after_a_new
     assert_eq!(stage.tailscaled.count("ExitNodeID"), 2);
     stage.end(Ending::Shutdown).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_left_the_tailnet_is_reported_if_it_is_required() {
+    for (required, expected) in [
+        (true, "ExitNodeUnavailable"),
+        (false, "203.0.113.7 is not in the tailnet"),
+    ] {
+        let stage = stage(&with("exit", required), Peer::new("exit", EXIT));
+        stage.ready().await;
+        assert!(stage.route(OUTSIDE).await.is_ok());
+        stage.tailscaled.notify(r#"{"PeersRemoved":[2]}"#);
+        sleep(ms(1)).await;
+        let code = code(stage.route(OUTSIDE).await);
+        assert!(code.starts_with(expected), "{code}");
+        assert!(stage.route("db").await.is_ok());
+        stage.end(Ending::Shutdown).await;
+    }
+}

@@ -16,6 +16,7 @@ mod lifecycle;
 mod login_retries;
 mod names;
 mod oauth;
+mod random_freezes;
 mod removal;
 mod repair;
 mod silent_peers;

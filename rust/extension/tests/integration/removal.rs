@@ -81,6 +81,20 @@ async fn a_registration_by_the_node_key_that_is_refused_or_unknown_means_a_new_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_limit_on_renewals_is_not_a_removal() {
+    let stage = Stage::joined(Plan::default()).await;
+    let limited = Renewal::Refused("node registration rate limited; will retry after 20s");
+    stage.tailscaled.plan(|plan| plan.renewal = limited);
+    stage.freeze(secs(30));
+    stage.tailscaled.kill_links();
+    stage.verify(PEER).await.unwrap();
+    sleep(secs(5)).await;
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
+    assert_eq!(stage.tailscaled.starts().len(), 1);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_not_a_removal_however_long_it_lasts() {
     let stage = Stage::joined(Plan::default()).await;
     let running = stage.tailnet.state();

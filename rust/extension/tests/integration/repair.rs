@@ -141,6 +141,25 @@ async fn a_session_that_died_is_renewed_once_and_the_environment_stays_in_the_ta
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_died_with_the_links_is_renewed_after_them() {
+    let stage = Stage::joined(Plan::default()).await;
+    let path = stage.preflight.path();
+    let counts = stage
+        .steps_of(async {
+            stage.freeze(secs(5));
+            stage.tailscaled.kill_links();
+            stage.tailscaled.make_stale(PEER);
+            let mild = stage.verify(PEER).await.unwrap();
+            assert!(mild > path);
+            // The proxy dials again over the new path, and asks again.
+            assert!(stage.verify(PEER).await.unwrap() > mild);
+        })
+        .await;
+    assert_eq!((counts.derp_reconnects, counts.renewals), (1, 1), "{counts:?}");
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn strong_steps_are_at_least_5_seconds_apart() {
     let plan = Plan::with_peers([Peer::new("db", PEER), Peer::new("web", OTHER)]);
     let stage = Stage::joined(plan).await;

@@ -145,6 +145,11 @@ async fn frozen_machines_of_the_same_function_are_not_witnesses() {
         .map(|(name, last)| Peer::new(name, address(*last)).silent())
         .collect();
     peers.push(Peer::new("db", PEER));
+    // Nor are those that the control server has disconnected.
+    peers.push(Peer {
+        online: false,
+        ..Peer::new("off", OFF).silent()
+    });
     let stage = Stage::joined(Plan::with_peers(peers)).await;
     let counts = stage
         .steps_of(async {
@@ -162,6 +167,7 @@ async fn frozen_machines_of_the_same_function_are_not_witnesses() {
     for (name, last) in siblings {
         assert_eq!(stage.tailscaled.pings(address(last)), (0, 0), "{name}");
     }
+    assert_eq!(stage.tailscaled.pings(OFF), (0, 0));
     stage.end(Ending::Shutdown).await;
 }
 

@@ -57,6 +57,10 @@ impl FakeTailscaled {
         if hung {
             return std::future::pending().await;
         }
+        let wakes_at = self.state().life.as_ref().map(|life| life.wakes_at);
+        if let Some(wakes_at) = wakes_at {
+            sleep_until(wakes_at).await;
+        }
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         // Pings and the bus do without tailscaled's lock.
         if path != "/localapi/v0/ping" && path != "/localapi/v0/watch-ipn-bus" {

@@ -64,6 +64,8 @@ struct Life {
     locked_until: Option<Instant>,
     /// Nobody answers until the connections are made anew.
     links_dead: bool,
+    /// Calls are taken from then on.
+    wakes_at: Instant,
     /// When the connections to DERP are there.
     links_ready: Instant,
     /// When the WireGuard session with a peer is there.
@@ -211,6 +213,11 @@ impl FakeTailscaled {
             dead: true,
             backs_off_until: until,
         });
+    }
+
+    /// It gets no processor for so long.
+    pub(crate) fn stall(&self, time: Duration) {
+        self.state().life.as_mut().unwrap().wakes_at = Instant::now() + time;
     }
 
     /// The WireGuard session with a peer dies unnoticed.

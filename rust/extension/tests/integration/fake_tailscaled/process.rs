@@ -43,6 +43,7 @@ impl Program for FakeTailscaled {
             control: None,
             locked_until: None,
             links_dead: false,
+            wakes_at: now,
             links_ready: now,
             sessions: HashMap::new(),
             lost_handshakes: HashMap::new(),
