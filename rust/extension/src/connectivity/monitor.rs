@@ -27,7 +27,11 @@ use crate::{
         repair::{self, Step, StepLimiter},
         warm_up,
     },
-    localapi::{client::{LocalApi, Ping}, error::LocalApiError, netmap::Netmap},
+    localapi::{
+        client::{LocalApi, Ping},
+        error::LocalApiError,
+        netmap::Netmap,
+    },
 };
 
 /// How many other peers are pinged beside the one that is wanted.
@@ -201,10 +205,19 @@ impl Connectivity {
 
     /// tailscaled tells of a new WireGuard session with the peer of this stable ID.
     pub fn session_established(&self, stable_id: &str) {
-        let addresses = self.0.netmap.borrow().by_stable_id(stable_id).map(|peer| peer.addresses.clone());
+        let addresses = self
+            .0
+            .netmap
+            .borrow()
+            .by_stable_id(stable_id)
+            .map(|peer| peer.addresses.clone());
         let greetings = lock(&self.0.greetings);
         let now = self.0.clock.now();
-        for address in addresses.into_iter().flatten().filter(|address| greetings.contains_key(address)) {
+        for address in addresses
+            .into_iter()
+            .flatten()
+            .filter(|address| greetings.contains_key(address))
+        {
             self.evidence().record_proved(address, now);
         }
         drop(greetings);
