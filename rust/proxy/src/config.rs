@@ -24,6 +24,8 @@ const METRICS_BUDGET: Duration = Duration::from_millis(100);
 pub struct Config {
     /// tailscaled's SOCKS5 server.
     pub socks: SocketAddr,
+    /// Lambda's Runtime API, as `host:port`; empty outside Lambda.
+    pub runtime_api: String,
     /// The extension's socket.
     pub extension_socket: PathBuf,
     /// How long opening a connection to a target may take, the wait for the tailnet included. 5 s by default.
@@ -66,6 +68,7 @@ impl Config {
         let variables = Variables::new(get);
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
+            runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
             extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
             response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
