@@ -8,6 +8,7 @@ use settings::{SettingError, Variables};
 use crate::{
     allowlist::{self, Allowlist},
     metrics::{self, Output},
+    tls::CaCertificates,
 };
 
 /// How long opening a connection to a target may take where nothing else is set.
@@ -39,8 +40,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How answers leave. Buffered by default.
     pub invoke_mode: InvokeMode,
-    /// Certificate authorities to trust beside the public ones: PEM text.
-    pub ca_certificates: Option<String>,
+    /// Certificates to trust beside the public authorities.
+    pub ca_certificates: Option<CaCertificates>,
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
@@ -75,7 +76,7 @@ impl Config {
             first_byte_timeout: Some(SILENCE_LIMIT),
             idle_timeout: Some(SILENCE_LIMIT),
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
-            ca_certificates: variables.text("TS_CA_CERTIFICATES"),
+            ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
@@ -121,6 +122,15 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
     })
 }
 
+fn ca_certificates(text: Option<String>) -> Result<Option<CaCertificates>, SettingError> {
+    let parsed = text.map(|text| CaCertificates::parse(&text)).transpose();
+    parsed.map_err(|error| SettingError::Unusable {
+        name: "TS_CA_CERTIFICATES",
+        reason: error.to_string(),
+        expected: "certificates as PEM text",
+    })
+}
+
 fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
     let parsed = list.map(|list| Allowlist::parse(&list)).transpose();
     parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowlist::EXPECTED))
@@ -129,9 +139,18 @@ fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingErr
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::LazyLock;
+
     use settings::contract::Contract;
 
     use super::*;
+
+    static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
+        rcgen::generate_simple_self_signed(["db".to_owned()])
+            .unwrap()
+            .cert
+            .pem()
+    });
 
     fn parse(name: &str, value: &str) -> Result<Config, SettingError> {
         Config::parse(|asked| (asked == name).then(|| value.to_owned()))
@@ -180,9 +199,33 @@ mod tests {
     }
 
     #[test]
+    fn certificates_that_cannot_be_trusted_are_refused_before_the_first_request() {
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let (one, broken) = (CERTIFICATE.as_str(), &CERTIFICATE[..200]);
+        assert!(parse("TS_CA_CERTIFICATES", &format!("{one}\n{one}")).is_ok());
+        for (text, reason) in [
+            ("nonsense".to_owned(), "there is no certificate in it"),
+            (broken.to_owned(), "certificate 1 is not PEM text"),
+            (no_certificate.to_owned(), "certificate 1 cannot be trusted"),
+            (format!("{one}{no_certificate}"), "certificate 2 cannot be trusted"),
+        ] {
+            let message = parse("TS_CA_CERTIFICATES", &text).unwrap_err().to_string();
+            assert!(
+                message.contains("TS_CA_CERTIFICATES") && message.contains(reason),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
     fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
         let contract = Contract::of("proxy");
         let read = contract.asked_for(&[], |get| {
+            // The table's example of a certificate is none.
+            let get = |name: &str| match name {
+                "TS_CA_CERTIFICATES" => get(name).map(|_| CERTIFICATE.clone()),
+                _ => get(name),
+            };
             Config::parse(get).unwrap();
         });
         assert_eq!(read, contract.names());
