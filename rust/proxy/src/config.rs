@@ -73,8 +73,8 @@ impl Config {
             extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
             response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
-            first_byte_timeout: Some(SILENCE_LIMIT),
-            idle_timeout: Some(SILENCE_LIMIT),
+            first_byte_timeout: silence(&variables, "TS_FIRST_BYTE_TIMEOUT")?,
+            idle_timeout: silence(&variables, "TS_IDLE_TIMEOUT")?,
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
             ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
@@ -84,6 +84,15 @@ impl Config {
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
+}
+
+/// How long a target may be silent: 0 for no limit of its own.
+fn silence(
+    variables: &Variables<impl Fn(&str) -> Option<String>>,
+    name: &'static str,
+) -> Result<Option<Duration>, SettingError> {
+    let limit = variables.milliseconds_or_none(name)?.unwrap_or(SILENCE_LIMIT);
+    Ok((!limit.is_zero()).then_some(limit))
 }
 
 fn invoke_mode(value: Option<String>) -> Result<InvokeMode, SettingError> {
@@ -161,6 +170,8 @@ mod tests {
         let config = parse("", "").unwrap();
         assert_eq!(config.connect_timeout, Duration::from_secs(5));
         assert_eq!(config.response_timeout, None);
+        assert_eq!(config.first_byte_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.idle_timeout, Some(Duration::from_secs(60)));
         assert!(!config.debug);
     }
 
@@ -177,10 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_target_is_waited_for_without_end_where_the_owner_says_so() {
+        assert_eq!(parse("TS_FIRST_BYTE_TIMEOUT", "0").unwrap().first_byte_timeout, None);
+        assert_eq!(parse("TS_IDLE_TIMEOUT", "0").unwrap().idle_timeout, None);
+        let set = parse("TS_FIRST_BYTE_TIMEOUT", "45000").unwrap();
+        assert_eq!(set.first_byte_timeout, Some(Duration::from_secs(45)));
+    }
+
+    #[test]
     fn a_bad_value_is_named_with_what_it_must_be() {
         for (name, value) in [
             ("TS_CONNECT_TIMEOUT", "0"),
             ("TS_RESPONSE_TIMEOUT", "5s"),
+            ("TS_FIRST_BYTE_TIMEOUT", "-1"),
+            ("TS_IDLE_TIMEOUT", "1m"),
             ("TS_DEBUG", "1"),
             ("TS_INVOKE_MODE", "STREAM"),
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
