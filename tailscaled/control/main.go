@@ -19,9 +19,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"tailscale.com/tailcfg"
-	"tailscale.com/tstest/integration/testcontrol"
 )
 
 // settings is the command line.
@@ -52,7 +49,7 @@ func parseFlags(flags *flag.FlagSet, args []string) (settings, error) {
 	var derpIP string
 	flags.StringVar(&s.listen, "listen", "192.0.2.2:0", "`host:port` of the control server; port 0: any free one")
 	flags.StringVar(&derpIP, "derp-ip", "", "IPv4 `address` of DERP and STUN, on ports of their own; default: the host of -listen")
-	flags.StringVar(&s.authKey, "auth-key", "", "the only auth `key` that is accepted (required)")
+	flags.StringVar(&s.authKey, "auth-key", "", "an auth `key`, reusable and ephemeral (required)")
 	flags.StringVar(&s.magicDNSDomain, "magicdns-domain", "tailnet.test", "`domain` of the nodes' names")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -91,7 +88,10 @@ func run(s settings, stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("-listen %s: %w", s.listen, err)
 	}
 	url := "http://" + listener.Addr().String()
-	go func() { cancel(serve(listener, newControl(s, url, derp))) }()
+	// Ephemeral and reusable, as functions' keys are.
+	keys := map[string]*authKey{s.authKey: {Reusable: true, Ephemeral: true}}
+	c := newControl(url, newTailnet(s.magicDNSDomain, derp), keys)
+	go func() { cancel(serve(listener, c)) }()
 	go func() {
 		_, err := io.Copy(io.Discard, stdin)
 		cancel(err)
@@ -107,26 +107,30 @@ func run(s settings, stdin io.Reader, stdout io.Writer) error {
 	return nil
 }
 
-// newControl is the control server with the tests' hooks beside it.
-func newControl(s settings, url string, derp *tailcfg.DERPMap) http.Handler {
-	hooks := newHooks(&testcontrol.Server{
-		DERPMap:         derp,
-		ExplicitBaseURL: url,
-		RequireAuthKey:  s.authKey,
-		MagicDNSDomain:  s.magicDNSDomain,
-		// Proxied is MagicDNS: the nodes' own resolver answers for the names below the domain.
-		DNSConfig: &tailcfg.DNSConfig{Proxied: true, Domains: []string{s.magicDNSDomain}},
-		// Not nil, so that nodes may ask for tags.
-		TagOwners: map[string][]string{},
-		// As in production, where control tells which peers are there; testcontrol can only say all or none.
-		AllOnline: true,
-	})
+// newHandler is the control server with the tests' hooks beside it.
+func newHandler(c *control) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/testbed/", hooks.handler())
-	mux.HandleFunc("/", hooks.unlessRefusing)
+	hooks := hooks{c}.handler()
+	mux.HandleFunc("/testbed/", func(w http.ResponseWriter, r *http.Request) {
+		// Tests are answered whatever the nodes are.
+		if conn, ok := r.Context().Value(connKey{}).(*faultyConn); ok {
+			conn.exempt.Store(true)
+		}
+		hooks.ServeHTTP(w, r)
+	})
+	mux.Handle("/", c)
 	return mux
 }
 
-func serve(listener net.Listener, handler http.Handler) error {
-	return fmt.Errorf("control server: %w", http.Serve(listener, handler))
+// connKey finds a request's connection in its context.
+type connKey struct{}
+
+func serve(listener net.Listener, c *control) error {
+	server := http.Server{
+		Handler: newHandler(c),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, conn)
+		},
+	}
+	return fmt.Errorf("control server: %w", server.Serve(&faultyListener{Listener: listener, faults: c.faults}))
 }

@@ -1,4 +1,4 @@
-//! What the construct set: read once from the environment, checked in full before anything starts.
+//! The settings: read once from the environment, and checked in full before anything starts.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -9,14 +9,15 @@ use aws::Access;
 use http::Uri;
 use settings::{SettingError, Variables};
 
-use crate::{exit_node::ExitNode, extensions_api::Events, front, netmap::Uncovered};
+use crate::{lambda_api::Events, policy::Uncovered, socks::server::SocksConfig, supervisor::exit_node::ExitNode};
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const PINGS: u32 = 4;
-/// Where the function's processes find SOCKS5; and where tailscaled's own server listens behind ours, if that is there.
+/// Where the function's processes find SOCKS5.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
-const BEHIND_FRONT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1056);
+/// Where tailscaled's own server listens behind ours. Peers that are let in reach 127.0.0.1, and not this address.
+const BEHIND_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 1056);
 
 /// The extension's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +40,19 @@ pub struct Config {
     pub exit_node: Option<ExitNode>,
     /// Let no peer in: a connection to the machine would reach the function's loopback. So by default.
     pub shields_up: bool,
-    /// The function must not start without the tailnet. By default it starts, and the status endpoint tells why not.
+    /// The function must not start without the tailnet. By default it starts, and requests are told why there is none.
     pub require_tailnet: bool,
     /// Which events the environment has.
     pub events: Events,
-    /// What becomes of targets that the tailnet does not cover. Refused by default.
+    /// Whether targets that the tailnet does not cover may be dialled. Refused by default.
     pub uncovered: Uncovered,
+    /// Hosts that requests are likely to be for: the single ones among the targets that the proxy allows.
+    pub likely_targets: Vec<String>,
     /// Where tailscaled's own SOCKS5 server listens.
     pub socks: SocketAddr,
-    /// The SOCKS5 server before it: there by default, and not for the proxy, which asks the status endpoint before it dials.
-    pub front: Option<front::Terms>,
+    /// The SOCKS5 server in front of it: there by default, and not for the proxy, which asks the status socket before it
+    /// dials.
+    pub socks_server: Option<SocksConfig>,
     /// Log everything, tailscaled's lines included.
     pub debug: bool,
 }
@@ -61,9 +65,9 @@ impl Config {
         let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
         // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
         let one_way_out = exit_node.as_ref().is_some_and(|node| node.required);
-        let front = (!variables.switch("TS_DIRECT_SOCKS", false)?).then_some(front::Terms {
+        let socks_server = (!variables.switch("TS_DIRECT_SOCKS", false)?).then_some(SocksConfig {
             listen: SOCKS,
-            daemon: BEHIND_FRONT,
+            daemon: BEHIND_OURS,
             uncovered: if one_way_out {
                 Uncovered::Refuse
             } else {
@@ -94,8 +98,12 @@ impl Config {
             exit_node,
             shields_up: variables.switch("TS_SHIELDS_UP", true)?,
             require_tailnet: variables.switch("TS_REQUIRE_TAILNET", false)?,
-            socks: front.map_or(SOCKS, |front| front.daemon),
-            front,
+            likely_targets: variables
+                .text("TS_ALLOWED_TARGETS")
+                .map(single_hosts)
+                .unwrap_or_default(),
+            socks: socks_server.map_or(SOCKS, |server| server.daemon),
+            socks_server,
             events: if variables.managed_instance() {
                 Events::ShutdownOnly
             } else {
@@ -104,6 +112,29 @@ impl Config {
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
+}
+
+impl Config {
+    /// The ports of this environment that lead into the tailnet.
+    pub fn own_ports(&self) -> Vec<u16> {
+        let ours = self.socks_server.map(|server| server.listen.port());
+        ours.into_iter().chain([self.socks.port()]).collect()
+    }
+}
+
+/// The addresses and names in the proxy's list of allowed targets, without ports, networks and wildcards. The proxy itself
+/// checks the list.
+fn single_hosts(list: String) -> Vec<String> {
+    let host = |entry: &str| {
+        let entry = entry.trim();
+        let host = match entry.strip_prefix('[') {
+            Some(bracketed) => bracketed.split(']').next()?,
+            None if entry.matches(':').count() == 1 => entry.split(':').next()?,
+            None => entry,
+        };
+        (!host.contains(['*', '/'])).then(|| host.to_owned())
+    };
+    list.split(',').filter_map(host).collect()
 }
 
 /// Tailscale derives the machine's DNS label from it (RFC 1123 section 2.1: letters, digits and hyphens, 63 at most).
@@ -251,17 +282,29 @@ mod tests {
         assert_eq!(parse(&[allowed, exit]).unwrap().uncovered, Uncovered::Allow);
         let required = parse(&[allowed, exit, ("TS_EXIT_NODE_REQUIRED", "true")]).unwrap();
         assert_eq!(required.uncovered, Uncovered::Refuse);
-        assert_eq!(required.front.unwrap().uncovered, Uncovered::Refuse);
+        assert_eq!(required.socks_server.unwrap().uncovered, Uncovered::Refuse);
     }
 
     #[test]
-    fn a_handler_that_asks_before_it_dials_has_the_daemons_own_server() {
+    fn a_handler_that_asks_before_it_dials_has_tailscaleds_own_server() {
         let others = parse(&[]).unwrap();
-        let front = others.front.unwrap();
-        assert_eq!((front.listen.port(), front.daemon.port()), (1055, 1056));
-        assert_eq!((others.socks, front.uncovered), (front.daemon, Uncovered::Allow));
+        let server = others.socks_server.unwrap();
+        assert_eq!((server.listen.port(), server.daemon.port()), (1055, 1056));
+        assert_eq!((others.socks, server.uncovered), (server.daemon, Uncovered::Allow));
+        assert_eq!(others.own_ports(), [1055, 1056]);
         let proxy = parse(&[("TS_DIRECT_SOCKS", "true")]).unwrap();
-        assert_eq!((proxy.socks.port(), proxy.front), (1055, None));
+        assert_eq!((proxy.socks.port(), proxy.socks_server), (1055, None));
+        assert_eq!(proxy.own_ports(), [1055]);
+    }
+
+    #[test]
+    fn single_hosts_among_the_allowed_targets_are_likely_targets() {
+        let list = "10.1.0.0/16, 100.64.0.7:443,db.tail.net:5432-5433,*.tail.net,fd7a::1,[fd7a::2]:80,web";
+        let config = parse(&[("TS_ALLOWED_TARGETS", list)]).unwrap();
+        assert_eq!(
+            config.likely_targets,
+            ["100.64.0.7", "db.tail.net", "fd7a::1", "fd7a::2", "web"]
+        );
     }
 
     #[test]
@@ -278,11 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
+    fn the_variables_that_the_constructs_set_are_read_and_no_others() {
         let contract = Contract::of("extension");
+        let mut names = contract.names();
+        // The proxy's own, which names likely targets.
+        names.insert("TS_ALLOWED_TARGETS".to_owned());
         let read = contract.asked_for(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")], |get| {
             Config::parse(get).unwrap();
         });
-        assert_eq!(read, contract.names());
+        assert_eq!(read, names);
     }
 }

@@ -1,32 +1,19 @@
 //! The Lambda extension: joins the tailnet while the environment starts, keeps it, and leaves it at the end.
+//!
+//! An arrow means "may name": `lifecycle` → the doors (`ipc`, `socks`) → `preflight` → `policy`, `connectivity`,
+//! `supervisor` → `connectivity`, `auth`, `tailscaled` → `localapi`. Nothing points back; what must go up goes by a channel.
 
-mod attempts;
-pub mod bus;
+pub mod auth;
+pub mod clock;
 pub mod config;
-pub mod credentials;
-pub mod dns;
-pub mod exit_node;
-pub mod extensions_api;
-mod found;
-pub mod front;
-pub mod guide;
+pub mod connectivity;
+pub mod error;
+pub mod ipc;
+pub mod lambda_api;
 pub mod lifecycle;
-pub mod link;
-pub mod local_api;
-pub mod netmap;
-pub mod oauth;
-mod owner;
-pub mod phase;
-mod ping;
-#[cfg(test)]
-mod readme;
-mod round_trip;
-pub mod secret;
-mod session;
-mod sessions;
-pub mod socket;
-mod spoken;
-pub mod status_server;
-pub mod tailnet;
+pub mod localapi;
+pub mod policy;
+pub mod preflight;
+pub mod socks;
+pub mod supervisor;
 pub mod tailscaled;
-pub mod trouble;

@@ -1,9 +1,10 @@
-//! From registration to SHUTDOWN: the order of things that Lambda asks of an extension.
+//! From registration to SHUTDOWN: what Lambda asks of an extension, in order.
 
 use std::{
     io,
     path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use settings::SettingError;
@@ -11,19 +12,24 @@ use thiserror::Error;
 use tokio::{
     join, select,
     signal::unix::{SignalKind, signal},
-    time::timeout,
+    time::Instant,
 };
 
 use crate::{
+    auth::key_source::KeySource,
+    clock::{Clock, SystemClock},
     config::Config,
-    credentials::Keys,
-    extensions_api::{ApiError, Event, Events, ExtensionsApi, Host},
-    front::{self, Front},
-    guide::Guide,
-    netmap::Uncovered,
-    status_server::StatusServer,
-    tailnet::{Handle, Tailnet},
-    tailscaled::Program,
+    ipc::StatusServer,
+    lambda_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
+    policy::Uncovered,
+    preflight::Preflight,
+    socks::server::{SocksConfig, SocksServer},
+    supervisor::{
+        exit_node::ExitNode,
+        process::Supervisor,
+        state::{Tailnet, TailnetState, Unavailable},
+    },
+    tailscaled::process::Program,
 };
 
 /// How long the login may hold up INIT, which has 10 s for all: after it, requests are told why they cannot pass.
@@ -33,151 +39,176 @@ use crate::{
 /// that it may have made is an ephemeral one. <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const INIT_LIMIT: Duration = Duration::from_millis(8500);
 
+/// How long an invocation keeps the environment awake for an attempt to log in, or for a look at the path.
+const INVOCATION_LIMIT: Duration = Duration::from_secs(2);
+
 /// What ends the extension before its time.
 #[derive(Debug, Error)]
 pub enum Fatal {
-    /// Who deployed the function must mend its settings.
+    /// The settings are wrong: whoever deployed the function must correct them.
     #[error(transparent)]
     Config(#[from] SettingError),
-    /// Lambda's side does not answer as it should: it will renew the environment.
+    /// The Extensions API failed: Lambda will renew the environment.
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The function must not start without the tailnet, and there is none.
     #[error("not in the tailnet: {0}")]
-    NoTailnet(String),
+    NoTailnet(Unavailable),
     /// Something of the operating system is missing.
     #[error("{what}: {source}")]
     System {
         /// What was tried.
         what: &'static str,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What the owner of the function decided, and where the extension is found.
+/// What the extension serves, and how.
 #[derive(Debug, Clone)]
-pub struct Terms {
-    /// Where the proxy asks.
-    pub endpoint: PathBuf,
-    /// What becomes of targets that the tailnet does not cover.
+pub struct Options {
+    /// The status socket, where the proxy asks.
+    pub status_socket: PathBuf,
+    /// Whether targets that the tailnet does not cover may be dialled.
     pub uncovered: Uncovered,
-    /// How a handler is served that is not the proxy.
-    pub front: Option<front::Terms>,
+    /// The SOCKS5 server for handlers that are not the proxy.
+    pub socks_server: Option<SocksConfig>,
+    /// The exit node that was configured.
+    pub exit_node: Option<ExitNode>,
     /// The function must not start without the tailnet.
     pub require_tailnet: bool,
+}
+
+impl Options {
+    /// Those of `config`.
+    pub fn new(config: &Config, status_socket: impl Into<PathBuf>) -> Self {
+        Self {
+            status_socket: status_socket.into(),
+            uncovered: config.uncovered,
+            socks_server: config.socks_server,
+            exit_node: config.exit_node.clone(),
+            require_tailnet: config.require_tailnet,
+        }
+    }
 }
 
 /// Lives from registration to SHUTDOWN or SIGTERM, with the tailnet that `program` and `keys` bring.
 pub async fn run(
     config: &Config,
     program: impl Program,
-    keys: impl Keys,
-    endpoint: impl Into<PathBuf>,
+    keys: impl KeySource,
+    status_socket: impl Into<PathBuf>,
 ) -> Result<(), Fatal> {
     // Before anything can be asked to end.
     let mut terminated = signal(SignalKind::terminate()).map_err(|source| Fatal::System {
         what: "SIGTERM cannot be awaited",
         source,
     })?;
+    let clock: Clock = Arc::new(SystemClock);
     // Registering is the first thing on the wire, because Lambda starts the runtime only after it; tailscaled comes up
-    // while the answer is on its way.
-    let (host, tailnet) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
-        Tailnet::start(config, program, keys)
+    // while the response is on its way.
+    let (lambda, supervisor) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
+        Supervisor::start(config, Arc::clone(&clock), program, keys)
     });
-    let terms = Terms {
-        endpoint: endpoint.into(),
-        uncovered: config.uncovered,
-        front: config.front,
-        require_tailnet: config.require_tailnet,
-    };
-    match host {
-        Ok(host) => live(host, tailnet, &terms, terminated.recv()).await,
+    let options = Options::new(config, status_socket);
+    match lambda {
+        Ok(lambda) => live(lambda, supervisor, &options, clock, terminated.recv()).await,
         Err(error) => {
-            tailnet.stop().await;
+            supervisor.stop().await;
             Err(error.into())
         }
     }
 }
 
-/// Does what `host` asks, until it or `terminated` says that this is the end; then leaves the tailnet.
+/// Follows `lambda`'s events, until it or `terminated` ends the environment; then leaves the tailnet.
 pub async fn live<T>(
-    mut host: impl Host,
-    tailnet: Tailnet,
-    terms: &Terms,
+    mut lambda: impl LambdaRuntime,
+    supervisor: Supervisor,
+    options: &Options,
+    clock: Clock,
     terminated: impl Future<Output = T>,
 ) -> Result<(), Fatal> {
-    let end = serve(&mut host, &tailnet, terms, terminated).await;
-    tailnet.stop().await;
+    let end = serve(&mut lambda, &supervisor, options, &clock, terminated).await;
+    supervisor.stop().await;
     end
 }
 
 async fn serve<T>(
-    host: &mut impl Host,
-    tailnet: &Tailnet,
-    terms: &Terms,
+    lambda: &mut impl LambdaRuntime,
+    supervisor: &Supervisor,
+    options: &Options,
+    clock: &Clock,
     terminated: impl Future<Output = T>,
 ) -> Result<(), Fatal> {
-    let (endpoint, front) = match doors(tailnet, terms).await {
-        Ok(doors) => doors,
+    let preflight = Preflight::new(supervisor, options.uncovered, options.exit_node.as_ref());
+    let (status, socks) = match open_listeners(&preflight, options).await {
+        Ok(listeners) => listeners,
         Err((error_type, error)) => {
-            host.init_error(error_type, &error.to_string()).await?;
+            lambda.init_error(error_type, &error.to_string()).await?;
             return Err(error);
         }
     };
-    let mut tailnet = tailnet.handle();
+    let tailnet = supervisor.tailnet();
     let ending = async {
-        let phase = tailnet.settled(INIT_LIMIT).await;
-        if terms.require_tailnet
-            && let Some(reason) = phase.why_not()
-        {
-            host.init_error("Extension.TailnetUnavailable", &reason).await?;
-            return Err(Fatal::NoTailnet(reason));
+        let deadline = Instant::now() + INIT_LIMIT;
+        match tailnet.wait_until_settled(deadline).await.unavailable() {
+            Some(unavailable) if options.require_tailnet => {
+                let message = unavailable.to_string();
+                lambda.init_error("Extension.TailnetUnavailable", &message).await?;
+                return Err(Fatal::NoTailnet(unavailable));
+            }
+            Some(_) => {}
+            None => tailnet.wait_until_warm(deadline).await,
         }
-        Ok(until_shutdown(host, tailnet).await?)
+        Ok(until_shutdown(lambda, tailnet, &preflight, clock).await?)
     };
     select! {
         end = ending => end,
         _ = terminated => Ok(()),
-        () = endpoint.serve() => Ok(()),
-        () = served(front) => Ok(()),
+        () = status.serve() => Ok(()),
+        () = serve_optional(socks) => Ok(()),
     }
 }
 
-/// Opens what the function's processes come to; or says what kind of error it is to Lambda that one cannot be opened.
-async fn doors(tailnet: &Tailnet, terms: &Terms) -> Result<(StatusServer, Option<Front>), (&'static str, Fatal)> {
-    let guide = Guide::new(tailnet.handle());
-    let endpoint = StatusServer::bind(&terms.endpoint, guide.clone(), terms.uncovered).map_err(|source| {
-        let what = "the status endpoint cannot be opened";
-        ("Extension.StatusEndpoint", Fatal::System { what, source })
+/// Opens the listeners for the function's processes; or says what kind of error it is to Lambda that one cannot be opened.
+async fn open_listeners(
+    preflight: &Preflight,
+    options: &Options,
+) -> Result<(StatusServer, Option<SocksServer>), (&'static str, Fatal)> {
+    let status = StatusServer::bind(&options.status_socket, preflight.clone()).map_err(|source| {
+        let what = "the status socket cannot be opened";
+        ("Extension.StatusSocket", Fatal::System { what, source })
     })?;
-    let Some(front) = terms.front else {
-        return Ok((endpoint, None));
+    let Some(config) = options.socks_server else {
+        return Ok((status, None));
     };
-    let front = Front::bind(front, guide).await.map_err(|source| {
+    let socks = SocksServer::bind(config, preflight.clone()).await.map_err(|source| {
         let what = "the SOCKS5 server on localhost:1055 cannot be opened";
         ("Extension.SocksServer", Fatal::System { what, source })
     })?;
-    Ok((endpoint, Some(front)))
+    Ok((status, Some(socks)))
 }
 
-async fn served(front: Option<Front>) {
-    match front {
-        Some(front) => front.serve().await,
+async fn serve_optional(server: Option<SocksServer>) {
+    match server {
+        Some(server) => server.serve().await,
         None => std::future::pending().await,
     }
 }
 
-async fn until_shutdown(host: &mut impl Host, mut tailnet: Handle) -> Result<(), ApiError> {
+async fn until_shutdown(
+    lambda: &mut impl LambdaRuntime,
+    tailnet: &Tailnet,
+    preflight: &Preflight,
+    clock: &Clock,
+) -> Result<(), ApiError> {
     loop {
-        match host.next().await? {
-            // It may come after a freeze: the link is looked after at once, whether or not the function asks. When the
-            // function's time is up, SHUTDOWN may follow, and is heard by those alone who ask for it.
+        match lambda.next().await? {
+            // It may come after a freeze: the path is looked at, whether or not the function asks. When the function's time is
+            // up, SHUTDOWN may follow, and only an extension that asks for it hears it.
             Event::Invoke { deadline_ms } => {
-                let left = left_until(deadline_ms);
-                if timeout(left, tailnet.invoked()).await.is_err() {
-                    tracing::warn!("the function's time was up while its tailnet was looked after");
-                }
+                let left = left_until(deadline_ms, clock).min(INVOCATION_LIMIT);
+                invoked(tailnet, preflight, Instant::now() + left).await;
             }
             Event::Shutdown { shutdown_reason } => {
                 tracing::debug!("the environment ends: {shutdown_reason:?}");
@@ -187,9 +218,19 @@ async fn until_shutdown(host: &mut impl Host, mut tailnet: Handle) -> Result<(),
     }
 }
 
-/// How long it is until `deadline_ms` after 1970, by the wall clock: the others stood still in a freeze.
-fn left_until(deadline_ms: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// An invocation begins, perhaps after a freeze: looks after the path, or after a login that failed before. It keeps the
+/// environment awake meanwhile, which delays no response, but is billed.
+async fn invoked(tailnet: &Tailnet, preflight: &Preflight, deadline: Instant) {
+    if matches!(tailnet.state(), TailnetState::Unavailable(_)) {
+        tailnet.retry(deadline).await;
+    } else if let Err(error) = preflight.keep_alive(deadline).await {
+        tracing::debug!("the tailnet cannot be used: {error}");
+    }
+}
+
+/// How long it is until `deadline_ms` after 1970, by the wall clock: the monotonic one stands still in a freeze.
+fn left_until(deadline_ms: u64, clock: &Clock) -> Duration {
+    let now = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Duration::from_millis(deadline_ms).saturating_sub(now)
 }
 

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use extension::{
+    auth::secrets_manager::Credentials,
     config::Config,
-    credentials::Credentials,
     lifecycle::{refuse, run},
-    tailscaled::Paths,
+    tailscaled::process::Paths,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,8 +14,8 @@ async fn main() -> ExitCode {
     match settings::start(|get| Config::parse(get), |config| config.debug) {
         Ok(config) => {
             let keys = Credentials::new(&config);
-            let program = Paths::with_socks(config.socks);
-            settings::finish(run(&config, program, keys, status::SOCKET).await)
+            let program = Paths::with_socks(config.socks, config.own_ports());
+            settings::finish(run(&config, program, keys, tailnet::protocol::SOCKET).await)
         }
         Err(error) => {
             if let Ok(runtime_api) = std::env::var("AWS_LAMBDA_RUNTIME_API")

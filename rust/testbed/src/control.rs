@@ -1,11 +1,11 @@
 //! The control server, with DERP and STUN, and what a test may ask of it.
 
-use std::{net::IpAddr, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, process::Stdio, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -47,6 +47,61 @@ pub struct Node {
     pub online: bool,
     /// Whether it must log in again.
     pub expired: bool,
+    /// Whether it is gone when it logs out.
+    pub ephemeral: bool,
+}
+
+/// What machines of one name asked of the control server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counts {
+    /// Registrations of new machines, admitted by an auth key.
+    pub new: u64,
+    /// Known machines that came with another node key, admitted by an auth key.
+    pub rotated: u64,
+    /// Known node keys that registered again without an auth key.
+    pub known: u64,
+    /// Known node keys that brought an auth key, though they need none.
+    pub known_with_key: u64,
+    /// Registrations that were refused in words.
+    pub refused: u64,
+    /// Known node keys that had expired.
+    pub expired: u64,
+    /// Those that were sent to a page where a person logs in.
+    pub asked_for_login: u64,
+    /// Log-outs.
+    pub logged_out: u64,
+}
+
+impl Counts {
+    /// All registrations, of whatever kind.
+    pub fn registrations(&self) -> u64 {
+        self.new + self.rotated + self.known + self.known_with_key + self.refused + self.expired + self.asked_for_login
+    }
+}
+
+/// What an auth key can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct KeyKind {
+    /// It can be used more than once.
+    pub reusable: bool,
+    /// Machines that it admits are gone when they log out.
+    pub ephemeral: bool,
+}
+
+/// Machines that the tailnet knows and that nobody is behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Crowd {
+    /// How many are unlike the function, and offline.
+    pub peers: usize,
+    /// How many of them are online all the same.
+    pub online: usize,
+    /// How many are frozen environments of the function: online by the control server's word, and silent.
+    pub siblings: usize,
+    /// The siblings' name.
+    pub hostname: String,
+    /// The siblings' tags.
+    pub tags: Vec<String>,
 }
 
 /// What the control server does with nodes that want to join.
@@ -73,7 +128,7 @@ struct Ready {
 }
 
 impl Control {
-    /// Starts it; `auth_key` is the only key that it accepts.
+    /// Starts it; it accepts `auth_key`, which is reusable and ephemeral, and those that are [declared](Self::declare_key).
     pub async fn start(program: &Path, auth_key: &str, run_dir: &Path) -> Result<Self, Error> {
         let mut command = command(program, run_dir);
         command
@@ -114,7 +169,14 @@ impl Control {
             })
     }
 
-    /// All nodes that ever logged in.
+    /// Whether a node of this name (short) is in the tailnet, and online.
+    pub async fn is_online(&self, hostname: &str) -> Result<bool, CallError> {
+        let nodes = self.nodes().await?;
+        let called = |node: &Node| node.name.split('.').next() == Some(hostname);
+        Ok(nodes.iter().any(|node| node.online && called(node)))
+    }
+
+    /// The tailnet's nodes, but for a [crowd](Self::add_crowd). Ephemeral ones are gone when they have logged out.
     pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
         json(
             "/testbed/nodes",
@@ -160,7 +222,58 @@ impl Control {
         self.ask("POST", "/testbed/names", record.to_string()).await.map(drop)
     }
 
-    /// Forgets a node, as the tailnet does with an ephemeral one that was away for long: its peers know it no more.
+    /// Registrations and log-outs so far of machines of this name (short).
+    pub async fn counts(&self, hostname: &str) -> Result<Counts, CallError> {
+        let path = "/testbed/counts";
+        let counts: BTreeMap<String, Counts> = json(path, &self.ask("GET", path, String::new()).await?)?;
+        Ok(counts.get(hostname).copied().unwrap_or_default())
+    }
+
+    /// Makes an auth key good, also one that was revoked or used up.
+    pub async fn declare_key(&self, key: &str, kind: KeyKind) -> Result<(), CallError> {
+        let body = serde_json::json!({"key": key, "reusable": kind.reusable, "ephemeral": kind.ephemeral});
+        self.ask("PUT", "/testbed/keys", body.to_string()).await.map(drop)
+    }
+
+    /// Refuses an auth key from now on: "invalid key: API key does not exist".
+    pub async fn revoke_key(&self, key: &str) -> Result<(), CallError> {
+        let body = serde_json::json!({"key": key});
+        self.ask("POST", "/testbed/keys/revoke", body.to_string())
+            .await
+            .map(drop)
+    }
+
+    /// Forgets an auth key, as the tailnet does some time after its end: "invalid key: unable to validate API key".
+    pub async fn purge_key(&self, key: &str) -> Result<(), CallError> {
+        let body = serde_json::json!({"key": key});
+        self.ask("POST", "/testbed/keys/purge", body.to_string())
+            .await
+            .map(drop)
+    }
+
+    /// Waits so long before each answer to a node from now on.
+    pub async fn delay(&self, by: Duration) -> Result<(), CallError> {
+        self.period("/testbed/delay", by).await
+    }
+
+    /// Takes nodes' connections and requests for so long, and says nothing, on streams that are open neither. Zero ends it.
+    pub async fn be_silent(&self, period: Duration) -> Result<(), CallError> {
+        self.period("/testbed/silence", period).await
+    }
+
+    async fn period(&self, path: &str, period: Duration) -> Result<(), CallError> {
+        let body = serde_json::json!({"millis": period.as_millis()});
+        self.ask("PUT", path, body.to_string()).await.map(drop)
+    }
+
+    /// Adds machines to the tailnet that nobody is behind.
+    pub async fn add_crowd(&self, crowd: &Crowd) -> Result<(), CallError> {
+        let body = serde_json::json!(crowd);
+        self.ask("POST", "/testbed/crowd", body.to_string()).await.map(drop)
+    }
+
+    /// Forgets a node, as the tailnet does with an ephemeral one that was away for long: its peers know it no more, and its
+    /// requests are answered with 404.
     pub async fn remove(&self, id: i64) -> Result<(), CallError> {
         self.ask("POST", &format!("/testbed/nodes/{id}/remove"), String::new())
             .await

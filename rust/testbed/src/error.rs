@@ -1,8 +1,8 @@
 //! What can go wrong while the testbed starts, or in it.
 
 use crate::{
-    binaries::Missing, deadline::TimedOut, http_call::CallError, lambda::LambdaError, namespace::NamespaceError,
-    nat::NatError, network::NetworkError, process::ProcessError, signed::SigningError,
+    binaries::Missing, deadline::TimedOut, distance::LinkError, http_call::CallError, lambda::LambdaError,
+    namespace::NamespaceError, nat::NatError, network::NetworkError, process::ProcessError, signed::SigningError,
 };
 
 /// Why the testbed is not there. Each message names the part that failed, and how.
@@ -27,6 +27,8 @@ pub enum Error {
     Runtime(std::io::Error),
     #[error(transparent)]
     Nat(#[from] NatError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error(transparent)]
     Signing(#[from] SigningError),
 }

@@ -19,6 +19,7 @@ use crate::{
     Error,
     binaries::{Binaries, architecture},
     daemons,
+    distance::{FUNCTION_SIDE, Link},
     http_call::{CallError, call, succeeded},
     log::History,
     network::ADDRESS,
@@ -39,6 +40,9 @@ pub enum LambdaError {
     /// Its configuration cannot be handed over.
     #[error("function.json cannot be written: {0}")]
     NotWritten(std::io::Error),
+    /// The URL cannot be reached across the link.
+    #[error("no port for the function's URL: {0}")]
+    NotForwarded(std::io::Error),
     /// It said something else than its first event should be.
     #[error("local-lambda did not say where the URL is, but: {0}")]
     NoUrl(String),
@@ -202,17 +206,26 @@ pub struct LocalLambda {
 }
 
 impl LocalLambda {
-    /// Starts it with `function`, which gets its first environment when it is called.
-    pub async fn start(binaries: &Binaries, function: &Function, run_dir: &Path) -> Result<Self, Error> {
+    /// Starts it with `function`, which gets its first environment when it is called; at the other end of `link`, if there is one.
+    pub async fn start(
+        binaries: &Binaries,
+        function: &Function,
+        run_dir: &Path,
+        link: Option<&Link>,
+    ) -> Result<Self, Error> {
         let folder = own_folder(run_dir).map_err(LambdaError::NotWritten)?;
         let config = folder.join("function.json");
         std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
-        let mut command = command(&binaries.local_lambda, run_dir);
+        let mut command = match link {
+            None => command(&binaries.local_lambda, run_dir),
+            Some(link) => link.command(&binaries.local_lambda, run_dir),
+        };
         command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
         let control_socket = folder.join("control.sock");
         command.arg("--control-socket").arg(&control_socket);
         // Where other functions' environments reach it.
-        command.args(["--listen-invoke", &format!("{ADDRESS}:0")]);
+        let invoke_address = link.map_or(ADDRESS, |_| FUNCTION_SIDE);
+        command.args(["--listen-invoke", &format!("{invoke_address}:0")]);
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
@@ -232,10 +245,16 @@ impl LocalLambda {
             return Err(LambdaError::NoUrl(format!("{first:?}")).into());
         };
         let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let mut url_address = address(&url);
+        if let Some(link) = link {
+            let listening = url_address.parse().map_err(|_| LambdaError::NoUrl(url.clone()))?;
+            let forwarded = link.forward(listening).map_err(LambdaError::NotForwarded)?;
+            url_address = forwarded.to_string();
+        }
         Ok(Self {
             process,
             events,
-            address: address(&url),
+            address: url_address,
             invoke_address: address(&invoke_url),
             control_socket,
         })

@@ -1,13 +1,15 @@
 //! A real tailnet, AWS and Lambda on one machine.
 //!
 //! [`namespace`] opens a network of one's own that nothing leaves; in it run a [`control`] server, a [`target`] with a
-//! real tailscaled, [`aws`]'s services, and [`lambda`] with the zips that ship. [`world`] is all of it together.
+//! real tailscaled, [`aws`]'s services, and [`lambda`] with the zips that ship. [`world`] is all of it together. The function can be put
+//! at a [`distance`] from the rest.
 
 pub mod aws;
 pub mod binaries;
 pub mod control;
 mod daemons;
 pub mod deadline;
+pub mod distance;
 pub mod door;
 pub mod emulated;
 mod error;

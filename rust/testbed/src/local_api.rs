@@ -1,6 +1,7 @@
 //! tailscaled's LocalAPI over its unix socket, as far as a node of the testbed needs it. No command line is involved.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -54,6 +55,18 @@ struct Pong {
 struct Status {
     #[serde(rename = "TailscaleIPs")]
     addresses: Option<Vec<IpAddr>>,
+    #[serde(rename = "Peer")]
+    peers: Option<BTreeMap<String, Peer>>,
+}
+
+/// Another machine, as the control server told of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Peer {
+    /// Its name.
+    pub host_name: String,
+    /// Whether the control server says that it is there.
+    pub online: bool,
 }
 
 impl LocalApi {
@@ -113,6 +126,18 @@ impl LocalApi {
         let path = "/localapi/v0/status?peers=false";
         let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
         Ok(status.addresses.unwrap_or_default())
+    }
+
+    /// The machines that the node knows.
+    pub async fn peers(&self) -> Result<Vec<Peer>, CallError> {
+        let path = "/localapi/v0/status";
+        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
+        Ok(status.peers.unwrap_or_default().into_values().collect())
+    }
+
+    /// Logs out.
+    pub async fn log_out(&self) -> Result<(), CallError> {
+        self.ask("POST", "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
     /// Offers to route what `routes` cover. The control server must approve of it.

@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fs, io, process::Stdio};
 
 use tokio::process::Command;
 
+use crate::distance::FUNCTION_SIDE;
+
 /// Where the function's environments are, as seen from here: each local-lambda has a /24 of it.
 const ENVIRONMENTS: &str = "169.254.96.0/19";
 /// The function's way out, as its environment calls it.
@@ -35,10 +37,11 @@ pub enum NatError {
     },
 }
 
-/// Drops all UDP of the function: what a network does that lets only TCP out. All traffic then goes by DERP.
+/// Drops all UDP of the function, and of nodes on its side of a link: what a network does that lets only TCP out. All traffic then goes by DERP.
 pub async fn block_udp() -> Result<(), NatError> {
     let mut rules = Rules::load(None).await?;
-    rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await
+    rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await?;
+    rules.add(&format!("from {FUNCTION_SIDE} ipproto udp blackhole")).await
 }
 
 /// The TCP flows that the function has now, by its ports.

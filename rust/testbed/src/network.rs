@@ -78,7 +78,7 @@ fn replace(name: &str, text: &str, run_dir: &Path) -> std::io::Result<()> {
 }
 
 /// Has the command `ip` do what `batch` says.
-fn ip(batch: &str) -> Result<(), NetworkError> {
+pub(crate) fn ip(batch: &str) -> Result<(), NetworkError> {
     let piped = Stdio::piped;
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])

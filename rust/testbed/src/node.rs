@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::process::Command;
+
 use crate::{
     Error,
     control::Control,
+    distance::Link,
     http_call::CallError,
     local_api::LocalApi,
     process::{Process, command},
@@ -55,8 +58,33 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
+        let command = command(program, run_dir);
+        Self::log_in(command, hostname, socks, control_url, auth_key, run_dir).await
+    }
+
+    /// As [`start`](Self::start), on the function's side of `link`, where `socks` is too.
+    pub async fn start_across(
+        link: &Link,
+        program: &Path,
+        hostname: &str,
+        socks: Option<SocketAddr>,
+        control: &Control,
+        auth_key: &str,
+        run_dir: &Path,
+    ) -> Result<Self, Error> {
+        let command = link.command(program, run_dir);
+        Self::log_in(command, hostname, socks, control.url(), auth_key, run_dir).await
+    }
+
+    async fn log_in(
+        mut command: Command,
+        hostname: &str,
+        socks: Option<SocketAddr>,
+        control_url: &str,
+        auth_key: &str,
+        run_dir: &Path,
+    ) -> Result<Self, Error> {
         let socket = run_dir.join(format!("{hostname}.sock"));
-        let mut command = command(program, run_dir);
         command
             .arg("--tun=userspace-networking")
             .arg("--state=mem:")

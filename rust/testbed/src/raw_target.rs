@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,6 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    time::sleep,
 };
 
 use crate::log::History;
@@ -59,17 +61,25 @@ struct Shared {
     /// Grows by one to make idle connections end.
     hang_ups: watch::Sender<usize>,
     open: watch::Sender<usize>,
+    /// How long a connection may wait for a request.
+    idle_limit: Duration,
 }
 
 impl RawTarget {
     /// Listens on loopback, at a port of the system's choice.
     pub async fn start() -> std::io::Result<Self> {
+        Self::keeping(Duration::MAX).await
+    }
+
+    /// The same, but connections that wait for a request for so long are closed.
+    pub async fn keeping(idle_limit: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let shared = Arc::new(Shared {
             play: Mutex::new(Arc::new([])),
             seen: History::default(),
             hang_ups: watch::Sender::new(0),
             open: watch::Sender::new(0),
+            idle_limit,
         });
         let target = Self {
             address: listener.local_addr()?,
@@ -133,6 +143,7 @@ impl Shared {
             let request = tokio::select! {
                 request = read_request(stream, &mut buffer, connection) => request?,
                 _ = hang_ups.changed() => return Ok(()),
+                () = sleep(self.idle_limit) => return Ok(()),
             };
             let Some(request) = request else { return Ok(()) };
             let play = Arc::clone(&self.play.lock().unwrap_or_else(PoisonError::into_inner));
@@ -282,6 +293,17 @@ mod tests {
             ("PUT /a//b?c HTTP/1.1", &b"abc"[..])
         );
         assert_eq!(seen.headers[1], ("x-a".into(), b"caf\xe9".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_after_their_limit() {
+        let target = RawTarget::keeping(Duration::from_millis(20)).await.unwrap();
+        target.play([Move::Send("HTTP/1.1 204 No Content\r\n\r\n".into())]);
+        let mut stream = say(&target, b"GET / HTTP/1.1\r\n\r\n").await;
+        let mut answer = Vec::new();
+        // Only the target ends the connection.
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.len(), 27);
     }
 
     #[tokio::test]

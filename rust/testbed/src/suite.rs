@@ -9,6 +9,7 @@ use crate::{
     Error,
     binaries::Binaries,
     deadline::within,
+    distance::Distance,
     lambda::Function,
     namespace::{Side, enter, exit_code},
     network,
@@ -36,9 +37,23 @@ impl Setting {
         Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
     }
 
+    /// The same, at a distance from the function.
+    pub async fn surroundings_at(&self, distance: Option<Distance>) -> Result<Surroundings, Error> {
+        Surroundings::start_at(distance, self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+    }
+
     /// Everything, with a function that `adjust` may change.
     pub async fn world(&self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
         self.surroundings().await?.deploy(adjust).await
+    }
+
+    /// The same, with a function at a distance.
+    pub async fn world_at(
+        &self,
+        distance: Option<Distance>,
+        adjust: impl FnOnce(&mut Function),
+    ) -> Result<World, Error> {
+        self.surroundings_at(distance).await?.deploy(adjust).await
     }
 
     /// The same, with another text than a key that serves in the function's secret.
@@ -90,7 +105,7 @@ fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
 }
 
 /// A test that takes no longer than [`TEST_LIMIT`].
-pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: impl FnOnce(Arc<Setting>) -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Outcome> + 'static,
 {
@@ -98,7 +113,12 @@ where
 }
 
 /// A test that takes no longer than `limit`.
-pub fn trial_within<F>(limit: Duration, setting: &Arc<Setting>, name: &str, test: fn(Arc<Setting>) -> F) -> Trial
+pub fn trial_within<F>(
+    limit: Duration,
+    setting: &Arc<Setting>,
+    name: &str,
+    test: impl FnOnce(Arc<Setting>) -> F + Send + 'static,
+) -> Trial
 where
     F: Future<Output = Outcome> + 'static,
 {

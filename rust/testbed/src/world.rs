@@ -16,6 +16,7 @@ use crate::{
     aws::Aws,
     binaries::Binaries,
     control::Control,
+    distance::{Distance, Link},
     function_url::FunctionUrl,
     invoke_api::InvokeApi,
     lambda::{Function, LocalLambda, UnexpectedExit},
@@ -46,6 +47,8 @@ pub struct Surroundings {
     pub binaries: Binaries,
     /// Where all files go.
     pub run_dir: PathBuf,
+    /// What separates the function from them, if anything does.
+    pub link: Option<Link>,
     secret_arn: String,
 }
 
@@ -62,6 +65,17 @@ pub struct World {
 impl Surroundings {
     /// Starts it all. The [network](crate::network::set_up) must be there.
     pub async fn start(binaries: Binaries, run_dir: &Path, progress: Progress<'_>) -> Result<Self, Error> {
+        Self::start_at(None, binaries, run_dir, progress).await
+    }
+
+    /// The same, at a distance from the function.
+    pub async fn start_at(
+        distance: Option<Distance>,
+        binaries: Binaries,
+        run_dir: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Self, Error> {
+        let link = distance.map(Link::open).transpose()?;
         let control = timed(Control::start(&binaries.control_server, AUTH_KEY, run_dir));
         let (control, took) = control.await?;
         progress("control server, DERP and STUN", took, control.url());
@@ -92,6 +106,7 @@ impl Surroundings {
             aws,
             binaries,
             run_dir: run_dir.to_owned(),
+            link,
             secret_arn,
         })
     }
@@ -174,6 +189,7 @@ impl World {
             &surroundings.binaries,
             &function,
             &surroundings.run_dir,
+            surroundings.link.as_ref(),
         ));
         let (lambda, took) = lambda.await?;
         progress("local-lambda with the shipped zips", took, lambda.address());

@@ -1,78 +1,155 @@
-//! The choice of an exit node, against a fake of tailscaled's LocalAPI.
+//! Exit nodes: all that no peer covers leaves through them, or by nothing if they are required.
 
-use std::{path::PathBuf, time::Duration};
+use std::net::IpAddr;
 
-use crate::fake_http::Fake;
-use extension::{exit_node::ExitNode, local_api::LocalApi};
+use extension::{config::Config, supervisor::exit_node::ExitNode};
+use tokio::time::sleep;
 
-const STATUS: &str = r#"{"TailscaleIPs":["100.64.0.1"],"Peer":{"nodekey:a":{"ID":"nExit","DNSName":"exit.tail.net.",
-    "TailscaleIPs":["100.64.0.9"],"AllowedIPs":["100.64.0.9/32","0.0.0.0/0","::/0"]}}}"#;
+use crate::{
+    fake_keys::FakeKeys,
+    fake_tailscaled::{Counts, PEER, Peer, Plan},
+    stage::{Ending, Stage, code, config, ms, secs},
+};
 
-fn exit_node(node: &str) -> ExitNode {
-    ExitNode {
+const EXIT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(100, 64, 0, 9));
+const OUTSIDE: &str = "203.0.113.7";
+
+fn with(node: &str, required: bool) -> Config {
+    let exit_node = ExitNode {
         node: node.into(),
-        required: true,
-        ping_timeout: Duration::from_millis(50),
+        required,
+        ping_timeout: ms(50),
         pings: 3,
-    }
-}
-
-/// A daemon that knows `exit`, and answers pings with `pong`, or not at all.
-fn daemon(name: &str, pong: Option<&'static str>) -> (Fake, LocalApi, PathBuf) {
-    let socket = std::env::temp_dir().join(format!("exit-node-{name}-{}", std::process::id()));
-    let fake = Fake::new(move |asked| match asked.line.split('?').next().unwrap() {
-        "GET /localapi/v0/status" => Some((200, STATUS.into())),
-        "POST /localapi/v0/ping" => pong.map(|pong| (200, pong.into())),
-        "PATCH /localapi/v0/prefs" => Some((200, "{}".into())),
-        other => panic!("unexpected: {other}"),
-    });
-    fake.on_socket(&socket);
-    (fake, LocalApi::new(&socket), socket)
-}
-
-#[tokio::test]
-async fn a_node_that_answers_is_used() {
-    for node in ["exit", "exit.tail.net", "100.64.0.9"] {
-        let (fake, api, socket) = daemon(node, Some(r#"{"Err":""}"#));
-        let taken = exit_node(node).take(&api).await;
-        std::fs::remove_file(socket).unwrap();
-        assert_eq!(taken, Ok(()));
-        let last = fake.asked().pop().unwrap();
-        assert_eq!(last.line, "PATCH /localapi/v0/prefs");
-        assert_eq!(last.body, r#"{"ExitNodeID":"nExit","ExitNodeIDSet":true}"#);
-    }
-}
-
-#[tokio::test]
-async fn a_node_that_does_not_answer_is_pinged_as_often_as_asked_for_and_not_used() {
-    let (fake, api, socket) = daemon("silent", None);
-    let words = exit_node("exit").take(&api).await.unwrap_err();
-    std::fs::remove_file(socket).unwrap();
-    assert_eq!(words, "it answered none of 3 pings of 50 ms");
-    let pings = fake.asked().iter().filter(|asked| asked.line.contains("/ping")).count();
-    assert_eq!(pings, 3);
-    assert!(!fake.asked().iter().any(|asked| asked.line.starts_with("PATCH")));
-}
-
-#[tokio::test]
-async fn the_settings_of_a_ping_cannot_outlast_init() {
-    let (_fake, api, socket) = daemon("patient", None);
-    let patient = ExitNode {
-        ping_timeout: Duration::from_secs(2),
-        pings: 10,
-        ..exit_node("exit")
     };
-    let began = std::time::Instant::now();
-    let words = patient.take(&api).await.unwrap_err();
-    std::fs::remove_file(socket).unwrap();
-    assert_eq!(words, "it did not answer within 4 s");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    Config {
+        exit_node: Some(exit_node),
+        ..config()
+    }
 }
 
-#[tokio::test]
-async fn a_node_that_is_unknown_is_told() {
-    let (_fake, api, socket) = daemon("unknown", None);
-    let words = exit_node("elsewhere").take(&api).await.unwrap_err();
-    std::fs::remove_file(socket).unwrap();
-    assert!(words.contains("no machine with this address or name"), "{words}");
+fn plan(exit: Peer) -> Plan {
+    Plan::with_peers([Peer::new("db", PEER), exit.exit_node()])
+}
+
+fn stage(config: &Config, exit: Peer) -> Stage {
+    Stage::with_config(config, plan(exit), FakeKeys::Good)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_answers_is_used_by_any_of_its_names() {
+    for node in ["exit", "exit.tail.net", "100.64.0.9"] {
+        let stage = stage(&with(node, true), Peer::new("exit", EXIT));
+        stage.ready().await;
+        assert!(stage.route(OUTSIDE).await.is_ok(), "{node}");
+        let used = r#"PATCH /localapi/v0/prefs {"ExitNodeID":"n-exit","ExitNodeIDSet":true}"#;
+        assert_eq!(stage.tailscaled.count(used), 1);
+        stage.end(Ending::Shutdown).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_answer_is_pinged_as_often_as_configured_and_not_used() {
+    let mut config = with("exit", true);
+    config.hostname = "exit".into();
+    let stage = stage(&config, Peer::new("exit", EXIT).silent());
+    stage.ready().await;
+    assert_eq!(stage.available(secs(0)).await, Err("ExitNodeUnavailable"));
+    assert_eq!(stage.tailscaled.pings(EXIT), (3, 0));
+    assert_eq!(stage.tailscaled.count("ExitNodeID"), 0);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ping_settings_cannot_outlast_init() {
+    let mut config = with("exit", true);
+    let node = config.exit_node.as_mut().unwrap();
+    (node.ping_timeout, node.pings) = (secs(2), 10);
+    let stage = stage(&config, Peer::new("exit", EXIT).silent());
+    assert_eq!(stage.ready().await, ms(4020));
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_node_that_is_unknown_or_offers_nothing_is_reported() {
+    for (node, reason) in [
+        ("elsewhere", "no machine with this address or name"),
+        ("db", "does not offer"),
+    ] {
+        let stage = stage(&with(node, true), Peer::new("exit", EXIT));
+        stage.ready().await;
+        let unavailable = stage.tailnet.state().unavailable().unwrap();
+        assert_eq!(unavailable.code, "ExitNodeUnavailable");
+        assert!(unavailable.message.contains(reason), "{unavailable}");
+        stage.end(Ending::Shutdown).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_node_that_is_down_is_tried_again_and_used_later() {
+    let stage = stage(&with("exit", false), Peer::new("exit", EXIT).silent());
+    stage.ready().await;
+    assert!(stage.route("db").await.is_ok(), "the tailnet can be used without it");
+    assert!(stage.route(OUTSIDE).await.is_err());
+    sleep(secs(30)).await;
+    stage.tailscaled.peer(EXIT, Peer::switch_on);
+    sleep(secs(60)).await;
+    assert!(stage.route(OUTSIDE).await.is_ok());
+    assert_eq!(stage.tailscaled.counts().logins, 1);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_node_that_is_down_keeps_the_machine_and_is_reported_until_it_answers() {
+    let stage = stage(&with("exit", true), Peer::new("exit", EXIT).silent());
+    stage.ready().await;
+    for _ in 0..20 {
+        assert_eq!(code(stage.route("db").await), "ExitNodeUnavailable");
+        sleep(secs(3)).await;
+    }
+    stage.tailscaled.peer(EXIT, Peer::switch_on);
+    sleep(secs(60)).await;
+    assert!(stage.route(OUTSIDE).await.is_ok() && stage.route("db").await.is_ok());
+    let expected = Counts {
+        logins: 1,
+        ..Counts::NONE
+    };
+    assert_eq!(
+        (stage.tailscaled.counts(), stage.tailscaled.starts().len()),
+        (expected, 1)
+    );
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_node_that_goes_down_later_keeps_the_machine_and_is_reported_until_it_answers() {
+    let stage = stage(&with("exit", true), Peer::new("exit", EXIT));
+    stage.ready().await;
+    sleep(secs(20)).await;
+    let outside: IpAddr = OUTSIDE.parse().unwrap();
+    stage.verify(PEER).await.unwrap();
+    stage.tailscaled.peer(EXIT, Peer::switch_off);
+    let before = stage.tailscaled.counts();
+    for _ in 0..10 {
+        assert_eq!(code(stage.verify(outside).await), "ExitNodeUnavailable");
+        assert!(stage.verify(PEER).await.is_ok(), "peers do without it");
+        sleep(secs(3)).await;
+    }
+    stage.tailscaled.peer(EXIT, Peer::switch_on);
+    assert!(stage.verify(outside).await.is_ok());
+    assert_eq!(stage.tailscaled.counts() - before, Counts::NONE);
+    assert_eq!(stage.tailscaled.starts().len(), 1);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_after_a_freeze_tries_a_required_node_again() {
+    let stage = stage(&with("exit", true), Peer::new("exit", EXIT).silent());
+    stage.ready().await;
+    sleep(secs(40)).await;
+    stage.tailscaled.peer(EXIT, Peer::switch_on);
+    stage.freeze(secs(60));
+    let _ = stage.available(secs(0)).await;
+    sleep(ms(100)).await;
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
+    stage.end(Ending::Shutdown).await;
 }

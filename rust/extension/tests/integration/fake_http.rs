@@ -1,9 +1,6 @@
-//! A server that answers each request as it is told, over TCP or a unix socket, and remembers what it was asked.
+//! An HTTP server that answers each request as a test scripts it, and records the requests.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,38 +9,38 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
 };
 
-/// One request, as it came.
+/// A request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Received {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: String,
 }
 
-/// Makes an answer: its status and its body. `None`: no answer at all.
-type Answer = dyn Fn(&Asked) -> Option<(u16, String)> + Send + Sync;
+/// Makes a response: its status and its body. `None`: no response at all.
+type Respond = dyn Fn(&Received) -> Option<(u16, String)> + Send + Sync;
 
 /// The running server.
 #[derive(Clone)]
-pub(crate) struct Fake {
-    answer: Arc<Answer>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+pub(crate) struct FakeHttp {
+    respond: Arc<Respond>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
-impl Fake {
-    pub(crate) fn new(answer: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+impl FakeHttp {
+    pub(crate) fn new(respond: impl Fn(&Received) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
         Self {
-            answer: Arc::new(answer),
-            asked: Arc::default(),
+            respond: Arc::new(respond),
+            received: Arc::default(),
         }
     }
 
-    /// What it was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    /// The requests so far.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 
     /// Serves on a port of loopback; returns its address.
@@ -59,20 +56,9 @@ impl Fake {
         address
     }
 
-    /// Serves on a unix socket.
-    pub(crate) fn on_socket(&self, path: &Path) {
-        let listener = UnixListener::bind(path).unwrap();
-        let fake = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(fake.clone().serve(stream));
-            }
-        });
-    }
-
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = service_fn(|request| self.answer(request));
-        // A client that goes away is no concern of the server's.
+        // A client that goes away is not an error.
         let _ = http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -81,19 +67,19 @@ impl Fake {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
         let (head, body) = request.into_parts();
         let authorization = head.headers.get("authorization");
-        let asked = Asked {
+        let received = Received {
             line: format!("{} {}", head.method, head.uri),
             authorization: authorization.map(|value| value.to_str().unwrap().to_owned()),
             body: String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap(),
         };
-        self.asked.lock().unwrap().push(asked.clone());
-        match (self.answer)(&asked) {
+        self.received.lock().unwrap().push(received.clone());
+        match (self.respond)(&received) {
             Some((status, body)) => {
-                // The Extensions API's name for who registers; nobody else looks at it.
-                let answer = Response::builder()
+                // The Extensions API identifies the extension by it; no other client reads it.
+                let response = Response::builder()
                     .status(status)
                     .header("lambda-extension-identifier", "one");
-                Ok(answer.body(Full::from(body)).unwrap())
+                Ok(response.body(Full::from(body)).unwrap())
             }
             None => std::future::pending().await,
         }

@@ -1,168 +1,161 @@
-//! The life of an environment, by a clock that stands still: a daemon that dies, starts slowly or crashes again and
-//! again.
+//! The life of an environment: a tailscaled that dies, starts slowly or crashes again and again.
 
 use std::time::Duration;
 
-use extension::{extensions_api::Events, lifecycle::Fatal, phase::Phase, trouble::Trouble};
+use extension::{error::JoinError, lambda_api::Events, lifecycle::Fatal, supervisor::state::TailnetState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake_daemon::{FakeDaemon, Plan, RUNNING},
-    fake_http::Fake,
-    stage::{Ending, FakeKeys, INIT_LIMIT, LATE, LIMIT, Stage, config, ms},
+    fake_http::FakeHttp,
+    fake_keys::FakeKeys,
+    fake_tailscaled::{FakeTailscaled, Login, PEER, Peer, Plan},
+    stage::{Ending, INIT_LIMIT, LATE, LIMIT, Stage, config, config_with, ms, secs, unique_path},
 };
 
+async fn failed(stage: &Stage) -> String {
+    let state = stage.settled().await;
+    let TailnetState::Unavailable(JoinError::TailscaledFailed { reason }) = state else {
+        panic!("{state:?}")
+    };
+    reason
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_environment_is_ready_when_it_is_in_the_tailnet() {
-    let mut stage = Stage::new("ready", Plan::default(), FakeKeys::Good, true);
-    assert_eq!(stage.asks().await, ms(20));
-    assert!(matches!(stage.settled().await, Phase::Up { .. }));
+async fn an_environment_is_ready_when_it_is_in_the_tailnet_and_a_peer_has_answered() {
+    let stage = Stage::new(Plan::default());
+    // tailscaled takes 20 ms, and the greeting a round trip.
+    assert_eq!(stage.ready().await, ms(30));
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
     assert_eq!(stage.end(Ending::Shutdown).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_dies_is_started_again_at_once_and_requests_wait_for_it() {
-    let mut stage = Stage::new("dies", Plan::default(), FakeKeys::Good, false);
-    stage.asks().await;
+async fn a_peer_that_is_off_holds_up_init_no_longer_than_the_login_took() {
+    let plan = Plan {
+        login_takes: ms(600),
+        ..Plan::with_peers([Peer::new("off", PEER).silent()])
+    };
+    let stage = Stage::new(plan);
+    assert_eq!(stage.ready().await, ms(20 + 600 + 600));
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tailscaled_that_dies_is_started_again_at_once_and_requests_wait_for_it() {
+    let stage = Stage::new(Plan::default());
+    stage.ready().await;
     let died = Instant::now();
-    stage.daemon.die();
+    stage.tailscaled.die();
     // One turn: the news travels.
     sleep(ms(1)).await;
-    stage.tailnet.ready(LIMIT).await.unwrap();
-    // A pause of 50 ms, and the 20 ms that the daemon takes.
+    assert_eq!(stage.available(LIMIT).await, Ok(()));
+    // A pause of 50 ms, and the 20 ms that tailscaled takes.
     assert_eq!(died.elapsed(), ms(70));
-    assert_eq!(stage.daemon.starts().len(), 2);
+    assert_eq!(stage.tailscaled.starts().len(), 2);
     assert_eq!(stage.end(Ending::Shutdown).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_daemon_holds_up_init_no_longer_than_it_may() {
-    let plan = |opens_after| Plan {
-        opens_after,
+async fn a_slow_tailscaled_holds_up_init_no_longer_than_it_may() {
+    let plan = |listens_after| Plan {
+        listens_after,
         ..Plan::default()
     };
-    let mut slow = Stage::new("slow", plan(Some(ms(3000))), FakeKeys::Good, false);
-    assert_eq!(slow.asks().await, ms(3000));
-    assert!(matches!(slow.settled().await, Phase::Up { .. }));
+    let slow = Stage::new(plan(Some(ms(3000))));
+    assert_eq!(slow.ready().await, ms(3010));
+    assert_eq!(slow.available(secs(0)).await, Ok(()));
     slow.end(Ending::Shutdown).await;
 
-    let mut stuck = Stage::new("stuck", plan(None), FakeKeys::Good, false);
-    assert_eq!(stuck.asks().await, INIT_LIMIT);
-    let Phase::Down(Trouble::Daemon { words }) = stuck.settled().await else {
-        panic!("{:?}", stuck.settled().await)
-    };
-    assert!(words.contains("LocalAPI did not answer within 5 s"), "{words}");
+    let stuck = Stage::new(plan(None));
+    assert_eq!(stuck.ready().await, INIT_LIMIT);
+    let reason = failed(&stuck).await;
+    assert!(reason.contains("LocalAPI did not respond within 5 s"), "{reason}");
     stuck.end(Ending::Shutdown).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_loop_is_told_and_slows_down_but_never_ends() {
+async fn a_crash_loop_is_reported_and_slows_down_but_never_ends() {
     let life = ms(10);
     let plan = Plan {
         lives_for: Some(life),
         ..Plan::default()
     };
-    let mut stage = Stage::new("loop", plan, FakeKeys::Good, false);
+    let stage = Stage::new(plan);
     // Three short lives, and the pauses of 50 and 100 ms between them.
-    assert_eq!(stage.asks().await, ms(180));
-    let Phase::Down(Trouble::Daemon { words }) = stage.settled().await else {
-        panic!("{:?}", stage.settled().await)
-    };
-    assert!(
-        words.contains("exit code 1") && words.contains("started again"),
-        "{words}"
-    );
-    sleep(Duration::from_secs(600)).await;
-    let starts = stage.daemon.starts();
+    assert_eq!(stage.ready().await, ms(180));
+    let reason = failed(&stage).await;
+    assert!(reason.contains("exit code 1"), "{reason}");
+    sleep(secs(600)).await;
+    let starts = stage.tailscaled.starts();
     let pauses: Vec<Duration> = starts.windows(2).map(|pair| pair[1] - pair[0] - life).collect();
     let expected = [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000].map(ms);
     assert_eq!(pauses[..10], expected);
     assert!(pauses[10..].iter().all(|pause| *pause == ms(10_000)), "{pauses:?}");
     assert!(pauses.len() > 60, "{pauses:?}");
-    // It mends itself, and the next trouble is the first one again.
-    stage.daemon.plan(|plan| plan.lives_for = None);
-    sleep(Duration::from_secs(80)).await;
-    assert!(matches!(stage.settled().await, Phase::Up { .. }));
-    let lives = stage.daemon.starts().len();
-    stage.daemon.die();
+    // It recovers, and the next failure counts as the first one again.
+    stage.tailscaled.plan(|plan| plan.lives_for = None);
+    sleep(secs(80)).await;
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
+    let lives = stage.tailscaled.starts().len();
+    stage.tailscaled.die();
     sleep(ms(51)).await;
-    assert_eq!(stage.daemon.starts().len(), lives + 1);
+    assert_eq!(stage.tailscaled.starts().len(), lives + 1);
     stage.end(Ending::Shutdown).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_function_that_requires_the_tailnet_is_not_started_without_it() {
-    let stage = Stage::new("required", Plan::default(), FakeKeys::Missing, true);
-    let (end, told) = stage.ended().await;
+    let config = config_with(&[("TS_REQUIRE_TAILNET", "true")]);
+    let stage = Stage::with_config(&config, Plan::default(), FakeKeys::Missing);
+    let (end, errors) = stage.ended().await;
     assert!(matches!(end, Err(Fatal::NoTailnet(_))), "{end:?}");
-    assert_eq!(told, ["Extension.TailnetUnavailable: the secret brings no auth key"]);
+    assert_eq!(
+        errors,
+        ["Extension.TailnetUnavailable: NoAuthKey: the secret has no auth key"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_brings_about_another_login_and_holds_the_environment_up_no_longer_than_it_may() {
-    let plan = Plan {
-        login: None,
+async fn an_invocation_triggers_another_login_and_holds_up_the_environment_no_longer_than_it_may() {
+    let stage = Stage::new(Plan {
+        login: Login::Silent,
         ..Plan::default()
-    };
-    let mut stage = Stage::new("another", plan, FakeKeys::Good, false);
-    // The control server is silent for 7 s, then requests are told so.
-    assert_eq!(stage.asks().await, ms(7020));
-    assert!(matches!(
-        stage.settled().await,
-        Phase::Down(Trouble::ControlSilent { .. })
-    ));
+    });
+    // The control server is silent for 7 s, then requests are told.
+    assert_eq!(stage.ready().await, ms(7020));
+    assert_eq!(stage.available(secs(0)).await, Err("ControlSilent"));
     stage.invoke(LATE);
-    assert!(stage.asks().await <= ms(7020 + 4000));
+    assert!(stage.ready().await <= ms(7020 + 2000));
     // The function's own time is up sooner.
     let before = stage.began.elapsed();
     stage.invoke(0);
-    assert_eq!(stage.asks().await, before);
-    // Control speaks at last.
-    stage.daemon.say(RUNNING);
+    assert_eq!(stage.ready().await, before);
+    stage.tailscaled.join();
     sleep(ms(1)).await;
-    assert!(matches!(stage.settled().await, Phase::Up { .. }));
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
     stage.end(Ending::Shutdown).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_whose_localapi_breaks_off_before_it_ends_is_told_by_its_end() {
-    let mut stage = Stage::new("breaks-off", Plan::default(), FakeKeys::Good, false);
-    stage.asks().await;
-    stage.daemon.break_off();
+async fn a_tailscaled_whose_localapi_ends_before_the_process_is_reported_by_its_exit() {
+    let stage = Stage::new(Plan::default());
+    stage.ready().await;
+    stage.tailscaled.close_local_api();
     sleep(ms(10)).await;
-    stage.daemon.die();
+    stage.tailscaled.die();
     // One turn: the news travels.
     sleep(ms(1)).await;
-    let why = stage.tailnet.ready(ms(0)).await.unwrap_err();
-    assert_eq!(
-        why,
-        "tailscaled ended with exit code 1; tailscaled is being started again"
-    );
-    stage.end(Ending::Shutdown).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_limit_on_registrations_is_told_while_it_is_waited_for() {
-    let plan = Plan {
-        login: Some(r#"{"ErrMessage":"node registration rate limited; will retry after 20s"}"#),
-        ..Plan::default()
-    };
-    let mut stage = Stage::new("limited", plan, FakeKeys::Good, false);
-    assert_eq!(stage.asks().await, INIT_LIMIT);
-    let why = stage.tailnet.ready(ms(100)).await.unwrap_err();
+    let unavailable = stage.tailnet.state().unavailable().unwrap();
     assert!(
-        why.starts_with("the tailnet limits how fast machines may join: ") && why.ends_with("after 20s"),
-        "{why}"
+        unavailable.message.contains("tailscaled ended with exit code 1"),
+        "{unavailable}"
     );
-    stage.daemon.say(RUNNING);
-    sleep(ms(1)).await;
-    assert!(matches!(stage.settled().await, Phase::Up { .. }));
     stage.end(Ending::Shutdown).await;
 }
 
 #[tokio::test]
-async fn on_managed_instances_it_asks_for_shutdown_alone_and_leaves_at_it() {
-    let lambda = Fake::new(|asked| match asked.line.as_str() {
+async fn on_managed_instances_it_registers_for_shutdown_alone_and_ends_at_it() {
+    let lambda = FakeHttp::new(|request| match request.line.as_str() {
         "GET /2020-01-01/extension/event/next" => Some((
             200,
             r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":1}"#.into(),
@@ -172,12 +165,13 @@ async fn on_managed_instances_it_asks_for_shutdown_alone_and_leaves_at_it() {
     let mut config = config();
     config.runtime_api = lambda.on_loopback().await;
     config.events = Events::ShutdownOnly;
-    let daemon = FakeDaemon::new(Plan::default());
-    let endpoint = std::env::temp_dir().join(format!("managed-{}", std::process::id()));
-    extension::lifecycle::run(&config, daemon.clone(), FakeKeys::Good, endpoint.clone())
+    config.socks_server = None;
+    let tailscaled = FakeTailscaled::new(Plan::default());
+    let socket = unique_path("managed");
+    extension::lifecycle::run(&config, tailscaled.clone(), FakeKeys::Good, &socket)
         .await
         .unwrap();
-    std::fs::remove_file(endpoint).unwrap();
-    assert_eq!(lambda.asked()[0].body, r#"{"events":["SHUTDOWN"]}"#);
-    assert_eq!((daemon.count("logout"), daemon.is_running()), (1, false));
+    std::fs::remove_file(socket).unwrap();
+    assert_eq!(lambda.received()[0].body, r#"{"events":["SHUTDOWN"]}"#);
+    assert_eq!((tailscaled.counts().log_outs, tailscaled.is_running()), (1, false));
 }

@@ -1,16 +1,23 @@
 //! The extension's parts against fakes of what they talk to: Tailscale's API, tailscaled, the Extensions API.
 #![allow(clippy::unwrap_used)]
 
+mod concurrency;
 mod ending;
 mod exit_node;
-mod extensions_api;
-mod fake_daemon;
 mod fake_http;
-mod front;
+mod fake_keys;
+mod fake_tailscaled;
+mod healthy_paths;
+mod lambda_api;
+mod large_tailnet;
 mod lifecycle;
+mod login_retries;
 mod oauth;
 mod removal;
-mod sessions;
+mod repair;
+mod silent_peers;
+mod socks;
 mod stage;
 mod start;
+mod status_socket;
 mod supervision;

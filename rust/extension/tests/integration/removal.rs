@@ -1,81 +1,148 @@
-//! A machine that the tailnet has removed: how the extension hears of it, and the way back.
+//! A machine that the control server does not know any more: how the extension hears of it, and the way back. Silence is not
+//! a removal.
 
 use std::time::Duration;
 
-use status::{Answer, Ask};
+use extension::{error::JoinError, supervisor::state::TailnetState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake_daemon::{Plan, RUNNING},
-    stage::{Ending, FakeKeys, LIMIT, Stage},
+    fake_tailscaled::{PEER, Peer, Plan, Renewal},
+    stage::{Ending, Stage, ms, secs},
 };
 
-/// A pause, and the time that the daemon takes.
+/// The pause before a restart, and the time that tailscaled takes.
 const BACK: Duration = Duration::from_millis(50 + 20);
 
-#[tokio::test(start_paused = true)]
-async fn a_removed_machine_logs_in_again_at_once_and_does_not_log_out() {
-    let mut stage = Stage::new("removed", Plan::default(), FakeKeys::Good, false);
-    stage.asks().await;
+/// Waits until the machine is back, after `removal`.
+async fn assert_a_new_login(stage: &Stage, removal: impl Future<Output = ()>) {
+    let (logins, lives) = (stage.tailscaled.counts().logins, stage.tailscaled.starts().len());
+    removal.await;
     let removed = Instant::now();
-    stage.daemon.disown();
     // One turn: the news travels.
-    sleep(Duration::from_millis(1)).await;
-    stage.tailnet.ready(LIMIT).await.unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(stage.available(secs(8)).await, Ok(()));
     assert_eq!(removed.elapsed(), BACK);
-    assert_eq!(stage.daemon.starts().len(), 2);
-    assert_eq!(stage.daemon.count("logout"), 0, "there was no machine to log out");
+    assert_eq!(stage.tailscaled.starts().len(), lives + 1);
+    assert_eq!(stage.tailscaled.counts().logins, logins + 1);
+    assert_eq!(stage.tailscaled.counts().log_outs, 0, "there was no machine to log out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_the_control_server_does_not_find_logs_in_again_at_once() {
+    let stage = Stage::joined(Plan::default()).await;
+    assert_a_new_login(&stage, async { stage.tailscaled.print_removal() }).await;
     assert_eq!(stage.end(Ending::Shutdown).await, 1);
 }
 
-#[tokio::test]
-async fn one_who_waits_for_a_peer_when_the_removal_is_heard_of_waits_for_the_login_instead() {
-    let plan = Plan {
-        mute: vec!["ping"],
-        ..Plan::default()
-    };
-    let mut stage = Stage::new("removed-look", plan, FakeKeys::Good, false);
-    stage.asks().await;
-    let ask = Ask::Target {
-        host: "100.64.0.2".into(),
-        wait_ms: 5000,
-        early: false,
-    };
-    let endpoint = stage.endpoint().to_owned();
-    let asked = tokio::spawn(async move { status::ask(&endpoint, &ask, LIMIT).await });
-    while stage.daemon.count("type=disco") == 0 {
-        tokio::task::yield_now().await;
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_has_to_log_in_interactively_is_removed_and_logs_in_again() {
+    let stage = Stage::joined(Plan::default()).await;
+    for line in [r#"{"BrowseToURL":"http://control/a"}"#, r#"{"State":2}"#] {
+        assert_a_new_login(&stage, async { stage.tailscaled.notify(line) }).await;
+        sleep(secs(61)).await;
     }
-    stage.daemon.plan(|plan| plan.mute.clear());
-    stage.daemon.disown();
-    let answer = asked.await.unwrap().unwrap();
-    assert!(matches!(&answer, Answer::Go { settling: true, .. }), "{answer:?}");
-    assert_eq!(stage.daemon.starts().len(), 2);
-    stage.end(Ending::Shutdown).await;
+    assert_eq!(stage.end(Ending::Shutdown).await, 1);
 }
 
-/// Its login is under way: another daemon would be another machine.
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_was_switched_off_and_on_brings_the_machine_back_itself() {
-    let mut stage = Stage::new("removed-switched", Plan::default(), FakeKeys::Good, false);
-    stage.asks().await;
-    for line in [r#"{"State":4}"#, r#"{"State":5}"#, RUNNING] {
-        stage.daemon.say(line);
-    }
-    sleep(Duration::from_millis(1)).await;
-    stage.daemon.disown();
-    sleep(Duration::from_millis(500)).await;
-    assert_eq!(stage.daemon.starts().len(), 1);
+async fn the_state_tells_of_a_removal_while_the_next_login_is_under_way() {
+    let stage = Stage::joined(Plan::default()).await;
+    stage.tailscaled.plan(|plan| plan.login_takes = secs(3));
+    stage.tailscaled.print_removal();
+    sleep(ms(10)).await;
+    let TailnetState::Starting { note: Some(note) } = stage.tailnet.state() else {
+        panic!("{:?}", stage.tailnet.state())
+    };
+    assert!(note.starts_with("NodeRemoved: "), "{note}");
+    assert_eq!(stage.available(secs(8)).await, Ok(()));
     stage.end(Ending::Shutdown).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_is_not_renewed_goes_on() {
-    let mut stage = Stage::new("not-renewed", Plan::default(), FakeKeys::Good, false);
-    stage.asks().await;
-    stage.daemon.say(r#"{"ErrMessage":"authkey already used"}"#);
-    sleep(Duration::from_secs(1)).await;
-    stage.tailnet.ready(LIMIT).await.unwrap();
-    assert_eq!(stage.daemon.starts().len(), 1);
-    assert_eq!(stage.end(Ending::Shutdown).await, 1);
+async fn a_registration_by_the_node_key_that_is_refused_or_unknown_means_a_new_login() {
+    for renewal in [
+        Renewal::Refused("invalid key: API key does not exist"),
+        Renewal::Refused("authkey already used"),
+        Renewal::Unknown,
+    ] {
+        let stage = Stage::joined(Plan::default()).await;
+        stage.tailscaled.plan(|plan| plan.renewal = renewal);
+        stage.freeze(secs(30));
+        stage.tailscaled.kill_links();
+        stage.verify(PEER).await.unwrap();
+        sleep(secs(1)).await;
+        assert_eq!(stage.available(secs(8)).await, Ok(()), "{renewal:?}");
+        assert_eq!(stage.tailscaled.starts().len(), 2, "{renewal:?}");
+        assert_eq!(stage.tailscaled.counts().logins, 2, "{renewal:?}");
+        assert!(stage.verify(PEER).await.is_ok());
+        stage.end(Ending::Shutdown).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_not_a_removal_however_long_it_lasts() {
+    let stage = Stage::joined(Plan::default()).await;
+    let running = stage.tailnet.state();
+    stage.tailscaled.peer(PEER, Peer::switch_off);
+    stage.tailscaled.plan(|plan| plan.control_unreachable = true);
+    stage.tailscaled.kill_links();
+    stage.freeze(secs(62));
+    for _ in 0..20 {
+        stage.verify(PEER).await.unwrap();
+        sleep(secs(3)).await;
+    }
+    stage.tailscaled.plan(|plan| plan.renewal = Renewal::Silent);
+    sleep(secs(120)).await;
+    assert_eq!(stage.tailnet.state(), running);
+    assert_eq!(
+        (stage.tailscaled.starts().len(), stage.tailscaled.counts().logins),
+        (1, 1)
+    );
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_a_peer_during_a_removal_waits_for_the_login_instead() {
+    let stage = Stage::joined(Plan::default()).await;
+    stage.freeze(secs(30));
+    stage.tailscaled.peer(PEER, Peer::switch_off);
+    let path = stage.preflight.path();
+    let verifying = stage.verifying(PEER);
+    sleep(ms(1)).await;
+    assert_eq!(stage.tailscaled.in_flight(PEER), 2);
+    stage.tailscaled.peer(PEER, Peer::switch_on);
+    stage.tailscaled.print_removal();
+    assert!(verifying.await.unwrap().unwrap() > path);
+    assert_eq!(stage.tailscaled.starts().len(), 2);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_login_has_a_new_path_and_greets_the_peers_that_were_asked_for() {
+    let stage = Stage::joined(Plan::default()).await;
+    stage.verify(PEER).await.unwrap();
+    let path = stage.preflight.path();
+    let pings = stage.tailscaled.pings(PEER);
+    stage.tailscaled.print_removal();
+    sleep(secs(5)).await;
+    assert!(stage.preflight.path() > path);
+    assert!(stage.tailscaled.pings(PEER) > pings);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_server_that_keeps_removing_the_machine_is_asked_with_back_off() {
+    let stage = Stage::joined(Plan::default()).await;
+    for _ in 0..3 {
+        stage.tailscaled.print_removal();
+        stage
+            .tailscaled
+            .plan(|plan| plan.login = crate::fake_tailscaled::Login::Silent);
+        sleep(ms(500)).await;
+    }
+    let TailnetState::Unavailable(JoinError::NodeRemoved { .. }) = stage.tailnet.state() else {
+        // The third login is under way by now.
+        return assert!(matches!(stage.tailnet.state(), TailnetState::Starting { .. }));
+    };
 }

@@ -1,29 +1,38 @@
 //! The extension's whole life among fakes, by a clock that stands still while anybody has something to do.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use extension::{
+    auth::key_source::KeySource,
+    clock::{Clock, WallClock},
     config::Config,
-    credentials::Keys,
-    extensions_api::{ApiError, Event, Host, ShutdownReason},
-    lifecycle::{Fatal, Terms, live},
-    netmap::Uncovered,
-    phase::Phase,
-    secret::Secret,
-    tailnet::{Handle, Tailnet},
-    trouble::Trouble,
+    lambda_api::{ApiError, Event, LambdaRuntime, ShutdownReason},
+    lifecycle::{Fatal, Options, live},
+    preflight::Preflight,
+    supervisor::{
+        process::Supervisor,
+        state::{Tailnet, TailnetState},
+    },
 };
+use tailnet::connect::{Route, RouteError, Router};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use crate::fake_daemon::{FakeDaemon, KEY, Plan};
+use crate::{
+    fake_keys::FakeKeys,
+    fake_tailscaled::{Counts, FakeTailscaled, Plan},
+};
 
 /// Far more than anything here takes by the clock of the test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3600);
@@ -38,44 +47,47 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What Secrets Manager brings.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum FakeKeys {
-    /// A key.
-    Good,
-    /// Nothing, ever.
-    Awaited,
-    /// A refusal.
-    Missing,
+pub(crate) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
-impl Keys for FakeKeys {
-    async fn login_key(&self) -> Result<Secret, Trouble> {
-        match self {
-            Self::Good => Ok(Secret::new(KEY)),
-            Self::Awaited => std::future::pending().await,
-            Self::Missing => Err(Trouble::NoKey {
-                words: "the secret brings no auth key".into(),
-                for_good: false,
-            }),
+/// A wall clock that goes with the test's time, and jumps over freezes.
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    began: Instant,
+    frozen: Mutex<Duration>,
+}
+
+impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            frozen: Mutex::default(),
         }
     }
 
-    async fn renewed(&self) -> Result<bool, Trouble> {
-        Ok(false)
+    /// The environment is frozen for so long: the monotonic clock stands still.
+    pub(crate) fn freeze(&self, time: Duration) {
+        *self.frozen.lock().unwrap() += time;
     }
 }
 
-struct FakeHost {
+impl WallClock for TestClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + secs(1_700_000_000) + self.began.elapsed() + *self.frozen.lock().unwrap()
+    }
+}
+
+struct FakeLambda {
     events: mpsc::UnboundedReceiver<Event>,
-    asked: mpsc::UnboundedSender<Instant>,
+    requests: mpsc::UnboundedSender<Instant>,
     errors: Arc<Mutex<Vec<String>>>,
 }
 
-impl Host for FakeHost {
+impl LambdaRuntime for FakeLambda {
     async fn next(&mut self) -> Result<Event, ApiError> {
         // A test that has seen enough does not listen any more.
-        let _ = self.asked.send(Instant::now());
+        let _ = self.requests.send(Instant::now());
         match self.events.recv().await {
             Some(event) => Ok(event),
             None => std::future::pending().await,
@@ -88,17 +100,20 @@ impl Host for FakeHost {
     }
 }
 
-/// The extension, and those around it.
+/// The extension, and the fakes around it.
 pub(crate) struct Stage {
-    pub(crate) daemon: FakeDaemon,
-    pub(crate) tailnet: Handle,
+    pub(crate) tailscaled: FakeTailscaled,
+    pub(crate) tailnet: Tailnet,
+    /// What the status socket asks.
+    pub(crate) preflight: Preflight,
     pub(crate) began: Instant,
+    clock: Arc<TestClock>,
     events: mpsc::UnboundedSender<Event>,
-    asked: mpsc::UnboundedReceiver<Instant>,
+    requests: AsyncMutex<mpsc::UnboundedReceiver<Instant>>,
     errors: Arc<Mutex<Vec<String>>>,
     terminate: oneshot::Sender<()>,
     end: JoinHandle<Result<(), Fatal>>,
-    endpoint: PathBuf,
+    socket: PathBuf,
 }
 
 /// How an environment is ended.
@@ -111,57 +126,75 @@ pub(crate) enum Ending {
 }
 
 impl Stage {
-    /// Starts the extension. `name` is the test's own.
-    pub(crate) fn new(name: &str, plan: Plan, keys: impl Keys, require_tailnet: bool) -> Self {
-        let mut config = config();
-        config.require_tailnet = require_tailnet;
-        Self::with(name, &config, plan, keys)
+    /// Starts the extension with a good key.
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self::with_keys(plan, FakeKeys::Good)
+    }
+
+    /// Starts the extension with these keys.
+    pub(crate) fn with_keys(plan: Plan, keys: impl KeySource) -> Self {
+        Self::with_config(&config(), plan, keys)
     }
 
     /// Starts the extension with these settings.
-    pub(crate) fn with(name: &str, config: &Config, plan: Plan, keys: impl Keys) -> Self {
-        let began = Instant::now();
-        let daemon = FakeDaemon::new(plan);
-        let tailnet = Tailnet::start(config, daemon.clone(), keys);
-        let handle = tailnet.handle();
+    pub(crate) fn with_config(config: &Config, plan: Plan, keys: impl KeySource) -> Self {
+        let clock = Arc::new(TestClock::new());
+        let shared: Clock = clock.clone();
+        let tailscaled = FakeTailscaled::new(plan);
+        let supervisor = Supervisor::start(config, Arc::clone(&shared), tailscaled.clone(), keys);
+        let tailnet = supervisor.tailnet().clone();
+        let preflight = Preflight::new(&supervisor, config.uncovered, config.exit_node.as_ref());
         let (events, received) = mpsc::unbounded_channel();
-        let (asking, asked) = mpsc::unbounded_channel();
+        let (asking, requests) = mpsc::unbounded_channel();
         let errors = Arc::default();
-        let host = FakeHost {
+        let lambda = FakeLambda {
             events: received,
-            asked: asking,
+            requests: asking,
             errors: Arc::clone(&errors),
         };
         let (terminate, terminated) = oneshot::channel();
-        let endpoint = std::env::temp_dir().join(format!("stage-{name}-{}", std::process::id()));
-        let terms = Terms {
-            endpoint: endpoint.clone(),
-            uncovered: Uncovered::Refuse,
-            front: None,
-            require_tailnet: config.require_tailnet,
+        let socket = unique_path("stage");
+        let options = Options {
+            socks_server: None,
+            ..Options::new(config, &socket)
         };
-        let end = tokio::spawn(async move { live(host, tailnet, &terms, terminated).await });
+        let end = tokio::spawn(async move { live(lambda, supervisor, &options, shared, terminated).await });
         Self {
-            daemon,
-            tailnet: handle,
-            began,
+            tailscaled,
+            tailnet,
+            preflight,
+            began: Instant::now(),
+            clock,
             events,
-            asked,
+            requests: AsyncMutex::new(requests),
             errors,
             terminate,
             end,
-            endpoint,
+            socket,
         }
     }
 
-    /// Where the proxy asks.
-    pub(crate) fn endpoint(&self) -> &Path {
-        &self.endpoint
+    /// Starts the extension, and waits until it is in the tailnet and nothing of the login is left to do.
+    pub(crate) async fn joined(plan: Plan) -> Self {
+        let stage = Self::new(plan);
+        stage.ready().await;
+        sleep(secs(20)).await;
+        assert!(matches!(stage.tailnet.state(), TailnetState::Running { .. }));
+        stage
     }
 
-    /// Waits until the extension asks for an event, and says how long after the beginning that was.
-    pub(crate) async fn asks(&mut self) -> Duration {
-        timeout(LIMIT, self.asked.recv()).await.unwrap().unwrap() - self.began
+    /// The status socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Waits until the extension asks for an event. Returns how long after the beginning that was.
+    pub(crate) async fn ready(&self) -> Duration {
+        timeout(LIMIT, self.requests.lock().await.recv())
+            .await
+            .unwrap()
+            .unwrap()
+            - self.began
     }
 
     /// An invocation begins; its function's time is up at `deadline_ms` after 1970.
@@ -169,48 +202,113 @@ impl Stage {
         self.events.send(Event::Invoke { deadline_ms }).unwrap();
     }
 
-    /// Where the tailnet stands once it does not move any more.
-    pub(crate) async fn settled(&mut self) -> Phase {
-        self.tailnet.settled(LIMIT).await
+    /// The environment is frozen for so long.
+    pub(crate) fn freeze(&self, time: Duration) {
+        self.clock.freeze(time);
     }
 
-    /// Waits until the extension has ended by itself, and says what it told Lambda before.
+    /// The state of the tailnet once no login is under way.
+    pub(crate) async fn settled(&self) -> TailnetState {
+        self.tailnet.wait_until_settled(Instant::now() + LIMIT).await
+    }
+
+    /// Waits until the tailnet can be used, as long as a request does. Returns the code if it cannot.
+    pub(crate) async fn available(&self, wait: Duration) -> Result<(), &'static str> {
+        let running = self.tailnet.wait_until_running(Instant::now() + wait).await;
+        running.map(drop).map_err(|unavailable| unavailable.code)
+    }
+
+    /// Verifies the path to `address`, as the proxy does while it dials.
+    pub(crate) async fn verify(&self, address: IpAddr) -> Result<u64, RouteError> {
+        self.preflight.verify(address, Instant::now() + secs(30)).await
+    }
+
+    /// Asks for a route to `host`.
+    pub(crate) async fn route(&self, host: &str) -> Result<Route, RouteError> {
+        self.preflight.route(host, Instant::now() + secs(30)).await
+    }
+
+    /// Begins to verify the path to `address`, and does not wait.
+    pub(crate) fn verifying(&self, address: IpAddr) -> JoinHandle<Result<u64, RouteError>> {
+        let preflight = self.preflight.clone();
+        tokio::spawn(async move { preflight.verify(address, Instant::now() + secs(30)).await })
+    }
+
+    /// Does `work`, waits until all that follows from it is done, and returns what tailscaled was asked to do meanwhile.
+    pub(crate) async fn steps_of(&self, work: impl Future) -> Counts {
+        let before = self.tailscaled.counts();
+        work.await;
+        sleep(secs(60)).await;
+        self.tailscaled.counts() - before
+    }
+
+    /// Waits until the extension has ended by itself. Returns what it told Lambda before.
     pub(crate) async fn ended(self) -> (Result<(), Fatal>, Vec<String>) {
         let end = timeout(LIMIT, self.end).await.unwrap().unwrap();
-        std::fs::remove_file(self.endpoint).unwrap();
+        std::fs::remove_file(self.socket).unwrap();
         let errors = self.errors.lock().unwrap().clone();
         (end, errors)
     }
 
-    /// Ends the environment: in time, without an error, and with no daemon left. Returns how often it logged out.
+    /// Ends the environment: in time, without an error, and with no tailscaled left. Returns how often it asked tailscaled
+    /// to log out.
     pub(crate) async fn end(self, ending: Ending) -> usize {
-        let daemon = self.daemon.clone();
+        self.end_within(ending, SHUTDOWN_LIMIT).await
+    }
+
+    /// The same with another limit.
+    pub(crate) async fn end_within(self, ending: Ending, limit: Duration) -> usize {
+        let tailscaled = self.tailscaled.clone();
         let ended = Instant::now();
         match ending {
-            Ending::Shutdown => self
-                .events
-                .send(Event::Shutdown {
-                    shutdown_reason: ShutdownReason::Spindown,
-                })
-                .unwrap(),
+            Ending::Shutdown => {
+                let shutdown_reason = ShutdownReason::Spindown;
+                self.events.send(Event::Shutdown { shutdown_reason }).unwrap();
+            }
             Ending::Sigterm => self.terminate.send(()).unwrap(),
         }
         let end = timeout(LIMIT, self.end).await.unwrap().unwrap();
-        std::fs::remove_file(self.endpoint).unwrap();
+        std::fs::remove_file(self.socket).unwrap();
         assert!(end.is_ok(), "{end:?}");
-        assert!(ended.elapsed() < SHUTDOWN_LIMIT, "it took {:?}", ended.elapsed());
-        assert!(!daemon.is_running(), "the daemon is left behind");
-        daemon.count("logout")
+        assert!(ended.elapsed() < limit, "it took {:?}", ended.elapsed());
+        assert!(!tailscaled.is_running(), "tailscaled is left behind");
+        assert_eq!(tailscaled.violations(), [] as [&str; 0]);
+        tailscaled.count("logout")
     }
 }
 
-/// Settings that name nothing but what must be named.
+/// The code of the error that a request is answered with.
+pub(crate) fn code<T>(result: Result<T, RouteError>) -> String {
+    match result {
+        Err(RouteError::Unavailable { code, .. }) => code,
+        Err(error) => error.to_string(),
+        Ok(_) => "none".to_owned(),
+    }
+}
+
+/// A path for a socket that no other test uses.
+pub(crate) fn unique_path(purpose: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("{purpose}-{}-{number}", std::process::id()))
+}
+
+/// Settings with no more than what is required.
 pub(crate) fn config() -> Config {
-    let value = |name: &str| match name {
-        "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9"),
-        "TS_SECRET_API_KEY" => Some("secret"),
-        "TS_HOSTNAME" => Some("proxy"),
-        _ => None,
+    config_with(&[])
+}
+
+/// The same with more variables.
+pub(crate) fn config_with(more: &[(&str, &str)]) -> Config {
+    let required = [
+        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9"),
+        ("TS_SECRET_API_KEY", "secret"),
+        ("TS_HOSTNAME", "proxy"),
+    ];
+    let value = |name: &str| {
+        let mut all = more.iter().chain(&required);
+        all.find(|(known, _)| *known == name)
+            .map(|(_, value)| (*value).to_owned())
     };
-    Config::parse(|name| value(name).map(str::to_owned)).unwrap()
+    Config::parse(value).unwrap()
 }

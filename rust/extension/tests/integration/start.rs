@@ -7,37 +7,41 @@ use std::{
     time::Duration,
 };
 
-use extension::{credentials::Keys, secret::Secret, trouble::Trouble};
+use extension::{
+    auth::{key_source::KeySource, secret::Secret},
+    error::JoinError,
+};
 
 use crate::{
-    fake_daemon::{FakeDaemon, Plan},
-    stage::{FakeKeys, config},
+    fake_keys::FakeKeys,
+    fake_tailscaled::{FakeTailscaled, Plan},
+    stage::{config, unique_path},
 };
 
 /// How long anything may take here.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Secrets Manager, which is asked while the registration is under way.
+/// Secrets Manager, which is called while the registration is under way.
 struct AfterRegistration {
     lambda: TcpListener,
     connected: Arc<Mutex<Option<TcpStream>>>,
 }
 
-impl Keys for AfterRegistration {
-    async fn login_key(&self) -> Result<Secret, Trouble> {
+impl KeySource for AfterRegistration {
+    async fn login_key(&self) -> Result<Secret, JoinError> {
         // It does not wait: the connection must be there.
         let (connection, _) = self.lambda.accept().expect("Lambda is called before the key is read");
         *self.connected.lock().unwrap() = Some(connection);
         FakeKeys::Good.login_key().await
     }
 
-    async fn renewed(&self) -> Result<bool, Trouble> {
+    async fn changed(&self) -> Result<bool, JoinError> {
         Ok(false)
     }
 }
 
 #[tokio::test]
-async fn it_registers_first_and_brings_all_else_under_way_before_the_answer() {
+async fn it_registers_first_and_logs_in_before_the_response() {
     let lambda = TcpListener::bind("127.0.0.1:0").unwrap();
     lambda.set_nonblocking(true).unwrap();
     let mut config = config();
@@ -47,13 +51,13 @@ async fn it_registers_first_and_brings_all_else_under_way_before_the_answer() {
         lambda,
         connected: Arc::clone(&connected),
     };
-    let daemon = FakeDaemon::new(Plan::default());
-    let endpoint = std::env::temp_dir().join(format!("order-{}", std::process::id()));
-    let program = daemon.clone();
-    let life = tokio::spawn(async move { extension::lifecycle::run(&config, program, keys, endpoint).await });
-    // Lambda has not answered, and yet the daemon is up and logged in with the key.
+    let tailscaled = FakeTailscaled::new(Plan::default());
+    let socket = unique_path("start");
+    let program = tailscaled.clone();
+    let life = tokio::spawn(async move { extension::lifecycle::run(&config, program, keys, socket).await });
+    // Lambda has not responded, and tailscaled is already up and logged in with the key.
     let logged_in = async {
-        while daemon.count("login-interactive") == 0 {
+        while tailscaled.counts().logins == 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -66,5 +70,5 @@ async fn it_registers_first_and_brings_all_else_under_way_before_the_answer() {
     drop(request);
     let end = life.await.unwrap();
     assert!(end.is_err(), "the registration was lost: {end:?}");
-    assert!(!daemon.is_running());
+    assert!(!tailscaled.is_running());
 }

@@ -1,25 +1,29 @@
-//! A daemon that does not do what it should: a small program in its place.
+//! A tailscaled that fails: a shell script in its place, as a real process.
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    time::{Duration, Instant},
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+
+use extension::{
+    clock::SystemClock,
+    error::JoinError,
+    supervisor::{process::Supervisor, state::TailnetState},
+    tailscaled::process::Paths,
 };
+use tokio::time::{Instant, timeout};
 
-use extension::{credentials::Credentials, phase::Phase, tailnet::Tailnet, tailscaled::Paths, trouble::Trouble};
-use tokio::time::timeout;
-
-use crate::stage::config;
+use crate::{
+    fake_keys::FakeKeys,
+    stage::{config, ms, secs, unique_path},
+};
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A folder with a daemon in it that is a shell script.
+/// A folder with a tailscaled in it that is a shell script.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn with(name: &str, script: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("supervision-{name}-{}", std::process::id()));
+    fn with(script: &str) -> Self {
+        let folder = unique_path("supervision");
         std::fs::create_dir_all(&folder).unwrap();
         let program = folder.join("tailscaled");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -32,7 +36,7 @@ impl Folder {
             program: self.0.join("tailscaled"),
             socket: self.0.join("socket"),
             state_directory: self.0.clone(),
-            socks: ([127, 0, 0, 1], 0).into(),
+            ..Paths::with_socks(([127, 0, 0, 1], 0).into(), Vec::new())
         }
     }
 }
@@ -43,63 +47,63 @@ impl Drop for Folder {
     }
 }
 
-fn start(paths: Paths) -> Tailnet {
-    let config = config();
-    Tailnet::start(&config, paths, Credentials::new(&config))
+fn start(paths: Paths) -> Supervisor {
+    Supervisor::start(&config(), Arc::new(SystemClock), paths, FakeKeys::Good)
 }
 
-#[tokio::test]
-async fn a_daemon_that_dies_again_and_again_is_told_with_its_last_words() {
-    let folder = Folder::with("crash", "echo out of luck; exit 3");
-    let tailnet = start(folder.paths());
-    let phase = timeout(LIMIT, tailnet.handle().settled(LIMIT)).await.unwrap();
-    let Phase::Down(Trouble::Daemon { words }) = &phase else {
-        panic!("{phase:?}")
+async fn failed(supervisor: &Supervisor) -> String {
+    let state = supervisor.tailnet().wait_until_settled(Instant::now() + LIMIT).await;
+    let TailnetState::Unavailable(JoinError::TailscaledFailed { reason }) = state else {
+        panic!("{state:?}")
     };
-    assert!(
-        words.contains("exit code 3") && words.contains("out of luck"),
-        "{words}"
-    );
-    let why = tailnet.handle().ready(LIMIT).await.unwrap_err();
-    assert!(why.contains("started again"), "{why}");
-    timeout(LIMIT, tailnet.stop()).await.unwrap();
+    reason
 }
 
 #[tokio::test]
-async fn a_daemon_that_cannot_be_started_is_told() {
-    let folder = Folder::with("missing", "");
-    let paths = Paths {
+async fn a_tailscaled_that_crashes_again_and_again_is_reported_without_its_last_lines() {
+    let folder = Folder::with("echo out of luck; exit 3");
+    let supervisor = start(folder.paths());
+    let reason = failed(&supervisor).await;
+    assert!(reason.contains("exit code 3"), "{reason}");
+    // They may name peers: they are for the log.
+    assert!(!reason.contains("out of luck"), "{reason}");
+    let deadline = Instant::now() + LIMIT;
+    let unavailable = supervisor.tailnet().wait_until_running(deadline).await.unwrap_err();
+    assert_eq!(unavailable.code, "TailscaledFailed");
+    timeout(LIMIT, supervisor.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tailscaled_that_cannot_be_started_is_reported() {
+    let folder = Folder::with("");
+    let supervisor = start(Paths {
         program: folder.0.join("nothing"),
         ..folder.paths()
-    };
-    let tailnet = start(paths);
-    let phase = timeout(LIMIT, tailnet.handle().settled(LIMIT)).await.unwrap();
-    assert!(phase.why_not().unwrap().contains("cannot be started"), "{phase:?}");
-    timeout(LIMIT, tailnet.stop()).await.unwrap();
+    });
+    let reason = failed(&supervisor).await;
+    assert!(reason.contains("cannot be started"), "{reason}");
+    timeout(LIMIT, supervisor.stop()).await.unwrap();
 }
 
 /// SHUTDOWN may come at any time, and leaves 2 s.
 #[tokio::test]
-async fn the_end_comes_soon_while_the_daemon_starts_or_is_dead() {
-    for (name, script) in [("slow", "exec sleep 60"), ("dead", "exit 1")] {
-        let folder = Folder::with(name, script);
-        let tailnet = start(folder.paths());
+async fn the_end_comes_soon_while_tailscaled_starts_or_is_dead() {
+    for script in ["exec sleep 60", "exit 1"] {
+        let folder = Folder::with(script);
+        let supervisor = start(folder.paths());
         tokio::task::yield_now().await;
         let began = Instant::now();
-        timeout(LIMIT, tailnet.stop()).await.unwrap();
-        assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "{name}: {:?}",
-            began.elapsed()
-        );
+        timeout(LIMIT, supervisor.stop()).await.unwrap();
+        assert!(began.elapsed() < secs(1), "{script}: {:?}", began.elapsed());
     }
 }
 
 #[tokio::test]
-async fn one_who_asks_a_slow_daemon_waits_as_long_as_he_said() {
-    let folder = Folder::with("patience", "exec sleep 60");
-    let tailnet = start(folder.paths());
-    let why = tailnet.handle().ready(Duration::from_millis(100)).await.unwrap_err();
-    assert_eq!(why, "the login to the tailnet is still under way");
-    timeout(LIMIT, tailnet.stop()).await.unwrap();
+async fn a_request_waits_for_a_slow_tailscaled_until_its_deadline() {
+    let folder = Folder::with("exec sleep 60");
+    let supervisor = start(folder.paths());
+    let deadline = Instant::now() + ms(100);
+    let unavailable = supervisor.tailnet().wait_until_running(deadline).await.unwrap_err();
+    assert_eq!(unavailable.code, "LoginPending");
+    timeout(LIMIT, supervisor.stop()).await.unwrap();
 }

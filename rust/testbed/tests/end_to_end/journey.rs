@@ -51,7 +51,7 @@ async fn every_step_behaves(setting: Arc<Setting>) -> Outcome {
 async fn shutdown_logs_out(setting: Arc<Setting>) -> Outcome {
     let world = start(&setting).await?;
     Step::Get.run(&world).await?.verdict?;
-    let is_online = async |control: &Control| Ok::<_, testbed::Error>(control.node("lambda-proxy").await?.online);
+    let is_online = async |control: &Control| control.is_online("lambda-proxy").await;
     assert!(
         is_online(&world.surroundings.control).await?,
         "the function is not in the tailnet"

@@ -3,6 +3,7 @@
 //! All of it happens in namespaces of its own: nothing leaves the machine, and nothing stays.
 #![allow(clippy::unwrap_used)]
 
+mod control_server;
 mod deaths;
 mod demo;
 mod journey;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     run(|setting| {
         let trials = [
             surroundings::trials(setting),
+            control_server::trials(setting),
             journey::trials(setting),
             deaths::trials(setting),
             warming::trials(setting),

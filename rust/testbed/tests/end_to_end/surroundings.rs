@@ -81,7 +81,7 @@ async fn a_wrong_key_is_refused(setting: Arc<Setting>) -> Outcome {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("invalid authkey"), "{error}");
+    assert!(error.contains("invalid key: unable to validate API key"), "{error}");
     surroundings.stop().await;
     Ok(())
 }

@@ -104,7 +104,13 @@ impl Warmer {
             ("cpuQuota", true.into()),
         ];
         function.settings = settings.map(|(field, value)| (field.to_owned(), value)).into();
-        let lambda = LocalLambda::start(&world.surroundings.binaries, &function, &world.surroundings.run_dir).await?;
+        let lambda = LocalLambda::start(
+            &world.surroundings.binaries,
+            &function,
+            &world.surroundings.run_dir,
+            None,
+        )
+        .await?;
         let address = lambda.invoke_address().to_owned();
         Ok(Self {
             api: InvokeApi { address, caller },

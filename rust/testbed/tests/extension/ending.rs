@@ -63,7 +63,7 @@ async fn ended(world: &World, began: Instant) -> Outcome {
 }
 
 async fn is_online(world: &World) -> Result<bool, Failed> {
-    Ok(world.surroundings.control.node("lambda-proxy").await?.online)
+    Ok(world.surroundings.control.is_online("lambda-proxy").await?)
 }
 
 async fn terminated(setting: Arc<Setting>) -> Outcome {

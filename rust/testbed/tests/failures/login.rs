@@ -83,11 +83,14 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     let world = setting.world_with_secret("tskey-auth-wrong", |_| ()).await?;
     fails_soon(
         &world,
-        &["the tailnet refuses the auth key: invalid authkey", "into the secret"],
+        &[
+            "the tailnet refuses the auth key: invalid key: unable to validate API key",
+            "into the secret",
+        ],
     )
     .await?;
     let (again, _) = get(&world).await?;
-    says_why(&world, &again, &["invalid authkey"]).await;
+    says_why(&world, &again, &["invalid key: unable to validate API key"]).await;
     world.surroundings.put_secret(AUTH_KEY).await?;
     recovers(&world, Duration::from_secs(20)).await?;
     logged(&world, 0, "the secret has changed").await;
@@ -281,7 +284,7 @@ async fn required(setting: Arc<Setting>) -> Outcome {
         !answer.headers().contains_key("ts-error-name"),
         "the proxy answered: {answer:?}"
     );
-    logged(&world, 0, "invalid authkey").await;
+    logged(&world, 0, "invalid key: unable to validate API key").await;
     world.stop().await;
     Ok(())
 }

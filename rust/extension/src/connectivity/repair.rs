@@ -1,0 +1,121 @@
+//! The steps that bring a dead path back, from the mildest to the strongest.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::localapi::{client::LocalApi, error::LocalApiError};
+
+/// The least time between two strong steps: they disturb all connections, and WireGuard itself tries again after 5 s.
+const STRONG_PAUSE: Duration = Duration::from_secs(5);
+/// The least time between two mild steps.
+const MILD_PAUSE: Duration = Duration::from_secs(1);
+/// The same where nobody who was asked has ever answered: all of them may be off.
+const GUESS_PAUSE: Duration = Duration::from_secs(30);
+
+/// A step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// New connections to the DERP servers.
+    ReconnectDerp,
+    /// New WireGuard sessions with all peers, and new connections to the DERP servers: tailscaled is switched off and on.
+    /// There is no call that renews one session.
+    RenewSessions,
+}
+
+impl Step {
+    /// Its name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ReconnectDerp => "reconnected to DERP",
+            Self::RenewSessions => "renewed the WireGuard sessions",
+        }
+    }
+}
+
+/// When the last steps were taken.
+#[derive(Debug, Default)]
+pub(crate) struct StepLimiter {
+    last: Mutex<[Option<Instant>; 2]>,
+}
+
+impl StepLimiter {
+    /// Whether a mild step may be taken now on the mere guess that it helps; if so, it counts as taken.
+    pub(crate) fn try_acquire_guess(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last[0].is_none_or(|last| now.duration_since(last) >= GUESS_PAUSE);
+        if may {
+            last[0] = Some(now);
+        }
+        may
+    }
+
+    /// Whether `step` may be taken now; if so, it counts as taken.
+    pub(crate) fn try_acquire(&self, step: Step) -> bool {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let [mild, strong] = &mut *last;
+        let may = |last: Option<Instant>, pause| last.is_none_or(|last| now.duration_since(last) >= pause);
+        match step {
+            Step::ReconnectDerp if may(*mild, MILD_PAUSE) => *mild = Some(now),
+            Step::RenewSessions if may(*strong, STRONG_PAUSE) => (*mild, *strong) = (Some(now), Some(now)),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Takes `step`. The path is a new one from then on; packets wait until its connections are there.
+pub(crate) async fn take(api: &LocalApi, step: Step) -> Result<(), LocalApiError> {
+    match step {
+        Step::ReconnectDerp => {
+            api.reconnect_derp().await?;
+            api.restun().await
+        }
+        Step::RenewSessions => {
+            let api = api.clone();
+            // A task of its own: a caller that goes away must not leave tailscaled switched off.
+            let renewed = tokio::spawn(async move {
+                detach_control(&api).await?;
+                api.set_running(false).await?;
+                api.set_running(true).await
+            });
+            renewed
+                .await
+                .unwrap_or_else(|lost| Err(std::io::Error::other(lost).into()))
+        }
+    }
+}
+
+/// Detaches the control client without waiting for its end: a change of the preferences would wait for a lock that it may
+/// hold for up to 45 s.
+pub(crate) async fn detach_control(api: &LocalApi) -> Result<(), LocalApiError> {
+    let stopping = api.clone();
+    tokio::spawn(async move {
+        if let Err(error) = stopping.disconnect_control().await {
+            tracing::debug!("the old control client does not stop: {error}");
+        }
+    });
+    // tailscaled takes its calls in order: when this one is answered, the client is detached.
+    api.awake().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_are_spaced_out_and_a_strong_one_counts_as_a_mild_one_too() {
+        let limiter = StepLimiter::default();
+        assert!(limiter.try_acquire(Step::ReconnectDerp) && !limiter.try_acquire(Step::ReconnectDerp));
+        assert!(limiter.try_acquire(Step::RenewSessions) && !limiter.try_acquire(Step::RenewSessions));
+        tokio::time::advance(MILD_PAUSE).await;
+        assert!(limiter.try_acquire(Step::ReconnectDerp) && !limiter.try_acquire(Step::RenewSessions));
+        tokio::time::advance(STRONG_PAUSE - MILD_PAUSE).await;
+        assert!(limiter.try_acquire(Step::RenewSessions) && !limiter.try_acquire(Step::ReconnectDerp));
+    }
+}

@@ -1,0 +1,316 @@
+//! The process: how it is started, and how it ended.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    process::{Child, Command},
+    sync::mpsc,
+};
+
+use crate::{localapi::client::LocalApi, tailscaled::output::DaemonOutput};
+
+/// What tailscaled may see of the function's environment: never the credentials.
+///
+/// Without the four of Lambda, it takes Lambda's link-local network for no network at all
+/// (tailscale.com/net/netmon and hostinfo).
+const LAMBDA_VARIABLES: [&str; 4] = [
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_RUNTIME_API",
+];
+/// For a control server with a private CA.
+const CA_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// For a control server behind a proxy of the user's own.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"];
+const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// Where tailscaled's files and ports are.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The program.
+    pub program: PathBuf,
+    /// The LocalAPI's socket.
+    pub socket: PathBuf,
+    /// Where it may put files (not its state: that stays in memory).
+    pub state_directory: PathBuf,
+    /// Where its SOCKS5 server listens.
+    pub socks: SocketAddr,
+    /// The ports of this environment that lead into the tailnet: a proxy variable that points at one of them is not passed
+    /// on, because tailscaled would log in through itself and never join.
+    pub own_ports: Vec<u16>,
+}
+
+impl Paths {
+    /// Those of an environment in which its SOCKS5 server listens on `socks`.
+    pub fn with_socks(socks: SocketAddr, own_ports: Vec<u16>) -> Self {
+        Self {
+            program: "/opt/bin/tailscaled".into(),
+            socket: "/tmp/tailscale.sock".into(),
+            state_directory: "/tmp/tailscale".into(),
+            socks,
+            own_ports,
+        }
+    }
+}
+
+/// What is started as tailscaled, as the supervisor sees it.
+pub trait Program: Send + Sync + 'static {
+    /// A process that was started.
+    type Running: Running;
+
+    /// Starts it, or says why it cannot be started.
+    fn start(&self) -> Result<Self::Running, String>;
+
+    /// Its LocalAPI, before the start as well.
+    fn local_api(&self) -> LocalApi;
+}
+
+/// A tailscaled that runs, until it ends by itself or is killed.
+pub trait Running: Send {
+    /// Receives a message when the control server does not know this machine. Only the first caller gets messages.
+    fn removals(&mut self) -> mpsc::Receiver<()>;
+
+    /// Waits for its end and says how it ended. Cancel-safe.
+    fn ended(&mut self) -> impl Future<Output = String> + Send;
+
+    /// Kills it. Logging out comes before: on SIGTERM tailscaled would take up to 5 s for that itself.
+    fn kill(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Program for Paths {
+    type Running = Daemon;
+
+    fn start(&self) -> Result<Daemon, String> {
+        Daemon::start(self).map_err(|error| format!("{} cannot be started: {error}", self.program.display()))
+    }
+
+    fn local_api(&self) -> LocalApi {
+        LocalApi::new(&self.socket)
+    }
+}
+
+/// A running tailscaled. Dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    output: DaemonOutput,
+}
+
+impl Daemon {
+    fn start(paths: &Paths) -> io::Result<Self> {
+        remove_stale(&paths.socket)?;
+        let mut child = command(paths).spawn()?;
+        let output = DaemonOutput::read(child.stdout.take(), child.stderr.take());
+        Ok(Self { child, output })
+    }
+}
+
+impl Running for Daemon {
+    fn removals(&mut self) -> mpsc::Receiver<()> {
+        self.output.removals()
+    }
+
+    async fn ended(&mut self) -> String {
+        let how = match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("tailscaled was lost: {error}"),
+        };
+        // They may name peers, and hold a whole Go panic: they are for the log, not for callers.
+        match self.output.last_lines().await {
+            lines if lines.is_empty() => how,
+            lines => {
+                tracing::error!("{how}; its last lines:\n{}", lines.join("\n"));
+                format!("{how} (its last lines are in the function's log)")
+            }
+        }
+    }
+
+    async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+}
+
+/// A socket left by an environment that was reset keeps its place in /tmp, and would be taken for tailscaled's.
+fn remove_stale(socket: &Path) -> io::Result<()> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn command(paths: &Paths) -> Command {
+    let mut command = Command::new(&paths.program);
+    command
+        .arg("--tun=userspace-networking")
+        .arg(format!("--socks5-server={}", paths.socks))
+        .arg(format!("--socket={}", paths.socket.display()))
+        .arg("--state=mem:")
+        .arg(format!("--statedir={}", paths.state_directory.display()))
+        .env_clear()
+        .env("TS_NO_LOGS_NO_SUPPORT", "true")
+        .env("HOME", &paths.state_directory)
+        .envs(passed_on(&paths.own_ports, |name| std::env::var(name).ok()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// The variables that tailscaled gets.
+fn passed_on(own_ports: &[u16], get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let names = LAMBDA_VARIABLES
+        .into_iter()
+        .chain(CA_VARIABLES)
+        .chain(NO_PROXY_VARIABLES)
+        .chain(PROXY_VARIABLES);
+    names
+        .filter_map(|name| Some((name, get(name)?)))
+        .filter(|(name, value)| {
+            let own = PROXY_VARIABLES.contains(name) && leads_to_own_port(value, own_ports);
+            if own {
+                tracing::warn!("{name} points at this extension's own port: tailscaled joins the tailnet without it");
+            }
+            !own
+        })
+        .collect()
+}
+
+/// Whether a proxy variable, with or without a scheme and credentials, names a loopback host and one of these ports.
+fn leads_to_own_port(value: &str, own_ports: &[u16]) -> bool {
+    let authority = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let loopback = host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|host| host.to_canonical().is_loopback() || host.is_unspecified());
+    loopback && port.parse().is_ok_and(|port: u16| own_ports.contains(&port))
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("tailscaled ended with exit code {code}"),
+        (None, Some(number)) => {
+            let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
+            format!("tailscaled was killed by signal {number} ({name})")
+        }
+        (None, None) => "tailscaled ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SOCKS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1055);
+
+    #[test]
+    fn tailscaled_sees_no_credentials() {
+        let command = command(&Paths::with_socks(SOCKS, vec![1055]));
+        let names: Vec<_> = command
+            .as_std()
+            .get_envs()
+            .map(|(name, _)| name.to_str().unwrap().to_owned())
+            .collect();
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.contains("KEY") || name.contains("TOKEN") || name == "PATH"),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn an_end_is_described_by_its_cause() {
+        assert_eq!(
+            describe(ExitStatus::from_raw(9)),
+            "tailscaled was killed by signal 9 (SIGKILL)"
+        );
+        assert_eq!(
+            describe(ExitStatus::from_raw(1 << 8)),
+            "tailscaled ended with exit code 1"
+        );
+    }
+
+    /// A daemon that is a shell script.
+    fn program(folder: &Path, script: &str) -> Paths {
+        std::fs::create_dir_all(folder).unwrap();
+        let program = folder.join("daemon");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Paths {
+            program,
+            socket: folder.join("socket"),
+            ..Paths::with_socks(SOCKS, vec![1055])
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_go_to_the_log_and_not_to_callers() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-test-{}", std::process::id()));
+        let paths = program(&folder, "echo one\necho two >&2\nexit 3");
+        let end = Daemon::start(&paths).unwrap().ended().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(
+            end,
+            "tailscaled ended with exit code 3 (its last lines are in the function's log)"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_removal_is_noticed_while_tailscaled_runs() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-removed-{}", std::process::id()));
+        let paths = program(
+            &folder,
+            "echo 'initial fetch failed 404: node not found' >&2\nexec sleep 60",
+        );
+        let mut daemon = Daemon::start(&paths).unwrap();
+        assert_eq!(daemon.removals().recv().await, Some(()));
+        daemon.kill().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_proxy_variable_that_leads_to_the_own_port_is_not_passed_on() {
+        for value in [
+            "socks5://localhost:1055",
+            "socks5h://user:word@LOCALHOST:1055/",
+            "http://127.0.0.1:1055",
+            "127.1.2.3:1055",
+            "localhost.:1055",
+            "http://[::1]:1055",
+            "http://[::ffff:127.0.0.1]:1055",
+            "0.0.0.0:1056",
+        ] {
+            assert!(leads_to_own_port(value, &[1055, 1056]), "{value}");
+            let passed = passed_on(&[1055, 1056], |name| {
+                ["HTTPS_PROXY", "https_proxy", "NO_PROXY"]
+                    .contains(&name)
+                    .then(|| value.to_owned())
+            });
+            assert_eq!(passed, [("NO_PROXY", value.to_owned())]);
+        }
+        for value in [
+            "http://proxy.example.com:1055",
+            "http://127.0.0.1:3128",
+            "localhost",
+            "",
+            "http://10.0.0.1:1055",
+        ] {
+            assert!(!leads_to_own_port(value, &[1055, 1056]), "{value}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a test plans.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// The auth key that it logs in with.
+pub(crate) const KEY: &str = "tskey-auth-a";
+/// The peer that is there unless a test says otherwise.
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2));
+/// The notification of a control server that cannot be reached.
+pub(crate) const UNREACHABLE: &str =
+    r#"{"Health":{"Warnings":{"login-state":{"Args":{"error":"fetch control key: dial tcp: connection refused"}}}}}"#;
+/// The notification of a machine that Tailnet Lock shuts out.
+pub(crate) const LOCKED_OUT: &str = r#"{"Health":{"Warnings":{"tailnet-lock":{"Text":"this node is locked out; it will not have connectivity until it is signed"}}}}"#;
+
+/// How tailscaled behaves; a change counts from the next call on.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How long after the start its LocalAPI listens. `None`: never.
+    pub(crate) listens_after: Option<Duration>,
+    /// When it ends by itself.
+    pub(crate) lives_for: Option<Duration>,
+    /// What comes of a login with the key.
+    pub(crate) login: Login,
+    /// How long the login takes.
+    pub(crate) login_takes: Duration,
+    /// What comes of a registration by the node key.
+    pub(crate) renewal: Renewal,
+    /// Calls that are never answered, each by a part of its path and query.
+    pub(crate) hung: Vec<&'static str>,
+    /// New control clients do not reach the control server.
+    pub(crate) control_unreachable: bool,
+    /// How long new connections to the DERP servers take.
+    pub(crate) derp_takes: Duration,
+    /// The peers that the control server reports.
+    pub(crate) peers: Vec<Peer>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            listens_after: Some(Duration::from_millis(20)),
+            lives_for: None,
+            login: Login::Accepted,
+            login_takes: Duration::ZERO,
+            renewal: Renewal::Accepted,
+            hung: Vec::new(),
+            control_unreachable: false,
+            derp_takes: Duration::from_millis(30),
+            peers: vec![Peer::new("db", PEER)],
+        }
+    }
+}
+
+impl Plan {
+    /// A tailnet with these peers.
+    pub(crate) fn with_peers(peers: impl IntoIterator<Item = Peer>) -> Self {
+        Self {
+            peers: peers.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What comes of a login with the key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Login {
+    /// The machine joins.
+    Accepted,
+    /// A notification instead.
+    Notifies(&'static str),
+    /// Nothing.
+    Silent,
+}
+
+/// What comes of a registration by the node key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Renewal {
+    /// The machine is known.
+    Accepted,
+    /// It is refused with these words.
+    Refused(&'static str),
+    /// The machine is unknown: somebody has to log in.
+    Unknown,
+    /// Nothing.
+    Silent,
+}
+
+/// What comes of pings of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pings {
+    /// An answer after the round trip.
+    Answered,
+    /// Nothing, ever.
+    Ignored,
+    /// tailscaled's own error, at once.
+    Fail(&'static str),
+}
+
+/// A peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    /// Whether the control server has it connected.
+    pub(crate) online: bool,
+    /// What it routes besides its own address.
+    pub(crate) routes: &'static [&'static str],
+    pub(crate) round_trip: Duration,
+    pub(crate) disco: Pings,
+    pub(crate) tsmp: Pings,
+    /// How long after the login it hears of this machine: it ignores pings before.
+    pub(crate) hears_after: Duration,
+}
+
+impl Peer {
+    /// One that is online and answers after 10 ms.
+    pub(crate) fn new(name: &str, address: IpAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            online: true,
+            routes: &[],
+            round_trip: Duration::from_millis(10),
+            disco: Pings::Answered,
+            tsmp: Pings::Answered,
+            hears_after: Duration::ZERO,
+        }
+    }
+
+    /// The same at another distance.
+    pub(crate) fn at(self, round_trip: Duration) -> Self {
+        Self { round_trip, ..self }
+    }
+
+    /// The same, switched off without the control server having noticed.
+    pub(crate) fn silent(self) -> Self {
+        Self {
+            disco: Pings::Ignored,
+            tsmp: Pings::Ignored,
+            ..self
+        }
+    }
+
+    /// The same as an exit node.
+    pub(crate) fn exit_node(self) -> Self {
+        Self {
+            routes: &["0.0.0.0/0", "::/0"],
+            ..self
+        }
+    }
+
+    /// Switches it off, without the control server noticing.
+    pub(crate) fn switch_off(&mut self) {
+        (self.disco, self.tsmp) = (Pings::Ignored, Pings::Ignored);
+    }
+
+    /// Switches it on.
+    pub(crate) fn switch_on(&mut self) {
+        (self.disco, self.tsmp) = (Pings::Answered, Pings::Answered);
+    }
+}

@@ -1,0 +1,114 @@
+//! A target that is switched off and asked for all the same, and what that costs the requests to another one.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use testbed::{
+    lambda::Function,
+    node::Node,
+    suite::{Outcome, Setting, awake as never_frozen},
+    world::AUTH_KEY,
+};
+use tokio::time::{sleep, sleep_until};
+
+use crate::{
+    bounds,
+    path::{Path, Server, Watch},
+    table::{self, Row},
+};
+
+/// How long all of it may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+/// How long the one that is off is asked for.
+const PERIOD: Duration = Duration::from_secs(20);
+/// It is asked for once in this time, if its request is answered within it.
+const PAUSE: Duration = Duration::from_secs(3);
+/// How often it is then asked for alone.
+const ALONE: usize = 4;
+/// How often the other one is asked between.
+const OTHERS: usize = 3;
+/// The pause between two requests to it.
+const BETWEEN: Duration = Duration::from_millis(200);
+/// The same where the function is frozen meanwhile: long enough for a look at what is alive.
+const FREEZE: Duration = Duration::from_millis(1500);
+
+pub(crate) async fn awake(setting: Arc<Setting>, path: Path) -> Outcome {
+    measure(&setting, path, "target off", BETWEEN, never_frozen).await
+}
+
+/// The function is frozen between two requests, as on Lambda: with each it has to see anew what is alive.
+pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
+    measure(&setting, path, "off, frozen", FREEZE, |_| ()).await
+}
+
+async fn measure(
+    setting: &Setting,
+    path: Path,
+    part: &'static str,
+    pause: Duration,
+    adjust: impl FnOnce(&mut Function),
+) -> Outcome {
+    // One environment, so that what one request meets is what another one has done.
+    let one = |function: &mut Function| {
+        adjust(function);
+        function.settings.insert("maxEnvironments".into(), json!(1));
+    };
+    let world = path.world(setting, one).await?;
+    let surroundings = &world.surroundings;
+    let other = Server::keeping(&world, Duration::from_secs(75)).await?;
+    let off_node = Node::start(
+        &surroundings.binaries.tailscaled,
+        "off",
+        None,
+        &surroundings.control,
+        AUTH_KEY,
+        &surroundings.run_dir,
+    )
+    .await?;
+    // Nothing is kept of a connection to it: each request dials.
+    let off = Server::closing(&world).await?.behind(off_node.address());
+    off.ask(&world, "GET").await;
+    let mut before = Vec::new();
+    for _ in 0..OTHERS * 3 {
+        before.push(other.ask(&world, "GET").await);
+        sleep(pause).await;
+    }
+    off_node.process.signal(Signal::SIGSTOP).await;
+    let watch = Watch::start(&world).await?;
+    let (mut meanwhile, mut to_off) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    while began.elapsed() < PERIOD {
+        let next = Instant::now() + PAUSE;
+        to_off.push(off.ask(&world, "GET").await);
+        for _ in 0..OTHERS {
+            meanwhile.push(other.ask(&world, "GET").await);
+            sleep(pause).await;
+        }
+        sleep_until(next.into()).await;
+    }
+    let seen = watch.seen(&world).await?;
+    let watch = Watch::start(&world).await?;
+    for _ in 0..ALONE {
+        to_off.push(off.ask(&world, "GET").await);
+        sleep(pause).await;
+    }
+    let after = vec![other.ask(&world, "GET").await];
+    let seen_alone = watch.seen(&world).await?;
+    off_node.process.signal(Signal::SIGKILL).await;
+    world.stop().await;
+    let row = |what, samples| Row::new(part, path, "ours", what, samples);
+    table::add(vec![
+        row("the other one, before", before).bounded(bounds::kept(path)),
+        row("the other one, meanwhile", meanwhile)
+            .bounded(bounds::kept(path))
+            .with_watch(seen),
+        row("the other one, after 4 to the one off alone", after)
+            .bounded(bounds::kept(path))
+            .with_watch(seen_alone),
+        row("the one that is off", to_off).expecting_failures(),
+    ])
+}
