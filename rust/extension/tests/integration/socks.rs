@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use extension::{
-    policy::Uncovered,
-    socks::server::{SocksConfig, SocksServer},
-};
+use extension::{policy::Uncovered, socks::config::SocksConfig, socks::server::SocksServer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
