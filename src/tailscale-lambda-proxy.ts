@@ -5,7 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { argueManagedPolicies, argueMetrics } from './argued-findings';
+import { argueManagedPolicies, argueMetrics } from './nag-suppressions';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
 import { graphs, METRIC_NAMESPACE, requestMetric } from './proxy-metrics';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
@@ -14,6 +14,7 @@ import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { TailscaleMetricsOutput } from './tailscale-metrics-options';
 import { validateProxy } from './validate-proxy';
 import { Validation } from './validation';
+import { warnOfProxy, warnOfRetainedNames } from './warn-of-proxy';
 
 /**
  * A Lambda function in a tailnet, behind a Function URL with IAM authentication: it forwards each HTTP request to the
@@ -54,30 +55,31 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
 
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
-    validateProxy(this, props);
+    const sound = validateProxy(this, props);
     this.extension = new TailscaleLambdaExtension(this, 'tailscale-proxy-extension', {
-      architecture: architectureOf(props),
-      options: props.options?.extension,
+      architecture: architectureOf(sound),
+      options: sound.options?.extension,
     });
     // The ids of the function and its URL stay: another id is another URL, and a deployment that fails on a set name.
-    this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', props);
-    this.extension.addToFunction(this.lambda, props);
+    this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', sound);
+    this.extension._attach(this.lambda, sound);
     argueManagedPolicies(this.lambda);
-    if ((props.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
+    if ((sound.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
       this.allowMetrics();
     }
     argueMetrics(this.lambda);
-    this.alias = makeAlias(this.lambda, props);
+    this.alias = makeAlias(this.lambda, sound);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
-      invokeMode: props.invokeMode ?? lambda.InvokeMode.BUFFERED,
-      cors: props.cors,
+      invokeMode: sound.invokeMode ?? lambda.InvokeMode.BUFFERED,
+      cors: sound.cors,
     });
-    if (props.options?.warmer) {
-      this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, props);
+    if (sound.options?.warmer) {
+      this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, sound);
       argueManagedPolicies(this.warmer);
-      this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, props);
+      this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, sound);
     }
+    warnOfProxy(this, sound);
   }
 
   /**
@@ -94,19 +96,26 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
    */
   public get connections(): ec2.Connections {
     if (!this.lambda.isBoundToVpc) {
-      new Validation(this).refuse('connections', 'not to be had', 'the function is in no VPC: name one with options.lambda.vpc');
+      new Validation(this).fail('connections', 'not available', 'the function is not in a VPC: set options.lambda.vpc');
     }
     return this.lambda.connections;
   }
 
   /**
-   * What becomes of the resources when the stack is deleted, or they are no longer in it: of the function, its URL,
-   * role and policies, of the layer, of the alias with its versions and of the warmer. Not of what was handed in.
+   * Sets what happens to the resources when the stack is deleted, or when they are removed from it: to the function, its URL,
+   * role, policies and log group, to the alias with its versions, to the warmer and, unless the policy is `DESTROY`, to the
+   * layer, which other constructs of the stack may share. Resources that were passed in are left alone.
+   *
+   * A retained function with a fixed `functionName` blocks the next deployment of the same name.
    *
    * @param policy applied to each of them, last
    */
   public applyRemovalPolicy(policy: RemovalPolicy): void {
     RemovalPolicies.of(this).apply(policy);
+    if (policy !== RemovalPolicy.DESTROY) {
+      this.extension.layer.applyRemovalPolicy(policy);
+      warnOfRetainedNames(this, [this.lambda, ...this.warmer ? [this.warmer] : []]);
+    }
   }
 
   /**

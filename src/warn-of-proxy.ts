@@ -1,0 +1,77 @@
+// What of a proxy's props, and of what was made of them, is mostly not meant.
+import { Stack, Token } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { Construct } from 'constructs';
+import { skipsTlsVerification } from './proxy-function';
+import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
+import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
+import { warn, Warning } from './warnings';
+
+/** Regions without Function URLs: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html. */
+const WITHOUT_FUNCTION_URLS = new Set([
+  'ap-east-2', 'ap-south-2', 'ap-southeast-4', 'ap-southeast-5', 'ap-southeast-6', 'ap-southeast-7', 'ca-west-1', 'eu-central-2', 'eu-south-2',
+  'il-central-1', 'me-central-1',
+]);
+/** Nor have the partitions of China, GovCloud, the isolated regions and the European sovereign cloud. */
+const OTHER_PARTITION = /^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-/;
+
+/**
+ * Warns of what is mostly not meant.
+ * @internal
+ */
+export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps): void {
+  const options = props.options?.lambda ?? {};
+  warnOfRegion(proxy);
+  warnOfSubnets(proxy, options.vpc, options.vpcSubnets);
+  warnOfRole(proxy, options);
+  if (options.provisionedConcurrentExecutions !== undefined && options.alias === undefined) {
+    warn(proxy, Warning.ALIAS, 'without provisionedConcurrentExecutions the proxy has another URL, and CloudFormation refuses that change while ' +
+      'another stack imports the URL. Set options.lambda.alias to true, which changes nothing now and keeps the URL for good.');
+  }
+  if (skipsTlsVerification(props)) {
+    warn(proxy, Warning.SKIP_TLS_VERIFICATION, 'skipTlsVerification is true: the proxy accepts any certificate, so that anyone on the path to a ' +
+      'target can read the requests. Prefer caCertificates.');
+  }
+}
+
+/**
+ * Warns of functions that outlive their stack under a name that the next deployment asks for.
+ * @internal
+ */
+export function warnOfRetainedNames(proxy: Construct, functions: lambda.Function[]): void {
+  const names = functions.map((fn) => (fn.node.defaultChild as lambda.CfnFunction).functionName).filter((name) => name && !Token.isUnresolved(name));
+  if (names.length > 0) {
+    warn(proxy, Warning.RETAINED_NAME, `what is retained keeps its name (${names.join(', ')}): a deployment that makes it anew fails, because the ` +
+      'name is taken. Leave out functionName, or delete what was retained first.');
+  }
+}
+
+function warnOfRegion(proxy: Construct): void {
+  const { region } = Stack.of(proxy);
+  if (!Token.isUnresolved(region) && (WITHOUT_FUNCTION_URLS.has(region) || OTHER_PARTITION.test(region))) {
+    warn(proxy, Warning.FUNCTION_URL_REGION, `Lambda had no Function URLs in ${region} when this version was released: the deployment fails there. ` +
+      'Use another region, or TailscaleLambdaExtension, which works in all of them.');
+  }
+}
+
+/** A function's network interfaces have no public addresses, not in public subnets either. */
+function warnOfSubnets(proxy: Construct, vpc: ec2.IVpc | undefined, selection: ec2.SubnetSelection | undefined): void {
+  const selected = vpc?.selectSubnets(selection);
+  if (!vpc || !selected || selected.isPendingLookup) {
+    return;
+  }
+  const without = new Set([...vpc.isolatedSubnets, ...vpc.publicSubnets]);
+  if (selected.subnets.some((subnet) => without.has(subnet))) {
+    warn(proxy, Warning.NO_INTERNET_ACCESS, 'a selected subnet of options.lambda.vpc is isolated or public, and gives a function no way to the ' +
+      'internet: the proxy then reaches neither Tailscale nor, without a VPC endpoint, Secrets Manager. Select private subnets with a NAT gateway.');
+  }
+}
+
+function warnOfRole(proxy: Construct, { role }: TailscaleLambdaProxyPropsLambdaOption): void {
+  if (role && !role.node.findAll().some((child) => child instanceof iam.CfnPolicy)) {
+    warn(proxy, Warning.IMMUTABLE_ROLE, `options.lambda.role (${role.node.path}) cannot be changed by this app. It must bring the permission ` +
+      'secretsmanager:GetSecretValue for the secret, kms:Decrypt for its key if it has one, and cloudwatch:PutMetricData.');
+  }
+}

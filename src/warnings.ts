@@ -1,0 +1,26 @@
+// What may well be meant, and mostly is not: said at synth, each under an id that an app can acknowledge.
+import { Annotations } from 'aws-cdk-lib';
+import { IConstruct } from 'constructs';
+
+/**
+ * The ids of the warnings.
+ * @internal
+ */
+export enum Warning {
+  ALIAS = 'provisionedConcurrencyWithoutAlias',
+  FUNCTION_URL_REGION = 'functionUrlRegion',
+  IMMUTABLE_ROLE = 'immutableRole',
+  LAYER_PERMISSION = 'layerPermission',
+  NO_INTERNET_ACCESS = 'noInternetAccess',
+  RETAINED_NAME = 'retainedFunctionName',
+  SECRET_OF_OTHER_ACCOUNT = 'secretOfOtherAccount',
+  SKIP_TLS_VERIFICATION = 'skipTlsVerification',
+}
+
+/**
+ * Warns of a construct. Acknowledged with `Annotations.of(scope).acknowledgeWarning('tailscale-lambda-proxy:<id>')`.
+ * @internal
+ */
+export function warn(construct: IConstruct, warning: Warning, message: string): void {
+  Annotations.of(construct).addWarningV2(`tailscale-lambda-proxy:${warning}`, message);
+}
