@@ -42,7 +42,12 @@ const EXTENDED = new WeakSet<lambda.Function>();
  * For several functions, or for plain HTTP, see `TailscaleLambdaProxy`.
  *
  * @example
- * declare const stack: Stack;
+ * import * as cdk from 'aws-cdk-lib';
+ * import * as lambda from 'aws-cdk-lib/aws-lambda';
+ * import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+ * import { TailscaleLambdaExtension } from 'tailscale-lambda-proxy';
+ *
+ * declare const stack: cdk.Stack;
  * declare const reports: lambda.Function;
  *
  * new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(reports, {
