@@ -139,13 +139,16 @@ const published = project.addTask('published:fetch', {
 });
 
 // The tests run with the lowest CDK that the package is for. This is a look ahead: it asks the registry what is newest.
-const newest = { '^(aws-cdk-lib|constructs)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
-const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK' });
+const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
+const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK and cdk-nag' });
+newestCdk.env('EVERY_TEST', 'true');
 [python.make, published].forEach((task) => newestCdk.spawn(task));
-newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest');
+newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-// `npm test` starts with what is quick to fail, and ends with the real thing.
+// `npm test` starts with what is quick to fail, and ends with the real thing. It fetches what the tests need, and skips none:
+// `npx jest` by itself says which tests it skips, and what these need.
+project.testTask.env('EVERY_TEST', 'true');
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });

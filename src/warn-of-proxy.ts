@@ -9,10 +9,13 @@ import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { warn, Warning } from './warnings';
 
-/** Regions without Function URLs: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html. */
+/**
+ * Regions without Function URLs, by https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html and by CloudFormation's
+ * resource types.
+ */
 const WITHOUT_FUNCTION_URLS = new Set([
   'ap-east-2', 'ap-south-2', 'ap-southeast-4', 'ap-southeast-5', 'ap-southeast-6', 'ap-southeast-7', 'ca-west-1', 'eu-central-2', 'eu-south-2',
-  'il-central-1', 'me-central-1',
+  'il-central-1', 'me-central-1', 'mx-central-1',
 ]);
 /** Nor have the partitions of China, GovCloud, the isolated regions and the European sovereign cloud. */
 const OTHER_PARTITION = /^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-/;
@@ -52,7 +55,7 @@ function warnOfRegion(proxy: Construct): void {
   const { region } = Stack.of(proxy);
   if (!Token.isUnresolved(region) && (WITHOUT_FUNCTION_URLS.has(region) || OTHER_PARTITION.test(region))) {
     warn(proxy, Warning.FUNCTION_URL_REGION, `Lambda had no Function URLs in ${region} when this version was released: the deployment fails there. ` +
-      'Use another region, or TailscaleLambdaExtension, which works in all of them.');
+      'Use another region, or TailscaleLambdaExtension, which needs no Function URL.');
   }
 }
 

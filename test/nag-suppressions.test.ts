@@ -11,7 +11,7 @@ import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyPro
 
 /** As much as is used of cdk-nag from version 3 on, where it is no aspect any more. */
 interface Plugin {
-  validateScope(scope: Stack): { violations: { ruleName: string; violatingConstructs: { constructPath: string }[] }[] };
+  validateScope(scope: Stack): { violations: { ruleName: string; violatingResources: { constructPath: string }[] }[] };
 }
 
 let stack: Stack;
@@ -32,7 +32,7 @@ function findings(): string[] {
   const pack = new AwsSolutionsChecks() as AwsSolutionsChecks | Plugin;
   if ('validateScope' in pack) {
     return pack.validateScope(stack).violations
-      .flatMap(({ ruleName, violatingConstructs }) => violatingConstructs.map(({ constructPath }) => `/${constructPath} ${ruleName.split(':')[0]}`));
+      .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `/${constructPath} ${ruleName.split(':')[0]}`));
   }
   Aspects.of(stack).add(pack);
   const annotations = Annotations.fromStack(stack);

@@ -8,6 +8,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as typescript from 'typescript';
 import { useFixtureZips } from './fixture-zips';
+import { testWith } from './prerequisite';
 import * as current from '../src';
 
 const NAME = 'tailscale-lambda-proxy';
@@ -19,9 +20,14 @@ type Resources = Record<string, { Type: string; Properties: Record<string, unkno
 /** As much of the published package as apps use. */
 type Package = Pick<typeof current, 'TailscaleLambdaProxy'>;
 
-const published: Package = jest.requireActual(PUBLISHED);
+const test = testWith('.published/node_modules', 'npx projen python:venv && npx projen published:fetch');
 
-beforeEach(() => useFixtureZips());
+let published: Package;
+
+beforeEach(() => {
+  useFixtureZips();
+  published = jest.requireActual(PUBLISHED);
+});
 
 /** The resources of a stack that is made with a package. */
 function resources(make: (app: App) => Stack): Resources {
