@@ -2,7 +2,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Variable } from './environment';
-import { LONGEST_TIMEOUT } from './function-options';
+import { LONGEST_TIMEOUT } from './lambda-function';
 import { DurationUnit, Validation } from './validation';
 
 /** Options that do not work with the binaries, and why. */
@@ -30,6 +30,11 @@ export function validateFunctionOptions(validation: Validation, prefix: string, 
   for (const name of ['vpcSubnets', 'securityGroups'] as const) {
     if (options[name] && !options.vpc) {
       validation.refuse(prop(name), 'set without a VPC', `name the VPC with ${prop('vpc')} as well`);
+    }
+  }
+  for (const name of ['logRetention', 'logRemovalPolicy'] as const) {
+    if (options[name] !== undefined && options.logGroup) {
+      validation.refuse(prop(name), `set beside ${prop('logGroup')}`, 'set it on that log group instead');
     }
   }
   for (const [name, reason] of Object.entries(NOT_SUPPORTED)) {

@@ -6,7 +6,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
 import { proxyEnvironment } from './environment';
-import { functionOptions, LONGEST_TIMEOUT } from './function-options';
+import { LONGEST_TIMEOUT, makeFunction } from './lambda-function';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 
 /** A target that hangs is not to occupy an environment for as long as the function may run. */
@@ -58,16 +58,15 @@ function responseTimeout(props: TailscaleLambdaProxyProps): Duration | undefined
  */
 export function makeProxyFunction(scope: Construct, id: string, props: TailscaleLambdaProxyProps): lambda.Function {
   const { nodeTlsRejectUnauthorized, provisionedConcurrentExecutions, alias, ...options } = props.options?.lambda ?? {};
-  return new lambda.Function(scope, id, {
-    description: 'Forwards HTTP requests into a tailnet',
-    memorySize: 256,
-    timeout: LONGEST_TIMEOUT,
-    ...functionOptions(scope, 'tailscale-proxy-logs', options),
-    architecture: architectureOf(props),
-    runtime: lambda.Runtime.PROVIDED_AL2023,
-    handler: 'bootstrap',
-    code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
-    environment: functionEnvironment(props),
+  return makeFunction(scope, id, {
+    logGroupId: 'tailscale-proxy-logs',
+    defaults: { description: 'Forwards HTTP requests into a tailnet', memorySize: 256, timeout: LONGEST_TIMEOUT },
+    options,
+    fixed: {
+      architecture: architectureOf(props),
+      code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
+      environment: functionEnvironment(props),
+    },
   });
 }
 

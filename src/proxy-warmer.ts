@@ -7,7 +7,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
 import { warmerEnvironment } from './environment';
-import { functionOptions } from './function-options';
+import { makeFunction } from './lambda-function';
 import { architectureOf } from './proxy-function';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 
@@ -24,22 +24,25 @@ export const WARM_BY_DEFAULT = 3;
 export function makeWarmer(scope: Construct, id: string, proxy: lambda.IFunction, props: TailscaleLambdaProxyProps): lambda.Function {
   const { concurrentInvocations, interval, ...options } = props.options?.warmer ?? {};
   const architecture = options.architecture ?? architectureOf(props);
-  const warmer = new lambda.Function(scope, id, {
-    description: 'Keeps environments of the tailnet\'s proxy warm',
-    // The share of a core that opens a hundred connections side by side in well under a second.
-    memorySize: 256,
-    timeout: Duration.minutes(1),
-    // The next round is soon enough.
-    retryAttempts: 0,
-    ...functionOptions(scope, 'proxy-warmer-logs', options),
-    architecture,
-    runtime: lambda.Runtime.PROVIDED_AL2023,
-    handler: 'bootstrap',
-    // The proxy's own executable, which its environment makes the warmer.
-    code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architecture)),
-    environment: {
-      ...options.environment,
-      ...warmerEnvironment({ function: proxy.functionArn, invocations: concurrentInvocations ?? WARM_BY_DEFAULT, debug: props.debug }),
+  const warmer = makeFunction(scope, id, {
+    logGroupId: 'proxy-warmer-logs',
+    defaults: {
+      description: 'Keeps environments of the tailnet\'s proxy warm',
+      // The share of a core that opens a hundred connections side by side in well under a second.
+      memorySize: 256,
+      timeout: Duration.minutes(1),
+      // The next round is soon enough.
+      retryAttempts: 0,
+    },
+    options,
+    fixed: {
+      architecture,
+      // The proxy's own executable, which its environment makes the warmer.
+      code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architecture)),
+      environment: {
+        ...options.environment,
+        ...warmerEnvironment({ function: proxy.functionArn, invocations: concurrentInvocations ?? WARM_BY_DEFAULT, debug: props.debug }),
+      },
     },
   });
   warmer.addToRolePolicy(new iam.PolicyStatement({

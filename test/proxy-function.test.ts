@@ -70,6 +70,33 @@ describe('logs', () => {
     template.resourceCountIs('Custom::LogRetention', 0);
   });
 
+  test('are kept for three months where the CDK makes the log group, which keeps its name', () => {
+    stack = new Stack(new App({ context: { '@aws-cdk/aws-lambda:useCdkManagedLogGroup': true } }), 'Network');
+    makeProxy({ logRemovalPolicy: RemovalPolicy.DESTROY });
+
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::Logs::LogGroup', 1);
+    template.hasResource('AWS::Logs::LogGroup', {
+      Properties: { RetentionInDays: 90, LogGroupName: { 'Fn::Join': ['', ['/aws/lambda/', { Ref: Match.stringLikeRegexp('lambda') }]] } },
+      DeletionPolicy: 'Delete',
+    });
+  });
+
+  test.each([false, true])('are kept for ever if they are to be (CDK\'s log group: %s)', (flag) => {
+    stack = new Stack(new App({ context: { '@aws-cdk/aws-lambda:useCdkManagedLogGroup': flag } }), 'Network');
+    makeProxy({ logRetention: logs.RetentionDays.INFINITE });
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: Match.absent() });
+  });
+
+  test('are kept as the log group that is given says', () => {
+    makeProxy({ logGroup: new logs.LogGroup(stack, 'Logs'), logRetention: logs.RetentionDays.ONE_DAY });
+
+    expect(problems(stack)).toEqual([
+      '[Network/Proxy] options.lambda.logRetention is set beside options.lambda.logGroup: set it on that log group instead',
+    ]);
+  });
+
   test('can be JSON, of a level', () => {
     makeProxy({ loggingFormat: lambda.LoggingFormat.JSON, applicationLogLevelV2: lambda.ApplicationLogLevel.WARN });
 

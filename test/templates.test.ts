@@ -57,7 +57,10 @@ const STACKS: Record<string, (stack: Stack) => void> = {
   AliasAlarmsAndDashboard: (stack) => {
     const proxy = makeProxy(stack, {
       suppressNagFindings: true,
-      options: { lambda: { alias: true, loggingFormat: lambda.LoggingFormat.JSON, deadLetterQueueEnabled: true }, warmer: { reservedConcurrentExecutions: 1 } },
+      options: {
+        lambda: { alias: true, loggingFormat: lambda.LoggingFormat.JSON, deadLetterQueueEnabled: true },
+        warmer: { reservedConcurrentExecutions: 1 },
+      },
     });
     proxy.createAlarms({ threshold: 2 });
     proxy.addToDashboard(new cloudwatch.Dashboard(stack, 'Dashboard'));

@@ -29,10 +29,10 @@ beforeEach(() => {
   published = jest.requireActual(PUBLISHED);
 });
 
-/** The resources of a stack that is made with a package. */
-function resources(make: (app: App) => Stack): Resources {
+/** The resources of a stack that is made with a package, in an app with feature flags. */
+function resources(make: (app: App) => Stack, flags: Record<string, boolean> = {}): Resources {
   // Callers' code is not bundled: it is none of the construct's.
-  const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
+  const app = new App({ context: { 'aws:cdk:bundling-stacks': [], ...flags } });
   return Template.fromStack(make(app)).toJSON().Resources;
 }
 
@@ -86,7 +86,7 @@ describe('the published README\'s example', () => {
 });
 
 /** A stack with a proxy that has every prop of the published construct. */
-function everyProp({ TailscaleLambdaProxy }: Package): Resources {
+function everyProp({ TailscaleLambdaProxy }: Package, flags?: Record<string, boolean>): Resources {
   return resources((app) => {
     const stack = new Stack(app, 'Network');
     new TailscaleLambdaProxy(stack, 'tailscale-proxy', {
@@ -105,8 +105,18 @@ function everyProp({ TailscaleLambdaProxy }: Package): Resources {
       debug: true,
     });
     return stack;
-  });
+  }, flags);
 }
+
+test('the log groups that the CDK makes stay what they were', () => {
+  const flags = { '@aws-cdk/aws-lambda:useCdkManagedLogGroup': true };
+  const logGroups = (template: Resources) => Object.entries(template).filter(([, { Type }]) => Type === 'AWS::Logs::LogGroup')
+    .map(([id, { Properties }]) => [id, Properties.LogGroupName]);
+
+  const was = logGroups(everyProp(published, flags));
+  expect(was).toHaveLength(2);
+  expect(logGroups(everyProp(current, flags))).toEqual(was);
+});
 
 test('each prop of the published construct means what it meant, and each resource stays what it was', () => {
   const was = everyProp(published);
