@@ -4,10 +4,10 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 
 /**
- * Lets a function read a secret, and decrypt it where it has a key of its own.
+ * Lets a function read a secret, and decrypt it if it has a key of its own.
  *
- * `Secret.grantRead` writes the right to decrypt into the key's policy alone: of an imported key it cannot, and for a
- * key of another stack the two stacks then depend on each other. So the function's role gets that right as well.
+ * `Secret.grantRead` adds the permission to decrypt to the key's policy only. It cannot do that for an imported key, and for a
+ * key of another stack it would make the two stacks depend on each other. So the function's role is granted it as well.
  * @internal
  */
 export function grantSecret(secret: secretsmanager.ISecret, fn: lambda.Function): void {

@@ -5,6 +5,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { skipsTlsVerification } from './proxy-function';
+import { WARM_BY_DEFAULT } from './proxy-warmer';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { warn, Warning } from './warnings';
@@ -33,6 +34,7 @@ export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps):
     warn(proxy, Warning.ALIAS, 'without provisionedConcurrentExecutions the proxy has another URL, and CloudFormation refuses that change while ' +
       'another stack imports the URL. Set options.lambda.alias to true, which changes nothing now and keeps the URL for good.');
   }
+  warnOfWarmer(proxy, props);
   if (skipsTlsVerification(props)) {
     warn(proxy, Warning.SKIP_TLS_VERIFICATION, 'skipTlsVerification is true: the proxy accepts any certificate, so that anyone on the path to a ' +
       'target can read the requests. Prefer caCertificates.');
@@ -48,6 +50,16 @@ export function warnOfRetainedNames(proxy: Construct, functions: lambda.Function
   if (names.length > 0) {
     warn(proxy, Warning.RETAINED_NAME, `what is retained keeps its name (${names.join(', ')}): a deployment that makes it anew fails, because the ` +
       'name is taken. Leave out functionName, or delete what was retained first.');
+  }
+}
+
+/** Lambda uses provisioned environments first, so that as many warm-ups reach these only. */
+function warnOfWarmer(proxy: Construct, { options }: TailscaleLambdaProxyProps): void {
+  const provisioned = options?.lambda?.provisionedConcurrentExecutions;
+  const invocations = options?.warmer?.concurrentInvocations ?? WARM_BY_DEFAULT;
+  if (options?.warmer && provisioned !== undefined && ![provisioned, invocations].some(Token.isUnresolved) && invocations <= provisioned) {
+    warn(proxy, Warning.WARMER_WITHOUT_EFFECT, `options.warmer.concurrentInvocations (${invocations}) is within ` +
+      `options.lambda.provisionedConcurrentExecutions (${provisioned}): the warmer keeps environments warm that always run. Leave it out, or raise it.`);
   }
 }
 

@@ -15,6 +15,7 @@ export enum Warning {
   RETAINED_NAME = 'retainedFunctionName',
   SECRET_OF_OTHER_ACCOUNT = 'secretOfOtherAccount',
   SKIP_TLS_VERIFICATION = 'skipTlsVerification',
+  WARMER_WITHOUT_EFFECT = 'warmerWithoutEffect',
 }
 
 /**

@@ -53,6 +53,17 @@ test.each<Partial<TailscaleLambdaProxyProps>>([
   expect(warned(props)).toEqual([expect.stringContaining('tailscale-lambda-proxy:skipTlsVerification')]);
 });
 
+test.each([
+  [3, undefined, 1],
+  [2, undefined, 0],
+  [5, 5, 1],
+  [5, 6, 0],
+])('a warmer is warned of that reaches provisioned environments only: %s provisioned, %s kept warm', (provisionedConcurrentExecutions, concurrentInvocations, count) => {
+  const found = warned({ options: { lambda: { provisionedConcurrentExecutions, alias: true }, warmer: { concurrentInvocations } } });
+
+  expect(found.filter((warning) => warning.includes('tailscale-lambda-proxy:warmerWithoutEffect'))).toHaveLength(count);
+});
+
 describe('a VPC', () => {
   const noWayOut = [expect.stringContaining('tailscale-lambda-proxy:noInternetAccess')];
 
