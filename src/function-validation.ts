@@ -1,4 +1,4 @@
-// What of a function's own options can be known to be wrong at synth, for the proxy and for its warmer.
+// Checks the Lambda options of the proxy's function and of its warmer at synth.
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Variable } from './environment';

@@ -29,8 +29,8 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
     return this.fn.grantInvokeUrl(grantee);
   }
 
-  public addCaller(caller: lambda.Function, environmentVariable: string = URL_VARIABLE): iam.Grant {
-    caller.addEnvironment(environmentVariable, this.url);
+  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
+    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
     return this.grantInvokeUrl(caller);
   }
 }

@@ -13,7 +13,7 @@ const ID = 'TailscaleLambdaExtension';
  */
 export function layerOf(stack: Stack, architecture: lambda.Architecture, options: lambda.LayerVersionOptions = {}): lambda.LayerVersion {
   const chosen = Object.entries(options).filter(([, value]) => value !== undefined && value !== '').sort();
-  const suffix = chosen.length === 0 ? [] : [crypto.createHash('sha256').update(JSON.stringify(chosen)).digest('hex').slice(0, 8)];
+  const suffix = chosen.length === 0 ? [] : [crypto.createHash('sha256').update(JSON.stringify(stack.resolve(chosen))).digest('hex').slice(0, 8)];
   const id = [ID, architecture.name, ...suffix].join('-');
   return stack.node.tryFindChild(id) as lambda.LayerVersion | undefined ?? new lambda.LayerVersion(stack, id, {
     description: 'Joins a tailnet, and serves SOCKS5 on localhost:1055',

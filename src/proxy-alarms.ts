@@ -1,4 +1,4 @@
-// The alarms that a proxy should have: each for one thing that somebody must mend.
+// The recommended alarms of a proxy.
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';

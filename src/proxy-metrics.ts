@@ -1,4 +1,4 @@
-// What CloudWatch shows of a proxy: the metrics that requests ask for, and the graphs for a dashboard.
+// A proxy's metrics in CloudWatch, and the graphs for a dashboard.
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -35,8 +35,8 @@ export function requestMetric(metricName: string, service: string, props?: cloud
 }
 
 /**
- * How many requests found the proxy out of the tailnet: counted in its log, where each has a line whether or not the caller
- * asks for a metric. The filter is made with the first use.
+ * How many requests were answered with `TailnetUnavailable`. Counted in the log, which has a line for each request whether or not
+ * the caller asks for a metric. The filter is made on first use.
  * @internal
  */
 export function unavailableMetric(scope: Construct, fn: lambda.Function, props?: cloudwatch.MetricOptions): cloudwatch.Metric {

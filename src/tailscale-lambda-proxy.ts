@@ -172,8 +172,8 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    * @param caller the function that is to call
    * @param environmentVariable the variable's name, `TS_PROXY_URL` by default
    */
-  public addCaller(caller: lambda.Function, environmentVariable: string = URL_VARIABLE): iam.Grant {
-    caller.addEnvironment(environmentVariable, this.url);
+  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
+    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
     return this.grantInvokeUrl(caller);
   }
 

@@ -1,4 +1,4 @@
-// What of how a function joins a tailnet can be known to be wrong at synth.
+// Checks at synth how a function joins its tailnet.
 import { Token } from 'aws-cdk-lib';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { IConstruct } from 'constructs';

@@ -1,4 +1,4 @@
-// What of a proxy's props can be known to be wrong at synth.
+// Checks a proxy's props at synth.
 import { Duration, Token } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
@@ -17,8 +17,8 @@ import { DurationUnit, Validation } from './validation';
 const ENVIRONMENT_BYTES = 4096;
 
 /**
- * Refuses props that cannot work. Gives those that the resources are to be made of: after a refusal the synthesis fails
- * whatever they are, and the rest of the app is to be looked at all the same.
+ * Refuses props that cannot work. Returns the props to make the resources from: after a refusal the synthesis fails in any
+ * case, and stand-ins let it check the rest of the app first.
  * @internal
  */
 export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
@@ -46,7 +46,7 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   return validation.failed ? standIn(props) : props;
 }
 
-/** Props that resources can be made of, with the same members as those that were refused. */
+/** Props that resources can be made from, so that the construct has the same members as with those that were refused. */
 function standIn(props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
   const { vpc, architecture } = props.options?.lambda ?? {};
   return {

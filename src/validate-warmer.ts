@@ -1,4 +1,4 @@
-// What of a warmer's options can be known to be wrong at synth.
+// Checks a warmer's options at synth.
 import { Duration, Token } from 'aws-cdk-lib';
 import { validateFunctionOptions } from './function-validation';
 import { WARM_BY_DEFAULT } from './proxy-warmer';

@@ -1,5 +1,5 @@
-// What can be known to be wrong at synth is refused there, with the prop, the value and the remedy. The binaries hold the
-// same rules for what only a deployment knows (tokens pass here).
+// Checks props at synth. A refusal names the prop, the value and the remedy. The binaries check the same rules at run time, for
+// values that only the deployment knows (tokens pass here).
 import { Duration, Token } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 
@@ -14,8 +14,8 @@ export enum DurationUnit {
 }
 
 /**
- * Checks props one by one. What is wrong is reported when the app is synthesized, together with the problems of all other
- * constructs, so that one run shows all of them: https://docs.aws.amazon.com/cdk/v2/guide/constructs.html.
+ * Checks props one by one. Problems are reported when the app is synthesized, together with those of all other constructs, so
+ * that one run shows all of them.
  * @internal
  */
 export class Validation {
@@ -101,7 +101,7 @@ export class Validation {
     this.problems.add(refusal(prop, value, remedy));
   }
 
-  /** Refuses a value at once, where the caller wants a result that there is none of. */
+  /** Throws the refusal at once, for callers that need a result. */
   public fail(prop: string, value: string, remedy: string): never {
     throw new Error(`${this.owner.node.path}: ${refusal(prop, value, remedy)}`);
   }

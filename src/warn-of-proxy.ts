@@ -1,4 +1,4 @@
-// What of a proxy's props, and of what was made of them, is mostly not meant.
+// Warns at synth of what rarely works as intended.
 import { Stack, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -22,7 +22,7 @@ const WITHOUT_FUNCTION_URLS = new Set([
 const OTHER_PARTITION = /^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-/;
 
 /**
- * Warns of what is mostly not meant.
+ * Warns of props that rarely work as intended.
  * @internal
  */
 export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps): void {
@@ -48,8 +48,8 @@ export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps):
 export function warnOfRetainedNames(proxy: Construct, functions: lambda.Function[]): void {
   const names = functions.map((fn) => (fn.node.defaultChild as lambda.CfnFunction).functionName).filter((name) => name && !Token.isUnresolved(name));
   if (names.length > 0) {
-    warn(proxy, Warning.RETAINED_NAME, `what is retained keeps its name (${names.join(', ')}): a deployment that makes it anew fails, because the ` +
-      'name is taken. Leave out functionName, or delete what was retained first.');
+    warn(proxy, Warning.RETAINED_NAME, `a retained function keeps its name (${names.join(', ')}): a deployment that creates it again fails, because the ` +
+      'name is taken. Leave out functionName, or delete the retained function first.');
   }
 }
 

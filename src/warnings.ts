@@ -1,4 +1,4 @@
-// What may well be meant, and mostly is not: said at synth, each under an id that an app can acknowledge.
+// Warnings at synth, each with an id by which an app can acknowledge it.
 import { Annotations } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
 

@@ -50,9 +50,11 @@ test.each<[string, () => ITailscaleLambdaProxy]>([
 });
 
 test('addCaller takes another variable', () => {
-  imported().addCaller(makeCaller(), 'OFFICE_URL');
+  const caller = makeCaller();
+  imported().addCaller(caller, 'OFFICE_URL');
+  makeProxy().addCaller(caller, '');
 
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { OFFICE_URL: URL } } });
+  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { OFFICE_URL: URL, TS_PROXY_URL: Match.anyValue() } } });
 });
 
 test('an imported proxy makes nothing by itself', () => {

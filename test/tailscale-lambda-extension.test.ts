@@ -1,4 +1,4 @@
-import { App, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { App, CfnParameter, Lazy, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -161,6 +161,17 @@ describe('one layer for each stack', () => {
 
     expect(layersOf(stack)).toHaveLength(1);
     expect(second.layer).toBe(first.layer);
+  });
+
+  test('keeps its id if its name is known to the deployment alone', () => {
+    const ids = [0, 3].map((tokens) => {
+      stack = new Stack(new App(), 'Network');
+      Array.from({ length: tokens }).forEach(() => Lazy.string({ produce: () => 'another token' }));
+      new TailscaleLambdaExtension(stack, 'Tailscale', { options: { layerVersionName: new CfnParameter(stack, 'Name').valueAsString } });
+      return layersOf(stack)[0];
+    });
+
+    expect(ids[1]).toBe(ids[0]);
   });
 
   test('is another one for another architecture, and for other options', () => {

@@ -291,7 +291,7 @@ describe('applyRemovalPolicy', () => {
     ]));
     expect(new Set(Object.values(policies()))).toEqual(new Set(['Retain']));
     expect((other.node.defaultChild as CfnResource).cfnOptions.deletionPolicy).toBeUndefined();
-    expect(warnings(stack)).toContainEqual(expect.stringMatching(/what is retained keeps its name \(proxy\): .*retainedFunctionName/));
+    expect(warnings(stack)).toContainEqual(expect.stringMatching(/a retained function keeps its name \(proxy\): .*retainedFunctionName/));
   });
 
   test('lets the layer be where it is to go, because others may share it', () => {

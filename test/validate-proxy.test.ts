@@ -1,4 +1,4 @@
-import { App, Duration, Lazy, Stack } from 'aws-cdk-lib';
+import { App, Duration, Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
@@ -61,6 +61,13 @@ test.each<[string, TailscaleLambdaProxyPropsLambdaOption]>([
   makeProxy({ options: { lambda: options } });
 
   expect(problems(stack)).toEqual([expect.stringContaining(`[Network/Proxy] options.lambda.${message}`)]);
+});
+
+test('the problems of a stage are those of its synthesis', () => {
+  const stage = new Stage(stack.node.root, 'Production');
+  new TailscaleLambdaProxy(new Stack(stage, 'Network'), 'Proxy', { tsHostname: 'x' });
+
+  expect(problems(stack)).toEqual([expect.stringContaining('[Production/Network/Proxy] tsAuthKeySecret is not set')]);
 });
 
 test('an architecture without binaries is refused', () => {
