@@ -1,12 +1,10 @@
 // Warns at synth of what rarely works as intended.
 import { Stack, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
-import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { skipsTlsVerification } from './proxy-function';
 import { WARM_BY_DEFAULT } from './proxy-warmer';
-import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { warn, Warning } from './warnings';
 
@@ -29,7 +27,6 @@ export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps):
   const options = props.options?.lambda ?? {};
   warnOfRegion(proxy);
   warnOfSubnets(proxy, options.vpc, options.vpcSubnets);
-  warnOfRole(proxy, options);
   if (options.provisionedConcurrentExecutions !== undefined && options.alias === undefined) {
     warn(proxy, Warning.ALIAS, 'without provisionedConcurrentExecutions the proxy has another URL, and CloudFormation refuses that change while ' +
       'another stack imports the URL. Set options.lambda.alias to true, which changes nothing now and keeps the URL for good.');
@@ -81,12 +78,5 @@ function warnOfSubnets(proxy: Construct, vpc: ec2.IVpc | undefined, selection: e
   if (selected.subnets.some((subnet) => without.has(subnet))) {
     warn(proxy, Warning.NO_INTERNET_ACCESS, 'a selected subnet of options.lambda.vpc is isolated or public, and gives a function no way to the ' +
       'internet: the proxy then reaches neither Tailscale nor, without a VPC endpoint, Secrets Manager. Select private subnets with a NAT gateway.');
-  }
-}
-
-function warnOfRole(proxy: Construct, { role }: TailscaleLambdaProxyPropsLambdaOption): void {
-  if (role && !role.node.findAll().some((child) => child instanceof iam.CfnPolicy)) {
-    warn(proxy, Warning.IMMUTABLE_ROLE, `options.lambda.role (${role.node.path}) cannot be changed by this app. It must bring the permission ` +
-      'secretsmanager:GetSecretValue for the secret, kms:Decrypt for its key if it has one, and cloudwatch:PutMetricData.');
   }
 }

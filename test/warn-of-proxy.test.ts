@@ -1,10 +1,11 @@
 import { Annotations, App, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
 import { warnings } from './problems';
-import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
 
@@ -99,6 +100,20 @@ describe('a role', () => {
     const role = iam.Role.fromRoleArn(stack, 'Role', arn, { mutable: false });
 
     expect(warned({ options: { lambda: { role } } })).toEqual([expect.stringMatching('secretsmanager:GetSecretValue for the secret.*:immutableRole')]);
+  });
+
+  test('of a function with the extension alone is warned of as well', () => {
+    const fn = new lambda.Function(stack, 'Reports', {
+      runtime: lambda.Runtime.PYTHON_3_13,
+      handler: 'index.handler',
+      code: lambda.Code.fromInline('def handler(event, context): pass'),
+      role: iam.Role.fromRoleArn(stack, 'Role', arn, { mutable: false }),
+    });
+    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, {
+      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'reports',
+    });
+
+    expect(warnings(stack)).toEqual([expect.stringMatching('^/Network/Reports .*:immutableRole')]);
   });
 
   test.each<[string, () => iam.IRole]>([
