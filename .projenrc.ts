@@ -126,13 +126,15 @@ const types = project.addTask('types', {
 });
 
 project.tasks.tryFind('docgen')?.reset('node scripts/docgen.js');
+project.annotateGenerated('/docs/API.python.md');
 
 // The README's code must compile, in both languages, and API.md must be of these sources.
-const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare API.md with the sources' });
+const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare the API pages with the sources' });
 docs.spawn(project.compileTask);
 docs.exec('jsii-rosetta extract --strict --compile');
-docs.exec('mkdir -p dist && node scripts/docgen.js dist/API.md');
-docs.exec('diff API.md dist/API.md || (echo "API.md is not of these sources: run npx projen docgen" && exit 1)');
+docs.exec('node scripts/docgen.js dist/docgen');
+docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docgen/docs/API.python.md) || ' +
+  '(echo "The API pages are not of these sources: run npx projen docgen" && exit 1)');
 
 // The upgrade test compares with it.
 const published = project.addTask('published:fetch', {
