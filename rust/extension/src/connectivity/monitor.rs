@@ -16,7 +16,7 @@ use tokio::{
     select,
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -51,6 +51,9 @@ const GREETING_LIMIT: Duration = Duration::from_secs(5);
 const DERP_ROUND_TRIPS: u32 = 7;
 /// What it may take beyond them.
 const SESSION_SLACK: Duration = Duration::from_millis(50);
+/// How often tailscaled is asked for a new control client, and the pause between two attempts, which grows.
+const CONTROL_ATTEMPTS: u32 = 5;
+const CONTROL_PAUSE: Duration = Duration::from_secs(1);
 /// How many pings measure the round trip to a peer that has answered for the first time.
 const SAMPLES: usize = 3;
 
@@ -553,9 +556,16 @@ impl Connectivity {
     /// Gives tailscaled a new connection to the control server: the old one has died with the links, and tailscaled would
     /// wait on it for as long as TCP does.
     async fn reconnect_control(&self) {
-        if let Err(error) = self.0.api.reconnect_control().await {
-            tracing::warn!("tailscaled does not reconnect to the control server: {error}");
+        for attempt in 1..=CONTROL_ATTEMPTS {
+            match self.0.api.reconnect_control().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!("tailscaled does not reconnect to the control server (attempt {attempt}): {error}");
+                }
+            }
+            sleep(CONTROL_PAUSE * attempt).await;
         }
+        tracing::error!("tailscaled has no connection to the control server, and hears of no changes in the tailnet");
     }
 
     fn evidence(&self) -> MutexGuard<'_, Evidence> {
