@@ -9,7 +9,7 @@ use aws::Access;
 use http::Uri;
 use settings::{SettingError, Variables};
 
-use crate::{lambda_api::Events, policy::Uncovered, socks::server::SocksConfig, supervisor::exit_node::ExitNode};
+use crate::{lambda_api::Events, policy::Uncovered, socks::config::SocksConfig, supervisor::exit_node::ExitNode};
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);

@@ -23,7 +23,7 @@ use crate::{
     lambda_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
     policy::Uncovered,
     preflight::Preflight,
-    socks::server::{SocksConfig, SocksServer},
+    socks::{config::SocksConfig, server::SocksServer},
     supervisor::{
         exit_node::ExitNode,
         process::Supervisor,

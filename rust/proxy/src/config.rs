@@ -8,6 +8,7 @@ use settings::{SettingError, Variables};
 use crate::{
     allowlist::{self, Allowlist},
     metrics::{self, Output},
+    tls::CaCertificates,
 };
 
 /// How long opening a connection to a target may take where nothing else is set.
@@ -24,6 +25,8 @@ const METRICS_BUDGET: Duration = Duration::from_millis(100);
 pub struct Config {
     /// tailscaled's SOCKS5 server.
     pub socks: SocketAddr,
+    /// Lambda's Runtime API, as `host:port`; empty outside Lambda.
+    pub runtime_api: String,
     /// The extension's socket.
     pub extension_socket: PathBuf,
     /// How long opening a connection to a target may take, the wait for the tailnet included. 5 s by default.
@@ -37,8 +40,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How answers leave. Buffered by default.
     pub invoke_mode: InvokeMode,
-    /// Certificate authorities to trust beside the public ones: PEM text.
-    pub ca_certificates: Option<String>,
+    /// Certificates to trust beside the public authorities.
+    pub ca_certificates: Option<CaCertificates>,
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
@@ -66,13 +69,14 @@ impl Config {
         let variables = Variables::new(get);
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
+            runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
             extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
             response_timeout: variables.milliseconds("TS_RESPONSE_TIMEOUT")?,
-            first_byte_timeout: Some(SILENCE_LIMIT),
-            idle_timeout: Some(SILENCE_LIMIT),
+            first_byte_timeout: silence(&variables, "TS_FIRST_BYTE_TIMEOUT")?,
+            idle_timeout: silence(&variables, "TS_IDLE_TIMEOUT")?,
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
-            ca_certificates: variables.text("TS_CA_CERTIFICATES"),
+            ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
@@ -80,6 +84,15 @@ impl Config {
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
+}
+
+/// How long a target may be silent: 0 for no limit of its own.
+fn silence(
+    variables: &Variables<impl Fn(&str) -> Option<String>>,
+    name: &'static str,
+) -> Result<Option<Duration>, SettingError> {
+    let limit = variables.milliseconds_or_none(name)?.unwrap_or(SILENCE_LIMIT);
+    Ok((!limit.is_zero()).then_some(limit))
 }
 
 fn invoke_mode(value: Option<String>) -> Result<InvokeMode, SettingError> {
@@ -118,6 +131,15 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
     })
 }
 
+fn ca_certificates(text: Option<String>) -> Result<Option<CaCertificates>, SettingError> {
+    let parsed = text.map(|text| CaCertificates::parse(&text)).transpose();
+    parsed.map_err(|error| SettingError::Unusable {
+        name: "TS_CA_CERTIFICATES",
+        reason: error.to_string(),
+        expected: "certificates as PEM text",
+    })
+}
+
 fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
     let parsed = list.map(|list| Allowlist::parse(&list)).transpose();
     parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowlist::EXPECTED))
@@ -126,9 +148,18 @@ fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingErr
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::LazyLock;
+
     use settings::contract::Contract;
 
     use super::*;
+
+    static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
+        rcgen::generate_simple_self_signed(["db".to_owned()])
+            .unwrap()
+            .cert
+            .pem()
+    });
 
     fn parse(name: &str, value: &str) -> Result<Config, SettingError> {
         Config::parse(|asked| (asked == name).then(|| value.to_owned()))
@@ -139,6 +170,8 @@ mod tests {
         let config = parse("", "").unwrap();
         assert_eq!(config.connect_timeout, Duration::from_secs(5));
         assert_eq!(config.response_timeout, None);
+        assert_eq!(config.first_byte_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.idle_timeout, Some(Duration::from_secs(60)));
         assert!(!config.debug);
     }
 
@@ -155,10 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_target_is_waited_for_without_end_where_the_owner_says_so() {
+        assert_eq!(parse("TS_FIRST_BYTE_TIMEOUT", "0").unwrap().first_byte_timeout, None);
+        assert_eq!(parse("TS_IDLE_TIMEOUT", "0").unwrap().idle_timeout, None);
+        let set = parse("TS_FIRST_BYTE_TIMEOUT", "45000").unwrap();
+        assert_eq!(set.first_byte_timeout, Some(Duration::from_secs(45)));
+    }
+
+    #[test]
     fn a_bad_value_is_named_with_what_it_must_be() {
         for (name, value) in [
             ("TS_CONNECT_TIMEOUT", "0"),
             ("TS_RESPONSE_TIMEOUT", "5s"),
+            ("TS_FIRST_BYTE_TIMEOUT", "-1"),
+            ("TS_IDLE_TIMEOUT", "1m"),
             ("TS_DEBUG", "1"),
             ("TS_INVOKE_MODE", "STREAM"),
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
@@ -177,9 +220,33 @@ mod tests {
     }
 
     #[test]
+    fn certificates_that_cannot_be_trusted_are_refused_before_the_first_request() {
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let (one, broken) = (CERTIFICATE.as_str(), &CERTIFICATE[..200]);
+        assert!(parse("TS_CA_CERTIFICATES", &format!("{one}\n{one}")).is_ok());
+        for (text, reason) in [
+            ("nonsense".to_owned(), "there is no certificate in it"),
+            (broken.to_owned(), "certificate 1 is not PEM text"),
+            (no_certificate.to_owned(), "certificate 1 cannot be trusted"),
+            (format!("{one}{no_certificate}"), "certificate 2 cannot be trusted"),
+        ] {
+            let message = parse("TS_CA_CERTIFICATES", &text).unwrap_err().to_string();
+            assert!(
+                message.contains("TS_CA_CERTIFICATES") && message.contains(reason),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
     fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
         let contract = Contract::of("proxy");
         let read = contract.asked_for(&[], |get| {
+            // The table's example of a certificate is none.
+            let get = |name: &str| match name {
+                "TS_CA_CERTIFICATES" => get(name).map(|_| CERTIFICATE.clone()),
+                _ => get(name),
+            };
             Config::parse(get).unwrap();
         });
         assert_eq!(read, contract.names());

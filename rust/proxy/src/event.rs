@@ -49,6 +49,33 @@ impl fmt::Debug for Event {
 pub struct RequestContext {
     /// The request line.
     pub http: HttpContext,
+    /// Who asked.
+    #[serde(default)]
+    pub authorizer: Option<Authorizer>,
+}
+
+impl RequestContext {
+    /// The ARN of the caller, where the URL has IAM check it.
+    pub fn caller(&self) -> Option<&str> {
+        self.authorizer.as_ref()?.iam.as_ref()?.user_arn.as_deref()
+    }
+}
+
+/// Who asked, by the way it was checked.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Authorizer {
+    /// What IAM knows of the caller.
+    #[serde(default)]
+    pub iam: Option<Iam>,
+}
+
+/// What IAM knows of the caller, as far as it matters here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Iam {
+    /// The ARN.
+    #[serde(default)]
+    pub user_arn: Option<String>,
 }
 
 /// The request line.

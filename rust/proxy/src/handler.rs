@@ -1,4 +1,4 @@
-//! One invocation: an event in, an answer out, whatever happens in between.
+//! One invocation: what it asks for is done, whatever happens in between.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -11,7 +11,6 @@ use std::{
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
-use lambda_http::Context;
 use tokio::{
     join,
     time::{Instant, sleep_until},
@@ -28,17 +27,17 @@ use crate::{
     metrics::Metrics,
     request,
     request_log::RequestRecord,
-    response::Response,
+    runtime_api::Invocation,
     target::Target,
     timeouts::{Timeouts, deadline},
 };
 
-/// Answers invocations.
+/// Handles invocations.
 pub struct Handler {
     metrics: Arc<Metrics>,
     forwarder: Forwarder,
     timeouts: Timeouts,
-    allowed_targets: Option<Allowlist>,
+    allowlist: Option<Allowlist>,
     environment: String,
     /// Whether the environment has been invoked before.
     used: AtomicBool,
@@ -55,14 +54,14 @@ impl Handler {
         Self {
             metrics: Arc::new(Metrics::new(config.metrics.clone())),
             timeouts: Timeouts::of(&config),
-            allowed_targets: config.allowed_targets.clone(),
+            allowlist: config.allowed_targets.clone(),
             environment: config.environment.clone(),
             used: AtomicBool::new(false),
             forwarder: Forwarder::new(config, clock),
         }
     }
 
-    /// What reads the rest of an answer.
+    /// What reads the rest of a response.
     pub fn forwarder(&self) -> &Forwarder {
         &self.forwarder
     }
@@ -72,32 +71,19 @@ impl Handler {
         &self.metrics
     }
 
-    /// Answers one event, whole.
-    pub async fn answer(&self, event: Event, context: &Context) -> Response {
-        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
-        let whole = async {
-            let reply = self.forward(event, context.deadline, &mut record).await?;
-            let (parts, body) = self.forwarder.collect(reply).await?;
-            Response::from_target(parts, body)
-        };
-        unharmed(whole).await.unwrap_or_else(|error| {
-            record.fail(&error);
-            Response::from_error(&error, record.timings.sent)
-        })
-    }
-
-    /// Answers one event as far as the head of the target's answer. The record is given when the rest has been read.
-    pub async fn open(&self, event: Event, context: &Context) -> (Result<UpstreamResponse, ProxyError>, RequestRecord) {
-        let mut record = RequestRecord::open(&self.metrics, &event, &context.request_id);
-        let opened = unharmed(self.forward(event, context.deadline, &mut record)).await;
-        if let Err(error) = &opened {
-            record.fail(error);
-        }
+    /// Forwards a request, as far as the head of the target's response. The record is written when it is dropped.
+    pub async fn open(
+        &self,
+        event: Event,
+        invocation: &Invocation,
+    ) -> (Result<UpstreamResponse, ProxyError>, RequestRecord) {
+        let mut record = RequestRecord::open(&self.metrics, &event, &invocation.request_id);
+        let opened = catch_panic(self.forward(event, invocation.deadline_ms, &mut record)).await;
         (opened, record)
     }
 
     /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
-    /// tailnet is not there is no failure of the warm-up: the answer tells.
+    /// tailnet is not there is no failure of the warm-up: the response tells.
     pub async fn warm_up(&self, warm_up: WarmUp, deadline_ms: u64) -> Result<Warm, ProxyError> {
         let new = !self.used.swap(true, Ordering::Relaxed);
         let warmed = async {
@@ -112,10 +98,9 @@ impl Handler {
                 trouble: path.err().map(|error| error.to_string()),
             })
         };
-        unharmed(warmed).await
+        catch_panic(warmed).await
     }
 
-    /// `deadline_ms` is when the invocation ends, in ms since the Unix epoch.
     async fn forward(
         &self,
         event: Event,
@@ -125,24 +110,23 @@ impl Handler {
         self.used.store(true, Ordering::Relaxed);
         let target = Target::parse(&event.headers)?;
         record.target = Some(target.clone());
-        if let Some(allowed) = &self.allowed_targets {
-            allowed.check(&target)?;
+        if let Some(allowlist) = &self.allowlist {
+            allowlist.check(&target)?;
         }
         let limits = self.timeouts.limits(&event.headers, deadline_ms)?;
         let request = request::build(event, &target)?;
-        // Names of headers, and the path without its query: values and parameters can be secrets.
+        // Names alone: values can be secrets.
         tracing::debug!(
-            "{} {} to {target}, headers {}",
+            "to {target}: {}, headers {}",
             request.method(),
-            request.uri().path(),
             names(request.headers())
         );
-        let reply = self
+        let response = self
             .forwarder
             .open(target, request, limits, &mut record.timings)
             .await?;
-        tracing::debug!("{}, headers {}", reply.parts.status, names(&reply.parts.headers));
-        Ok(reply)
+        tracing::debug!("{}, headers {}", response.parts.status, names(&response.parts.headers));
+        Ok(response)
     }
 }
 
@@ -150,24 +134,17 @@ fn names(headers: &HeaderMap) -> String {
     headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Turns a panic into an answer, and tells the log of what went wrong and how long it took.
-async fn unharmed<T>(work: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
-    let began = Instant::now();
+/// Turns a panic into an error.
+pub(crate) async fn catch_panic<T>(work: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| Err(ProxyError::Internal(describe(panic.as_ref()))));
-    let ms = began.elapsed().as_secs_f64() * 1000.0;
-    match &outcome {
-        Ok(_) => tracing::debug!("answered in {ms:.1} ms"),
-        Err(error) => tracing::warn!("{} after {ms:.1} ms: {error}", error.code().1),
-    }
-    outcome
+    outcome.unwrap_or_else(|panic| Err(ProxyError::Internal(describe(panic.as_ref()))))
 }
 
 fn describe(panic: &(dyn std::any::Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-    let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+    let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
     format!(
         "the proxy failed: {}",
-        words.unwrap_or_else(|| "a panic without words".to_owned())
+        message.unwrap_or_else(|| "a panic without a message".to_owned())
     )
 }

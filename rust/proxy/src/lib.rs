@@ -1,7 +1,7 @@
-//! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's answer back.
+//! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's response back.
 
-pub mod after_answer;
 pub mod allowlist;
+mod certificate;
 pub mod clock;
 pub mod config;
 mod connect;
@@ -10,16 +10,16 @@ pub mod event;
 pub mod forward;
 pub mod handler;
 pub mod headers;
-pub mod invocation;
 pub mod metrics;
-pub mod outcome;
+pub mod payload;
 mod pool;
 mod read_to_end;
 pub mod request;
 pub mod request_log;
 pub mod response;
+pub mod runtime_api;
+pub mod service;
 pub mod signature;
-pub mod stream;
 pub mod target;
 mod timeouts;
 pub mod tls;

@@ -12,7 +12,7 @@ use crate::{
     target::Target,
 };
 
-/// How a request and its answer travelled.
+/// How a request and its response travelled.
 #[derive(Debug, Default)]
 pub struct Timings {
     /// By which connection, if there was one.
@@ -21,7 +21,7 @@ pub struct Timings {
     pub sent: Sent,
     /// How many times the request was sent again.
     pub retries: u32,
-    /// The head of the target's answer, and when it came.
+    /// The status of the target's response, and when it came.
     pub head: Option<(StatusCode, Instant)>,
     /// How long the environment's login took, where it got that far.
     pub tailnet_ready: Option<Duration>,
@@ -59,19 +59,25 @@ pub enum ConnectionKind {
     Kept,
 }
 
-/// The record of one request. It is given when this is dropped, exactly once: an answer that nobody waits for any
+/// The record of one request. It is written when it is dropped, exactly once: so a response that nobody waits for any
 /// more has its record, too.
 pub struct RequestRecord {
     metrics: Arc<Metrics>,
     asked: Option<Dimensions>,
     began: Instant,
     request_id: String,
+    /// Who asked: the ARN that IAM knows the caller by.
+    caller: Option<String>,
     method: String,
     /// Where to, as soon as that is known.
     pub target: Option<Target>,
     /// How it travelled.
     pub timings: Timings,
     error: Option<ProxyError>,
+    /// The status that the caller gets.
+    status: Option<u16>,
+    /// The whole response, or an error, is on its way to the caller.
+    complete: bool,
 }
 
 impl RequestRecord {
@@ -82,24 +88,37 @@ impl RequestRecord {
             asked: requested_dimensions(&event.headers),
             began: Instant::now(),
             request_id: request_id.to_owned(),
+            caller: event.request_context.caller().map(str::to_owned),
             method: event.request_context.http.method.clone(),
             target: None,
             timings: Timings::default(),
             error: None,
+            status: None,
+            complete: false,
         }
     }
 
-    /// The caller gets this error, or an answer that breaks off because of it.
+    /// The caller gets this error, or a response that breaks off because of it.
     pub fn fail(&mut self, error: &ProxyError) {
         self.error = Some(error.clone());
+    }
+
+    /// The caller gets this status.
+    pub fn respond(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// The response has come to its end. Where it has not, the caller or the Runtime API broke it off.
+    pub fn complete(&mut self) {
+        self.complete = true;
     }
 
     /// `success`, `failure`, or neither: what is refused before it can be dialled says nothing about a target.
     fn outcome(&self) -> Option<Metric> {
         match (&self.error, self.timings.head) {
             (Some(ProxyError::InvalidRequest(_) | ProxyError::TargetNotAllowed(_)), _) => None,
-            (None, Some(_)) => Some(Metric::Success),
-            (Some(_), _) | (None, None) => Some(Metric::Failure),
+            (None, Some(_)) if self.complete => Some(Metric::Success),
+            (Some(_), _) | (None, _) => Some(Metric::Failure),
         }
     }
 
@@ -139,27 +158,39 @@ impl RequestRecord {
     /// One line a request. Neither path nor headers: both can hold secrets.
     fn log(&self) {
         let ms = |until: Instant| (until.saturating_duration_since(self.began).as_secs_f64() * 10_000.0).round() / 10.0;
-        let status = match (&self.error, self.timings.head) {
-            // An error after the head is one in the middle of a streamed answer, or of a buffered one that was not begun.
-            (Some(error), _) => Some(error.code().0),
-            (None, head) => head.map(|(status, _)| status),
-        };
-        let connection = self.timings.connection.map(|way| match way {
+        let duration_ms = ms(Instant::now());
+        // Where a streamed response broke off, the target's status had gone out before the error.
+        let target_status = self.timings.head.map(|(status, _)| status.as_u16());
+        let connection = self.timings.connection.map(|kind| match kind {
             ConnectionKind::New => "new",
             ConnectionKind::Kept => "kept",
         });
-        tracing::info!(
-            request_id = self.request_id,
-            method = self.method,
-            target = self.target.as_ref().map(tracing::field::display),
-            status = status.map(|status| status.as_u16()),
-            duration_ms = ms(Instant::now()),
-            first_byte_ms = self.timings.head.map(|(_, came)| ms(came)),
-            connection,
-            retries = self.timings.retries,
-            error = self.error.as_ref().map(|error| error.code().1),
-            "request"
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.request_id,
+                    caller = self.caller,
+                    method = self.method,
+                    target = self.target.as_ref().map(tracing::field::display),
+                    status = self.status,
+                    target_status = target_status.filter(|status| Some(*status) != self.status),
+                    duration_ms,
+                    first_byte_ms = self.timings.head.map(|(_, came)| ms(came)),
+                    connection,
+                    retries = self.timings.retries,
+                    error = self.error.as_ref().map(|error| error.code().1),
+                    reason = self.error.as_ref().map(tracing::field::display),
+                    cut_off = (!self.complete).then_some(true),
+                    "request"
+                )
+            };
+        }
+        if self.error.is_some() {
+            line!(warn);
+        } else {
+            line!(info);
+        }
+        tracing::debug!("answered in {duration_ms} ms");
     }
 }
 
@@ -167,5 +198,45 @@ impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.count();
         self.log();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+
+    fn record(change: impl FnOnce(&mut RequestRecord)) -> Option<Metric> {
+        let event = serde_json::from_value(serde_json::json!({
+            "rawPath": "/", "requestContext": {
+                "http": {"method": "GET"}, "authorizer": {"iam": {"userArn": "arn:aws:iam::111122223333:role/shop"}},
+            },
+        }))
+        .unwrap();
+        let metrics = Arc::new(Metrics::new(Config::parse(|_| None).unwrap().metrics));
+        let mut record = RequestRecord::open(&metrics, &event, "the-id");
+        assert_eq!(record.caller.as_deref(), Some("arn:aws:iam::111122223333:role/shop"));
+        change(&mut record);
+        record.outcome()
+    }
+
+    #[test]
+    fn only_a_response_that_came_to_its_end_is_a_success() {
+        let head = |record: &mut RequestRecord| record.timings.head = Some((StatusCode::NOT_FOUND, Instant::now()));
+        let whole = record(|record| {
+            head(record);
+            record.complete();
+        });
+        assert_eq!(whole, Some(Metric::Success));
+        assert_eq!(record(head), Some(Metric::Failure), "cut off");
+        let broken = record(|record| {
+            head(record);
+            record.fail(&ProxyError::TargetUnreachable("m".into()));
+            record.complete();
+        });
+        assert_eq!(broken, Some(Metric::Failure));
+        let refused = record(|record| record.fail(&ProxyError::TargetNotAllowed("m".into())));
+        assert_eq!(refused, None);
     }
 }

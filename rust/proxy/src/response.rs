@@ -88,6 +88,11 @@ impl ResponseHead {
         )
     }
 
+    /// The status that the caller gets.
+    pub fn status(&self) -> u16 {
+        self.status_code
+    }
+
     /// How long it is as JSON, generously.
     fn json_length(&self) -> usize {
         let pair = |(name, value): &(String, String)| name.len() + escaped_length(value.as_bytes()) + 6;
@@ -122,6 +127,11 @@ impl Response {
             body,
             is_base64_encoded: false,
         }
+    }
+
+    /// The status that the caller gets.
+    pub fn status(&self) -> u16 {
+        self.head.status()
     }
 
     fn within_limit(self) -> Result<Self, ProxyError> {

@@ -25,6 +25,16 @@ pub enum SettingError {
         /// What it must be.
         expected: &'static str,
     },
+    /// The variable's value cannot be used, and is too long to be shown.
+    #[error("{name} cannot be used: {reason}; it must be {expected}")]
+    Unusable {
+        /// The variable.
+        name: &'static str,
+        /// Why.
+        reason: String,
+        /// What it must be.
+        expected: &'static str,
+    },
 }
 
 impl SettingError {

@@ -27,7 +27,11 @@ use crate::{
         repair::{self, Step, StepLimiter},
         warm_up,
     },
-    localapi::{client::{LocalApi, Ping}, error::LocalApiError, netmap::Netmap},
+    localapi::{
+        client::{LocalApi, Ping},
+        error::LocalApiError,
+        netmap::Netmap,
+    },
 };
 
 /// How many other peers are pinged beside the one that is wanted.
@@ -148,8 +152,9 @@ impl Connectivity {
                 return Some(Outcome::Alive);
             }
         }
-        // A greeting under way finds out the same.
-        let greeting = lock(&self.0.greetings).get(&address).cloned();
+        // A greeting under way finds out the same, unless a freeze came in between: it would not notice dead links.
+        let awake = self.evidence().gap().is_none();
+        let greeting = lock(&self.0.greetings).get(&address).cloned().filter(|_| awake);
         if let Some(greeting) = greeting {
             timeout_at(deadline, greeting).await.ok()?;
             if self.evidence().is_fresh(address, self.0.clock.now()) {
@@ -201,10 +206,19 @@ impl Connectivity {
 
     /// tailscaled tells of a new WireGuard session with the peer of this stable ID.
     pub fn session_established(&self, stable_id: &str) {
-        let addresses = self.0.netmap.borrow().by_stable_id(stable_id).map(|peer| peer.addresses.clone());
+        let addresses = self
+            .0
+            .netmap
+            .borrow()
+            .by_stable_id(stable_id)
+            .map(|peer| peer.addresses.clone());
         let greetings = lock(&self.0.greetings);
         let now = self.0.clock.now();
-        for address in addresses.into_iter().flatten().filter(|address| greetings.contains_key(address)) {
+        for address in addresses
+            .into_iter()
+            .flatten()
+            .filter(|address| greetings.contains_key(address))
+        {
             self.evidence().record_proved(address, now);
         }
         drop(greetings);
@@ -252,9 +266,12 @@ impl Connectivity {
     }
 
     async fn begin_sessions_anew(&self, address: IpAddr, round_trip: Duration) -> bool {
-        if !self.0.steps.try_acquire(Step::RenewSessions) {
+        if !self.evidence().may_blame_session(address)
+            || !self.0.steps.try_acquire(Step::RenewSessions, self.0.clock.now())
+        {
             return false;
         }
+        self.evidence().blame_session(address);
         tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
         if let Err(error) = self.take(Step::RenewSessions).await {
             tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
@@ -361,9 +378,10 @@ impl Connectivity {
     async fn probe_and_repair(&self, address: IpAddr) -> Result<Outcome, LocalApiError> {
         let began = Instant::now();
         let witnesses = self.witnesses(Some(address));
-        let (path, gap, limit, expected) = {
+        let (path, gap, limit, heard) = {
             let evidence = self.evidence();
-            let expected = evidence.heard(address) || witnesses.iter().any(|witness| evidence.heard(*witness));
+            let asked = std::iter::once(&address).chain(&witnesses).copied();
+            let heard: Vec<IpAddr> = asked.filter(|peer| evidence.heard(*peer)).collect();
             let patience = if evidence.gap().is_some() {
                 Duration::ZERO
             } else {
@@ -373,23 +391,24 @@ impl Connectivity {
                 evidence.path(),
                 evidence.gap(),
                 evidence.timeout(address) + patience,
-                expected,
+                heard,
             )
         };
+        let expected = !heard.is_empty();
         let answers = probe::probe(&self.0.api, address, &witnesses, limit).await?;
         if self.path() != path {
             // Somebody else has repaired it meanwhile.
             return Ok(Outcome::Renewed);
         }
-        self.record(address, &witnesses, &answers);
+        let ended_gap = self.record(address, &witnesses, &heard, &answers);
         let blamed = answers.found == Found::SessionSilent;
         let step = match answers.found {
             Found::Proved => {
-                self.renew_idle_control(gap);
+                self.renew_idle_control(ended_gap);
                 return Ok(Outcome::Alive);
             }
             Found::PeerSilent => {
-                self.renew_idle_control(gap);
+                self.renew_idle_control(ended_gap);
                 return Ok(Outcome::PeerSilent);
             }
             Found::NotPingable => return Ok(Outcome::Unknown),
@@ -399,13 +418,14 @@ impl Connectivity {
             Found::SessionSilent => Step::RenewSessions,
             Found::Nobody => Step::ReconnectDerp,
         };
+        let now = self.0.clock.now();
         // After a strong step, dead links must not wait for the next one.
         let step = match step {
-            Step::ReconnectDerp if !expected => self.0.steps.try_acquire_guess().then_some(step),
-            _ if self.0.steps.try_acquire(step) => Some(step),
+            Step::ReconnectDerp if !expected => self.0.steps.try_acquire_guess(now).then_some(step),
+            _ if self.0.steps.try_acquire(step, now) => Some(step),
             Step::RenewSessions if !blamed => {
                 let milder = Step::ReconnectDerp;
-                self.0.steps.try_acquire(milder).then_some(milder)
+                self.0.steps.try_acquire(milder, now).then_some(milder)
             }
             _ => None,
         };
@@ -472,12 +492,21 @@ impl Connectivity {
         timeout(limit, answered).await.unwrap_or_default()
     }
 
-    /// Notes who answered, and who did not though others did.
-    fn record(&self, address: IpAddr, witnesses: &[IpAddr], answers: &probe::Answers) {
+    /// Notes who answered, and who did not though others did. Those in `heard` had answered over this path before: the others'
+    /// answers may have waited for its connections, which says nothing of their round trips. Returns the gap that this ended:
+    /// looks at several peers may be under way in the same gap.
+    fn record(
+        &self,
+        address: IpAddr,
+        witnesses: &[IpAddr],
+        heard: &[IpAddr],
+        answers: &probe::Answers,
+    ) -> Option<Duration> {
         let now = self.0.clock.now();
         let mut evidence = self.evidence();
+        let gap = evidence.gap();
         for (peer, took) in &answers.from {
-            if evidence.heard(*peer) {
+            if heard.contains(peer) {
                 evidence.record_rtt(*peer, *took);
             }
             evidence.record_heard(*peer, now);
@@ -494,6 +523,7 @@ impl Connectivity {
                 evidence.record_silent(*silent);
             }
         }
+        gap.filter(|_| evidence.gap().is_none())
     }
 
     /// Peers that should answer if the links are alive, besides `address`: those who did lately; otherwise those whom the

@@ -8,9 +8,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::localapi::{
-    client::{LocalApi, Ping},
-    error::LocalApiError,
+use crate::{
+    connectivity::rtt::SLACK,
+    localapi::{
+        client::{LocalApi, Ping},
+        error::LocalApiError,
+    },
 };
 
 /// What a probe found.
@@ -93,16 +96,32 @@ pub(crate) async fn probe(
             });
         }
     }
-    // The peer has answered: its answer through the session is due within another round trip.
-    let found = match session_open {
-        // A ping that could not be sent says nothing of the session.
-        false => Found::Proved,
-        true => match timeout(limit, session).await {
-            Ok(_) => Found::Proved,
-            Err(_) => Found::SessionSilent,
-        },
+    // The peer has answered: its answer through the session is due within another round trip. (A ping that could not be sent
+    // says nothing of the session.)
+    let found = if !session_open || timeout(limit, answered_or_again(api, address, session)).await.is_ok() {
+        Found::Proved
+    } else {
+        Found::SessionSilent
     };
     Ok(Answers { found, from })
+}
+
+/// Waits for the answer through the session. If it is late, it may be a packet that was lost: another ping is sent while
+/// there is still time for its answer.
+async fn answered_or_again(
+    api: &LocalApi,
+    address: IpAddr,
+    first: impl Future<Output = Result<(), LocalApiError>>,
+) -> Result<(), LocalApiError> {
+    let again = async {
+        sleep(SLACK).await;
+        api.ping(address, Ping::Tsmp).await
+    };
+    select! {
+        biased;
+        answer = first => answer,
+        answer = again => answer,
+    }
 }
 
 async fn timed(api: &LocalApi, address: IpAddr) -> (IpAddr, Result<Duration, LocalApiError>) {
@@ -112,11 +131,13 @@ async fn timed(api: &LocalApi, address: IpAddr) -> (IpAddr, Result<Duration, Loc
 }
 
 /// How many pings to one peer are under way at a time.
-const MAX_PINGS: usize = 4;
+const MAX_PINGS: usize = 16;
+/// How long a ping is waited for: one that was lost is never answered, and must make room for another.
+const PING_LIMIT: Duration = Duration::from_secs(3);
 /// How many failures in a row say that a peer cannot be pinged: a few may be a moment's, in the login.
 const MAX_FAILURES: usize = 4;
 /// The first pause between two pings; it doubles up to the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(100)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(200)];
 
 /// Pings `address` again and again until it answers, and returns how long the answered ping took. `None`: it cannot be
 /// pinged. The caller sets the limit.
@@ -128,21 +149,22 @@ pub(crate) async fn until_answered(api: &LocalApi, address: IpAddr) -> Option<Du
     let mut failures = 0;
     loop {
         if pings.len() < MAX_PINGS {
-            pings.push(timed(api, address));
+            pings.push(timeout(PING_LIMIT, timed(api, address)));
         }
         let next = Instant::now() + pause;
         pause = (pause * 2).min(longest);
         loop {
             select! {
-                Some((_, answer)) = pings.next(), if !pings.is_empty() => match answer {
-                    Ok(took) => return Some(took),
-                    Err(error) => {
+                Some(ended) = pings.next(), if !pings.is_empty() => match ended {
+                    Ok((_, Ok(took))) => return Some(took),
+                    Ok((_, Err(error))) => {
                         tracing::debug!("{address} cannot be pinged: {error}");
                         failures += 1;
                         if failures > MAX_FAILURES {
                             return None;
                         }
                     }
+                    Err(_) => {}
                 },
                 () = sleep_until(next) => break,
             }

@@ -2,10 +2,8 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
-
-use tokio::time::Instant;
 
 use crate::localapi::{client::LocalApi, error::LocalApiError};
 
@@ -36,18 +34,18 @@ impl Step {
     }
 }
 
-/// When the last steps were taken.
+/// When the last steps were taken, by the wall clock: two freezes may come close together for the monotonic one, and each
+/// may kill the links.
 #[derive(Debug, Default)]
 pub(crate) struct StepLimiter {
-    last: Mutex<[Option<Instant>; 2]>,
+    last: Mutex<[Option<SystemTime>; 2]>,
 }
 
 impl StepLimiter {
     /// Whether a mild step may be taken now on the mere guess that it helps; if so, it counts as taken.
-    pub(crate) fn try_acquire_guess(&self) -> bool {
-        let now = Instant::now();
+    pub(crate) fn try_acquire_guess(&self, now: SystemTime) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last[0].is_none_or(|last| now.duration_since(last) >= GUESS_PAUSE);
+        let may = is_over(last[0], GUESS_PAUSE, now);
         if may {
             last[0] = Some(now);
         }
@@ -55,18 +53,22 @@ impl StepLimiter {
     }
 
     /// Whether `step` may be taken now; if so, it counts as taken.
-    pub(crate) fn try_acquire(&self, step: Step) -> bool {
-        let now = Instant::now();
+    pub(crate) fn try_acquire(&self, step: Step, now: SystemTime) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let [mild, strong] = &mut *last;
-        let may = |last: Option<Instant>, pause| last.is_none_or(|last| now.duration_since(last) >= pause);
         match step {
-            Step::ReconnectDerp if may(*mild, MILD_PAUSE) => *mild = Some(now),
-            Step::RenewSessions if may(*strong, STRONG_PAUSE) => (*mild, *strong) = (Some(now), Some(now)),
+            Step::ReconnectDerp if is_over(*mild, MILD_PAUSE, now) => *mild = Some(now),
+            Step::RenewSessions if is_over(*strong, STRONG_PAUSE, now) => (*mild, *strong) = (Some(now), Some(now)),
             _ => return false,
         }
         true
     }
+}
+
+/// Whether the pause since `last` is over. A clock that was set back says nothing: that counts as over.
+fn is_over(last: Option<SystemTime>, pause: Duration, now: SystemTime) -> bool {
+    last.and_then(|last| now.duration_since(last).ok())
+        .is_none_or(|since| since >= pause)
 }
 
 /// Takes `step`. The path is a new one from then on; packets wait until its connections are there.
@@ -108,14 +110,17 @@ pub(crate) async fn detach_control(api: &LocalApi) -> Result<(), LocalApiError> 
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn steps_are_spaced_out_and_a_strong_one_counts_as_a_mild_one_too() {
+    #[test]
+    fn steps_are_spaced_out_and_a_strong_one_counts_as_a_mild_one_too() {
         let limiter = StepLimiter::default();
-        assert!(limiter.try_acquire(Step::ReconnectDerp) && !limiter.try_acquire(Step::ReconnectDerp));
-        assert!(limiter.try_acquire(Step::RenewSessions) && !limiter.try_acquire(Step::RenewSessions));
-        tokio::time::advance(MILD_PAUSE).await;
-        assert!(limiter.try_acquire(Step::ReconnectDerp) && !limiter.try_acquire(Step::RenewSessions));
-        tokio::time::advance(STRONG_PAUSE - MILD_PAUSE).await;
-        assert!(limiter.try_acquire(Step::RenewSessions) && !limiter.try_acquire(Step::ReconnectDerp));
+        let mut now = SystemTime::UNIX_EPOCH;
+        assert!(limiter.try_acquire(Step::ReconnectDerp, now) && !limiter.try_acquire(Step::ReconnectDerp, now));
+        assert!(limiter.try_acquire(Step::RenewSessions, now) && !limiter.try_acquire(Step::RenewSessions, now));
+        now += MILD_PAUSE;
+        assert!(limiter.try_acquire(Step::ReconnectDerp, now) && !limiter.try_acquire(Step::RenewSessions, now));
+        now += STRONG_PAUSE - MILD_PAUSE;
+        assert!(limiter.try_acquire(Step::RenewSessions, now) && !limiter.try_acquire(Step::ReconnectDerp, now));
+        assert!(!limiter.try_acquire_guess(now));
+        assert!(limiter.try_acquire_guess(now + GUESS_PAUSE));
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 /// How many of the last round trips are kept: few enough to forget a path that is no longer taken.
 const KEPT: usize = 4;
 /// What an answer may take beyond its round trip: the peer, and the scheduler at both ends.
-const SLACK: Duration = Duration::from_millis(12);
+pub(crate) const SLACK: Duration = Duration::from_millis(12);
 /// The longest time-out, however long the last round trips were.
 const MAX_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -269,7 +269,9 @@ mod tests {
             (change.changed.len(), change.removed, change.patches.len()),
             (1, vec![5], 1)
         );
-        assert!(serde_json::from_str::<Notify>(r#"{"PeersChanged":null,"PeersRemoved":null,"PeerState":null}"#).is_ok());
+        assert!(
+            serde_json::from_str::<Notify>(r#"{"PeersChanged":null,"PeersRemoved":null,"PeerState":null}"#).is_ok()
+        );
     }
 
     #[test]

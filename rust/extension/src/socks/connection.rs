@@ -16,7 +16,7 @@ use crate::{
     policy::Uncovered,
     preflight::Preflight,
     socks::{
-        server::SocksConfig,
+        config::SocksConfig,
         throttled_log::ThrottledLog,
         wire::{self, Host, Reply, Request, WireError},
     },

@@ -10,9 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    policy::Uncovered,
     preflight::Preflight,
-    socks::{connection::Connection, throttled_log::ThrottledLog},
+    socks::{config::SocksConfig, connection::Connection, throttled_log::ThrottledLog},
 };
 
 /// How many connections there may be at a time. Each takes four file descriptors of the environment, two of them here and
@@ -22,17 +21,6 @@ const MAX_CONNECTIONS: usize = 200;
 const MAX_REJECTIONS: usize = 16;
 /// The pause after a connection could not be accepted: for want of descriptors, the next one could not be either.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The server's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocksConfig {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Where tailscaled's own SOCKS5 server listens.
-    pub daemon: SocketAddr,
-    /// Whether targets that the tailnet does not cover may be dialled through the function's own network.
-    pub uncovered: Uncovered,
-}
 
 /// The server.
 pub struct SocksServer {

@@ -75,6 +75,8 @@ pub(crate) struct LoginSession {
     joined: bool,
     /// tailscaled may be stuck.
     suspected: bool,
+    /// Tailnet Lock shuts this machine out.
+    locked_out: bool,
     exit_node: ExitNodeSelection,
     /// The warm-up under way.
     warming: JoinSet<()>,
@@ -99,6 +101,7 @@ impl LoginSession {
             registered: false,
             joined: false,
             suspected: false,
+            locked_out: false,
             exit_node: ExitNodeSelection {
                 attempt: JoinSet::new(),
                 backoff: EXIT_NODE_ATTEMPTS,
@@ -282,6 +285,9 @@ impl LoginSession {
             name.split('.').next().unwrap_or(name),
             self.began.elapsed().as_millis()
         );
+        if self.locked_out {
+            return self.unavailable(JoinError::LockedOut);
+        }
         let since = Instant::now();
         self.context.state.send_replace(TailnetState::Running { since });
     }
@@ -356,10 +362,11 @@ impl LoginSession {
 
     /// tailscaled keeps trying by itself; the results of its attempts show in its health alone.
     fn examine(&mut self, health: &Health) {
+        // It may be reported before tailscaled is in the tailnet.
+        self.locked_out = health.locked_out();
         if self.joined {
-            let locked_out = TailnetState::Unavailable(JoinError::LockedOut);
-            let was_locked_out = *self.context.state.borrow() == locked_out;
-            if health.locked_out() {
+            let was_locked_out = *self.context.state.borrow() == TailnetState::Unavailable(JoinError::LockedOut);
+            if self.locked_out {
                 self.unavailable(JoinError::LockedOut);
             } else if was_locked_out {
                 self.available();

@@ -153,3 +153,40 @@ async fn a_request_after_a_freeze_tries_a_required_node_again() {
     assert_eq!(stage.available(secs(0)).await, Ok(()));
     stage.end(Ending::Shutdown).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_node_stays_in_use_through_repairs_and_is_selected_again_after_a_new_login() {
+    let stage = stage(&with("exit", true), Peer::new("exit", EXIT));
+    stage.ready().await;
+    sleep(secs(20)).await;
+    stage.verify(PEER).await.unwrap();
+    stage.freeze(secs(30));
+    stage.tailscaled.kill_links();
+    stage.verify(PEER).await.unwrap();
+    sleep(secs(1)).await;
+    assert!(stage.route(OUTSIDE).await.is_ok());
+    assert_eq!(stage.tailscaled.count("ExitNodeID"), 1);
+    stage.tailscaled.print_removal();
+    sleep(ms(60)).await;
+    assert!(stage.route(OUTSIDE).await.is_ok());
+    assert_eq!(stage.tailscaled.count("ExitNodeID"), 2);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_left_the_tailnet_is_reported_if_it_is_required() {
+    for (required, expected) in [
+        (true, "ExitNodeUnavailable"),
+        (false, "203.0.113.7 is not in the tailnet"),
+    ] {
+        let stage = stage(&with("exit", required), Peer::new("exit", EXIT));
+        stage.ready().await;
+        assert!(stage.route(OUTSIDE).await.is_ok());
+        stage.tailscaled.notify(r#"{"PeersRemoved":[2]}"#);
+        sleep(ms(1)).await;
+        let code = code(stage.route(OUTSIDE).await);
+        assert!(code.starts_with(expected), "{code}");
+        assert!(stage.route("db").await.is_ok());
+        stage.end(Ending::Shutdown).await;
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tailnet::connect::Router;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -147,4 +148,66 @@ async fn a_route_tells_the_round_trip_and_the_addresses_and_probes_nothing() {
     assert!(!route.just_joined);
     assert_eq!(stage.tailscaled.pings(PEER), pings);
     stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_lost_packet_takes_no_step() {
+    for round_trip in [2, 30, 100, 300] {
+        for lost in [(1, 0), (0, 1)] {
+            let stage = Stage::joined(at(ms(round_trip))).await;
+            let path = stage.preflight.path();
+            for gap in [3, 12, 70] {
+                stage.tailscaled.peer(PEER, |peer| peer.lost = lost);
+                let steps = stage
+                    .steps_of(async {
+                        stage.freeze(secs(gap));
+                        let began = Instant::now();
+                        assert_eq!(stage.verify(PEER).await, Ok(path));
+                        assert!(began.elapsed() <= ms(2 * round_trip + 20), "{:?}", began.elapsed());
+                    })
+                    .await;
+                assert_eq!(steps, Counts::NONE, "{round_trip} ms away, {gap} s, {lost:?} lost");
+            }
+            stage.end(Ending::Shutdown).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_no_peer_covers_is_not_probed() {
+    let stage = Stage::joined(Plan::default()).await;
+    let (path, calls) = (stage.preflight.path(), stage.tailscaled.calls().len());
+    stage.freeze(secs(30));
+    assert_eq!(stage.verify("203.0.113.7".parse().unwrap()).await, Ok(path));
+    assert_eq!(stage.tailscaled.calls().len(), calls);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_stalls_over_a_healthy_path_takes_no_step() {
+    let stage = Stage::joined(at(ms(100))).await;
+    let path = stage.preflight.path();
+    let steps = stage
+        .steps_of(async { stage.preflight.stalled(PEER, Instant::now() + secs(5)).await })
+        .await;
+    assert_eq!((steps, stage.preflight.path()), (Counts::NONE, path));
+    stage.end(Ending::Shutdown).await;
+}
+
+/// On a small share of a core it may take long until tailscaled runs again after a freeze.
+#[tokio::test(start_paused = true)]
+async fn a_tailscaled_that_wakes_up_slowly_is_not_taken_for_dead_links() {
+    for gap in [5, 30] {
+        let stage = Stage::joined(Plan::default()).await;
+        let path = stage.preflight.path();
+        let steps = stage
+            .steps_of(async {
+                stage.freeze(secs(gap));
+                stage.tailscaled.stall(ms(800));
+                assert_eq!(stage.verify(PEER).await, Ok(path));
+            })
+            .await;
+        assert_eq!(steps, Counts::NONE, "after {gap} s");
+        stage.end(Ending::Shutdown).await;
+    }
 }

@@ -23,8 +23,9 @@ async fn failed(stage: &Stage) -> String {
 #[tokio::test(start_paused = true)]
 async fn an_environment_is_ready_when_it_is_in_the_tailnet_and_a_peer_has_answered() {
     let stage = Stage::new(Plan::default());
-    // tailscaled takes 20 ms, and the greeting a round trip.
-    assert_eq!(stage.ready().await, ms(30));
+    // tailscaled takes 20 ms, and the greeting a few round trips.
+    let ready = stage.ready().await;
+    assert!((ms(30)..ms(60)).contains(&ready), "{ready:?}");
     assert_eq!(stage.available(secs(0)).await, Ok(()));
     assert_eq!(stage.end(Ending::Shutdown).await, 1);
 }
@@ -62,7 +63,8 @@ async fn a_slow_tailscaled_holds_up_init_no_longer_than_it_may() {
         ..Plan::default()
     };
     let slow = Stage::new(plan(Some(ms(3000))));
-    assert_eq!(slow.ready().await, ms(3010));
+    let ready = slow.ready().await;
+    assert!((ms(3010)..ms(3060)).contains(&ready), "{ready:?}");
     assert_eq!(slow.available(secs(0)).await, Ok(()));
     slow.end(Ending::Shutdown).await;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use extension::{error::JoinError, supervisor::state::TailnetState};
+use extension::supervisor::state::TailnetState;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -81,6 +81,20 @@ async fn a_registration_by_the_node_key_that_is_refused_or_unknown_means_a_new_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_limit_on_renewals_is_not_a_removal() {
+    let stage = Stage::joined(Plan::default()).await;
+    let limited = Renewal::Refused("node registration rate limited; will retry after 20s");
+    stage.tailscaled.plan(|plan| plan.renewal = limited);
+    stage.freeze(secs(30));
+    stage.tailscaled.kill_links();
+    stage.verify(PEER).await.unwrap();
+    sleep(secs(5)).await;
+    assert_eq!(stage.available(secs(0)).await, Ok(()));
+    assert_eq!(stage.tailscaled.starts().len(), 1);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_not_a_removal_however_long_it_lasts() {
     let stage = Stage::joined(Plan::default()).await;
     let running = stage.tailnet.state();
@@ -132,17 +146,18 @@ async fn a_new_login_has_a_new_path_and_greets_the_peers_that_were_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_control_server_that_keeps_removing_the_machine_is_asked_with_back_off() {
+async fn a_machine_that_is_removed_again_and_again_logs_in_with_growing_pauses() {
     let stage = Stage::joined(Plan::default()).await;
-    for _ in 0..3 {
+    for _ in 0..8 {
+        while !matches!(stage.tailnet.state(), TailnetState::Running { .. }) {
+            sleep(ms(1)).await;
+        }
         stage.tailscaled.print_removal();
-        stage
-            .tailscaled
-            .plan(|plan| plan.login = crate::fake_tailscaled::Login::Silent);
-        sleep(ms(500)).await;
+        sleep(ms(1)).await;
     }
-    let TailnetState::Unavailable(JoinError::NodeRemoved { .. }) = stage.tailnet.state() else {
-        // The third login is under way by now.
-        return assert!(matches!(stage.tailnet.state(), TailnetState::Starting { .. }));
-    };
+    let starts = stage.tailscaled.starts();
+    let pauses: Vec<Duration> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let grow = pauses[1..].windows(2).all(|pair| pair[1] > pair[0]);
+    assert!(grow && pauses[6] > secs(1), "{pauses:?}");
+    stage.end(Ending::Sigterm).await;
 }

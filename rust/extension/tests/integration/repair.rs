@@ -141,6 +141,25 @@ async fn a_session_that_died_is_renewed_once_and_the_environment_stays_in_the_ta
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_died_with_the_links_is_renewed_after_them() {
+    let stage = Stage::joined(Plan::default()).await;
+    let path = stage.preflight.path();
+    let counts = stage
+        .steps_of(async {
+            stage.freeze(secs(5));
+            stage.tailscaled.kill_links();
+            stage.tailscaled.make_stale(PEER);
+            let mild = stage.verify(PEER).await.unwrap();
+            assert!(mild > path);
+            // The proxy dials again over the new path, and asks again.
+            assert!(stage.verify(PEER).await.unwrap() > mild);
+        })
+        .await;
+    assert_eq!((counts.derp_reconnects, counts.renewals), (1, 1), "{counts:?}");
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn strong_steps_are_at_least_5_seconds_apart() {
     let plan = Plan::with_peers([Peer::new("db", PEER), Peer::new("web", OTHER)]);
     let stage = Stage::joined(plan).await;
@@ -150,7 +169,7 @@ async fn strong_steps_are_at_least_5_seconds_apart() {
         stage.tailscaled.make_stale(address);
         let began = Instant::now();
         stage.verify(address).await.unwrap();
-        assert!(began.elapsed() < ms(200), "{:?}", began.elapsed());
+        assert!(began.elapsed() < ms(500), "{:?}", began.elapsed());
         sleep(secs(1)).await;
     }
     assert_eq!((stage.tailscaled.counts() - before).renewals, 1);
@@ -209,7 +228,9 @@ async fn a_control_server_that_is_silent_for_minutes_leaves_the_data_plane_alone
     stage.tailscaled.plan(|plan| plan.control_unreachable = true);
     let began = Instant::now();
     for gap in [5, 60, 60] {
+        stage.verify(PEER).await.unwrap();
         let (counts, took) = freeze_with_dead_links(&stage, secs(gap)).await;
+        sleep(secs(60)).await;
         assert_eq!(counts.registrations, 0);
         assert!(took < ms(100), "{took:?}");
         assert_eq!(stage.available(secs(0)).await, Ok(()));
@@ -224,6 +245,8 @@ async fn a_control_server_that_is_silent_for_minutes_leaves_the_data_plane_alone
 async fn a_tailscaled_that_closes_the_bus_or_reports_the_login_again_changes_nothing() {
     let stage = Stage::joined(Plan::default()).await;
     let running = stage.tailnet.state();
+    let fell_behind = r#"{"ErrMessage":"IPN bus consumer fell behind; closing watch"}"#;
+    stage.tailscaled.notify(fell_behind);
     stage.tailscaled.close_bus();
     sleep(secs(1)).await;
     stage.tailscaled.join();
@@ -232,4 +255,50 @@ async fn a_tailscaled_that_closes_the_bus_or_reports_the_login_again_changes_not
     assert_eq!(stage.tailscaled.count("watch-ipn-bus"), 2, "it was opened again");
     assert_eq!(stage.route("db").await.unwrap().addresses, [PEER]);
     stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_path_to_a_target_behind_a_subnet_router_is_that_of_the_router() {
+    let target: IpAddr = "10.1.2.3".parse().unwrap();
+    let stage = Stage::joined(Plan::with_peers([Peer::new("router", PEER).router()])).await;
+    assert_eq!(stage.route("10.1.2.3").await.unwrap().addresses, [target]);
+    let path = stage.verify(target).await.unwrap();
+    let counts = stage
+        .steps_of(async {
+            stage.freeze(secs(30));
+            assert_eq!(stage.verify(target).await, Ok(path), "the links are alive");
+            stage.freeze(secs(30));
+            stage.tailscaled.kill_links();
+            assert!(stage.verify(target).await.unwrap() > path);
+        })
+        .await;
+    assert_eq!(counts, Counts::STRONG_STEP);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_links_are_repaired_once_though_the_wanted_peer_is_off() {
+    for (gap, expected) in [(5, Counts::MILD_STEP), (30, Counts::STRONG_STEP)] {
+        let stage = Stage::joined(Plan::with_peers([Peer::new("db", PEER), Peer::new("off", OTHER)])).await;
+        stage.verify(OTHER).await.unwrap();
+        stage.tailscaled.peer(OTHER, Peer::switch_off);
+        let counts = stage
+            .steps_of(async {
+                stage.freeze(secs(gap));
+                stage.tailscaled.kill_links();
+                stage.verify(OTHER).await.unwrap();
+            })
+            .await;
+        assert_eq!(counts, expected, "after {gap} s");
+        let counts = stage
+            .steps_of(async {
+                for _ in 0..10 {
+                    sleep(secs(3)).await;
+                    stage.verify(OTHER).await.unwrap();
+                }
+            })
+            .await;
+        assert_eq!(counts, Counts::NONE, "another peer answers");
+        stage.end(Ending::Shutdown).await;
+    }
 }

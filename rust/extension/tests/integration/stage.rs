@@ -7,14 +7,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use extension::{
     auth::key_source::KeySource,
-    clock::{Clock, WallClock},
+    clock::Clock,
     config::Config,
-    lambda_api::{ApiError, Event, LambdaRuntime, ShutdownReason},
+    lambda_api::{Event, ShutdownReason},
     lifecycle::{Fatal, Options, live},
     preflight::Preflight,
     supervisor::{
@@ -31,7 +31,9 @@ use tokio::{
 
 use crate::{
     fake_keys::FakeKeys,
-    fake_tailscaled::{Counts, FakeTailscaled, Plan},
+    fake_lambda::FakeLambda,
+    fake_tailscaled::{Counts, FakeTailscaled, Pings, Plan},
+    test_clock::TestClock,
 };
 
 /// Far more than anything here takes by the clock of the test.
@@ -49,55 +51,6 @@ pub(crate) const fn ms(ms: u64) -> Duration {
 
 pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
-}
-
-/// A wall clock that goes with the test's time, and jumps over freezes.
-#[derive(Debug)]
-pub(crate) struct TestClock {
-    began: Instant,
-    frozen: Mutex<Duration>,
-}
-
-impl TestClock {
-    pub(crate) fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            frozen: Mutex::default(),
-        }
-    }
-
-    /// The environment is frozen for so long: the monotonic clock stands still.
-    pub(crate) fn freeze(&self, time: Duration) {
-        *self.frozen.lock().unwrap() += time;
-    }
-}
-
-impl WallClock for TestClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + secs(1_700_000_000) + self.began.elapsed() + *self.frozen.lock().unwrap()
-    }
-}
-
-struct FakeLambda {
-    events: mpsc::UnboundedReceiver<Event>,
-    requests: mpsc::UnboundedSender<Instant>,
-    errors: Arc<Mutex<Vec<String>>>,
-}
-
-impl LambdaRuntime for FakeLambda {
-    async fn next(&mut self) -> Result<Event, ApiError> {
-        // A test that has seen enough does not listen any more.
-        let _ = self.requests.send(Instant::now());
-        match self.events.recv().await {
-            Some(event) => Ok(event),
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn init_error(&mut self, error_type: &str, message: &str) -> Result<(), ApiError> {
-        self.errors.lock().unwrap().push(format!("{error_type}: {message}"));
-        Ok(())
-    }
 }
 
 /// The extension, and the fakes around it.
@@ -176,10 +129,15 @@ impl Stage {
 
     /// Starts the extension, and waits until it is in the tailnet and nothing of the login is left to do.
     pub(crate) async fn joined(plan: Plan) -> Self {
+        let mut peers = plan.peers.iter();
+        let answers = peers.find(|peer| peer.tsmp == Pings::Answered).map(|peer| peer.address);
         let stage = Self::new(plan);
         stage.ready().await;
         sleep(secs(20)).await;
         assert!(matches!(stage.tailnet.state(), TailnetState::Running { .. }));
+        if let Some(address) = answers {
+            stage.verify(address).await.unwrap();
+        }
         stage
     }
 
@@ -234,11 +192,12 @@ impl Stage {
         tokio::spawn(async move { preflight.verify(address, Instant::now() + secs(30)).await })
     }
 
-    /// Does `work`, waits until all that follows from it is done, and returns what tailscaled was asked to do meanwhile.
+    /// Does `work`, waits until all that follows from it is done, and returns what tailscaled was asked to do meanwhile. It
+    /// does not take long enough for a gap.
     pub(crate) async fn steps_of(&self, work: impl Future) -> Counts {
         let before = self.tailscaled.counts();
         work.await;
-        sleep(secs(60)).await;
+        sleep(ms(1900)).await;
         self.tailscaled.counts() - before
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use extension::ipc::StatusServer;
 use tailnet::protocol::{self, Request, Response, epoch_ms};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -12,7 +13,7 @@ use tokio::{
 use crate::{
     fake_keys::FakeKeys,
     fake_tailscaled::{Counts, PEER, Peer, Plan},
-    stage::{Ending, Stage, ms, secs},
+    stage::{Ending, Stage, ms, secs, unique_path},
 };
 
 /// How long anything here may take.
@@ -91,7 +92,7 @@ async fn without_a_tailnet_each_request_is_answered_with_the_code() {
 }
 
 #[tokio::test]
-async fn a_client_of_another_version_is_told_this_one() {
+async fn a_client_of_another_version_is_told_the_version_of_this_one() {
     let stage = ready(Plan::default()).await;
     for line in [
         "{\"version\":2,\"request\":\"route\"}\n",
@@ -159,5 +160,22 @@ async fn more_clients_than_are_served_at_a_time_wait_and_those_that_hang_up_make
     }
     let response = timeout(secs(2), ask(&stage, &slow("db".to_owned()))).await.unwrap();
     assert!(matches!(response, Response::Route { .. }), "{response:?}");
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_an_earlier_environment_left_is_replaced() {
+    let stage = ready(Plan::default()).await;
+    let socket = unique_path("left");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let server = StatusServer::bind(&socket, stage.preflight.clone()).unwrap();
+    let serving = tokio::spawn(server.serve());
+    let request = Request::KeepAlive {
+        deadline_ms: deadline_ms(secs(5)),
+    };
+    let response = protocol::ask(&socket, &request, Instant::now() + LIMIT).await.unwrap();
+    assert!(matches!(response, Response::Verified { .. }), "{response:?}");
+    serving.abort();
+    std::fs::remove_file(socket).unwrap();
     stage.end(Ending::Shutdown).await;
 }

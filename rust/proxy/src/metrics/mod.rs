@@ -87,9 +87,9 @@ impl Metrics {
         !self.started.swap(true, Ordering::Relaxed)
     }
 
-    /// Sends what is due, after an answer has been posted. Takes no longer than the budget; what CloudWatch is slow to
+    /// Sends what is due, after a response has been posted. Takes no longer than the budget; what CloudWatch is slow to
     /// take goes on beside the next requests.
-    pub async fn after_answer(&self) {
+    pub async fn flush(&self) {
         if self.settings.output == Output::Embedded {
             self.print();
         } else if let Ok(mut sender) = self.sender.try_lock() {
@@ -98,7 +98,7 @@ impl Metrics {
     }
 
     /// Sends all there is, before the process ends; `limit` is how long that may take.
-    pub async fn at_the_end(&self, limit: Duration) {
+    pub async fn flush_all(&self, limit: Duration) {
         if self.settings.output == Output::Embedded {
             self.print();
             return;

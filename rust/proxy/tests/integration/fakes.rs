@@ -11,15 +11,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use lambda_http::Context;
-use proxy::{clock::Clock, config::Config, handler::Handler};
+use proxy::{
+    clock::Clock,
+    config::{Config, InvokeMode},
+    handler::Handler,
+    runtime_api::RuntimeApi,
+    service::Service,
+};
 use serde_json::{Value, json};
 use tailnet::protocol::{self, Request, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::JoinHandle,
+    time::timeout,
 };
 
+/// How long anything may take here.
+const LIMIT: Duration = Duration::from_secs(20);
 /// The function's address in the tailnet.
 const SOURCE: [u8; 4] = [100, 64, 0, 1];
 
@@ -150,10 +159,22 @@ impl World {
         change(&mut self.extension.lock().unwrap());
     }
 
-    /// Sends an event for the target, changed by `change`, and returns the answer.
+    /// Sends an event for the target, changed by `change`, and returns the response.
     pub(crate) async fn send(&self, change: impl FnOnce(&mut Value)) -> Value {
-        let event = serde_json::from_value(self.event(change)).unwrap();
-        serde_json::to_value(self.handler.answer(event, &context()).await).unwrap()
+        let posted = self.invoke(InvokeMode::Buffered, self.event(change)).await;
+        assert!(
+            posted.line().ends_with("/the-id/response HTTP/1.1"),
+            "{}",
+            posted.line()
+        );
+        serde_json::from_str(posted.body()).unwrap()
+    }
+
+    /// Invokes the function once, and returns what it posts.
+    pub(crate) async fn invoke(&self, invoke_mode: InvokeMode, payload: Value) -> Posted {
+        let mut runtime_api = FakeRuntimeApi::start(self, invoke_mode, payload).await;
+        let posted = runtime_api.posted(is_whole).await;
+        runtime_api.accept(posted).await
     }
 
     /// An event for the target, changed by `change`.
@@ -190,13 +211,96 @@ impl World {
     }
 }
 
-/// The context of an invocation that begins now.
-pub(crate) fn context() -> Context {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let mut context = Context::default();
-    context.request_id = "the-id".into();
-    context.deadline = u64::try_from((now + Duration::from_secs(20)).as_millis()).unwrap();
-    context
+/// A message as it stood on the Runtime API's wire.
+#[derive(Debug)]
+pub(crate) struct Posted(pub(crate) String);
+
+impl Posted {
+    /// The request line.
+    pub(crate) fn line(&self) -> &str {
+        self.0.split_once("\r\n").unwrap().0
+    }
+
+    /// What follows the head.
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").unwrap().1
+    }
+}
+
+/// The Runtime API, for one invocation.
+pub(crate) struct FakeRuntimeApi {
+    stream: TcpStream,
+    service: JoinHandle<()>,
+}
+
+impl FakeRuntimeApi {
+    /// Has the world's handler serve an invocation with this payload.
+    pub(crate) async fn start(world: &World, invoke_mode: InvokeMode, payload: Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let runtime_api = RuntimeApi::new(&listener.local_addr().unwrap().to_string());
+        let mut service = Service::new(Arc::clone(&world.handler), invoke_mode, runtime_api);
+        let service = tokio::spawn(async move { service.serve_next().await.unwrap() });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let next = read_request(&mut stream).await.unwrap();
+        assert!(
+            next.starts_with("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n"),
+            "{next}"
+        );
+        let (payload, now) = (
+            payload.to_string(),
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap(),
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: the-id\r\nlambda-runtime-deadline-ms: {}\r\n\
+             lambda-runtime-invocation-id: the-invocation\r\ncontent-length: {}\r\n\r\n",
+            (now + Duration::from_secs(20)).as_millis(),
+            payload.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(payload.as_bytes()).await.unwrap();
+        Self { stream, service }
+    }
+
+    /// Reads what is posted until it is `enough`.
+    pub(crate) async fn posted(&mut self, enough: impl Fn(&str) -> bool) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while !enough(&String::from_utf8_lossy(&bytes)) {
+                let mut chunk = [0; 65536];
+                let count = self.stream.read(&mut chunk).await.unwrap();
+                assert!(
+                    count > 0,
+                    "the connection ended after {:?}",
+                    String::from_utf8_lossy(&bytes)
+                );
+                bytes.extend_from_slice(&chunk[..count]);
+            }
+        };
+        timeout(LIMIT, reading).await.expect("enough was not read in time");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Accepts what was posted, and waits for what the service does after it.
+    pub(crate) async fn accept(mut self, posted: String) -> Posted {
+        self.stream
+            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        timeout(LIMIT, self.service).await.expect("the service ends").unwrap();
+        Posted(posted)
+    }
+}
+
+/// Whether a message on the wire has come to its end.
+fn is_whole(text: &str) -> bool {
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    match length {
+        Some(length) => body.len() >= length.parse().unwrap(),
+        None => body.contains("\r\n0\r\n") && body.ends_with("\r\n\r\n"),
+    }
 }
 
 /// The response that the target may be dialled, at these addresses.

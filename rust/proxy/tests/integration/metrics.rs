@@ -92,7 +92,7 @@ async fn world(cloudwatch: &CloudWatch, route: Option<Response>, turns: &[Turn])
 /// Sends a request that asks for its metric, and what follows its answer.
 async fn request(world: &World) -> Value {
     let answer = world.send(asks).await;
-    world.handler.metrics().after_answer().await;
+    world.handler.metrics().flush().await;
     answer
 }
 
@@ -138,10 +138,10 @@ async fn what_is_refused_or_does_not_ask_is_not_counted() {
         event["headers"]["ts-target-port"] = "0".into();
     });
     assert_eq!(invalid.await["statusCode"], 400);
-    refusing.handler.metrics().at_the_end(LAST).await;
+    refusing.handler.metrics().flush_all(LAST).await;
     let silent = world(&cloudwatch, None, &[OK]).await;
     assert_eq!(silent.get().await["statusCode"], 200);
-    silent.handler.metrics().at_the_end(LAST).await;
+    silent.handler.metrics().flush_all(LAST).await;
     assert_eq!(cloudwatch.calls(), Vec::<Vec<String>>::new());
 }
 
@@ -153,7 +153,7 @@ async fn what_cloudwatch_refuses_is_kept_and_sent_again() {
     // Soon after a refusal CloudWatch is left alone.
     request(&world).await;
     assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
-    world.handler.metrics().at_the_end(LAST).await;
+    world.handler.metrics().flush_all(LAST).await;
     assert_eq!(cloudwatch.calls()[1..], [sum("success", 2), sum("success", 2)]);
 }
 
@@ -176,7 +176,7 @@ async fn what_never_left_is_kept_and_sent_again() {
             let mut onward = tokio::net::TcpStream::connect(cloudwatch.address).await.unwrap();
             tokio::io::copy_bidirectional(&mut stream, &mut onward).await
         },
-        world.handler.metrics().at_the_end(LAST)
+        world.handler.metrics().flush_all(LAST)
     );
     seen.unwrap();
     let () = at_the_end;
@@ -189,7 +189,7 @@ async fn what_may_have_been_counted_is_not_sent_again() {
         let cloudwatch = CloudWatch::new(&[turn]).await;
         let world = world(&cloudwatch, None, &[OK]).await;
         request(&world).await;
-        world.handler.metrics().at_the_end(LAST).await;
+        world.handler.metrics().flush_all(LAST).await;
         assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
     }
 }
@@ -208,11 +208,11 @@ async fn a_slow_cloudwatch_costs_one_budget_and_one_call() {
     for _ in 0..2 {
         world.send(asks).await;
         let began = Instant::now();
-        world.handler.metrics().after_answer().await;
+        world.handler.metrics().flush().await;
         assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
     }
     let began = Instant::now();
-    world.handler.metrics().at_the_end(Duration::from_millis(100)).await;
+    world.handler.metrics().flush_all(Duration::from_millis(100)).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
 }
@@ -229,7 +229,7 @@ async fn counts_are_gathered_for_the_interval() {
         request(&world).await;
     }
     assert_eq!(cloudwatch.calls(), [sum("success", 1)]);
-    world.handler.metrics().at_the_end(LAST).await;
+    world.handler.metrics().flush_all(LAST).await;
     assert_eq!(cloudwatch.calls()[1..], [sum("success", 2)]);
 }
 

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use proxy::{invocation::Invocation, outcome::Outcome};
+use proxy::config::InvokeMode;
 use serde_json::{Value, json};
 use tailnet::protocol::{Request, Response};
 use warm_up::{Payload, WarmUp};
 
-use crate::{
-    fakes::{World, context, go, unavailable},
-    streaming::{invoke, read},
-};
+use crate::fakes::{World, go, unavailable};
 
 const HOLD: Duration = Duration::from_millis(300);
 
@@ -19,12 +16,20 @@ fn payload(ahead: Duration) -> Value {
     serde_json::to_value(Payload { warm_up }).unwrap()
 }
 
+/// What the warmer hears, or why it does not.
 async fn run(world: &World, payload: Value) -> Result<Value, String> {
-    let invocation: Invocation = serde_json::from_value(payload).unwrap();
-    let outcome = Outcome::of(&world.handler, invocation, &context()).await;
-    outcome
-        .map(|outcome| serde_json::to_value(outcome).unwrap())
-        .map_err(|error| error.to_string())
+    run_in(InvokeMode::Buffered, world, payload).await
+}
+
+async fn run_in(invoke_mode: InvokeMode, world: &World, payload: Value) -> Result<Value, String> {
+    let posted = world.invoke(invoke_mode, payload).await;
+    let body: Value = serde_json::from_str(posted.body()).unwrap();
+    assert!(!posted.0.contains("response-mode"), "{posted:?}");
+    if posted.line().ends_with("/the-id/response HTTP/1.1") {
+        return Ok(body);
+    }
+    assert_eq!(body["errorType"], "InvalidRequest", "{posted:?}");
+    Err(body["errorMessage"].as_str().unwrap().to_owned())
 }
 
 async fn world(route: Response) -> World {
@@ -80,27 +85,11 @@ async fn a_time_too_far_ahead_is_refused_at_once() {
 #[tokio::test]
 async fn in_stream_mode_a_warm_up_is_answered_in_one_piece() {
     let world = world(go(&[])).await;
-    let mut stream = invoke(&world, &payload(Duration::ZERO)).await;
-    let posted = read(&mut stream, |text| text.ends_with('}')).await;
-    assert!(
-        posted.starts_with("POST /2018-06-01/runtime/invocation/the-id/response HTTP/1.1\r\n"),
-        "{posted}"
-    );
-    assert!(!posted.contains("response-mode"), "{posted}");
-    assert!(
-        posted.ends_with(r#"{"environment":"the-stream","new":true}"#),
-        "{posted}"
-    );
-}
-
-#[tokio::test]
-async fn in_stream_mode_a_bad_warm_up_fails_as_an_invocation() {
-    let world = world(go(&[])).await;
-    let mut stream = invoke(&world, &payload(Duration::from_secs(60))).await;
-    let posted = read(&mut stream, |text| text.ends_with('}')).await;
-    assert!(
-        posted.starts_with("POST /2018-06-01/runtime/invocation/the-id/error HTTP/1.1\r\n"),
-        "{posted}"
-    );
-    assert!(posted.contains(r#""errorType":"InvalidRequest""#), "{posted}");
+    let stream = InvokeMode::ResponseStream;
+    let warm = run_in(stream, &world, payload(Duration::ZERO)).await.unwrap();
+    assert_eq!(warm, json!({"environment": "the-stream", "new": true}));
+    let message = run_in(stream, &world, payload(Duration::from_secs(60)))
+        .await
+        .unwrap_err();
+    assert!(message.starts_with("warmUp.until is "), "{message}");
 }

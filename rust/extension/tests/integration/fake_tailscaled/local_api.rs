@@ -1,7 +1,8 @@
 //! What its LocalAPI answers.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
@@ -12,14 +13,19 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use simple_dns::{
+    CLASS, Name, Packet, ResourceRecord,
+    rdata::{self, RData},
+};
 use tokio::{
     io::DuplexStream,
     sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
-use super::{ControlClient, FakeTailscaled, KEY, Life, Login, Pings, Renewal, State};
+use super::{FakeTailscaled, Life, State};
 
 /// The bits of a watcher's mask (ipn.NotifyWatchOpt).
 const INITIAL_STATE: u32 = 1 << 1;
@@ -28,18 +34,6 @@ const PEER_CHANGES: u32 = 1 << 12;
 const INITIAL_STATUS: u32 = 1 << 14;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
-
-/// A ping that waits for its answer; dropped with the call.
-struct InFlight {
-    tailscaled: FakeTailscaled,
-    address: IpAddr,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        *self.tailscaled.state().in_flight.get_mut(&self.address).unwrap() -= 1;
-    }
-}
 
 impl FakeTailscaled {
     pub(super) async fn serve(self, stream: DuplexStream) {
@@ -63,6 +57,10 @@ impl FakeTailscaled {
         if hung {
             return std::future::pending().await;
         }
+        let wakes_at = self.state().life.as_ref().map(|life| life.wakes_at);
+        if let Some(wakes_at) = wakes_at {
+            sleep_until(wakes_at).await;
+        }
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         // Pings and the bus do without tailscaled's lock.
         if path != "/localapi/v0/ping" && path != "/localapi/v0/watch-ipn-bus" {
@@ -76,6 +74,7 @@ impl FakeTailscaled {
             ("POST", "/localapi/v0/logout") => self.log_out().await,
             ("POST", "/localapi/v0/disconnect-control") => self.disconnect_control().await,
             ("POST", "/localapi/v0/debug") => self.debug(query),
+            ("GET", "/localapi/v0/dns-query") => Ok(self.resolve(query)),
             ("GET", "/localapi/v0/prefs") => Ok("{}".to_owned()),
             ("PATCH", "/localapi/v0/prefs") => self.edit_prefs(&body).await,
             _ => Err(self.violation(format!("there is no such call: {call}"))),
@@ -88,7 +87,7 @@ impl FakeTailscaled {
         Ok(Response::builder().status(status).body(body).unwrap())
     }
 
-    fn violation(&self, text: String) -> String {
+    pub(super) fn violation(&self, text: String) -> String {
         self.state().violations.push(text.clone());
         text
     }
@@ -120,7 +119,7 @@ impl FakeTailscaled {
                 first["InitialStatus"] = plan.status(life.joined_at.is_some());
             }
             sender.send(first.to_string()).unwrap();
-            life.listeners.push(sender);
+            life.listeners.push((mask, sender));
         }
         let frames = stream::unfold(lines, |mut lines| async {
             let line: String = lines.recv().await?;
@@ -129,159 +128,23 @@ impl FakeTailscaled {
         Response::new(StreamBody::new(frames.boxed()).boxed_unsync())
     }
 
-    async fn ping(&self, query: &str) -> String {
-        let (address, kind) = query.strip_prefix("ip=").unwrap().split_once("&type=").unwrap();
-        let address: IpAddr = address.parse().unwrap();
-        let _in_flight = self.count_in_flight(address);
-        let tsmp = kind == "TSMP";
-        let answers_at = match self.route_ping(address, tsmp) {
-            Ok(Some(answers_at)) => answers_at,
-            Ok(None) => return std::future::pending().await,
-            Err(error) => return json!({"Err": error}).to_string(),
-        };
-        sleep_until(answers_at).await;
-        let lost = match &mut self.state().life {
-            Some(life) => {
-                let lost = life.links_dead || life.state != 6;
-                if tsmp && !lost {
-                    life.sessions.insert(address);
-                }
-                lost
-            }
-            None => true,
-        };
-        if lost {
-            return std::future::pending().await;
-        }
-        json!({"IP": address, "Err": "", "LatencySeconds": 0.01}).to_string()
-    }
-
-    fn count_in_flight(&self, address: IpAddr) -> InFlight {
-        let mut state = self.state();
-        let in_flight = state.in_flight.entry(address).or_default();
-        *in_flight += 1;
-        state.max_in_flight = state.max_in_flight.max(state.in_flight[&address]);
-        InFlight {
-            tailscaled: self.clone(),
-            address,
-        }
-    }
-
-    /// When a ping is answered, `None` if never, or tailscaled's own error.
-    fn route_ping(&self, address: IpAddr, tsmp: bool) -> Result<Option<Instant>, &'static str> {
+    /// The DNS message with the addresses of a name, in base64.
+    fn resolve(&self, query: &str) -> String {
+        let (name, record) = query.strip_prefix("name=").unwrap().split_once("&type=").unwrap();
+        let name = percent_decode_str(name).decode_utf8().unwrap();
+        let mut reply = Packet::new_reply(1);
         let state = self.state();
-        let Some(life) = &state.life else { return Ok(None) };
-        let peer = state.plan.peers.iter().find(|peer| peer.address == address);
-        // It has peers from `Starting` on, and none while it is switched off.
-        let (Some(peer), Some(joined_at), 5 | 6) = (peer, life.joined_at, life.state) else {
-            return Err("no matching peer");
-        };
-        let now = Instant::now();
-        match if tsmp { peer.tsmp } else { peer.disco } {
-            Pings::Fail(error) => return Err(error),
-            Pings::Ignored => return Ok(None),
-            Pings::Answered if life.links_dead || now < joined_at + peer.hears_after => return Ok(None),
-            Pings::Answered if tsmp && life.stale.contains(&address) => return Ok(None),
-            Pings::Answered => {}
+        let known = state
+            .plan
+            .names
+            .iter()
+            .filter(|(known, _)| record == "A" && *known == name);
+        for (known, address) in known {
+            let address = RData::A(rdata::A::from(*address));
+            let record = ResourceRecord::new(Name::new_unchecked(known), CLASS::IN, 60, address);
+            reply.answers.push(record);
         }
-        // A session that has to begin takes a round trip more.
-        let round_trips = if tsmp && !life.sessions.contains(&address) {
-            2
-        } else {
-            1
-        };
-        Ok(Some(now.max(life.links_ready) + peer.round_trip * round_trips))
-    }
-
-    /// A new control client: with a key for the login, without one for a machine that is known.
-    async fn start_control(&self, body: &[u8]) -> Result<String, String> {
-        let options: Value = serde_json::from_slice(body).unwrap();
-        self.disconnect().await;
-        let login = options != json!({});
-        if login && (options["AuthKey"] != KEY || options["UpdatePrefs"]["WantRunning"] != true) {
-            return Err(self.violation(format!("a login needs the key and the preferences: {options}")));
-        }
-        let mut state = self.state();
-        let dead = state.plan.control_unreachable;
-        let renewal = state.plan.renewal;
-        let netmap = state.plan.netmap_change();
-        let Some(life) = &mut state.life else {
-            return Err("it has ended".to_owned());
-        };
-        life.control = Some(ControlClient {
-            dead,
-            backs_off_until: None,
-        });
-        if login {
-            life.has_key = true;
-            return Ok(String::new());
-        }
-        if life.joined_at.is_none() || life.state == 4 {
-            return Ok(String::new());
-        }
-        // The state is computed anew; the netmap and the connections stay.
-        [0, 5, 6].into_iter().for_each(|state| life.enter(state));
-        if !dead {
-            match renewal {
-                Renewal::Accepted => life.notify(&netmap),
-                Renewal::Refused(reason) => life.notify(&json!({"ErrMessage": reason}).to_string()),
-                Renewal::Unknown => life.notify(r#"{"BrowseToURL":"http://control/a"}"#),
-                Renewal::Silent => {}
-            }
-            state.counts.registrations += 1;
-        }
-        Ok(String::new())
-    }
-
-    fn log_in(&self) -> Result<String, String> {
-        let (login, takes) = {
-            let mut state = self.state();
-            if !state.life.as_ref().is_some_and(|life| life.has_key) {
-                drop(state);
-                return Err(self.violation("a login without a key".to_owned()));
-            }
-            state.counts.logins += 1;
-            (state.plan.login, state.plan.login_takes)
-        };
-        match login {
-            Login::Accepted if takes.is_zero() => self.join(),
-            Login::Accepted => {
-                let tailscaled = self.clone();
-                tokio::spawn(async move {
-                    sleep(takes).await;
-                    tailscaled.join();
-                });
-            }
-            Login::Notifies(line) => self.notify(line),
-            Login::Silent => {}
-        }
-        Ok(String::new())
-    }
-
-    async fn log_out(&self) -> Result<String, String> {
-        let control = self.state().life.as_ref().and_then(|life| life.control);
-        match control {
-            None => Err("no controlclient".to_owned()),
-            Some(ControlClient { dead: true, .. }) => std::future::pending().await,
-            Some(_) => {
-                self.state().counts.log_outs += 1;
-                Ok(String::new())
-            }
-        }
-    }
-
-    async fn disconnect_control(&self) -> Result<String, String> {
-        self.state().counts.disconnects += 1;
-        self.disconnect().await;
-        Ok(String::new())
-    }
-
-    /// Detaches the control client at once, and waits for its end.
-    async fn disconnect(&self) {
-        let control = self.state().life.as_mut().and_then(|life| life.control.take());
-        if let Some(until) = control.and_then(|control| control.backs_off_until) {
-            sleep_until(until).await;
-        }
+        json!({"Bytes": BASE64_STANDARD.encode(reply.build_bytes_vec().unwrap())}).to_string()
     }
 
     fn debug(&self, query: &str) -> Result<String, String> {
@@ -332,6 +195,7 @@ impl FakeTailscaled {
     fn switch_off(&self) {
         if let Some(life) = &mut self.state().life {
             life.sessions.clear();
+            life.lost_handshakes.clear();
             life.stale.clear();
             life.enter(4);
         }

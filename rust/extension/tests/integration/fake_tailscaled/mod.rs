@@ -3,91 +3,30 @@
 //! The kernel has no part in it, so paused time advances only when nobody has anything left to do. It is as strict as
 //! tailscaled 1.102.4: what that would not accept, or would block on, fails the test or blocks here too.
 
+mod control;
+mod counts;
 mod local_api;
 mod netmap;
+mod pings;
 mod plan;
+mod process;
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
     net::IpAddr,
-    ops::Sub,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use extension::{
-    localapi::{
-        client::LocalApi,
-        transport::{Connection, Transport},
-    },
-    tailscaled::process::{Program, Running},
-};
-use futures_util::future::BoxFuture;
 use tokio::{
-    io::duplex,
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until},
+    time::Instant,
 };
 
-pub(crate) use self::plan::{KEY, LOCKED_OUT, Login, PEER, Peer, Pings, Plan, Renewal, UNREACHABLE};
-
-/// What its LocalAPI was asked to do, in all lives.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// `break-derp-conns`.
-    pub(crate) derp_reconnects: usize,
-    /// Switched off, and on again.
-    pub(crate) renewals: usize,
-    /// Control clients that were detached.
-    pub(crate) disconnects: usize,
-    /// Registrations with the auth key.
-    pub(crate) logins: usize,
-    /// Registrations by the node key.
-    pub(crate) registrations: usize,
-    /// Log-outs that the control server heard of.
-    pub(crate) log_outs: usize,
-}
-
-impl Counts {
-    /// Nothing was done.
-    pub(crate) const NONE: Self = Self {
-        derp_reconnects: 0,
-        renewals: 0,
-        disconnects: 0,
-        logins: 0,
-        registrations: 0,
-        log_outs: 0,
-    };
-    /// The DERP connections were made anew, and the control client after them.
-    pub(crate) const MILD_STEP: Self = Self {
-        derp_reconnects: 1,
-        registrations: 1,
-        ..Self::NONE
-    };
-    /// The WireGuard sessions were renewed while no control client was attached.
-    pub(crate) const STRONG_STEP: Self = Self {
-        renewals: 1,
-        disconnects: 1,
-        registrations: 1,
-        ..Self::NONE
-    };
-}
-
-impl Sub for Counts {
-    type Output = Self;
-
-    fn sub(self, before: Self) -> Self {
-        Self {
-            derp_reconnects: self.derp_reconnects - before.derp_reconnects,
-            renewals: self.renewals - before.renewals,
-            disconnects: self.disconnects - before.disconnects,
-            logins: self.logins - before.logins,
-            registrations: self.registrations - before.registrations,
-            log_outs: self.log_outs - before.log_outs,
-        }
-    }
-}
+pub(crate) use self::{
+    counts::Counts,
+    plan::{KEY, LOCKED_OUT, Login, PEER, Peer, Pings, Plan, Renewal, UNREACHABLE},
+};
 
 /// The program, and all the lives that it had. Clones share them.
 #[derive(Debug, Clone)]
@@ -112,8 +51,8 @@ struct State {
 #[derive(Debug)]
 struct Life {
     listens_at: Option<Instant>,
-    /// The listeners to its notifications, which end with the life.
-    listeners: Vec<mpsc::UnboundedSender<String>>,
+    /// The listeners to its notifications with their masks, which end with the life.
+    listeners: Vec<(u32, mpsc::UnboundedSender<String>)>,
     ended: watch::Sender<bool>,
     removals: mpsc::Sender<()>,
     /// The auth key of `start`.
@@ -125,10 +64,14 @@ struct Life {
     locked_until: Option<Instant>,
     /// Nobody answers until the connections are made anew.
     links_dead: bool,
+    /// Calls are taken from then on.
+    wakes_at: Instant,
     /// When the connections to DERP are there.
     links_ready: Instant,
-    /// The peers with which there is a WireGuard session.
-    sessions: HashSet<IpAddr>,
+    /// When the WireGuard session with a peer is there.
+    sessions: HashMap<IpAddr, Instant>,
+    /// When WireGuard's last message to begin a session was lost: the next one goes out 5 s later.
+    lost_handshakes: HashMap<IpAddr, Instant>,
     /// The peers whose session is dead, without tailscaled noticing.
     stale: HashSet<IpAddr>,
 }
@@ -272,6 +215,11 @@ impl FakeTailscaled {
         });
     }
 
+    /// It gets no processor for so long.
+    pub(crate) fn stall(&self, time: Duration) {
+        self.state().life.as_mut().unwrap().wakes_at = Instant::now() + time;
+    }
+
     /// The WireGuard session with a peer dies unnoticed.
     pub(crate) fn make_stale(&self, address: IpAddr) {
         self.state().life.as_mut().unwrap().stale.insert(address);
@@ -305,7 +253,7 @@ impl FakeTailscaled {
 
 impl Life {
     fn notify(&self, line: &str) {
-        for listener in &self.listeners {
+        for (_, listener) in &self.listeners {
             // A listener that is gone misses nothing.
             let _ = listener.send(line.to_owned());
         }
@@ -314,96 +262,5 @@ impl Life {
     fn enter(&mut self, state: u8) {
         self.state = state;
         self.notify(&format!(r#"{{"State":{state}}}"#));
-    }
-}
-
-impl Program for FakeTailscaled {
-    type Running = FakeProcess;
-
-    fn start(&self) -> Result<FakeProcess, String> {
-        let mut state = self.state();
-        let now = Instant::now();
-        state.starts.push(now);
-        let (ended, end) = watch::channel(false);
-        let (removed, removals) = mpsc::channel(1);
-        state.life = Some(Life {
-            listens_at: state.plan.listens_after.map(|pause| now + pause),
-            listeners: Vec::new(),
-            ended,
-            removals: removed,
-            has_key: false,
-            state: 2,
-            joined_at: None,
-            control: None,
-            locked_until: None,
-            links_dead: false,
-            links_ready: now,
-            sessions: HashSet::new(),
-            stale: HashSet::new(),
-        });
-        Ok(FakeProcess {
-            tailscaled: self.clone(),
-            lives_for: state.plan.lives_for,
-            end,
-            removals: Some(removals),
-        })
-    }
-
-    fn local_api(&self) -> LocalApi {
-        LocalApi::with_transport(Arc::new(self.clone()))
-    }
-}
-
-impl Transport for FakeTailscaled {
-    fn ready(&self) -> BoxFuture<'_, io::Result<()>> {
-        Box::pin(async {
-            let listens_at = self.state().life.as_ref().and_then(|life| life.listens_at);
-            match listens_at {
-                Some(listens_at) => sleep_until(listens_at).await,
-                None => std::future::pending().await,
-            }
-            Ok(())
-        })
-    }
-
-    fn connect(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
-        Box::pin(async {
-            let now = Instant::now();
-            let listens = matches!(&self.state().life, Some(Life { listens_at: Some(at), .. }) if *at <= now);
-            if !listens {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            let (ours, theirs) = duplex(1 << 16);
-            tokio::spawn(self.clone().serve(ours));
-            Ok(Box::new(theirs) as Box<dyn Connection>)
-        })
-    }
-}
-
-/// One life, as the supervisor sees it.
-pub(crate) struct FakeProcess {
-    tailscaled: FakeTailscaled,
-    lives_for: Option<Duration>,
-    end: watch::Receiver<bool>,
-    removals: Option<mpsc::Receiver<()>>,
-}
-
-impl Running for FakeProcess {
-    fn removals(&mut self) -> mpsc::Receiver<()> {
-        self.removals.take().unwrap()
-    }
-
-    async fn ended(&mut self) -> String {
-        let lifetime = self.lives_for.unwrap_or(Duration::MAX);
-        tokio::select! {
-            () = sleep(lifetime) => self.tailscaled.die(),
-            _ = self.end.wait_for(|ended| *ended) => {}
-        }
-        "tailscaled ended with exit code 1".into()
-    }
-
-    async fn kill(&mut self) -> io::Result<()> {
-        self.tailscaled.die();
-        Ok(())
     }
 }

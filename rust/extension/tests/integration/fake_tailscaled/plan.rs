@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 /// The auth key that it logs in with.
 pub(crate) const KEY: &str = "tskey-auth-a";
 /// The peer that is there unless a test says otherwise.
@@ -36,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) derp_takes: Duration,
     /// The peers that the control server reports.
     pub(crate) peers: Vec<Peer>,
+    /// The names, other than the machines', that the tailnet's resolver knows.
+    pub(crate) names: Vec<(&'static str, Ipv4Addr)>,
 }
 
 impl Default for Plan {
@@ -50,11 +54,19 @@ impl Default for Plan {
             control_unreachable: false,
             derp_takes: Duration::from_millis(30),
             peers: vec![Peer::new("db", PEER)],
+            names: Vec::new(),
         }
     }
 }
 
 impl Plan {
+    /// The peer that a packet to `address` goes to: its owner, or the first router.
+    pub(super) fn peer_for(&mut self, address: IpAddr) -> Option<&mut Peer> {
+        let owner = self.peers.iter().position(|peer| peer.address == address);
+        let router = || self.peers.iter().position(|peer| peer.routes_to(address));
+        owner.or_else(router).map(|index| &mut self.peers[index])
+    }
+
     /// A tailnet with these peers.
     pub(crate) fn with_peers(peers: impl IntoIterator<Item = Peer>) -> Self {
         Self {
@@ -111,6 +123,8 @@ pub(crate) struct Peer {
     pub(crate) round_trip: Duration,
     pub(crate) disco: Pings,
     pub(crate) tsmp: Pings,
+    /// How many of the next pings of each kind are lost: disco, TSMP.
+    pub(crate) lost: (usize, usize),
     /// How long after the login it hears of this machine: it ignores pings before.
     pub(crate) hears_after: Duration,
 }
@@ -126,6 +140,7 @@ impl Peer {
             round_trip: Duration::from_millis(10),
             disco: Pings::Answered,
             tsmp: Pings::Answered,
+            lost: (0, 0),
             hears_after: Duration::ZERO,
         }
     }
@@ -150,6 +165,27 @@ impl Peer {
             routes: &["0.0.0.0/0", "::/0"],
             ..self
         }
+    }
+
+    /// The same as a subnet router.
+    pub(crate) fn router(self) -> Self {
+        Self {
+            routes: &["10.1.0.0/16"],
+            ..self
+        }
+    }
+
+    fn routes_to(&self, address: IpAddr) -> bool {
+        let mut routes = self.routes.iter().map(|route| route.parse::<IpNet>().unwrap());
+        routes.any(|route| route.contains(&address))
+    }
+
+    /// Whether a ping is lost on the way.
+    pub(super) fn loses(&mut self, tsmp: bool) -> bool {
+        let lost = if tsmp { &mut self.lost.1 } else { &mut self.lost.0 };
+        let loses = *lost > 0;
+        *lost = lost.saturating_sub(1);
+        loses
     }
 
     /// Switches it off, without the control server noticing.

@@ -10,16 +10,16 @@ use warm_up::{FIELD, WarmUp};
 
 use crate::event::Event;
 
-/// One invocation's payload.
+/// What one invocation brings.
 #[derive(Debug, Clone)]
-pub enum Invocation {
+pub enum Payload {
     /// A request to a target.
     Request(Box<Event>),
-    /// The warmer's: no request, and nobody's answer.
+    /// The warmer's.
     WarmUp(WarmUp),
 }
 
-impl<'de> Deserialize<'de> for Invocation {
+impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ByFirstField).map_err(|error| {
             D::Error::custom(format!(
@@ -34,23 +34,23 @@ impl<'de> Deserialize<'de> for Invocation {
 struct ByFirstField;
 
 impl<'de> Visitor<'de> for ByFirstField {
-    type Value = Invocation;
+    type Value = Payload;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Invocation, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload, A::Error> {
         let first: Option<String> = map.next_key()?;
         if first.as_deref() == Some(FIELD) {
             let warm_up = map.next_value()?;
             return match map.next_key::<String>()? {
-                None => Ok(Invocation::WarmUp(warm_up)),
+                None => Ok(Payload::WarmUp(warm_up)),
                 Some(other) => Err(A::Error::custom(format!("{FIELD} goes alone, without {other}"))),
             };
         }
         let event = Event::deserialize(MapAccessDeserializer::new(Rest { first, map }))?;
-        Ok(Invocation::Request(Box::new(event)))
+        Ok(Payload::Request(Box::new(event)))
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(payload: &str) -> Result<Invocation, String> {
+    fn read(payload: &str) -> Result<Payload, String> {
         serde_json::from_str(payload).map_err(|error| error.to_string())
     }
 
@@ -98,7 +98,7 @@ mod tests {
             r#"{"rawPath":"/a","headers":{"a":"1","warmUp":"x"},"requestContext":{"http":{"method":"GET"}}}"#,
             r#"{"version":"2.0","requestContext":{"http":{"method":"GET"}},"rawPath":"/a","body":"{\"warmUp\":{}}"}"#,
         ] {
-            let Ok(Invocation::Request(event)) = read(payload) else {
+            let Ok(Payload::Request(event)) = read(payload) else {
                 panic!("{payload}")
             };
             assert_eq!(
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_warm_up_is_told_from_a_request() {
-        let Ok(Invocation::WarmUp(warm_up)) = read(r#"{"warmUp":{"until":1767225600000}}"#) else {
+        let Ok(Payload::WarmUp(warm_up)) = read(r#"{"warmUp":{"until":1767225600000}}"#) else {
             panic!("no warm-up")
         };
         assert_eq!(warm_up.until, 1_767_225_600_000);
