@@ -62,6 +62,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         trial(setting, "a tailnet that requires logging is told", logging),
         trial(
             setting,
+            "a proxy variable that names the function's own port does not keep it out",
+            own_port_as_proxy,
+        ),
+        trial(
+            setting,
             "a function that requires the tailnet does not start without it",
             required,
         ),
@@ -300,5 +305,30 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     );
     logged(&world, 0, "invalid key: unable to validate API key").await;
     world.stop().await;
+    Ok(())
+}
+
+/// tailscaled would dial the control server through itself, and never get there.
+async fn own_port_as_proxy(setting: Arc<Setting>) -> Outcome {
+    let mut surroundings = setting.surroundings().await?;
+    for own in [
+        "http://localhost:1055",
+        "socks5://127.0.0.1:1055",
+        "http://0.0.0.0:1055/",
+    ] {
+        let world = surroundings
+            .deploy(|function| {
+                for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
+                    set(function, name, own);
+                }
+            })
+            .await?;
+        let (answer, _) = get(&world).await?;
+        let log = world.lambda.process.log().tail();
+        assert_eq!(answer.status(), 200, "{own}: {answer:?}\n{log}");
+        logged(&world, 0, "HTTPS_PROXY points at this extension's own port").await;
+        (surroundings, _) = world.undeploy().await;
+    }
+    surroundings.stop().await;
     Ok(())
 }

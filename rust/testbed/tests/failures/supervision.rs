@@ -9,7 +9,10 @@ use nix::{
     unistd::Pid,
 };
 use testbed::{deadline::within, node::Node, target::CLOSED_PORT, world::AUTH_KEY};
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    time::{sleep, timeout},
+};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
@@ -20,6 +23,8 @@ use crate::{
 
 /// Where tailscaled's SOCKS5 server listens.
 const SOCKS_PORT: u16 = 1055;
+/// For how long a peer that was heard counts as alive, and some more.
+const FRESH: Duration = Duration::from_millis(2200);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -33,10 +38,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "a tailscaled that dies at each start is reported, with its last lines in the log, and replaced when it can run",
             crash_loop,
         ),
+        trial(setting, "a hung tailscaled is reported in the 503 and replaced", hung),
         trial(
             setting,
-            "a hung tailscaled is reported in the 503 and replaced",
-            stands_still,
+            "a tailscaled that hangs while it is in use is replaced",
+            hung_in_use,
         ),
         trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
     ]
@@ -104,13 +110,15 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn stands_still(setting: Arc<Setting>) -> Outcome {
+async fn hung(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
     // Nothing is kept of it: the next request dials.
     let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
     let answer = world.url().send(refused.body(Bytes::new())?).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
+    // Until then the path counts as alive: the target has just been heard.
+    sleep(FRESH).await;
     stop(daemon()?)?;
     let (answer, _) = get(&world).await?;
     says_why(
@@ -119,6 +127,26 @@ async fn stands_still(setting: Arc<Setting>) -> Outcome {
         &["TailscaledFailed: tailscaled does not respond; fix: none: it is started again"],
     )
     .await;
+    recovers(&world, Duration::from_secs(20)).await?;
+    logged(
+        &world,
+        0,
+        "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ",
+    )
+    .await;
+    world.stop().await;
+    Ok(())
+}
+
+/// The path counts as alive: only the dial that stalls shows that something is wrong.
+async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let address = world.surroundings.target.node.address();
+    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
+    world.url().send(refused.body(Bytes::new())?).await?;
+    stop(daemon()?)?;
+    let (answer, took) = get(&world).await?;
+    eprintln!("  {} after {took:.1?}", answer.status());
     recovers(&world, Duration::from_secs(20)).await?;
     logged(
         &world,
