@@ -125,12 +125,16 @@ const types = project.addTask('types', {
   exec: ['test', 'projenrc', 'examples'].map((folder) => `tsc --noEmit -p ${folder}/tsconfig.json`).join(' && '),
 });
 
+project.tasks.tryFind('docgen')?.reset('node scripts/docgen.js');
+project.annotateGenerated('/docs/API.python.md');
+
 // The README's code must compile, in both languages, and API.md must be of these sources.
-const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare API.md with the sources' });
+const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare the API pages with the sources' });
 docs.spawn(project.compileTask);
 docs.exec('jsii-rosetta extract --strict --compile');
-docs.exec('mkdir -p dist && jsii-docgen -o dist/API.md');
-docs.exec('diff API.md dist/API.md || (echo "API.md is not of these sources: run npx projen docgen" && exit 1)');
+docs.exec('node scripts/docgen.js dist/docgen');
+docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docgen/docs/API.python.md) || ' +
+  '(echo "The API pages are not of these sources: run npx projen docgen" && exit 1)');
 
 // The upgrade test compares with it.
 const published = project.addTask('published:fetch', {
@@ -139,13 +143,16 @@ const published = project.addTask('published:fetch', {
 });
 
 // The tests run with the lowest CDK that the package is for. This is a look ahead: it asks the registry what is newest.
-const newest = { '^(aws-cdk-lib|constructs)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
-const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK' });
+const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
+const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK and cdk-nag' });
+newestCdk.env('EVERY_TEST', 'true');
 [python.make, published].forEach((task) => newestCdk.spawn(task));
-newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest');
+newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-// `npm test` starts with what is quick to fail, and ends with the real thing.
+// `npm test` starts with what is quick to fail, and ends with the real thing. It fetches what the tests need, and skips none:
+// `npx jest` by itself says which tests it skips, and what these need.
+project.testTask.env('EVERY_TEST', 'true');
 const unit = project.testTask.steps;
 project.testTask.reset();
 project.testTask.spawn(preflight, { args: ['--tests'] });

@@ -1,5 +1,5 @@
 // Which of Lambda's runtimes are too old: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html.
-// Named are the old ones, because no new ones will join them.
+// A list of the old ones, because it does not grow.
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 
 const BEFORE_2023 = new Set([

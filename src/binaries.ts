@@ -17,7 +17,7 @@ export enum Binary {
 }
 
 /**
- * The path of a zip. Fails with the remedy when there is none for that architecture.
+ * The path of a zip. Fails if there is none for that architecture.
  * @internal
  */
 export function assetPath(binary: Binary, architecture: lambda.Architecture, assets: string = ASSETS): string {

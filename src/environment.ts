@@ -1,9 +1,11 @@
 // The one table of what the constructs tell the binaries. test/fixtures/environment.json holds the same names for
 // the tests of both sides.
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { secretId, secretOf } from './secret-validation';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
 import { TailscaleMetricsOptions } from './tailscale-metrics-options';
+import { isListToken } from './validation';
 
 /**
  * The variables' names.
@@ -68,15 +70,16 @@ export interface WarmerSettings {
  * @internal
  */
 export function extensionEnvironment(options: TailscaleFunctionOptions): Record<string, string> {
+  const secret = secretOf(options);
   return withoutUnset({
-    [Variable.SECRET_API_KEY]: options.tsSecretApiKey.secretArn,
+    [Variable.SECRET_API_KEY]: secret && secretId(secret),
     [Variable.SECRET_FIELD]: options.tsSecretField,
     [Variable.HOSTNAME]: options.tsHostname,
     [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
     [Variable.EXIT_NODE]: options.tsExitNode,
     [Variable.EXIT_NODE_REQUIRED]: switchedOn(options.tsExitNodeRequired),
-    [Variable.EXIT_NODE_PING_TIMEOUT]: options.tsExitNodePingTimeout?.toString(),
-    [Variable.EXIT_NODE_PING_RETRIES]: options.tsExitNodePingRetries?.toString(),
+    [Variable.EXIT_NODE_PING_TIMEOUT]: digits(options.tsExitNodePingTimeout),
+    [Variable.EXIT_NODE_PING_RETRIES]: digits(options.tsExitNodePingAttempts ?? options.tsExitNodePingRetries),
     [Variable.CONTROL_URL]: options.tsControlUrl,
     [Variable.SHIELDS_UP]: options.tsShieldsUp === false ? 'false' : undefined,
     [Variable.REQUIRE_TAILNET]: switchedOn(options.tsRequireTailnet),
@@ -90,19 +93,19 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
  */
 export function proxyEnvironment(settings: ProxySettings): Record<string, string> {
   return withoutUnset({
-    [Variable.CONNECT_TIMEOUT]: settings.connectTimeout?.toMilliseconds().toString(),
-    [Variable.RESPONSE_TIMEOUT]: settings.responseTimeout?.toMilliseconds().toString(),
+    [Variable.CONNECT_TIMEOUT]: digits(settings.connectTimeout?.toMilliseconds()),
+    [Variable.RESPONSE_TIMEOUT]: digits(settings.responseTimeout?.toMilliseconds()),
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
-    [Variable.ALLOWED_TARGETS]: settings.allowedTargets?.join(','),
+    [Variable.ALLOWED_TARGETS]: joined(settings.allowedTargets),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
     // The proxy asks the extension before it dials: it needs no server of the extension's in between.
     [Variable.DIRECT_SOCKS]: switchedOn(true),
     [Variable.METRICS]: settings.metrics?.output,
     [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
-    [Variable.METRICS_INTERVAL]: settings.metrics?.interval?.toMilliseconds().toString(),
-    [Variable.METRICS_BUDGET]: settings.metrics?.budget?.toMilliseconds().toString(),
+    [Variable.METRICS_INTERVAL]: digits(settings.metrics?.interval?.toMilliseconds()),
+    [Variable.METRICS_BUDGET]: digits(settings.metrics?.budget?.toMilliseconds()),
   });
 }
 
@@ -113,13 +116,23 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
 export function warmerEnvironment(settings: WarmerSettings): Record<string, string> {
   return withoutUnset({
     [Variable.WARMER_FUNCTION]: settings.function,
-    [Variable.WARMER_INVOCATIONS]: settings.invocations.toString(),
+    [Variable.WARMER_INVOCATIONS]: digits(settings.invocations),
     [Variable.DEBUG]: switchedOn(settings.debug),
   });
 }
 
 function switchedOn(value: boolean | undefined): string | undefined {
   return value ? 'true' : undefined;
+}
+
+/** A number as text, also one that only the deployment knows. */
+function digits(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : Tokenization.stringifyNumber(value);
+}
+
+/** A list as text, also where all of it, or some, is known to the deployment alone. */
+function joined(values: string[] | undefined): string | undefined {
+  return values?.map((value) => isListToken(value) ? Fn.join(',', [value]) : value).join(',');
 }
 
 /** An empty text counts as unset, as it does for the binaries: `process.env.TAGS ?? ''` is a common way to pass a prop. */

@@ -2,12 +2,13 @@ import { Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { warn, Warning } from './warnings';
 
 /**
- * Lets a function read a secret, and decrypt it where it has a key of its own.
+ * Lets a function read a secret, and decrypt it if it has a key of its own.
  *
- * `Secret.grantRead` writes the right to decrypt into the key's policy alone: of an imported key it cannot, and for a
- * key of another stack the two stacks then depend on each other. So the function's role gets that right as well.
+ * `Secret.grantRead` adds the permission to decrypt to the key's policy only. It cannot do that for an imported key, and for a
+ * key of another stack it would make the two stacks depend on each other. So the function's role is granted it as well.
  * @internal
  */
 export function grantSecret(secret: secretsmanager.ISecret, fn: lambda.Function): void {
@@ -27,5 +28,14 @@ export function grantSecret(secret: secretsmanager.ISecret, fn: lambda.Function)
       resources: [key.keyArn],
       conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(fn).region}.amazonaws.com` } },
     }));
+  }
+  warnOfImmutableRole(fn);
+}
+
+/** A role that the app may not change takes every grant, and ignores it: https://docs.aws.amazon.com/cdk/v2/guide/permissions.html. */
+function warnOfImmutableRole(fn: lambda.Function): void {
+  if (fn.role && !fn.role.node.findAll().some((child) => child instanceof iam.CfnPolicy)) {
+    warn(fn, Warning.IMMUTABLE_ROLE, `the role ${fn.role.node.path} cannot be changed by this app. It must bring the permissions ` +
+      'secretsmanager:GetSecretValue for the secret, kms:Decrypt if that has a key of its own and, for a proxy, cloudwatch:PutMetricData.');
   }
 }

@@ -6,13 +6,11 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
 import { proxyEnvironment } from './environment';
+import { LONGEST_TIMEOUT, makeFunction } from './lambda-function';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 
-/**
- * The longest that Lambda lets a function run: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
- * @internal
- */
-export const LONGEST_TIMEOUT = Duration.minutes(15);
+/** A target that hangs is not to occupy an environment for as long as the function may run. */
+const RESPONSE_TIMEOUT = Duration.minutes(1);
 
 /**
  * The architecture of the function and its layer.
@@ -23,12 +21,35 @@ export function architectureOf(props: TailscaleLambdaProxyProps): lambda.Archite
 }
 
 /**
+ * Whether the certificates of targets are not verified, under either name.
+ * @internal
+ */
+export function skipsTlsVerification(props: TailscaleLambdaProxyProps): boolean {
+  return props.skipTlsVerification ?? props.options?.lambda?.nodeTlsRejectUnauthorized === false;
+}
+
+/**
+ * Whether the Function URL is that of an alias.
+ * @internal
+ */
+export function hasAlias(props: TailscaleLambdaProxyProps): boolean {
+  return props.options?.lambda?.alias ?? props.options?.lambda?.provisionedConcurrentExecutions !== undefined;
+}
+
+/**
  * The variables that the function has for itself, beyond those of its layer.
  * @internal
  */
 export function functionEnvironment(props: TailscaleLambdaProxyProps): Record<string, string> {
-  const skipTlsVerification = props.skipTlsVerification ?? props.options?.lambda?.nodeTlsRejectUnauthorized === false;
-  return { ...props.options?.lambda?.environment, ...proxyEnvironment({ ...props, skipTlsVerification }) };
+  const settings = { ...props, skipTlsVerification: skipsTlsVerification(props), responseTimeout: props.responseTimeout ?? responseTimeout(props) };
+  return { ...props.options?.lambda?.environment, ...proxyEnvironment(settings) };
+}
+
+/** A streamed response may well take long, and the function's own time ends the others earlier if it is short. */
+function responseTimeout(props: TailscaleLambdaProxyProps): Duration | undefined {
+  const timeout = props.options?.lambda?.timeout ?? LONGEST_TIMEOUT;
+  const isShort = !timeout.isUnresolved() && timeout.toMilliseconds() <= RESPONSE_TIMEOUT.toMilliseconds();
+  return props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM || isShort ? undefined : RESPONSE_TIMEOUT;
 }
 
 /**
@@ -36,33 +57,30 @@ export function functionEnvironment(props: TailscaleLambdaProxyProps): Record<st
  * @internal
  */
 export function makeProxyFunction(scope: Construct, id: string, props: TailscaleLambdaProxyProps): lambda.Function {
-  const { nodeTlsRejectUnauthorized, provisionedConcurrentExecutions, ...options } = props.options?.lambda ?? {};
-  return new lambda.Function(scope, id, {
-    description: 'Forwards HTTP requests into a tailnet',
-    memorySize: 256,
-    timeout: LONGEST_TIMEOUT,
-    ...options,
-    architecture: architectureOf(props),
-    runtime: lambda.Runtime.PROVIDED_AL2023,
-    handler: 'bootstrap',
-    code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
-    environment: functionEnvironment(props),
+  const { nodeTlsRejectUnauthorized, provisionedConcurrentExecutions, alias, ...options } = props.options?.lambda ?? {};
+  return makeFunction(scope, id, {
+    logGroupId: 'tailscale-proxy-logs',
+    defaults: { description: 'Forwards HTTP requests into a tailnet', memorySize: 256, timeout: LONGEST_TIMEOUT },
+    options,
+    fixed: {
+      architecture: architectureOf(props),
+      code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
+      environment: functionEnvironment(props),
+    },
   });
 }
 
 /**
- * Makes the alias that keeps environments at hand, where the props ask for them.
+ * Makes the alias that the Function URL belongs to, if the props ask for one.
  * @internal
  */
 export function makeAlias(fn: lambda.Function, props: TailscaleLambdaProxyProps): lambda.Alias | undefined {
-  const provisionedConcurrentExecutions = props.options?.lambda?.provisionedConcurrentExecutions;
-  if (provisionedConcurrentExecutions === undefined) {
+  if (!hasAlias(props)) {
     return undefined;
   }
   // A version is a copy of the function. Without the feature flag `@aws-cdk/aws-lambda:recognizeLayerVersion` a changed
   // layer makes no new one, and the alias would stay with the old layer for ever.
   const layer = fs.readFileSync(assetPath(Binary.EXTENSION, architectureOf(props)));
   fn.invalidateVersionBasedOn(crypto.createHash('sha256').update(layer).digest('hex'));
-  return fn.addAlias('live', { provisionedConcurrentExecutions });
+  return fn.addAlias('live', { provisionedConcurrentExecutions: props.options?.lambda?.provisionedConcurrentExecutions });
 }
-

@@ -1,13 +1,19 @@
-// What CloudWatch shows of a proxy: the metrics that requests ask for, and the graphs for a dashboard.
+// A proxy's metrics in CloudWatch, and the graphs for a dashboard.
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
 
 /**
  * The namespace of the metrics that requests ask for.
  * @internal
  */
 export const METRIC_NAMESPACE = 'tailscale-service';
+
+/** The namespace of what the log of one proxy is searched for, followed by the function's name. */
+const LOG_NAMESPACE = 'tailscale-lambda-proxy';
+const UNAVAILABLE = 'TailnetUnavailable';
 
 const PERIOD = Duration.minutes(5);
 /** A row of a dashboard has 24 columns. */
@@ -29,34 +35,53 @@ export function requestMetric(metricName: string, service: string, props?: cloud
 }
 
 /**
- * A row of graphs: what requests came to, how long the function took, and how many could not be served.
+ * How many requests were answered with `TailnetUnavailable`. Counted in the log, which has a line for each request whether or not
+ * the caller asks for a metric. The filter is made on first use.
  * @internal
  */
-export function graphs(fn: lambda.Function): cloudwatch.IWidget[] {
+export function unavailableMetric(scope: Construct, fn: lambda.Function, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+  const id = 'tailnet-unavailable';
+  const metricNamespace = `${LOG_NAMESPACE}/${fn.functionName}`;
+  if (!scope.node.tryFindChild(id)) {
+    new logs.MetricFilter(scope, id, {
+      logGroup: fn.logGroup,
+      filterPattern: logs.FilterPattern.allTerms(UNAVAILABLE),
+      metricNamespace,
+      metricName: UNAVAILABLE,
+      metricValue: '1',
+      defaultValue: 0,
+    });
+  }
+  return new cloudwatch.Metric({ statistic: cloudwatch.Stats.SUM, period: PERIOD, ...props, namespace: metricNamespace, metricName: UNAVAILABLE });
+}
+
+/**
+ * Rows of graphs: of one proxy, and last of all services, by whichever proxy their requests went.
+ * @internal
+ */
+export function widgets(fn: lambda.Function, title: string): cloudwatch.IWidget[] {
+  const url = (name: string, statistic: string = cloudwatch.Stats.SUM) => fn.metric(`Url${name}`, { statistic, label: name });
   return [
-    new cloudwatch.GraphWidget({
-      title: 'Answers of targets, by service',
-      width: WIDTH,
-      left: [search('success')],
-      right: [search('failure')],
-      leftYAxis: { label: 'success', min: 0, showUnits: false },
-      rightYAxis: { label: 'failure', min: 0, showUnits: false },
-    }),
-    new cloudwatch.GraphWidget({
-      title: 'Duration',
-      width: WIDTH,
-      left: ['p50', 'p90', 'p99'].map((statistic) => fn.metricDuration({ statistic, label: statistic })),
-      leftYAxis: { min: 0 },
-    }),
-    new cloudwatch.GraphWidget({
-      title: 'Function',
-      width: WIDTH,
-      left: [fn.metricInvocations()],
-      right: [fn.metricErrors(), fn.metricThrottles()],
-      leftYAxis: { min: 0 },
-      rightYAxis: { min: 0 },
-    }),
+    new cloudwatch.Row(
+      graph(`${title}: requests`, [url('RequestCount')], [url('4xxCount'), url('5xxCount')]),
+      graph(`${title}: duration`, ['p50', 'p90', 'p99'].map((statistic) => fn.metricDuration({ statistic, label: statistic }))),
+      graph(`${title}: function`, [fn.metricInvocations()], [fn.metricErrors(), fn.metricThrottles()]),
+    ),
+    new cloudwatch.Row(
+      new cloudwatch.GraphWidget({
+        title: 'Responses of targets, by service (all proxies)',
+        width: 3 * WIDTH,
+        left: [search('success')],
+        right: [search('failure')],
+        leftYAxis: { label: 'success', min: 0, showUnits: false },
+        rightYAxis: { label: 'failure', min: 0, showUnits: false },
+      }),
+    ),
   ];
+}
+
+function graph(title: string, left: cloudwatch.IMetric[], right?: cloudwatch.IMetric[]): cloudwatch.GraphWidget {
+  return new cloudwatch.GraphWidget({ title, width: WIDTH, left, right, leftYAxis: { min: 0 }, rightYAxis: right && { min: 0 } });
 }
 
 /** Every service and every dimension that callers name: which there are, only the metrics themselves know. */

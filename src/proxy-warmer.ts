@@ -1,4 +1,4 @@
-// What keeps a proxy's environments warm: a function that invokes it so many times at once, and the rule that runs it.
+// What keeps a proxy's environments warm: a function with concurrent invocations of the proxy, and the rule that runs it.
 import { Duration } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
@@ -7,11 +7,12 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
 import { warmerEnvironment } from './environment';
+import { makeFunction } from './lambda-function';
 import { architectureOf } from './proxy-function';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 
 /**
- * How many environments are kept warm where the props do not say.
+ * How many environments are kept warm if the props do not say.
  * @internal
  */
 export const WARM_BY_DEFAULT = 3;
@@ -21,24 +22,28 @@ export const WARM_BY_DEFAULT = 3;
  * @internal
  */
 export function makeWarmer(scope: Construct, id: string, proxy: lambda.IFunction, props: TailscaleLambdaProxyProps): lambda.Function {
-  const warmer = new lambda.Function(scope, id, {
-    functionName: props.options?.warmer?.functionName || undefined,
-    description: 'Keeps environments of the tailnet\'s proxy warm',
-    runtime: lambda.Runtime.PROVIDED_AL2023,
-    architecture: architectureOf(props),
-    handler: 'bootstrap',
-    // The proxy's own executable, which its environment makes the warmer.
-    code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architectureOf(props))),
-    // The share of a core that opens a hundred connections side by side in well under a second.
-    memorySize: 256,
-    timeout: Duration.minutes(1),
-    // The next round is soon enough.
-    retryAttempts: 0,
-    environment: warmerEnvironment({
-      function: proxy.functionArn,
-      invocations: props.options?.warmer?.concurrentInvocations ?? WARM_BY_DEFAULT,
-      debug: props.debug,
-    }),
+  const { concurrentInvocations, interval, ...options } = props.options?.warmer ?? {};
+  const architecture = options.architecture ?? architectureOf(props);
+  const warmer = makeFunction(scope, id, {
+    logGroupId: 'proxy-warmer-logs',
+    defaults: {
+      description: 'Keeps environments of the tailnet\'s proxy warm',
+      // The share of a core that opens a hundred connections side by side in well under a second.
+      memorySize: 256,
+      timeout: Duration.minutes(1),
+      // The next round is soon enough.
+      retryAttempts: 0,
+    },
+    options,
+    fixed: {
+      architecture,
+      // The proxy's own executable, which its environment makes the warmer.
+      code: lambda.Code.fromAsset(assetPath(Binary.PROXY, architecture)),
+      environment: {
+        ...options.environment,
+        ...warmerEnvironment({ function: proxy.functionArn, invocations: concurrentInvocations ?? WARM_BY_DEFAULT, debug: props.debug }),
+      },
+    },
   });
   warmer.addToRolePolicy(new iam.PolicyStatement({
     actions: ['lambda:InvokeFunction'],

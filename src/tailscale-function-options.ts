@@ -1,12 +1,12 @@
 import { TailscaleNodeOptions } from './tailscale-node-options';
 
 /**
- * How a function with the extension alone joins a tailnet.
+ * How a function with `TailscaleLambdaExtension` joins a tailnet.
  */
 export interface TailscaleFunctionOptions extends TailscaleNodeOptions {
   /**
-   * Whether no machine of the tailnet may connect to the function. With `false` each machine that the tailnet's policy
-   * lets in reaches what listens on the function's loopback, Lambda's own runtime API included.
+   * Whether connections from the tailnet to the function are rejected. With `false`, machines that the tailnet's policy
+   * allows reach every port on the function's loopback, including Lambda's runtime API.
    *
    * @default true
    */
@@ -14,7 +14,7 @@ export interface TailscaleFunctionOptions extends TailscaleNodeOptions {
 
   /**
    * Whether an environment that cannot join the tailnet ends before the function's code runs. With `false` the code
-   * runs, and its connections fail until the tailnet can be joined.
+   * runs, and its connections fail until the environment has joined.
    *
    * @default false
    */

@@ -1,12 +1,15 @@
+import { RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { isOnAmazonLinux2 } from './amazon-linux';
-import { assetPath, Binary } from './binaries';
 import { extensionEnvironment } from './environment';
 import { grantSecret } from './grant-secret';
+import { layerOf } from './layer-of-stack';
+import { secretOf } from './secret-validation';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
 import { validateNode } from './validate-node';
 import { Validation } from './validation';
+import { warn, Warning } from './warnings';
 
 /**
  * Properties of `TailscaleLambdaExtension`.
@@ -20,77 +23,147 @@ export interface TailscaleLambdaExtensionProps {
   readonly architecture?: lambda.Architecture;
 
   /**
-   * The layer's name, description, licence and removal policy.
+   * The layer's name, description, license and removal policy.
    *
-   * @default - as of `LayerVersion`
+   * @default - the defaults of `lambda.LayerVersionOptions`
    */
   readonly options?: lambda.LayerVersionOptions;
 }
 
+/** The functions that have an extension already. */
+const EXTENDED = new WeakSet<lambda.Function>();
+
 /**
  * A Lambda layer with an extension that joins a tailnet, and a SOCKS5 proxy on `localhost:1055` that leads into it.
  *
- * For one function that speaks SOCKS5 itself. What it dials waits for the tailnet, and is looked after as the proxy's own
- * dials are; what the tailnet does not cover leaves by the function's own network, unless an exit node is required.
+ * For one function that uses SOCKS5 itself. Its connections wait for the tailnet and are retried as the proxy's own are.
+ * Connections to addresses that the tailnet does not cover use the function's own network, unless an exit node is required.
  *
  * For several functions, or for plain HTTP, see `TailscaleLambdaProxy`.
+ *
+ * @example
+ * import * as cdk from 'aws-cdk-lib';
+ * import * as lambda from 'aws-cdk-lib/aws-lambda';
+ * import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+ * import { TailscaleLambdaExtension } from 'tailscale-lambda-proxy';
+ *
+ * declare const stack: cdk.Stack;
+ * declare const reports: lambda.Function;
+ *
+ * new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(reports, {
+ *   tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'AuthKey', 'tailscale-api-key'),
+ *   tsHostname: 'reports',
+ * });
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/lambda-extensions.html
  */
 export class TailscaleLambdaExtension extends Construct {
   /**
-   * The layer. A function that has it needs the extension's environment and the secret as well: see `addToFunction`.
+   * The layer in the stack of this construct. Constructs of one stack share a layer if their architecture and options are
+   * the same. `addToFunction` gives a function of another stack a layer of its own stack, because a layer's ARN changes with
+   * each release, and CloudFormation refuses to change an exported ARN that is in use.
    */
   public readonly layer: lambda.LayerVersion;
 
   private readonly architecture: lambda.Architecture;
+  private readonly options?: lambda.LayerVersionOptions;
+  private readonly validation: Validation;
 
   constructor(scope: Construct, id: string, props: TailscaleLambdaExtensionProps = {}) {
     super(scope, id);
+    this.validation = new Validation(this);
     this.architecture = props.architecture ?? lambda.Architecture.X86_64;
-    this.layer = new lambda.LayerVersion(this, 'tailscale-extension', {
-      description: 'Joins a tailnet, and serves SOCKS5 on localhost:1055',
-      ...props.options,
-      code: lambda.Code.fromAsset(assetPath(Binary.EXTENSION, this.architecture)),
-      compatibleArchitectures: [this.architecture],
+    this.options = props.options;
+    this.layer = layerOf(Stack.of(this), this.architecture, props.options);
+  }
+
+  /**
+   * Adds the layer to a function, sets the environment variables with which it joins the tailnet, and lets it read the
+   * secret.
+   *
+   * Synthesis fails for functions that cannot have the extension: container images, functions with SnapStart, runtimes on
+   * Amazon Linux 2, functions of another architecture, and functions that have the extension already.
+   *
+   * @param fn a function of the layer's architecture, on Amazon Linux 2023
+   * @param options how the function joins the tailnet
+   */
+  public addToFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    // Of this function alone, so that another function of the same extension is not held back.
+    const validation = new Validation(this);
+    validateNode(validation, options, fn);
+    this.validateFunction(validation, fn);
+    if (!validation.failed) {
+      this._attach(fn, options);
+    }
+  }
+
+  /**
+   * Lets other accounts use the layer of this construct's stack in their functions.
+   *
+   * CloudFormation deletes a layer's old version when a release brings a new one, unless its removal policy is `RETAIN`:
+   * functions that have the old version go on working, but cannot be updated or deployed anew with it.
+   *
+   * @param id the permission's id within this construct
+   * @param permission the account's 12 digits, or `*` for all accounts, of one organization if it is named
+   */
+  public addPermission(id: string, permission: lambda.LayerVersionPermission): void {
+    const { accountId, organizationId } = permission;
+    this.validation.text('accountId', accountId, /^(\d{12}|\*)$/, 'use the account\'s 12 digits, or "*" for all accounts');
+    if (organizationId && accountId !== '*') {
+      this.validation.refuse('organizationId', `"${organizationId}" with accountId "${accountId}"`,
+        'an organization gets the permission as a whole: use "*" as the accountId');
+    }
+    if (this.options?.removalPolicy !== RemovalPolicy.RETAIN) {
+      warn(this, Warning.LAYER_PERMISSION, 'other accounts may use a layer version that the next release deletes: ' +
+        'set options.removalPolicy to RemovalPolicy.RETAIN, so that old versions stay.');
+    }
+    // Not the layer's own method: its ids would be those of all constructs that share the layer.
+    new lambda.CfnLayerVersionPermission(this, id, {
+      action: 'lambda:GetLayerVersion', layerVersionArn: this.layer.layerVersionArn, principal: accountId, organizationId: organizationId || undefined,
     });
   }
 
   /**
-   * Adds the layer to a function, tells it how to join the tailnet, and lets it read the secret.
-   *
-   * @param fn a function of the layer's architecture, on Amazon Linux 2023
-   * @param options how it joins the tailnet
+   * Adds the layer to a function whose options are validated.
+   * @internal
    */
-  public addToFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
-    const validation = new Validation(this);
-    validateNode(validation, options);
-    if (fn.architecture.name !== this.architecture.name) {
-      validation.refuse('architecture', `"${this.architecture.name}"`,
-        `${fn.node.path} has "${fn.architecture.name}": give the extension the function's architecture`);
-    }
-    if (isOnAmazonLinux2(fn.runtime)) {
-      validation.refuse('runtime', `"${fn.runtime.name}" in ${fn.node.path}`,
-        'the extension needs Amazon Linux 2023: use a later runtime, such as python3.12, nodejs20.x, java21 or provided.al2023');
-    }
-    fn.addLayers(this.layer);
+  public _attach(fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    EXTENDED.add(fn);
+    fn.addLayers(layerOf(Stack.of(fn), this.architecture, this.options));
     for (const [name, value] of Object.entries(extensionEnvironment(options))) {
       fn.addEnvironment(name, value);
     }
-    grantSecret(options.tsSecretApiKey, fn);
+    const secret = secretOf(options);
+    if (secret) {
+      grantSecret(secret, fn);
+    }
   }
 
-  /**
-   * Lets other accounts use the layer in functions of theirs.
-   *
-   * @param id the permission's id among those of the layer
-   * @param permission the account's 12 digits, or `*` for all accounts, of one organization if it is named
-   */
-  public addPermission(id: string, permission: lambda.LayerVersionPermission): void {
-    const validation = new Validation(this);
-    validation.text('accountId', permission.accountId, /^(\d{12}|\*)$/, 'use the account\'s 12 digits, or "*" for all accounts');
-    if (permission.organizationId && permission.accountId !== '*') {
-      validation.refuse('organizationId', `"${permission.organizationId}" with accountId "${permission.accountId}"`,
-        'an organization is let in as a whole: use "*" as the accountId');
+  private validateFunction(validation: Validation, fn: lambda.Function): void {
+    const { path } = fn.node;
+    if (EXTENDED.has(fn)) {
+      validation.refuse('fn', `${path}, which has the extension already`, 'call addToFunction once for each function');
     }
-    this.layer.addPermission(id, permission);
+    if (fn.architecture.name !== this.architecture.name) {
+      validation.refuse('architecture', `"${this.architecture.name}"`,
+        `${path} has "${fn.architecture.name}": give the extension the function's architecture`);
+    }
+    if (fn.runtime.name === lambda.Runtime.FROM_IMAGE.name) {
+      validation.refuse('fn', `${path}, which is a container image`,
+        'Lambda has no layers for images: use a function with a zip, or put the layer\'s content into the image\'s /opt');
+    } else if (isOnAmazonLinux2(fn.runtime)) {
+      validation.refuse('runtime', `"${fn.runtime.name}" in ${path}`,
+        'the extension needs Amazon Linux 2023: use a later runtime, such as python3.12, nodejs20.x, java21 or provided.al2023');
+    }
+    refuseSnapStart(fn);
   }
+}
+
+/** SnapStart may also be switched on later, by an aspect or on the function's resource: it is looked for at the end. */
+function refuseSnapStart(fn: lambda.Function): void {
+  fn.node.addValidation({
+    validate: () => (fn.node.defaultChild as lambda.CfnFunction).snapStart === undefined ? [] : [
+      'snapStart is set: the environments of a snapshot would share one machine of the tailnet, with its keys: ' +
+      'leave out snapStart, or take the function out of addToFunction',
+    ],
+  });
 }

@@ -10,9 +10,9 @@ import { TailscaleNodeOptions } from './tailscale-node-options';
  */
 export interface TailscaleLambdaProxyPropsOptions {
   /**
-   * The layer's name, description, licence and removal policy.
+   * The layer's name, description, license and removal policy. Proxies of one stack with the same options share a layer.
    *
-   * @default - as of `LayerVersion`
+   * @default - the defaults of `lambda.LayerVersionOptions`
    */
   readonly extension?: lambda.LayerVersionOptions;
 
@@ -36,37 +36,39 @@ export interface TailscaleLambdaProxyPropsOptions {
  */
 export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   /**
-   * How long opening a connection to a target may take, before the caller gets a 504. From 1 ms to 15 minutes.
+   * How long a connection to a target may take to open, before the caller gets a 504. From 1 ms to 15 minutes.
    *
    * @default Duration.seconds(5)
    */
   readonly connectTimeout?: Duration;
 
   /**
-   * How long a target may take to answer in full, before the caller gets a 504. From 1 ms to 15 minutes.
+   * How long a target may take to respond in full, before the caller gets a 504. From 1 ms to 15 minutes. Until then the
+   * request occupies an environment, whether or not the caller still waits.
    *
-   * @default - as long as the function may run
+   * @default - 1 minute; as long as the function may run, with `InvokeMode.RESPONSE_STREAM` or a `timeout` of less
    */
   readonly responseTimeout?: Duration;
 
   /**
-   * How answers leave: whole and up to 6 MB, base64 counted, or as they come and up to 200 MB.
-   * Lambda streams nothing from a function in a VPC: there it must be `BUFFERED`.
+   * How responses are sent: as a whole and up to 6 MB, base64 included, or streamed and up to 200 MB.
+   * Lambda does not stream from a function in a VPC: there it must be `BUFFERED`.
    *
    * @default InvokeMode.BUFFERED
    */
   readonly invokeMode?: lambda.InvokeMode;
 
   /**
-   * What browsers may ask of the Function URL from other origins. Lambda then answers preflight requests by itself, and
-   * puts its own CORS headers in place of the target's.
+   * What browsers may request from other origins. Lambda then answers preflight requests itself, and replaces the target's CORS
+   * headers. Requests must be signed all the same, such as with credentials of a Cognito identity pool: allow the headers
+   * `authorization`, `x-amz-date`, `x-amz-security-token` and the `ts-` headers, and expose `ts-error-name`.
    *
    * @default - no CORS: `OPTIONS` requests and CORS headers pass like any others
    */
   readonly cors?: lambda.FunctionUrlCorsOptions;
 
   /**
-   * Certificate authorities to trust beside the public ones when a target is called with https: PEM text.
+   * Certificate authorities to trust in addition to the public ones for targets with https: PEM text.
    * At most 3,000 characters: Lambda has room for 4 KB of environment variables in all.
    *
    * @default - the public ones only
@@ -74,7 +76,7 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly caCertificates?: string;
 
   /**
-   * Whether to take any certificate of a target. What is sent to it can then be read by whoever sits in between.
+   * Whether to accept any certificate of a target. Anyone on the path to it can then read the requests.
    *
    * @default false
    */
@@ -82,8 +84,8 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
 
   /**
    * The targets that callers may name: addresses, networks (`10.1.0.0/16`), names, or `*.suffix` for all names below
-   * one, each with `:port` or `:from-to` after it if need be, IPv6 in brackets before a port. A target is matched as
-   * the caller wrote it. Narrows what the tailnet covers, and never widens it.
+   * one, each optionally followed by `:port` or `:from-to`, with IPv6 in brackets before a port. A target is matched as
+   * the caller wrote it. Targets must be covered by the tailnet as well.
    *
    * @default - every target that the tailnet covers
    */
@@ -91,18 +93,28 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
 
   /**
    * Whether a target may be one that no machine, route or exit node of the tailnet covers. A request to such a target
-   * leaves by the function's own network, and so does one to a machine whose router is down.
+   * uses the function's own network, and so does a request to a machine whose router is down.
    *
    * @default false
    */
   readonly allowUncoveredTargets?: boolean;
 
   /**
-   * What is measured of the requests that ask for it, and when that is sent.
+   * What is measured of requests with `ts-metric-service`, and when it is sent.
    *
    * @default - see each of them
    */
   readonly metrics?: TailscaleMetricsOptions;
+
+  /**
+   * Whether to suppress what cdk-nag's AwsSolutions rules find in the proxy: `AwsSolutions-IAM4` for the managed policies of the
+   * roles, and `AwsSolutions-IAM5` for actions that have no resources. The reasons are in the template's metadata and, if the
+   * CDK has `Validations`, acknowledged there. Suppressions of these resources only; nothing that the app adds is affected.
+   *
+   * @default false
+   * @see https://github.com/cdklabs/cdk-nag
+   */
+  readonly suppressNagFindings?: boolean;
 
   /**
    * Options of the layer, the function and the warmer.

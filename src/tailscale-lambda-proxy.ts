@@ -5,23 +5,77 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { argueManagedPolicies, argueMetrics } from './argued-findings';
+import { ImportedProxy, URL_VARIABLE } from './imported-proxy';
+import { suppressFindings } from './nag-suppressions';
+import { makeAlarms } from './proxy-alarms';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
-import { graphs, METRIC_NAMESPACE, requestMetric } from './proxy-metrics';
+import { METRIC_NAMESPACE, requestMetric, unavailableMetric, widgets } from './proxy-metrics';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
+import { TailscaleAlarmsOptions } from './tailscale-alarms-options';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
+import { ITailscaleLambdaProxy, TailscaleLambdaProxyAttributes } from './tailscale-lambda-proxy-interface';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { TailscaleMetricsOutput } from './tailscale-metrics-options';
 import { validateProxy } from './validate-proxy';
 import { Validation } from './validation';
+import { warnOfProxy, warnOfRetainedNames } from './warn-of-proxy';
 
 /**
- * A Lambda function in a tailnet, behind a Function URL with IAM authentication: it forwards each HTTP request to the
- * machine that the request's `ts-target-ip` and `ts-target-port` headers name, and hands back the answer.
+ * A Lambda function in a tailnet, behind a Function URL with IAM authentication. It forwards each HTTP request to the
+ * machine that the request's `ts-target-ip` and `ts-target-port` headers name, and returns the response.
  *
- * Allow a caller with `proxy.grantInvokeUrl(caller)`.
+ * The construct is an `IGrantable`: what is granted to it, its function gets.
+ *
+ * @example
+ * import * as cdk from 'aws-cdk-lib';
+ * import * as lambda from 'aws-cdk-lib/aws-lambda';
+ * import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+ * import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
+ *
+ * declare const stack: cdk.Stack;
+ * declare const caller: lambda.Function;
+ *
+ * const proxy = new TailscaleLambdaProxy(stack, 'Proxy', {
+ *   tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'AuthKey', 'tailscale-api-key'),
+ *   tsHostname: 'lambda-proxy',
+ * });
+ * proxy.addCaller(caller);
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
  */
-export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable {
+export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaProxy, ec2.IConnectable, iam.IGrantable {
+  /**
+   * A proxy of another app, for its callers in this one.
+   *
+   * @param scope where to
+   * @param id the construct's id
+   * @param attributes the proxy's URL and the ARN that callers may invoke
+   */
+  public static fromTailscaleLambdaProxyAttributes(scope: Construct, id: string, attributes: TailscaleLambdaProxyAttributes): ITailscaleLambdaProxy {
+    return new ImportedProxy(scope, id, attributes);
+  }
+
+  /**
+   * How many requests of a service were answered by their target, whatever the response's status: of the requests with
+   * `ts-metric-service`, through **all proxies** of the account and region. The sum over 5 minutes by default.
+   *
+   * @param service the value of `ts-metric-service`
+   * @param props overrides for the metric: the dimension that requests name (`dimensionsMap`), period, statistic, label, …
+   */
+  public static metricAllSuccess(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return requestMetric('success', service, props);
+  }
+
+  /**
+   * How many requests of a service got no complete response from their target: of the requests with `ts-metric-service`,
+   * through **all proxies** of the account and region. The sum over 5 minutes by default.
+   *
+   * @param service the value of `ts-metric-service`
+   * @param props overrides for the metric: the dimension that requests name (`dimensionsMap`), period, statistic, label, …
+   */
+  public static metricAllFailure(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return requestMetric('failure', service, props);
+  }
+
   /**
    * The layer that joins the tailnet.
    */
@@ -33,12 +87,12 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
   public readonly lambda: lambda.Function;
 
   /**
-   * The alias `live`, if there is provisioned concurrency: what the Function URL then invokes.
+   * The alias `live`, with `options.lambda.alias` or provisioned concurrency: what the Function URL then invokes.
    */
   public readonly alias?: lambda.Alias;
 
   /**
-   * The address that callers send signed requests to: that of the function, or of the alias where there is one.
+   * The address that callers send signed requests to: that of the function, or of the alias if there is one.
    */
   public readonly lambdaFunctionUrl: lambda.FunctionUrl;
 
@@ -54,39 +108,73 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
 
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
-    validateProxy(this, props);
+    const sound = validateProxy(this, props);
     this.extension = new TailscaleLambdaExtension(this, 'tailscale-proxy-extension', {
-      architecture: architectureOf(props),
-      options: props.options?.extension,
+      architecture: architectureOf(sound),
+      options: sound.options?.extension,
     });
     // The ids of the function and its URL stay: another id is another URL, and a deployment that fails on a set name.
-    this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', props);
-    this.extension.addToFunction(this.lambda, props);
-    argueManagedPolicies(this.lambda);
-    if ((props.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
+    this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', sound);
+    this.extension._attach(this.lambda, sound);
+    if ((sound.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
       this.allowMetrics();
     }
-    argueMetrics(this.lambda);
-    this.alias = makeAlias(this.lambda, props);
+    this.alias = makeAlias(this.lambda, sound);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
-      invokeMode: props.invokeMode ?? lambda.InvokeMode.BUFFERED,
-      cors: props.cors,
+      invokeMode: sound.invokeMode ?? lambda.InvokeMode.BUFFERED,
+      cors: sound.cors,
     });
-    if (props.options?.warmer) {
-      this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, props);
-      argueManagedPolicies(this.warmer);
-      this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, props);
+    if (sound.options?.warmer) {
+      this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, sound);
+      this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, sound);
     }
+    if (sound.suppressNagFindings) {
+      [this.lambda, ...this.warmer ? [this.warmer] : []].forEach(suppressFindings);
+    }
+    warnOfProxy(this, sound);
   }
 
   /**
-   * Lets a caller send requests to the Function URL: gives it the two permissions that Lambda asks for.
+   * The address that callers send signed requests to. It ends with a slash.
+   */
+  public get url(): string {
+    return this.lambdaFunctionUrl.url;
+  }
+
+  /**
+   * The ARN that callers may invoke: of the alias if there is one, of the function otherwise.
+   */
+  public get functionArn(): string {
+    return (this.alias ?? this.lambda).functionArn;
+  }
+
+  /**
+   * The function's role, for what it is granted beyond the permissions that the construct grants.
+   */
+  public get grantPrincipal(): iam.IPrincipal {
+    return this.lambda.grantPrincipal;
+  }
+
+  /**
+   * Lets a caller send requests to the Function URL: grants the two permissions that Lambda requires.
    *
    * @param grantee the caller, or its role
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
    */
   public grantInvokeUrl(grantee: iam.IGrantable): iam.Grant {
     return this.lambdaFunctionUrl.grantInvokeUrl(grantee);
+  }
+
+  /**
+   * Lets a function send requests to the Function URL, and gives it the URL in an environment variable.
+   *
+   * @param caller the function that is to call
+   * @param environmentVariable the variable's name, `TS_PROXY_URL` by default
+   */
+  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
+    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
+    return this.grantInvokeUrl(caller);
   }
 
   /**
@@ -94,40 +182,48 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
    */
   public get connections(): ec2.Connections {
     if (!this.lambda.isBoundToVpc) {
-      new Validation(this).refuse('connections', 'not to be had', 'the function is in no VPC: name one with options.lambda.vpc');
+      new Validation(this).fail('connections', 'not available', 'the function is not in a VPC: set options.lambda.vpc');
     }
     return this.lambda.connections;
   }
 
   /**
-   * What becomes of the resources when the stack is deleted, or they are no longer in it: of the function, its URL,
-   * role and policies, of the layer, of the alias with its versions and of the warmer. Not of what was handed in.
+   * Sets what happens to the resources when the stack is deleted, or when they are removed from it: to the function, its URL,
+   * role, policies and log group, to the alias with its versions, to the warmer and, unless the policy is `DESTROY`, to the
+   * layer, which other constructs of the stack may share. Resources that were passed in are left alone.
+   *
+   * A retained function with a fixed `functionName` blocks the next deployment of the same name.
    *
    * @param policy applied to each of them, last
    */
   public applyRemovalPolicy(policy: RemovalPolicy): void {
     RemovalPolicies.of(this).apply(policy);
+    if (policy !== RemovalPolicy.DESTROY) {
+      this.extension.layer.applyRemovalPolicy(policy);
+      warnOfRetainedNames(this, [this.lambda, ...this.warmer ? [this.warmer] : []]);
+    }
   }
 
   /**
-   * One of the metrics that Lambda keeps of the function as a whole.
+   * One of the metrics that Lambda publishes of the function, such as `ConcurrentExecutions`.
    *
    * @param metricName its name in the namespace `AWS/Lambda`
-   * @param props what is not as of Lambda's metrics
+   * @param props overrides for the metric (period, statistic, label, …)
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
    */
   public metric(metricName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.lambda.metric(metricName, props);
   }
 
   /**
-   * How many requests reached the function. The sum over 5 minutes by default.
+   * How many invocations the function had: requests and warm-ups. The sum over 5 minutes by default.
    */
   public metricInvocations(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.lambda.metricInvocations(props);
   }
 
   /**
-   * How many requests ended without an answer of the proxy's, because its time ran out or its environment broke.
+   * How many invocations ended without a response of the proxy, because of a time-out or a crash.
    * The sum over 5 minutes by default.
    */
   public metricErrors(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
@@ -135,52 +231,126 @@ export class TailscaleLambdaProxy extends Construct implements ec2.IConnectable 
   }
 
   /**
-   * How long requests took, in milliseconds. The average over 5 minutes by default.
+   * How long invocations took, in milliseconds. The average over 5 minutes by default.
    */
   public metricDuration(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.lambda.metricDuration(props);
   }
 
   /**
-   * How many requests Lambda turned away, because no environment was to be had. The sum over 5 minutes by default.
+   * How many requests Lambda rejected, because no environment was available. The sum over 5 minutes by default.
    */
   public metricThrottles(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.lambda.metricThrottles(props);
   }
 
   /**
-   * How many requests of a service were answered by their target, whatever the answer's status. Of those that ask for
-   * it with `ts-metric-service`, by way of any proxy of the account and region. The sum over 5 minutes by default.
+   * How many requests the Function URL got. The sum over 5 minutes by default.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+   */
+  public metricUrlRequests(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.lambda.metric('UrlRequestCount', { statistic: cloudwatch.Stats.SUM, ...props });
+  }
+
+  /**
+   * How many requests to the Function URL got a response with a status from 400 to 499, of the target, the proxy or AWS.
+   * The sum over 5 minutes by default.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricUrl4xx(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.lambda.metric('Url4xxCount', { statistic: cloudwatch.Stats.SUM, ...props });
+  }
+
+  /**
+   * How many requests to the Function URL got a response with a status from 500 to 599, of the target, the proxy or AWS.
+   * The sum over 5 minutes by default.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricUrl5xx(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.lambda.metric('Url5xxCount', { statistic: cloudwatch.Stats.SUM, ...props });
+  }
+
+  /**
+   * How long the Function URL took to respond, in milliseconds. The average over 5 minutes by default.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricUrlLatency(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.lambda.metric('UrlRequestLatency', props);
+  }
+
+  /**
+   * How many requests this proxy answered with 503 `TailnetUnavailable`, because it is not in the tailnet. Counted in the
+   * function's log by a metric filter, which the first call of this method makes. It needs the log level `INFO`, and the
+   * metric costs what a custom metric costs. The sum over 5 minutes by default.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricTailnetUnavailable(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return unavailableMetric(this, this.lambda, props);
+  }
+
+  /**
+   * The same as the static `metricAllSuccess`: of **all proxies** of the account and region.
    *
    * @param service the value of `ts-metric-service`
-   * @param props the dimension that the requests name, if they do (`dimensionsMap`), and what else is not as by default
+   * @param props overrides for the metric (dimensions, period, statistic, label, …)
+   * @deprecated use `TailscaleLambdaProxy.metricAllSuccess`: the metric is not of this proxy alone
    */
   public metricSuccess(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return requestMetric('success', service, props);
   }
 
   /**
-   * How many requests of a service got no answer from their target, or one that broke off. Of those that ask for
-   * it with `ts-metric-service`, by way of any proxy of the account and region. The sum over 5 minutes by default.
+   * The same as the static `metricAllFailure`: of **all proxies** of the account and region.
    *
    * @param service the value of `ts-metric-service`
-   * @param props the dimension that the requests name, if they do (`dimensionsMap`), and what else is not as by default
+   * @param props overrides for the metric (dimensions, period, statistic, label, …)
+   * @deprecated use `TailscaleLambdaProxy.metricAllFailure`: the metric is not of this proxy alone
    */
   public metricFailure(service: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return requestMetric('failure', service, props);
   }
 
   /**
-   * Adds a row of graphs to a dashboard: what requests came to by service, how long the function took, and how many it
-   * could not serve.
+   * Makes the alarms that a proxy should have: it is not in the tailnet, its function fails, Lambda rejects requests, and the
+   * warmer fails, if there is one. To be called once.
+   *
+   * @param options what the alarms do, and when they are raised
+   */
+  public createAlarms(options: TailscaleAlarmsOptions = {}): cloudwatch.Alarm[] {
+    const { path } = this.node;
+    return makeAlarms(this, [
+      { id: 'not-in-tailnet', description: `${path} is not in the tailnet: its log says why`, metric: this.metricTailnetUnavailable() },
+      { id: 'errors', description: `Invocations of ${path} time out or crash`, metric: this.metricErrors() },
+      { id: 'throttles', description: `Lambda rejects requests to ${path}: no environment is available`, metric: this.metricThrottles() },
+      ...this.warmer ? [{ id: 'warmer-errors', description: `Warm-ups of ${path} fail`, metric: this.warmer.metricErrors() }] : [],
+    ], options);
+  }
+
+  /**
+   * Graphs for a dashboard: a row of this proxy, and one of the services that requests name, through all proxies.
+   *
+   * @param title what the titles of this proxy's graphs begin with, its id by default
+   */
+  public dashboardWidgets(title?: string): cloudwatch.IWidget[] {
+    return widgets(this.lambda, title ?? this.node.id);
+  }
+
+  /**
+   * Adds the graphs of `dashboardWidgets` to a dashboard.
    *
    * @param dashboard where to
    */
   public addToDashboard(dashboard: cloudwatch.Dashboard): void {
-    dashboard.addWidgets(...graphs(this.lambda));
+    dashboard.addWidgets(...this.dashboardWidgets());
   }
 
-  /** CloudWatch knows no resources for PutMetricData: the namespace is what can be narrowed down. */
+  /** PutMetricData has no resources: the namespace is what can be narrowed down. */
   private allowMetrics(): void {
     this.lambda.addToRolePolicy(new iam.PolicyStatement({
       actions: ['cloudwatch:PutMetricData'],

@@ -6,13 +6,26 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 export interface TailscaleNodeOptions {
   /**
    * The secret that holds the Tailscale auth key or OAuth client secret: as plain text, or in a field of a JSON object
-   * (`tsSecretField`). One that is encrypted with a key of your own and imported must be imported with it
-   * (`Secret.fromSecretAttributes`), so that the function may decrypt it.
+   * (`tsSecretField`). It must be in the function's region. A secret with a KMS key of your own that is imported must be
+   * imported with that key (`Secret.fromSecretAttributes`), so that the function may decrypt it.
+   *
+   * Required, unless `tsSecretApiKey` is set.
+   *
+   * @default - the secret in `tsSecretApiKey`
+   * @see https://tailscale.com/kb/1085/auth-keys
    */
-  readonly tsSecretApiKey: secretsmanager.ISecret;
+  readonly tsAuthKeySecret?: secretsmanager.ISecret;
 
   /**
-   * The field that holds the key, where the secret is a JSON object.
+   * The secret that holds the Tailscale auth key or OAuth client secret. Not an API access token (`tskey-api-…`).
+   *
+   * @default - the secret in `tsAuthKeySecret`
+   * @deprecated use `tsAuthKeySecret`, which is the same under a name that says what the secret holds
+   */
+  readonly tsSecretApiKey?: secretsmanager.ISecret;
+
+  /**
+   * The field that holds the key, if the secret is a JSON object.
    *
    * @default - the whole secret is the key
    */
@@ -25,22 +38,24 @@ export interface TailscaleNodeOptions {
   readonly tsHostname: string;
 
   /**
-   * The ACL tags that the machine asks for, separated by commas: `tag:lambda,tag:prod`.
-   * Required where the secret holds an OAuth client secret.
+   * The ACL tags that the machine requests, separated by commas: `tag:lambda,tag:prod`.
+   * Required if the secret holds an OAuth client secret.
    *
-   * @default - the tags that the auth key brings, if any
+   * @default - the tags of the auth key, if any
+   * @see https://tailscale.com/kb/1068/tags
    */
   readonly tsAdvertiseTags?: string;
 
   /**
-   * The exit node that traffic to the internet leaves by: its tailnet address or its machine name.
+   * The exit node for traffic to the internet: its tailnet address or its machine name.
    *
    * @default - no exit node
+   * @see https://tailscale.com/kb/1103/exit-nodes
    */
   readonly tsExitNode?: string;
 
   /**
-   * Whether nothing may leave while the exit node cannot be reached. Needs `tsExitNode`.
+   * Whether requests are rejected while the exit node cannot be reached. Needs `tsExitNode`.
    *
    * @default false
    */
@@ -54,9 +69,17 @@ export interface TailscaleNodeOptions {
   readonly tsExitNodePingTimeout?: number;
 
   /**
-   * How often the exit node is pinged before it counts as unreachable. From 1 to 100.
+   * How many pings of the exit node may fail before it counts as unreachable. From 1 to 100.
    *
    * @default 4
+   */
+  readonly tsExitNodePingAttempts?: number;
+
+  /**
+   * How many pings of the exit node may fail before it counts as unreachable. From 1 to 100.
+   *
+   * @default - `tsExitNodePingAttempts`
+   * @deprecated use `tsExitNodePingAttempts`: the number includes the first ping
    */
   readonly tsExitNodePingRetries?: number;
 
@@ -68,8 +91,8 @@ export interface TailscaleNodeOptions {
   readonly tsControlUrl?: string;
 
   /**
-   * Whether to log in detail: what requests and answers look like, and all that tailscaled says.
-   * Never bodies, credentials or cookies.
+   * Whether to log details of requests and responses, and the output of tailscaled.
+   * Bodies, credentials and cookies are never logged.
    *
    * @default false
    */

@@ -1,67 +1,80 @@
-// What of a proxy's props can be known to be wrong at synth.
+// Checks a proxy's props at synth.
 import { Duration, Token } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
-import { extensionEnvironment, Variable } from './environment';
-import { architectureOf, functionEnvironment, LONGEST_TIMEOUT } from './proxy-function';
+import { extensionEnvironment } from './environment';
+import { validateFunctionOptions } from './function-validation';
+import { LONGEST_TIMEOUT } from './lambda-function';
+import { architectureOf, functionEnvironment, hasAlias } from './proxy-function';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { validateNode } from './validate-node';
 import { validateWarmer } from './validate-warmer';
-import { Validation } from './validation';
+import { DurationUnit, Validation } from './validation';
 
 /** Room for the names and values of all variables: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. */
 const ENVIRONMENT_BYTES = 4096;
 
 /**
- * Refuses props that cannot work, before the first resource is made.
+ * Refuses props that cannot work. Returns the props to make the resources from: after a refusal the synthesis fails in any
+ * case, and stand-ins let it check the rest of the app first.
  * @internal
  */
-export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps): void {
+export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
   const validation = new Validation(owner);
-  validateNode(validation, props);
+  validateNode(validation, props, owner);
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
-  validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1));
+  validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1), DurationUnit.SECONDS);
   validation.duration('metrics.interval', props.metrics?.interval, Duration.millis(0), LONGEST_TIMEOUT);
   validation.duration('metrics.budget', props.metrics?.budget, Duration.millis(1), LONGEST_TIMEOUT);
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
-  validateFunction(validation, props.options?.lambda ?? {});
-  validateEnvironmentSize(validation, props);
-  validateWarmer(validation, props);
-  [Binary.EXTENSION, Binary.PROXY].forEach((binary) => assetPath(binary, architectureOf(props)));
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
-      'Lambda streams no answers from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');
+      'Lambda does not stream responses from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');
+  }
+  validateFunctionOptions(validation, 'options.lambda', props.options?.lambda ?? {});
+  validateConcurrency(validation, props.options?.lambda ?? {});
+  validateWarmer(validation, props);
+  validateArchitecture(validation, 'options.lambda.architecture', architectureOf(props));
+  validateArchitecture(validation, 'options.warmer.architecture', props.options?.warmer?.architecture);
+  if (!validation.failed) {
+    validateEnvironmentSize(validation, props);
+  }
+  return validation.failed ? standIn(props) : props;
+}
+
+/** Props that resources can be made from, so that the construct has the same members as with those that were refused. */
+function standIn(props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
+  const { vpc, architecture } = props.options?.lambda ?? {};
+  return {
+    tsHostname: 'refused',
+    options: {
+      lambda: { vpc, architecture: architecture && isThere(architecture) ? architecture : undefined, alias: hasAlias(props) },
+      warmer: props.options?.warmer && {},
+    },
+  };
+}
+
+function validateArchitecture(validation: Validation, prop: string, architecture: lambda.Architecture | undefined): void {
+  if (architecture && !isThere(architecture)) {
+    validation.refuse(prop, `"${architecture.name}"`, 'this package holds no binaries for it: use Architecture.X86_64 or Architecture.ARM_64 ' +
+      '(or, in a checkout of the source, run "npx projen layers:build:all")');
   }
 }
 
-function validateFunction(validation: Validation, options: TailscaleLambdaProxyPropsLambdaOption): void {
-  const prop = (name: keyof TailscaleLambdaProxyPropsLambdaOption) => `options.lambda.${name}`;
-  validation.functionName(prop('functionName'), options.functionName || undefined);
-  validation.text(prop('description'), options.description, /^[^]{0,256}$/, 'use 256 characters at most');
-  validation.integer(prop('memorySize'), options.memorySize, 128, 10_240, 'MB');
-  validation.duration(prop('timeout'), options.timeout, Duration.seconds(1), LONGEST_TIMEOUT);
-  if (options.vpcSubnets && !options.vpc) {
-    validation.refuse(prop('vpcSubnets'), 'set without a VPC', `name the VPC with ${prop('vpc')} as well`);
-  }
-  if (options.securityGroups && !options.vpc) {
-    validation.refuse(prop('securityGroups'), 'set without a VPC', `name the VPC with ${prop('vpc')} as well`);
-  }
-  validateConcurrency(validation, options);
-  for (const name of Object.keys(options.environment ?? {})) {
-    if (!/^[A-Za-z][A-Za-z0-9_]+$/.test(name)) {
-      validation.refuse(prop('environment'), `one that has "${name}"`, 'use names of letters, digits and underscores, with a letter first');
-    }
-    if (Object.values<string>(Variable).includes(name)) {
-      validation.refuse(prop('environment'), `one that has "${name}"`, 'use the prop of the construct that sets this variable');
-    }
+function isThere(architecture: lambda.Architecture): boolean {
+  try {
+    [Binary.EXTENSION, Binary.PROXY].forEach((binary) => assetPath(binary, architecture));
+    return true;
+  } catch {
+    return false;
   }
 }
 
-/** What only the deployment knows takes room as well, but how much is not known here. */
+/** Values that only the deployment knows take up room as well, but how much is not known here. */
 function validateEnvironmentSize(validation: Validation, props: TailscaleLambdaProxyProps): void {
   const variables = Object.entries({ ...functionEnvironment(props), ...extensionEnvironment(props) });
   const bytes = variables.map(([name, value]) => Buffer.byteLength(name) + (Token.isUnresolved(value) ? 0 : Buffer.byteLength(value)))
@@ -74,11 +87,13 @@ function validateEnvironmentSize(validation: Validation, props: TailscaleLambdaP
 
 function validateConcurrency(validation: Validation, options: TailscaleLambdaProxyPropsLambdaOption): void {
   const { reservedConcurrentExecutions: reserved, provisionedConcurrentExecutions: provisioned } = options;
-  validation.integer('options.lambda.reservedConcurrentExecutions', reserved, 0, Infinity, 'environments');
-  validation.integer('options.lambda.provisionedConcurrentExecutions', provisioned, 1, Infinity, 'environments');
+  const prop = 'options.lambda.provisionedConcurrentExecutions';
+  validation.integer(prop, provisioned, 1, Infinity, 'environments');
+  if (provisioned !== undefined && options.alias === false) {
+    validation.refuse('options.lambda.alias', 'false', `${prop} needs the alias: leave it out, or set it to true`);
+  }
   const known = !Token.isUnresolved(reserved) && !Token.isUnresolved(provisioned);
   if (known && reserved !== undefined && provisioned !== undefined && provisioned > reserved) {
-    validation.refuse('options.lambda.provisionedConcurrentExecutions', `${provisioned}`,
-      `more than options.lambda.reservedConcurrentExecutions, which is ${reserved}, cannot be provisioned`);
+    validation.refuse(prop, `${provisioned}`, `more than options.lambda.reservedConcurrentExecutions, which is ${reserved}, cannot be provisioned`);
   }
 }

@@ -1,14 +1,34 @@
-// What can be known to be wrong at synth is refused there: before the first resource, with the prop, the value and
-// the remedy. The binaries hold the same rules for what only a deployment knows (tokens pass here).
+// Checks props at synth. A refusal names the prop, the value and the remedy. The binaries check the same rules at run time, for
+// values that only the deployment knows (tokens pass here).
 import { Duration, Token } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 
 /**
- * Checks props one by one; the first that is wrong is an error.
+ * The units that durations are rendered in, by the names that `Duration` makes them with.
+ * @internal
+ */
+export enum DurationUnit {
+  MILLIS = 'millis',
+  SECONDS = 'seconds',
+  MINUTES = 'minutes',
+}
+
+/**
+ * Checks props one by one. Problems are reported when the app is synthesized, together with those of all other constructs, so
+ * that one run shows all of them.
  * @internal
  */
 export class Validation {
-  constructor(private readonly owner: Construct) {}
+  private readonly problems = new Set<string>();
+
+  constructor(private readonly owner: Construct) {
+    owner.node.addValidation({ validate: () => [...this.problems] });
+  }
+
+  /** Whether anything was refused so far. */
+  public get failed(): boolean {
+    return this.problems.size > 0;
+  }
 
   /** A text that matches a pattern, if it is set. */
   public text(prop: string, value: string | undefined, pattern: RegExp, remedy: string): void {
@@ -33,13 +53,19 @@ export class Validation {
     }
   }
 
-  /** A duration within bounds, if it is set. */
-  public duration(prop: string, value: Duration | undefined, least: Duration, most: Duration): void {
-    if (value === undefined || value.isUnresolved()) {
-      return;
-    }
-    if (value.toMilliseconds() < least.toMilliseconds() || value.toMilliseconds() > most.toMilliseconds()) {
+  /** A duration within bounds, if it is set. One that only the deployment knows must be in the unit that is rendered. */
+  public duration(prop: string, value: Duration | undefined, least: Duration, most: Duration, unit: DurationUnit = DurationUnit.MILLIS): void {
+    if (value?.isUnresolved()) {
+      this.unit(prop, value, unit);
+    } else if (value && (value.toMilliseconds() < least.toMilliseconds() || value.toMilliseconds() > most.toMilliseconds())) {
       this.refuse(prop, value.toHumanString(), `use a duration from ${least.toHumanString()} to ${most.toHumanString()}`);
+    }
+  }
+
+  private unit(prop: string, value: Duration, unit: DurationUnit): void {
+    if (value.unitLabel() !== unit) {
+      this.refuse(prop, `a number of ${value.unitLabel()} that only the deployment knows`,
+        `it cannot be converted at synth: use Duration.${unit}() with a number of ${unit}`);
     }
   }
 
@@ -52,7 +78,7 @@ export class Validation {
       this.refuse(prop, 'an empty list', 'name at least one target, or leave it out to allow all that the tailnet covers');
     }
     const entry = /^(\[[0-9A-Fa-f:.]+(\/\d{1,3})?\]|[^\s,[\]]+)(:\d{1,5}(-\d{1,5})?)?$/;
-    for (const target of value) {
+    for (const target of value.filter((element) => !isListToken(element))) {
       this.text(prop, target, entry, 'use an address, a network, a name or *.suffix, each with :port or :from-to after it if need be');
     }
   }
@@ -63,15 +89,32 @@ export class Validation {
       return;
     }
     if (!/-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----/.test(value)) {
-      this.refuse(prop, 'no PEM text', 'give certificates that begin with "-----BEGIN CERTIFICATE-----"');
+      this.refuse(prop, 'not PEM text', 'give certificates that begin with "-----BEGIN CERTIFICATE-----"');
     }
     if (value.length > most) {
       this.refuse(prop, `${value.length} characters long`, `keep it to ${most}: give the root certificate alone`);
     }
   }
 
-  /** Refuses a value, in the words that all refusals have. */
-  public refuse(prop: string, value: string, remedy: string): never {
-    throw new Error(`${this.owner.node.path}: ${prop} is ${value}: ${remedy}`);
+  /** Records that a value is refused, in the words that all refusals have. */
+  public refuse(prop: string, value: string, remedy: string): void {
+    this.problems.add(refusal(prop, value, remedy));
   }
+
+  /** Throws the refusal at once, for callers that need a result. */
+  public fail(prop: string, value: string, remedy: string): never {
+    throw new Error(`${this.owner.node.path}: ${refusal(prop, value, remedy)}`);
+  }
+}
+
+/**
+ * Whether an element of a list stands for a whole list that only the deployment knows, as in `['db', ...parameter.valueAsList]`.
+ * @internal
+ */
+export function isListToken(element: string): boolean {
+  return Token.isUnresolved([element]);
+}
+
+function refusal(prop: string, value: string, remedy: string): string {
+  return `${prop} is ${value}: ${remedy}`;
 }

@@ -35,7 +35,7 @@ test('the example\'s alarm watches the metric that its caller asks for', () => {
 
 test('the example with the extension alone puts its function into the tailnet', () => {
   extension.hasResourceProperties('AWS::Lambda::Function', {
-    Layers: [{ Ref: Match.stringLikeRegexp('^Extension') }],
+    Layers: [{ Ref: Match.stringLikeRegexp('^TailscaleLambdaExtension') }],
     Environment: { Variables: Match.objectLike({ TS_HOSTNAME: 'lambda-direct' }) },
   });
 });

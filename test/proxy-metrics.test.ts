@@ -3,7 +3,8 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
-import { TailscaleLambdaProxy, TailscaleMetricsOptions, TailscaleMetricsOutput } from '../src';
+import { problems } from './problems';
+import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions, TailscaleMetricsOptions, TailscaleMetricsOutput } from '../src';
 
 let stack: Stack;
 
@@ -12,9 +13,9 @@ beforeEach(() => {
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(metrics?: TailscaleMetricsOptions): TailscaleLambdaProxy {
-  const tsSecretApiKey = secretsmanager.Secret.fromSecretNameV2(stack, 'key', 'key');
-  return new TailscaleLambdaProxy(stack, 'proxy', { tsSecretApiKey, tsHostname: 'lambda-test', metrics });
+function makeProxy(metrics?: TailscaleMetricsOptions, options?: TailscaleLambdaProxyPropsOptions): TailscaleLambdaProxy {
+  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'key', 'key');
+  return new TailscaleLambdaProxy(stack, 'proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', metrics, options });
 }
 
 function actions(): string[] {
@@ -52,41 +53,95 @@ test.each<[TailscaleMetricsOptions, string]>([
   [{ interval: Duration.minutes(16) }, 'metrics.interval is 16 minutes'],
   [{ budget: Duration.millis(0) }, 'metrics.budget is 0'],
 ])('what the function would refuse is refused: %j', (metrics, words) => {
-  expect(() => makeProxy(metrics)).toThrow(words);
+  makeProxy(metrics);
+
+  expect(problems(stack)).toEqual([expect.stringContaining(words)]);
 });
 
-test('the metrics are those that requests ask for, with their dimensions', () => {
+test.each<[string, (service: string, props?: cloudwatch.MetricOptions) => cloudwatch.Metric]>([
+  ['failure', TailscaleLambdaProxy.metricAllFailure],
+  ['success', TailscaleLambdaProxy.metricAllSuccess],
+])('the metrics that requests ask for are of all proxies, and named so: %s', (metricName, metric) => {
+  expect(metric('shop').toMetricConfig().metricStat).toMatchObject({
+    namespace: 'tailscale-service', metricName, statistic: 'Sum', dimensions: [{ name: 'service', value: 'shop' }],
+  });
+  expect(metric('shop', { dimensionsMap: { endpoint: 'orders' }, period: Duration.minutes(1) }).toMetricConfig().metricStat).toMatchObject({
+    period: Duration.minutes(1), dimensions: [{ name: 'endpoint', value: 'orders' }, { name: 'service', value: 'shop' }],
+  });
+  const proxy = makeProxy();
+  expect(proxy.metricSuccess('shop')).toEqual(TailscaleLambdaProxy.metricAllSuccess('shop'));
+  expect(proxy.metricFailure('shop')).toEqual(TailscaleLambdaProxy.metricAllFailure('shop'));
+});
+
+test.each<[string, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric, string]>([
+  ['UrlRequestCount', (proxy) => proxy.metricUrlRequests(), 'Sum'],
+  ['Url4xxCount', (proxy) => proxy.metricUrl4xx(), 'Sum'],
+  ['Url5xxCount', (proxy) => proxy.metricUrl5xx(), 'Sum'],
+  ['UrlRequestLatency', (proxy) => proxy.metricUrlLatency(), 'Average'],
+])('the metrics of a Function URL are of that proxy: %s', (metricName, metric, statistic) => {
   const proxy = makeProxy();
 
-  expect(proxy.metricSuccess('shop').toMetricConfig().metricStat).toMatchObject({
-    namespace: 'tailscale-service', metricName: 'success', statistic: 'Sum', dimensions: [{ name: 'service', value: 'shop' }],
+  expect(metric(proxy)).toMatchObject({ namespace: 'AWS/Lambda', metricName, statistic, dimensions: { FunctionName: proxy.lambda.functionName } });
+});
+
+test('what finds a proxy out of the tailnet is counted in its own log, once', () => {
+  const proxy = makeProxy();
+  const [metric] = [proxy.metricTailnetUnavailable(), proxy.metricTailnetUnavailable({ period: Duration.minutes(1) })];
+
+  const namespace = { 'Fn::Join': ['', ['tailscale-lambda-proxy/', { Ref: Match.stringLikeRegexp('lambda') }]] };
+  const template = Template.fromStack(stack);
+  template.resourceCountIs('AWS::Logs::MetricFilter', 1);
+  template.hasResourceProperties('AWS::Logs::MetricFilter', {
+    LogGroupName: stack.resolve(proxy.lambda.logGroup.logGroupName),
+    FilterPattern: '"TailnetUnavailable"',
+    MetricTransformations: [{ MetricName: 'TailnetUnavailable', MetricNamespace: namespace, MetricValue: '1' }],
   });
-  const failure = proxy.metricFailure('shop', { dimensionsMap: { endpoint: 'orders' }, period: Duration.minutes(1) });
-  expect(failure.toMetricConfig().metricStat).toMatchObject({
-    metricName: 'failure',
-    period: Duration.minutes(1),
-    dimensions: [{ name: 'endpoint', value: 'orders' }, { name: 'service', value: 'shop' }],
+  expect(metric).toMatchObject({ metricName: 'TailnetUnavailable', statistic: 'Sum' });
+  expect(stack.resolve(metric.namespace)['Fn::Join'][1][0]).toBe('tailscale-lambda-proxy/');
+});
+
+describe('createAlarms', () => {
+  test('watches this proxy and its warmer, and does what it is told', () => {
+    const proxy = makeProxy({}, { warmer: {} });
+    const alarms = proxy.createAlarms({ actions: [{ bind: () => ({ alarmActionArn: 'arn:aws:sns:eu-west-1:111122223333:alarms' }) }], threshold: 3 });
+
+    const template = Template.fromStack(stack);
+    const found = Object.values(template.findResources('AWS::CloudWatch::Alarm')).map(({ Properties }) => Properties);
+    expect(alarms).toHaveLength(4);
+    expect(found.map(({ MetricName }) => MetricName).sort()).toEqual(['Errors', 'Errors', 'TailnetUnavailable', 'Throttles']);
+    const names = found.flatMap(({ Dimensions = [] }) => Dimensions).map(({ Value }) => Value);
+    expect(names).toEqual(expect.arrayContaining([stack.resolve(proxy.lambda.functionName), stack.resolve(proxy.warmer!.functionName)]));
+    template.allResourcesProperties('AWS::CloudWatch::Alarm', {
+      Threshold: 3,
+      EvaluationPeriods: 1,
+      Period: 300,
+      Statistic: 'Sum',
+      ComparisonOperator: 'GreaterThanOrEqualToThreshold',
+      TreatMissingData: 'notBreaching',
+      AlarmActions: ['arn:aws:sns:eu-west-1:111122223333:alarms'],
+      AlarmDescription: Match.stringLikeRegexp('Network/proxy'),
+    });
+  });
+
+  test('watches no warmer where there is none', () => {
+    expect(makeProxy().createAlarms()).toHaveLength(3);
   });
 });
 
-test('a failure raises an alarm', () => {
-  makeProxy().metricFailure('shop').createAlarm(stack, 'unreachable', { threshold: 1, evaluationPeriods: 1 });
+describe('a dashboard', () => {
+  const body = () => JSON.stringify(Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Dashboard')).map(({ Properties }) => Properties));
 
-  Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
-    Namespace: 'tailscale-service',
-    MetricName: 'failure',
-    Statistic: 'Sum',
-    Dimensions: [{ Name: 'service', Value: 'shop' }],
+  test('gets graphs of the proxy, and of all services', () => {
+    makeProxy().addToDashboard(new cloudwatch.Dashboard(stack, 'dashboard'));
+
+    for (const word of ['proxy: requests', 'UrlRequestCount', 'Url5xxCount', 'Duration', 'Invocations', 'Errors', 'Throttles', 'tailscale-service', 'success', 'failure']) {
+      expect(body()).toContain(word);
+    }
   });
-});
 
-test('a dashboard gets a row of graphs', () => {
-  const dashboard = new cloudwatch.Dashboard(stack, 'dashboard');
-  makeProxy().addToDashboard(dashboard);
+  test('can give them another title', () => {
+    new cloudwatch.Dashboard(stack, 'dashboard').addWidgets(...makeProxy().dashboardWidgets('Office'));
 
-  const [resource] = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Dashboard'));
-  const body = JSON.stringify(resource.Properties.DashboardBody);
-  for (const word of ['tailscale-service', 'success', 'failure', 'Duration', 'Invocations', 'Errors', 'Throttles']) {
-    expect(body).toContain(word);
-  }
+    expect(body()).toContain('Office: requests');
+  });
 });

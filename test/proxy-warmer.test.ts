@@ -3,6 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
+import { problems } from './problems';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions } from '../src';
 
 let stack: Stack;
@@ -109,7 +110,12 @@ test.each<[TailscaleLambdaProxyPropsOptions, string]>([
     { warmer: {}, lambda: { reservedConcurrentExecutions: 3 } },
     'options.warmer.concurrentInvocations is 3: use fewer than options.lambda.reservedConcurrentExecutions (3)',
   ],
-])('refuses %j before the first resource', (options, message) => {
-  expect(() => makeProxy(options)).toThrow(message);
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+  [
+    { warmer: { concurrentInvocations: 1 }, lambda: { reservedConcurrentExecutions: 1 } },
+    'options.warmer is set: with options.lambda.reservedConcurrentExecutions at 1 warm-ups leave no environment for requests: reserve 2 or more',
+  ],
+])('synthesis refuses %j', (options, message) => {
+  makeProxy(options);
+
+  expect(problems(stack)).toEqual([expect.stringContaining(message)]);
 });

@@ -23,7 +23,7 @@ test('every npm command that the README names is there', () => {
 
 /** The project's pages, relative to its root. */
 const PAGES = ['.', 'docs', 'examples', 'examples/typescript', 'examples/python'].flatMap((folder) =>
-  fs.readdirSync(path.join(ROOT, folder)).filter((file) => file.endsWith('.md') && file !== 'API.md').map((file) => path.join(folder, file)));
+  fs.readdirSync(path.join(ROOT, folder)).filter((file) => file.endsWith('.md') && !file.startsWith('API.')).map((file) => path.join(folder, file)));
 
 describe.each(PAGES)('%s', (page) => {
   const links = [...fs.readFileSync(path.join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link]) => link);

@@ -6,6 +6,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
+import { warnings } from './problems';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
@@ -252,7 +253,7 @@ describe('in a VPC', () => {
   });
 
   test('alone: without one there are no security groups', () => {
-    expect(() => makeProxy().connections).toThrow('Network/tailscale-proxy: connections is not to be had: the function is in no VPC: name one');
+    expect(() => makeProxy().connections).toThrow('Network/tailscale-proxy: connections is not available: the function is not in a VPC: set options.lambda.vpc');
   });
 });
 
@@ -272,17 +273,37 @@ describe('metrics', () => {
   });
 });
 
-test('applyRemovalPolicy is for each resource of the proxy, and for no other', () => {
-  const other = new lambda.LayerVersion(stack, 'Other', { code: lambda.Code.fromAsset(FIXTURE_ASSETS) });
-  const proxy = makeProxy({ options: { lambda: { provisionedConcurrentExecutions: 1 } } });
+describe('applyRemovalPolicy', () => {
+  /** The deletion policies of the proxy's resources, by their types. */
+  function policies(): Record<string, unknown> {
+    const resources = Object.entries(Template.fromStack(stack).toJSON().Resources as Record<string, { Type: string; DeletionPolicy?: string }>);
+    return Object.fromEntries(resources.filter(([id]) => !id.startsWith('Other')).map(([, { Type, DeletionPolicy }]) => [Type, DeletionPolicy]));
+  }
 
-  proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
+  test('is for each resource of the proxy, and for no other', () => {
+    const other = new lambda.LayerVersion(stack, 'Other', { code: lambda.Code.fromAsset(FIXTURE_ASSETS) });
+    const proxy = makeProxy({ options: { lambda: { provisionedConcurrentExecutions: 1, functionName: 'proxy' }, warmer: {} } });
 
-  const resources = Object.entries(Template.fromStack(stack).toJSON().Resources as Record<string, { Type: string; DeletionPolicy?: string }>);
-  const policies = (ours: boolean) => new Set(resources.filter(([id]) => id.startsWith('tailscaleproxy') === ours).map(([, { DeletionPolicy }]) => DeletionPolicy));
-  expect(resources.map(([, { Type }]) => Type)).toEqual(expect.arrayContaining(['AWS::Lambda::Version', 'AWS::Lambda::Alias', 'AWS::Lambda::Url']));
-  expect(policies(true)).toEqual(new Set(['Retain']));
-  expect(policies(false)).toEqual(new Set([(other.node.defaultChild as CfnResource).cfnOptions.deletionPolicy]));
+    proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
+
+    expect(Object.keys(policies())).toEqual(expect.arrayContaining([
+      'AWS::Lambda::Version', 'AWS::Lambda::Alias', 'AWS::Lambda::Url', 'AWS::Lambda::LayerVersion', 'AWS::Logs::LogGroup', 'AWS::Events::Rule',
+    ]));
+    expect(new Set(Object.values(policies()))).toEqual(new Set(['Retain']));
+    expect((other.node.defaultChild as CfnResource).cfnOptions.deletionPolicy).toBeUndefined();
+    expect(warnings(stack)).toContainEqual(expect.stringMatching(/a retained function keeps its name \(proxy\): .*retainedFunctionName/));
+  });
+
+  test('lets the layer be where it is to go, because others may share it', () => {
+    const retained = makeProxy({}, 'one');
+    const other = makeProxy({}, 'two');
+
+    retained.applyRemovalPolicy(RemovalPolicy.RETAIN);
+    other.applyRemovalPolicy(RemovalPolicy.DESTROY);
+
+    expect(policies()['AWS::Lambda::LayerVersion']).toBe('Retain');
+    expect(warnings(stack)).toEqual([]);
+  });
 });
 
 describe('logical ids', () => {
@@ -302,7 +323,7 @@ describe('logical ids', () => {
 
     const template = Template.fromStack(stack);
     template.resourceCountIs('AWS::Lambda::Function', 2);
-    template.resourceCountIs('AWS::Lambda::LayerVersion', 2);
+    template.resourceCountIs('AWS::Lambda::LayerVersion', 1);
     template.resourceCountIs('AWS::Lambda::Url', 2);
   });
 });

@@ -3,6 +3,7 @@ import { spawnSync } from 'child_process';
 import * as fs from 'fs';
 import * as path from 'path';
 import { App, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
@@ -10,6 +11,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
+import { testWithPython } from './prerequisite';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
@@ -50,14 +52,29 @@ const STACKS: Record<string, (stack: Stack) => void> = {
       vpcId: 'vpc-0123456789abcdef0', availabilityZones: ['eu-west-1a'], privateSubnetIds: ['subnet-0123456789abcdef0'],
     });
     const secret = new secretsmanager.Secret(stack, 'Encrypted', { encryptionKey: new kms.Key(stack, 'Key') });
-    makeProxy(stack, { tsSecretApiKey: secret, options: { lambda: { vpc } } });
+    makeProxy(stack, { tsAuthKeySecret: secret, options: { lambda: { vpc } } });
+  },
+  AliasAlarmsAndDashboard: (stack) => {
+    const proxy = makeProxy(stack, {
+      suppressNagFindings: true,
+      options: {
+        lambda: { alias: true, loggingFormat: lambda.LoggingFormat.JSON, deadLetterQueueEnabled: true },
+        warmer: { reservedConcurrentExecutions: 1 },
+      },
+    });
+    proxy.createAlarms({ threshold: 2 });
+    proxy.addToDashboard(new cloudwatch.Dashboard(stack, 'Dashboard'));
+    const caller = new lambda.Function(stack, 'Caller', {
+      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
+    });
+    proxy.addCaller(caller);
   },
   ExtensionAlone: (stack) => {
     const fn = new lambda.Function(stack, 'Reports', {
       runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
     });
     const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-    extension.addToFunction(fn, { tsSecretApiKey: known(stack), tsHostname: 'reports', tsShieldsUp: false });
+    extension.addToFunction(fn, { tsAuthKeySecret: known(stack), tsHostname: 'reports', tsShieldsUp: false });
     extension.addPermission('Other', { accountId: '444455556666' });
   },
 };
@@ -67,10 +84,10 @@ function known(stack: Stack): secretsmanager.ISecret {
 }
 
 function makeProxy(stack: Stack, props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsSecretApiKey: known(stack), tsHostname: 'lambda-test', ...props });
+  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret: known(stack), tsHostname: 'lambda-test', ...props });
 }
 
-test('cfn-lint finds nothing in them', () => {
+testWithPython()('cfn-lint finds nothing in them', () => {
   const app = new App();
   const stacks = Object.entries(STACKS).map(([name, make]) => {
     const stack = new Stack(app, name, { env: { account: '111122223333', region: 'eu-west-1' } });
@@ -82,7 +99,7 @@ test('cfn-lint finds nothing in them', () => {
   // W3005: the CDK writes down a dependency where a reference implies it already.
   const options = ['--non-zero-exit-code', 'informational', '--ignore-checks', 'W3005'];
 
-  expect(templates.filter((template) => fs.existsSync(template))).toHaveLength(4);
+  expect(templates.filter((template) => fs.existsSync(template))).toHaveLength(5);
   const { stdout, stderr, status } = spawnSync(CFN_LINT, [...options, '--', ...templates], { encoding: 'utf8' });
 
   expect(stdout + stderr).toBe('');

@@ -8,6 +8,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as typescript from 'typescript';
 import { useFixtureZips } from './fixture-zips';
+import { testWith } from './prerequisite';
 import * as current from '../src';
 
 const NAME = 'tailscale-lambda-proxy';
@@ -19,14 +20,19 @@ type Resources = Record<string, { Type: string; Properties: Record<string, unkno
 /** As much of the published package as apps use. */
 type Package = Pick<typeof current, 'TailscaleLambdaProxy'>;
 
-const published: Package = jest.requireActual(PUBLISHED);
+const test = testWith('.published/node_modules', 'npx projen python:venv && npx projen published:fetch');
 
-beforeEach(() => useFixtureZips());
+let published: Package;
 
-/** The resources of a stack that is made with a package. */
-function resources(make: (app: App) => Stack): Resources {
+beforeEach(() => {
+  useFixtureZips();
+  published = jest.requireActual(PUBLISHED);
+});
+
+/** The resources of a stack that is made with a package, in an app with feature flags. */
+function resources(make: (app: App) => Stack, flags: Record<string, boolean> = {}): Resources {
   // Callers' code is not bundled: it is none of the construct's.
-  const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
+  const app = new App({ context: { 'aws:cdk:bundling-stacks': [], ...flags } });
   return Template.fromStack(make(app)).toJSON().Resources;
 }
 
@@ -80,7 +86,7 @@ describe('the published README\'s example', () => {
 });
 
 /** A stack with a proxy that has every prop of the published construct. */
-function everyProp({ TailscaleLambdaProxy }: Package): Resources {
+function everyProp({ TailscaleLambdaProxy }: Package, flags?: Record<string, boolean>): Resources {
   return resources((app) => {
     const stack = new Stack(app, 'Network');
     new TailscaleLambdaProxy(stack, 'tailscale-proxy', {
@@ -99,8 +105,18 @@ function everyProp({ TailscaleLambdaProxy }: Package): Resources {
       debug: true,
     });
     return stack;
-  });
+  }, flags);
 }
+
+test('the log groups that the CDK makes stay what they were', () => {
+  const flags = { '@aws-cdk/aws-lambda:useCdkManagedLogGroup': true };
+  const logGroups = (template: Resources) => Object.entries(template).filter(([, { Type }]) => Type === 'AWS::Logs::LogGroup')
+    .map(([id, { Properties }]) => [id, Properties.LogGroupName]);
+
+  const was = logGroups(everyProp(published, flags));
+  expect(was).toHaveLength(2);
+  expect(logGroups(everyProp(current, flags))).toEqual(was);
+});
 
 test('each prop of the published construct means what it meant, and each resource stays what it was', () => {
   const was = everyProp(published);

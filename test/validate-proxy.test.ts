@@ -1,9 +1,9 @@
-import { App, Duration, Lazy, Stack } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { App, Duration, Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
+import { problems } from './problems';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
 
 let stack: Stack;
@@ -29,16 +29,17 @@ test.each<[string, Partial<TailscaleLambdaProxyProps>]>([
   ['allowedTargets is "two words": use an address', { allowedTargets: ['db', 'two words'] }],
   ['allowedTargets is "a,b": use an address', { allowedTargets: ['a,b'] }],
   ['allowedTargets is "[fd7a::1": use an address', { allowedTargets: ['[fd7a::1'] }],
-  ['caCertificates is no PEM text: give certificates that begin with', { caCertificates: 'MIIB' }],
+  ['caCertificates is not PEM text: give certificates that begin with', { caCertificates: 'MIIB' }],
   ['caCertificates is 3001 characters long: keep it to 3000', { caCertificates: certificate(3001) }],
   ['cors.maxAge is 2 days: use a duration from 0 seconds to 1 day', { cors: { maxAge: Duration.days(2) } }],
   [
-    'the environment is 4196 bytes long: Lambda has room for 4096: shorten caCertificates',
+    'the environment is 4220 bytes long: Lambda has room for 4096: shorten caCertificates',
     { caCertificates: certificate(3000), allowedTargets: [`*.${'x'.repeat(1100)}`] },
   ],
-])('refuses before the first resource: %s', (message, props) => {
-  expect(() => makeProxy(props)).toThrow(`Network/Proxy: ${message}`);
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+])('synthesis refuses: %s', (message, props) => {
+  makeProxy(props);
+
+  expect(problems(stack)).toEqual([expect.stringContaining(`[Network/Proxy] ${message}`)]);
 });
 
 test.each<[string, TailscaleLambdaProxyPropsLambdaOption]>([
@@ -56,35 +57,70 @@ test.each<[string, TailscaleLambdaProxyPropsLambdaOption]>([
     'provisionedConcurrentExecutions is 3: more than options.lambda.reservedConcurrentExecutions, which is 2, cannot be provisioned',
     { reservedConcurrentExecutions: 2, provisionedConcurrentExecutions: 3 },
   ],
-])('refuses before the first resource: options.lambda.%s', (message, options) => {
-  expect(() => makeProxy({ options: { lambda: options } })).toThrow(`Network/Proxy: options.lambda.${message}`);
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+])('synthesis refuses: options.lambda.%s', (message, options) => {
+  makeProxy({ options: { lambda: options } });
+
+  expect(problems(stack)).toEqual([expect.stringContaining(`[Network/Proxy] options.lambda.${message}`)]);
 });
 
-test('refuses an architecture that there are no zips for', () => {
-  expect(() => makeProxy({ options: { lambda: { architecture: lambda.Architecture.custom('riscv64') } } })).toThrow('architecture is "riscv64"');
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+test('the problems of a stage are those of its synthesis', () => {
+  const stage = new Stage(stack.node.root, 'Production');
+  new TailscaleLambdaProxy(new Stack(stage, 'Network'), 'Proxy', { tsHostname: 'x' });
+
+  expect(problems(stack)).toEqual([expect.stringContaining('[Production/Network/Proxy] tsAuthKeySecret is not set')]);
+});
+
+test('an architecture without binaries is refused', () => {
+  makeProxy({ options: { lambda: { architecture: lambda.Architecture.custom('riscv64') }, warmer: { architecture: lambda.Architecture.custom('s390x') } } });
+
+  expect(problems(stack)).toEqual([
+    expect.stringContaining('options.lambda.architecture is "riscv64": this package holds no binaries for it'),
+    expect.stringContaining('options.warmer.architecture is "s390x": this package holds no binaries for it'),
+  ]);
+});
+
+test('all problems of all constructs are reported at once', () => {
+  const proxy = makeProxy({ tsHostname: 'not a name', allowedTargets: [], options: { lambda: { memorySize: 64, vpc: vpc() }, warmer: { concurrentInvocations: 0 } } });
+  new TailscaleLambdaProxy(stack, 'Other', { tsHostname: '' });
+
+  // What an app does with a proxy does not hide them.
+  proxy.connections.allowToAnyIpv4(ec2.Port.tcp(443));
+  expect(proxy.warmer).toBeDefined();
+  expect(problems(stack)).toEqual([
+    expect.stringContaining('[Network/Proxy] tsHostname is "not a name"'),
+    expect.stringContaining('[Network/Proxy] allowedTargets is an empty list'),
+    expect.stringContaining('[Network/Proxy] options.lambda.memorySize is 64'),
+    expect.stringContaining('[Network/Proxy] options.warmer.concurrentInvocations is 0'),
+    expect.stringContaining('[Network/Other] tsHostname is ""'),
+    expect.stringContaining('[Network/Other] tsAuthKeySecret is not set: name the secret that holds the Tailscale auth key'),
+  ]);
 });
 
 test('refuses to stream from a VPC, with the reason', () => {
-  expect(() => makeProxy({ invokeMode: lambda.InvokeMode.RESPONSE_STREAM, options: { lambda: { vpc: vpc() } } }))
-    .toThrow('Network/Proxy: invokeMode is RESPONSE_STREAM: Lambda streams no answers from a function in a VPC: use BUFFERED');
-  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+  makeProxy({ invokeMode: lambda.InvokeMode.RESPONSE_STREAM, options: { lambda: { vpc: vpc() } } });
+
+  expect(problems(stack)).toEqual([
+    expect.stringContaining('invokeMode is RESPONSE_STREAM: Lambda does not stream responses from a function in a VPC: use BUFFERED'),
+  ]);
 });
 
 test('leaves to the deployment what only it knows', () => {
   const number = Lazy.number({ produce: () => 3 });
   const text = Lazy.string({ produce: () => 'x'.repeat(5000) });
 
-  expect(() => makeProxy({
+  makeProxy({
     options: {
       lambda: {
         reservedConcurrentExecutions: number, provisionedConcurrentExecutions: 5, memorySize: number, functionName: text, environment: { MORE: text },
       },
     },
-  })).not.toThrow();
+  });
+
+  expect(problems(stack)).toEqual([]);
 });
 
 test('accepts an environment that is as large as Lambda allows', () => {
-  expect(() => makeProxy({ caCertificates: certificate(3000), options: { lambda: { environment: { MORE: 'x'.repeat(900) } } } })).not.toThrow();
+  makeProxy({ caCertificates: certificate(3000), options: { lambda: { environment: { MORE: 'x'.repeat(880) } } } });
+
+  expect(problems(stack)).toEqual([]);
 });

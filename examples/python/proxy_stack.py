@@ -7,7 +7,11 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
-from tailscale_lambda_proxy import TailscaleLambdaProxy
+from tailscale_lambda_proxy import (
+    TailscaleLambdaProxy,
+    TailscaleLambdaProxyPropsLambdaOption,
+    TailscaleLambdaProxyPropsOptions,
+)
 
 FUNCTIONS = Path(__file__).parent / "functions"
 
@@ -19,8 +23,9 @@ class ProxyStack(cdk.Stack):
         proxy = TailscaleLambdaProxy(
             self,
             "Proxy",
-            ts_secret_api_key=secretsmanager.Secret.from_secret_name_v2(self, "AuthKey", "tailscale-api-key"),
+            ts_auth_key_secret=secretsmanager.Secret.from_secret_name_v2(self, "AuthKey", "tailscale-api-key"),
             ts_hostname="lambda-proxy",
+            options=TailscaleLambdaProxyPropsOptions(lambda_=TailscaleLambdaProxyPropsLambdaOption(memory_size=512)),
         )
 
         caller = lambda_.Function(
@@ -30,13 +35,12 @@ class ProxyStack(cdk.Stack):
             handler="caller.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             timeout=cdk.Duration.seconds(30),
-            environment={"TS_PROXY_URL": proxy.lambda_function_url.url},
         )
-        # Without this the caller gets a 403.
-        proxy.grant_invoke_url(caller)
+        # Sets TS_PROXY_URL, and lets the caller invoke the proxy: without that it gets a 403.
+        proxy.add_caller(caller)
 
         # The caller asks for this metric by its header ts-metric-service.
-        proxy.metric_failure("reports").create_alarm(
+        TailscaleLambdaProxy.metric_all_failure("reports").create_alarm(
             self,
             "Unreachable",
             alarm_description="Machines in the tailnet cannot be reached",
@@ -46,4 +50,4 @@ class ProxyStack(cdk.Stack):
         )
 
         cdk.CfnOutput(self, "CallerName", value=caller.function_name)
-        cdk.CfnOutput(self, "ProxyUrl", value=proxy.lambda_function_url.url)
+        cdk.CfnOutput(self, "ProxyUrl", value=proxy.url)

@@ -18,7 +18,7 @@ export class ExtensionStack extends cdk.Stack {
       timeout: cdk.Duration.seconds(30),
     });
     new TailscaleLambdaExtension(this, 'Extension').addToFunction(direct, {
-      tsSecretApiKey: secretsmanager.Secret.fromSecretNameV2(this, 'AuthKey', 'tailscale-api-key'),
+      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(this, 'AuthKey', 'tailscale-api-key'),
       tsHostname: 'lambda-direct',
     });
 

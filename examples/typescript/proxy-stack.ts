@@ -13,23 +13,23 @@ export class ProxyStack extends cdk.Stack {
     super(scope, id, props);
 
     const proxy = new TailscaleLambdaProxy(this, 'Proxy', {
-      tsSecretApiKey: secretsmanager.Secret.fromSecretNameV2(this, 'AuthKey', 'tailscale-api-key'),
+      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(this, 'AuthKey', 'tailscale-api-key'),
       tsHostname: 'lambda-proxy',
+      options: { lambda: { memorySize: 512 } },
     });
 
     const caller = new NodejsFunction(this, 'Caller', {
       entry: path.join(__dirname, 'functions', 'caller.ts'),
       runtime: lambda.Runtime.NODEJS_22_X,
       timeout: cdk.Duration.seconds(30),
-      environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
       // The signer comes along: of the AWS SDK's packages, Lambda's Node.js brings what its own clients need.
       bundling: { bundleAwsSDK: true },
     });
-    // Without this the caller gets a 403.
-    proxy.grantInvokeUrl(caller);
+    // Sets TS_PROXY_URL, and lets the caller invoke the proxy: without that it gets a 403.
+    proxy.addCaller(caller);
 
     // The caller asks for this metric by its header ts-metric-service.
-    proxy.metricFailure('reports').createAlarm(this, 'Unreachable', {
+    TailscaleLambdaProxy.metricAllFailure('reports').createAlarm(this, 'Unreachable', {
       alarmDescription: 'Machines in the tailnet cannot be reached',
       threshold: 1,
       evaluationPeriods: 1,
@@ -37,6 +37,6 @@ export class ProxyStack extends cdk.Stack {
     });
 
     new cdk.CfnOutput(this, 'CallerName', { value: caller.functionName });
-    new cdk.CfnOutput(this, 'ProxyUrl', { value: proxy.lambdaFunctionUrl.url });
+    new cdk.CfnOutput(this, 'ProxyUrl', { value: proxy.url });
   }
 }

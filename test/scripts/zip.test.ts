@@ -3,6 +3,10 @@ import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
 import { writeZip } from '../../scripts/zip';
+import { testWithPython } from '../prerequisite';
+
+// libdeflate, which compresses, comes as a Python package.
+const test = testWithPython();
 
 let folder: string;
 

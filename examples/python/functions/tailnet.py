@@ -1,6 +1,7 @@
 """Requests to machines in the tailnet. Needs nothing that Lambda's Python does not bring: botocore and urllib3."""
 
 import os
+import re
 
 import botocore.session
 import urllib3
@@ -20,6 +21,12 @@ class TailnetError(Exception):
         self.name = name
 
 
+def _region(url: str) -> str:
+    """The proxy's region, which may be another than the caller's, is in its address."""
+    found = re.search(r"\.lambda-url\.([^./]+)\.", url)
+    return found[1] if found else os.environ["AWS_REGION"]
+
+
 def request(
     host: str,
     port: int,
@@ -35,7 +42,7 @@ def request(
         data=body,
         headers={**(headers or {}), "ts-target-ip": host, "ts-target-port": str(port)},
     )
-    SigV4Auth(_session.get_credentials(), "lambda", os.environ["AWS_REGION"]).add_auth(signed)
+    SigV4Auth(_session.get_credentials(), "lambda", _region(signed.url)).add_auth(signed)
 
     # A redirect is an answer of the machine's, whose addresses are not the proxy's.
     answer = _http.request(method, signed.url, headers=dict(signed.headers), body=body, redirect=False, retries=False)

@@ -22,9 +22,10 @@ impl Proxy {
     /// As the environment says.
     pub fn from_env() -> Result<Self, Box<dyn Error>> {
         let variable = |name| env::var(name).map_err(|error| format!("{name}: {error}"));
+        let url = variable("TS_PROXY_URL")?.trim_end_matches('/').to_owned();
         Ok(Self {
-            url: variable("TS_PROXY_URL")?.trim_end_matches('/').to_owned(),
-            region: variable("AWS_REGION")?,
+            region: region_of(&url).map_or_else(|| variable("AWS_REGION"), Ok)?,
+            url,
             credentials: Credentials::new(
                 variable("AWS_ACCESS_KEY_ID")?,
                 variable("AWS_SECRET_ACCESS_KEY")?,
@@ -74,5 +75,24 @@ impl Proxy {
         let (instructions, _signature) = sign(signable, &parameters)?.into_parts();
         instructions.apply_to_request_http1x(request);
         Ok(())
+    }
+}
+
+/// The proxy's region, which may be another than the caller's, is in its address.
+fn region_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once(".lambda-url.")?;
+    let (region, _) = rest.split_once('.')?;
+    Some(region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::region_of;
+
+    #[test]
+    fn a_function_url_names_its_region() {
+        let region = region_of("https://abc.lambda-url.us-east-2.on.aws");
+        assert_eq!(region.as_deref(), Some("us-east-2"));
+        assert_eq!(region_of("http://127.0.0.1:9000"), None);
     }
 }

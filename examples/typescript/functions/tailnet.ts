@@ -26,8 +26,9 @@ export class TailnetError extends Error {
 
 /** Sends a request to a machine in the tailnet, and returns its answer, whatever its status. */
 export async function tailnetFetch(target: Target, pathAndQuery: string, init: Init = {}): Promise<Response> {
-  const { TS_PROXY_URL: proxy = '', AWS_REGION: region = '' } = process.env;
-  const url = new URL(proxy.replace(/\/$/, '') + pathAndQuery);
+  const url = new URL((process.env.TS_PROXY_URL ?? '').replace(/\/$/, '') + pathAndQuery);
+  // The proxy's region, which may be another than the caller's, is in its address.
+  const region = /\.lambda-url\.([^.]+)\./.exec(url.hostname)?.[1] ?? process.env.AWS_REGION ?? '';
   const method = init.method ?? 'GET';
   const signer = new SignatureV4({ service: 'lambda', region, credentials: fromEnv(), sha256: Sha256 });
   const signed = await signer.sign(new HttpRequest({

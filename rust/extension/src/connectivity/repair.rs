@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::sleep;
+
 use crate::localapi::{client::LocalApi, error::LocalApiError};
 
 /// The least time between two strong steps: they disturb all connections, and WireGuard itself tries again after 5 s.
@@ -13,6 +15,10 @@ const STRONG_PAUSE: Duration = Duration::from_secs(5);
 const MILD_PAUSE: Duration = Duration::from_secs(1);
 /// The same where nobody who was asked has ever answered: all of them may be off.
 const GUESS_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often tailscaled is asked to switch on, and the pause in between.
+const SWITCH_ON_ATTEMPTS: usize = 5;
+const SWITCH_ON_PAUSE: Duration = Duration::from_millis(200);
 
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +89,30 @@ pub(crate) async fn take(api: &LocalApi, step: Step) -> Result<(), LocalApiError
             // A task of its own: a caller that goes away must not leave tailscaled switched off.
             let renewed = tokio::spawn(async move {
                 detach_control(&api).await?;
-                api.set_running(false).await?;
-                api.set_running(true).await
+                // If this one fails, it may still take effect later.
+                let off = api.set_running(false).await;
+                switch_on(&api).await?;
+                off
             });
             renewed
                 .await
                 .unwrap_or_else(|lost| Err(std::io::Error::other(lost).into()))
         }
+    }
+}
+
+/// Switches tailscaled on, again and again if need be: nothing else would.
+async fn switch_on(api: &LocalApi) -> Result<(), LocalApiError> {
+    let mut attempts = 1;
+    loop {
+        match api.set_running(true).await {
+            Err(error) if attempts < SWITCH_ON_ATTEMPTS => {
+                tracing::warn!("tailscaled is switched off, and has to be asked again to switch on: {error}");
+            }
+            result => return result,
+        }
+        attempts += 1;
+        sleep(SWITCH_ON_PAUSE).await;
     }
 }
 

@@ -172,3 +172,28 @@ async fn a_repair_is_finished_though_nobody_waits_for_it() {
     assert_eq!(stage.verify(PEER).await, Ok(path));
     stage.end(Ending::Shutdown).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tailscaled_that_does_not_switch_on_at_once_is_not_left_switched_off() {
+    let refusing = Plan {
+        refused_switch_ons: 2,
+        ..Plan::default()
+    };
+    let stalling = Plan {
+        stalls_when_switched_off: ms(3500),
+        ..Plan::default()
+    };
+    for plan in [refusing, stalling] {
+        let stage = Stage::joined(plan).await;
+        stage.freeze(secs(30));
+        stage.tailscaled.kill_links();
+        let path = stage.preflight.path();
+        // The answer may be an error: the next request comes.
+        drop(stage.verify(PEER).await);
+        sleep(secs(8)).await;
+        assert!(stage.tailscaled.is_switched_on());
+        assert!(stage.verify(PEER).await.unwrap() > path);
+        assert_eq!(stage.available(secs(5)).await, Ok(()));
+        stage.end(Ending::Shutdown).await;
+    }
+}

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use extension::{
-    policy::Uncovered,
-    socks::server::{SocksConfig, SocksServer},
-};
+use extension::{policy::Uncovered, socks::config::SocksConfig, socks::server::SocksServer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -190,7 +187,10 @@ async fn without_a_tailnet_nothing_is_asked_of_tailscaleds_server() {
 #[tokio::test]
 async fn a_tailscaled_that_is_gone_is_reported_in_time() {
     let stage = Stage::new(Plan::default());
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, and not listening: connections are refused, and nobody else can take the port.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nobody = bound.local_addr().unwrap();
     let servers = Servers::in_front_of(stage, nobody, Uncovered::Allow, Arc::default()).await;
     for request in [TO_PEER, TO_OUTSIDE] {
         assert_eq!(servers.request(request).await.1, 3, "{request:?}");

@@ -114,7 +114,7 @@ async fn a_client_of_another_version_is_told_the_version_of_this_one() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_cancels_its_request_and_not_the_repair() {
-    let stage = ready(Plan::with_peers([Peer::new("db", PEER).at(ms(50))])).await;
+    let stage = ready(Plan::with_peers([Peer::new("db", PEER).at(ms(300))])).await;
     let address = PEER;
     let request = Request::Verify {
         address,

@@ -180,6 +180,11 @@ impl FakeTailscaled {
         if prefs == json!({"WantRunning": false, "WantRunningSet": true}) {
             self.switch_off();
         } else if prefs == json!({"WantRunning": true, "WantRunningSet": true}) {
+            let refusals = self.state().plan.refused_switch_ons;
+            if refusals > 0 {
+                self.state().plan.refused_switch_ons -= 1;
+                return Err("the preferences cannot be saved".to_owned());
+            }
             self.switch_on();
         } else if !self.is_exit_node(&prefs) {
             return Err(self.violation(format!("unexpected preferences: {prefs}")));
@@ -193,7 +198,10 @@ impl FakeTailscaled {
     }
 
     fn switch_off(&self) {
-        if let Some(life) = &mut self.state().life {
+        let mut state = self.state();
+        let stall = state.plan.stalls_when_switched_off;
+        if let Some(life) = &mut state.life {
+            life.wakes_at = Instant::now() + stall;
             life.sessions.clear();
             life.lost_handshakes.clear();
             life.stale.clear();
@@ -205,7 +213,9 @@ impl FakeTailscaled {
         let mut state = self.state();
         state.counts.renewals += 1;
         let takes = state.plan.derp_takes;
-        let Some(life) = &mut state.life else { return };
+        let Some(life) = state.life.as_mut().filter(|life| life.joined_at.is_some()) else {
+            return;
+        };
         life.reconnect(takes);
         life.enter(5);
         life.enter(6);

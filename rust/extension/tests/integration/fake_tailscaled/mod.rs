@@ -144,6 +144,11 @@ impl FakeTailscaled {
         self.state().life.is_some()
     }
 
+    /// Whether it is in the tailnet, and switched on.
+    pub(crate) fn is_switched_on(&self) -> bool {
+        self.state().life.as_ref().is_some_and(|life| life.state == 6)
+    }
+
     /// Changes the plan, from the next call on.
     pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.state().plan);

@@ -32,6 +32,10 @@ pub(crate) struct Plan {
     pub(crate) renewal: Renewal,
     /// Calls that are never answered, each by a part of its path and query.
     pub(crate) hung: Vec<&'static str>,
+    /// For how long it gets no processor once it is switched off.
+    pub(crate) stalls_when_switched_off: Duration,
+    /// How many of the next attempts to switch it on are refused.
+    pub(crate) refused_switch_ons: usize,
     /// New control clients do not reach the control server.
     pub(crate) control_unreachable: bool,
     /// How long new connections to the DERP servers take.
@@ -51,6 +55,8 @@ impl Default for Plan {
             login_takes: Duration::ZERO,
             renewal: Renewal::Accepted,
             hung: Vec::new(),
+            stalls_when_switched_off: Duration::ZERO,
+            refused_switch_ons: 0,
             control_unreachable: false,
             derp_takes: Duration::from_millis(30),
             peers: vec![Peer::new("db", PEER)],

@@ -9,6 +9,11 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import { useFixtureZips } from './fixture-zips';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
+/** As much as is used of cdk-nag from version 3 on, where it is no aspect any more. */
+interface Plugin {
+  validateScope(scope: Stack): { violations: { ruleName: string; violatingResources: { constructPath: string }[] }[] };
+}
+
 let stack: Stack;
 let secret: secretsmanager.ISecret;
 
@@ -16,15 +21,20 @@ beforeEach(() => {
   useFixtureZips();
   stack = new Stack(new App(), 'Network');
   secret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  Aspects.of(stack).add(new AwsSolutionsChecks());
 });
 
 function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsSecretApiKey: secret, tsHostname: 'lambda-test', ...props });
+  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret: secret, tsHostname: 'lambda-test', suppressNagFindings: true, ...props });
 }
 
 /** What cdk-nag finds, as "path rule". */
 function findings(): string[] {
+  const pack = new AwsSolutionsChecks() as AwsSolutionsChecks | Plugin;
+  if ('validateScope' in pack) {
+    return pack.validateScope(stack).violations
+      .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `/${constructPath} ${ruleName.split(':')[0]}`));
+  }
+  Aspects.of(stack).add(pack);
   const annotations = Annotations.fromStack(stack);
   const found = [...annotations.findError('*', Match.anyValue()), ...annotations.findWarning('*', Match.stringLikeRegexp('AwsSolutions'))];
   return found.map(({ id, entry }) => `${id} ${String(entry.data).split(':')[0]}`);
@@ -42,13 +52,13 @@ test.each<[string, () => unknown]>([
   ['with a secret that has a key of its own', () => {
     const encryptionKey = new kms.Key(stack, 'Key', { enableKeyRotation: true });
     const secretCompleteArn = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
-    return makeProxy({ tsSecretApiKey: secretsmanager.Secret.fromSecretAttributes(stack, 'Imported', { secretCompleteArn, encryptionKey }) });
+    return makeProxy({ tsAuthKeySecret: secretsmanager.Secret.fromSecretAttributes(stack, 'Imported', { secretCompleteArn, encryptionKey }) });
   }],
   ['with a warmer', () => makeProxy({ options: { warmer: {} } })],
   ['with a caller', () =>
     makeProxy().grantInvokeUrl(new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') }))],
   ['as a layer alone', () => new TailscaleLambdaExtension(stack, 'Tailscale')],
-])('cdk-nag finds nothing that is not argued for: %s', (_, make) => {
+])('cdk-nag finds nothing that is not suppressed: %s', (_, make) => {
   make();
 
   expect(findings()).toEqual([]);
@@ -73,7 +83,17 @@ test('a role that was handed in is the app\'s to argue for', () => {
   expect(findings()).toEqual(['/Network/Role/DefaultPolicy/Resource AwsSolutions-IAM5[Resource']);
 });
 
-test('each argument has a reason in the template', () => {
+test('nothing is suppressed unless the app says so', () => {
+  makeProxy({ suppressNagFindings: undefined });
+
+  expect(findings().sort()).toEqual([
+    '/Network/Proxy/tailscale-proxy-lambda/ServiceRole/DefaultPolicy/Resource AwsSolutions-IAM5[Resource',
+    '/Network/Proxy/tailscale-proxy-lambda/ServiceRole/Resource AwsSolutions-IAM4[Policy',
+  ]);
+  expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toContain('cdk_nag');
+});
+
+test('each suppression has a reason in the template', () => {
   makeProxy();
 
   const reasons = { cdk_nag: { rules_to_suppress: [{ id: Match.anyValue(), applies_to: Match.anyValue(), reason: Match.stringLikeRegexp('.{80}') }] } };

@@ -1,0 +1,20 @@
+// What some tests need beyond `npm ci`. `npm test` fetches it first, and says by EVERY_TEST that nothing may be skipped.
+import * as fs from 'fs';
+import * as path from 'path';
+
+const ROOT = path.join(__dirname, '..');
+
+/**
+ * The `test` for tests that need a file of the checkout which a command makes: without the file they are skipped, and it is
+ * said how to run them.
+ */
+export function testWith(file: string, command: string): jest.It {
+  if (process.env.EVERY_TEST || fs.existsSync(path.join(ROOT, file))) {
+    return test;
+  }
+  process.stderr.write(`${path.relative(ROOT, expect.getState().testPath ?? '')}: tests are skipped, because ${file} is missing: run "${command}" first\n`);
+  return test.skip;
+}
+
+/** The `test` for tests that need the Python environment of the project. */
+export const testWithPython = () => testWith('.venv/bin/python', 'npx projen python:venv');
