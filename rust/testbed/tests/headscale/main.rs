@@ -119,7 +119,11 @@ async fn refusals(setting: Arc<Setting>) -> Outcome {
     headscale.expire_key(&expired).await?;
     let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
     for (key, tags, words) in [
-        ("no-key-of-headscales", "", "AuthKeyRejected: the control server rejected the auth key: "),
+        (
+            "no-key-of-headscales",
+            "",
+            "AuthKeyRejected: the control server rejected the auth key: ",
+        ),
         (
             &expired.key,
             "",
@@ -218,7 +222,12 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         let requests = (0..AT_A_TIME).map(|_| get_from(&world, &node, "/delay/2"));
         for answer in join_all(requests).await {
             let answer = answer?;
-            assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{}", world.lambda.process.log().tail());
+            assert_eq!(
+                answer.status(),
+                StatusCode::OK,
+                "{answer:?}\n{}",
+                world.lambda.process.log().tail()
+            );
         }
         let environments = first..=first + AT_A_TIME - 1;
         all(&world, environments.clone(), since, "frozen").await?;
@@ -249,7 +258,9 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
 /// The runtime's process of an environment.
 fn of_runtime(event: &Event, wanted: usize) -> Option<u32> {
     match event {
-        Event::Process { environment, .. } if usize::try_from(*environment).ok() == Some(wanted) => event.runtime_started(),
+        Event::Process { environment, .. } if usize::try_from(*environment).ok() == Some(wanted) => {
+            event.runtime_started()
+        }
         _ => None,
     }
 }
@@ -263,7 +274,12 @@ async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, w
             }
             _ => None,
         });
-        within(FREEZE_LIMIT, &format!("environment {environment} that is {wanted}"), reached).await?;
+        within(
+            FREEZE_LIMIT,
+            &format!("environment {environment} that is {wanted}"),
+            reached,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -271,7 +287,13 @@ async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, w
 /// Ends these environments, all at once.
 async fn end(world: &World, environments: RangeInclusive<usize>, since: usize) -> Outcome {
     all(world, environments.clone(), since, "frozen").await?;
-    for ended in join_all(environments.clone().map(|environment| world.lambda.spin_down(environment))).await {
+    for ended in join_all(
+        environments
+            .clone()
+            .map(|environment| world.lambda.spin_down(environment)),
+    )
+    .await
+    {
         ended?;
     }
     all(world, environments, since, "stopped").await
@@ -299,12 +321,7 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     within(REMOVAL_LIMIT, "the machine's removal", removal).await??;
     let _open = Door::open(address, headscale.address()).await?;
     within(BACK_LIMIT, "the machine's return", back(&world, &node, since)).await??;
-    logged(
-        &world,
-        since,
-        "not in the tailnet: NodeRemoved: ",
-    )
-    .await;
+    logged(&world, since, "not in the tailnet: NodeRemoved: ").await;
     let second = headscale.machines("lambda-proxy").await?;
     assert!(second.len() == 1 && second != first, "{first:?}, then {second:?}");
     world.stop().await;
