@@ -104,10 +104,24 @@ impl Connectivity {
             answered = probe::until_answered(&self.0.api, address) => answered,
         };
         // One that cannot be pinged at all is dialled as it is.
-        let Some(round_trip) = answered else {
+        let Some(longest) = answered else {
             return;
         };
         self.evidence().record_heard(address, self.0.clock.now());
+        // What was answered may be an old ping, which waited in a queue or for the end of a freeze: only a new one tells the
+        // round trip.
+        let round_trip = select! {
+            biased;
+            proved = &mut session => {
+                if proved {
+                    self.acquaint(address);
+                }
+                return;
+            }
+            answered = timeout(longest, probe::until_answered(&self.0.api, address)) => {
+                answered.ok().flatten().map_or(longest, |answered| answered.min(longest))
+            }
+        };
         // The message may still wait for the connection to the DERP server.
         let due = (began + round_trip * DERP_ROUND_TRIPS).max(Instant::now() + round_trip * 2) + SESSION_SLACK;
         let proved = match timeout_at(due, &mut session).await {
