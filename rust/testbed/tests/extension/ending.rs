@@ -126,6 +126,7 @@ async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
     let counts = control.counts("lambda-proxy").await?;
     assert_eq!((counts.new, counts.logged_out), (1, 1), "{counts:?}");
     assert!(!is_online(&world).await?);
+    nat::remember().await?;
     world.stop().await;
     Ok(())
 }

@@ -128,6 +128,7 @@ async fn used(setting: Arc<Setting>) -> Outcome {
         "{visitors:?}"
     );
     logged(&world, 0, "the path had died").await;
+    nat::remember().await?;
     world.stop().await;
     Ok(())
 }
