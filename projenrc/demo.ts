@@ -21,6 +21,10 @@ export class Demo extends Component {
   public readonly build: Task;
   /** Runs the end-to-end tests. */
   public readonly e2e: Task;
+  /** Freezes the function for long, and often. */
+  public readonly soak: Task;
+  /** Runs the tests in a tailnet of Headscale's. */
+  public readonly headscale: Task;
 
   constructor(project: awscdk.AwsCdkConstructLibrary, options: DemoOptions) {
     super(project);
@@ -39,21 +43,21 @@ export class Demo extends Component {
     this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
 
     // The e2e tests freeze for 5 s a few times; this is the same at length.
-    const soak = project.addTask('soak', {
+    this.soak = project.addTask('soak', {
       description: 'Freeze the function for 5, 70 and 300 s, ten times each, with its flows dead and alive: two hours',
       env: { CARGO_TARGET_DIR: 'target' },
     });
-    soak.spawn(this.build);
-    [5, 70, 300].forEach((seconds) => soak.exec('cargo test --locked -p testbed --test thaw', {
+    this.soak.spawn(this.build);
+    [5, 70, 300].forEach((seconds) => this.soak.exec('cargo test --locked -p testbed --test thaw', {
       cwd: 'rust',
       env: { THAWS: '10', FREEZE_SECONDS: `${seconds}` },
     }));
 
     // Not among the others: Headscale takes minutes to build, and the test of a removed machine minutes to run.
-    const headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });
-    headscale.spawn(this.build);
-    headscale.spawn(options.tailscaled.buildHeadscale);
-    headscale.spawn(options.rust.cargo('headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built', [
+    this.headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });
+    this.headscale.spawn(this.build);
+    this.headscale.spawn(options.tailscaled.buildHeadscale);
+    this.headscale.spawn(options.rust.cargo('headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built', [
       'test --locked -p testbed --features headscale --test headscale',
     ]));
   }

@@ -1,0 +1,64 @@
+import { awscdk, github, Task } from 'projen';
+import { pinned, toolchainSteps } from './toolchain';
+
+const CARGO_DENY = '0.20.2';
+const GOVULNCHECK = 'v1.9.0';
+
+const TAGS = 'node -p \'require("../scripts/build-tailscaled").omitTags(require("fs").readFileSync("features.txt", "utf8")).join()\'';
+
+/** What the nightly workflow runs. */
+export interface NightlyOptions {
+  /** The constructs' tests with the newest CDK. */
+  readonly newestCdk: Task;
+  /** Long runs on real tailnets, which no pull request waits for. */
+  readonly long: Task[];
+}
+
+/** Looks every night for what changes without a commit: advisories, the newest CDK, and what only shows in the long run. */
+export class Nightly {
+  /** Asks the three ecosystems' advisory databases about what ships. */
+  public readonly audit: Task;
+
+  constructor(project: awscdk.AwsCdkConstructLibrary, options: NightlyOptions) {
+    this.audit = project.addTask('audit', {
+      description: `Look for known vulnerabilities in what ships; needs cargo-deny (cargo install --locked cargo-deny@${CARGO_DENY})`,
+      steps: [
+        { exec: 'npm audit --omit=dev' },
+        { exec: 'cargo deny check', cwd: 'rust' },
+        // With the features that tailscaled is built with: code that is left out cannot be reached.
+        { exec: `go run golang.org/x/vuln/cmd/govulncheck@${GOVULNCHECK} -tags "$(${TAGS})" tailscale.com/cmd/tailscaled`, cwd: 'tailscaled' },
+      ],
+    });
+
+    const workflow = project.github?.addWorkflow('nightly');
+    workflow?.on({ schedule: [{ cron: '17 3 * * *' }], workflowDispatch: {} });
+    workflow?.addJob('audit', job([
+      ...steps('24'),
+      { name: 'Install cargo-deny', run: `cargo install --locked cargo-deny@${CARGO_DENY}` },
+      { name: this.audit.name, run: project.runTaskCommand(this.audit) },
+    ]));
+    workflow?.addJob('newest-cdk', job([...steps('24'), { name: options.newestCdk.name, run: project.runTaskCommand(options.newestCdk) }]));
+    workflow?.addJob('lowest-node', job([...steps(project.minNodeVersion ?? '20'), { name: 'jest', run: 'npx jest --ci' }]));
+    for (const task of options.long) {
+      workflow?.addJob(task.name, job([...steps('24'), { name: task.name, run: project.runTaskCommand(task) }]));
+    }
+  }
+}
+
+function steps(node: string): github.workflows.JobStep[] {
+  return [
+    github.WorkflowSteps.checkout(),
+    { name: 'Setup Node.js', uses: pinned('actions/setup-node'), with: { 'node-version': node, 'package-manager-cache': false } },
+    ...toolchainSteps(),
+    { name: 'Install dependencies', run: 'npm ci' },
+  ];
+}
+
+function job(jobSteps: github.workflows.JobStep[]): github.workflows.Job {
+  return {
+    runsOn: ['ubuntu-latest'],
+    permissions: { contents: github.workflows.JobPermission.READ },
+    timeoutMinutes: 240,
+    steps: jobSteps,
+  };
+}
