@@ -52,7 +52,8 @@ async function billOfMaterials(parts, version, load) {
   const { PackageURL } = load('packageurl-js');
   const main = new Models.Component(Enums.ComponentType.Application, 'tailscale-lambda-proxy', { version, bomRef: 'tailscale-lambda-proxy' });
   const bom = new Models.Bom({ metadata: new Models.Metadata({ component: main }) });
-  for (const { purl, expression } of parts) {
+  // A Go module comes once for each of its packages.
+  for (const [purl, expression] of new Map(parts.map((part) => [part.purl, part.expression]))) {
     if (purl) {
       const { namespace, name, version: itsVersion } = PackageURL.fromString(purl);
       const licenses = new Models.LicenseRepository(expression ? [new Models.LicenseExpression(expression.replaceAll('/', ' OR '))] : []);

@@ -122,11 +122,14 @@ describe('the job that makes a GitHub release', () => {
   };
 
   test('adds the files', () => {
-    expect(publish('v1.2.3', false)).toMatchObject({ status: 0, calls: [
-      'gh release view v1.2.3 -R owner/name',
-      'gh release create v1.2.3 -R owner/name -F changelog.md -t v1.2.3 --verify-tag --latest',
-      'gh release upload v1.2.3 -R owner/name --clobber files/proxy-arm64.zip',
-    ] });
+    expect(publish('v1.2.3', false)).toMatchObject({
+      status: 0,
+      calls: [
+        'gh release view v1.2.3 -R owner/name',
+        'gh release create v1.2.3 -R owner/name -F changelog.md -t v1.2.3 --verify-tag --latest',
+        'gh release upload v1.2.3 -R owner/name --clobber files/proxy-arm64.zip',
+      ],
+    });
   });
 
   test('marks a pre-release as one', () => {
