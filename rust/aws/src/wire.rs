@@ -5,7 +5,10 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -51,9 +54,18 @@ pub struct NotSent {
 pub struct Wire {
     /// Made at the first need.
     tls: Arc<OnceLock<TlsConnector>>,
+    sent: Arc<AtomicBool>,
 }
 
 impl Wire {
+    /// A client that sets `sent` as soon as a request begins to leave: until then it is certain that it did not arrive.
+    pub fn reporting(sent: Arc<AtomicBool>) -> Self {
+        Self {
+            sent,
+            ..Self::default()
+        }
+    }
+
     fn tls(&self) -> io::Result<&TlsConnector> {
         if let Some(tls) = self.tls.get() {
             return Ok(tls);
@@ -88,10 +100,11 @@ impl Wire {
             Ok(Stream::Tls(Box::new(self.tls()?.connect(name, stream).await?)))
         };
         let connected = timeout(CONNECT_LIMIT, connected).await;
-        match connected
+        let connected = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(not_sent)?
-        {
+            .map_err(not_sent)?;
+        self.sent.store(true, Ordering::Relaxed);
+        match connected {
             Stream::Plain(stream) => send(stream, request).await,
             Stream::Tls(stream) => send(*stream, request).await,
         }

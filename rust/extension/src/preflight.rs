@@ -209,8 +209,9 @@ impl Router for Preflight {
     }
 
     async fn stalled(&self, address: IpAddr, deadline: Instant) {
-        if self.netmap.borrow().peer_for(address).is_some() {
-            self.connectivity.stalled(address, deadline).await;
+        let known = self.netmap.borrow().peer_for(address).is_some();
+        if known && self.connectivity.stalled(address, deadline).await == Some(Outcome::DaemonSilent) {
+            self.tailnet.report_unresponsive();
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     Error,
     binaries::{Binaries, architecture},
     daemons,
+    deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
     http_call::{CallError, call, succeeded},
     log::History,
@@ -31,6 +32,8 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long local-lambda may take to take an order.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
+/// How long an environment may take to come into a state.
+const STATE_LIMIT: Duration = Duration::from_secs(15);
 /// What local-lambda calls the function's own process.
 const RUNTIME: &str = "runtime";
 
@@ -272,6 +275,14 @@ impl LocalLambda {
             .header("host", "local-lambda")
             .body(Full::default())?;
         succeeded(&what, call(stream, request, CONTROL_LIMIT).await?).map(drop)
+    }
+
+    /// Waits until an environment came into this state, from event number `since` on.
+    pub async fn reached(&self, since: usize, wanted: &str) -> Result<(), TimedOut> {
+        let reached = self.events.find(since, |event| {
+            matches!(event, Event::Environment { state, .. } if state == wanted).then_some(())
+        });
+        within(STATE_LIMIT, &format!("an environment that is {wanted}"), reached).await
     }
 
     /// `host:port` of the Function URL.

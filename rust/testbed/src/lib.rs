@@ -6,6 +6,7 @@
 
 pub mod aws;
 pub mod binaries;
+pub mod bounds;
 pub mod control;
 mod daemons;
 pub mod deadline;
@@ -16,6 +17,7 @@ mod error;
 pub mod expect;
 pub mod fault_proxy;
 pub mod foreign;
+pub mod freeze;
 pub mod function_url;
 pub mod http_call;
 pub mod invoke_api;
@@ -27,11 +29,14 @@ pub mod nat;
 pub mod network;
 pub mod node;
 pub mod process;
+pub mod processor;
 pub mod raw_target;
+pub mod server;
 pub mod signed;
 pub mod suite;
 pub mod target;
 pub mod walkthrough;
+pub mod watch;
 pub mod world;
 
 pub use error::Error;

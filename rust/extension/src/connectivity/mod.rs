@@ -5,6 +5,8 @@
 //! fired while the link was still dead, or its peer has long forgotten a session that looks young here.
 
 pub mod evidence;
+mod greeting;
+mod look;
 pub mod monitor;
 mod probe;
 mod repair;

@@ -121,11 +121,27 @@ impl Aggregator {
         self.merge(key, BTreeMap::from([(rounded(value), 1)]));
     }
 
-    /// Takes out as many sums as `most`.
-    pub fn take(&mut self, most: usize) -> Vec<Aggregate> {
-        let keys: Vec<Key> = self.sums.keys().take(most).cloned().collect();
-        let sum = |key| self.sums.remove(&key).map(|values| Aggregate { key, values });
-        keys.into_iter().filter_map(sum).collect()
+    /// Takes out the oldest sums: `most` at most, and one at least, of `bytes` in all.
+    pub fn take(&mut self, most: usize, bytes: usize) -> Vec<Aggregate> {
+        let mut keys: Vec<Key> = self.sums.keys().cloned().collect();
+        keys.sort_by_key(|key| key.minute);
+        let (mut taken, mut length) = (Vec::new(), 0);
+        for key in keys.into_iter().take(most) {
+            let Some(values) = self.sums.get(&key) else { continue };
+            length += encoded_length(&key, values);
+            if length > bytes && !taken.is_empty() {
+                break;
+            }
+            if let Some(values) = self.sums.remove(&key) {
+                taken.push(Aggregate { key, values });
+            }
+        }
+        taken
+    }
+
+    /// Takes out all there is.
+    pub fn take_all(&mut self) -> Vec<Aggregate> {
+        self.take(usize::MAX, usize::MAX)
     }
 
     /// Takes sums in again that could not be sent.
@@ -162,6 +178,19 @@ impl Aggregator {
     }
 }
 
+/// How long a sum is in a call of PutMetricData, at most: percent-encoding makes three bytes of one, and each value and
+/// each count has a name and a number.
+fn encoded_length(key: &Key, values: &BTreeMap<u64, u64>) -> usize {
+    const DATUM: usize = 512;
+    const VALUE: usize = 2 * 64;
+    let dimensions: usize = key
+        .dimensions
+        .iter()
+        .map(|(name, value)| 3 * (name.len() + value.len()) + 128)
+        .sum();
+    DATUM + dimensions + values.len() * VALUE
+}
+
 /// To two digits, so that a sum has few different values: 5 % is enough for a time.
 fn rounded(value: u64) -> u64 {
     let digits = value.checked_ilog10().unwrap_or(0);
@@ -189,7 +218,7 @@ mod tests {
             );
         }
         let mut sums: Vec<_> = aggregator
-            .take(10)
+            .take_all()
             .iter()
             .map(|sum| (sum.time(), sum.count()))
             .collect();
@@ -203,11 +232,11 @@ mod tests {
     fn what_could_not_be_sent_is_added_to_what_came_meanwhile() {
         let mut aggregator = Aggregator::default();
         aggregator.add(&dimensions("a"), Metric::FirstByte, 7, UNIX_EPOCH);
-        let sums = aggregator.take(10);
+        let sums = aggregator.take_all();
         aggregator.add(&dimensions("a"), Metric::FirstByte, 7, UNIX_EPOCH);
         aggregator.add(&dimensions("a"), Metric::FirstByte, 9, UNIX_EPOCH);
         aggregator.put_back(&sums);
-        assert_eq!(aggregator.take(10)[0].values, BTreeMap::from([(7, 2), (9, 1)]));
+        assert_eq!(aggregator.take_all()[0].values, BTreeMap::from([(7, 2), (9, 1)]));
     }
 
     #[test]
@@ -222,7 +251,7 @@ mod tests {
             (MOST, 3, 0)
         );
         assert_eq!(
-            aggregator.take(MOST).iter().map(Aggregate::count).sum::<u64>(),
+            aggregator.take_all().iter().map(Aggregate::count).sum::<u64>(),
             MOST as u64 + 1
         );
     }
@@ -248,5 +277,20 @@ mod tests {
                 .len()
                 < 500
         );
+    }
+
+    #[test]
+    fn a_batch_has_the_oldest_sums_and_is_bounded_by_its_length() {
+        let mut aggregator = Aggregator::default();
+        let long = "x".repeat(1000);
+        for minute in [2u64, 0, 3, 1] {
+            let time = UNIX_EPOCH + Duration::from_secs(60 * minute);
+            aggregator.add(&dimensions(&long), Metric::Success, 1, time);
+        }
+        let minutes = |sums: Vec<Aggregate>| sums.iter().map(|sum| sum.key.minute / 60).collect::<Vec<_>>();
+        assert_eq!(minutes(aggregator.take(10, 1)), [0], "one at least");
+        assert_eq!(minutes(aggregator.take(10, 8000)), [1, 2]);
+        assert_eq!(minutes(aggregator.take(0, 8000)), [] as [u64; 0]);
+        assert_eq!(minutes(aggregator.take_all()), [3]);
     }
 }

@@ -1,5 +1,10 @@
 //! PutMetricData, and what its outcome means for what was to be counted.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use aws::{Access, NotSent, Wire};
 use aws_sdk_cloudwatch::{
     Client, Config,
@@ -22,13 +27,15 @@ use super::{
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).
 const VALUES: usize = 150;
 
-/// What became of a batch.
+/// How a batch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PutOutcome {
     /// It is counted.
     Accepted,
     /// It is not counted, and may be sent again later.
     Refused(String),
+    /// It is not counted, and would be if it were smaller.
+    TooLarge(String),
     /// It is not counted, and never will be as it is.
     Unusable(String),
     /// It may be counted or not.
@@ -39,15 +46,17 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct CloudWatch {
     client: Client,
+    sent: Arc<AtomicBool>,
 }
 
 impl CloudWatch {
     /// A client with this access.
     pub fn new(access: &Access) -> Self {
+        let sent = Arc::default();
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(access.region.clone().map(Region::new))
-            .http_client(Wire::default())
+            .http_client(Wire::reporting(Arc::clone(&sent)))
             .identity_cache(IdentityCache::no_cache())
             // Whether a batch may go again is decided here, by what became of it.
             .retry_config(RetryConfig::disabled())
@@ -60,14 +69,25 @@ impl CloudWatch {
         }
         Self {
             client: Client::from_conf(config.build()),
+            sent,
         }
     }
 
+    /// Whether the last batch may have arrived; `false` while there is no connection for it.
+    pub fn has_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// A batch is about to be sent.
+    pub fn begin(&self) {
+        self.sent.store(false, Ordering::Relaxed);
+    }
+
     /// Sends a batch, once.
-    pub async fn put(&self, sums: &[Aggregate]) -> Verdict {
+    pub async fn put(&self, sums: &[Aggregate]) -> PutOutcome {
         let put = self.client.put_metric_data().namespace(NAMESPACE);
         let sent = put.set_metric_data(Some(sums.iter().flat_map(data).collect())).send();
-        sent.await.map_or_else(verdict, |_| Verdict::Accepted)
+        sent.await.map_or_else(verdict, |_| PutOutcome::Accepted)
     }
 }
 
@@ -94,7 +114,7 @@ fn data(sum: &Aggregate) -> Vec<MetricDatum> {
     pairs.chunks(VALUES).map(datum_of).collect()
 }
 
-fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> Verdict {
+fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> PutOutcome {
     let words = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
@@ -102,21 +122,23 @@ fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> Verdict {
     };
     match &error {
         // Without credentials, a region, or a host that is one.
-        SdkError::ConstructionFailure(_) => Verdict::Refused(words),
+        SdkError::ConstructionFailure(_) => PutOutcome::Refused(words),
         SdkError::DispatchFailure(failure) => {
             let source = failure.as_connector_error().and_then(std::error::Error::source);
             match source.and_then(|source| source.downcast_ref::<NotSent>()) {
-                Some(not_sent) => Verdict::Refused(not_sent.to_string()),
-                None if failure.is_io() => Verdict::Unknown(words),
-                None => Verdict::Refused(words),
+                Some(not_sent) => PutOutcome::Refused(not_sent.to_string()),
+                None if failure.is_io() => PutOutcome::Unknown(words),
+                None => PutOutcome::Refused(words),
             }
         }
         // CloudWatch itself says that it did not take the batch: whose fault it is decides whether another try helps.
         SdkError::ServiceError(refusal) => match refusal.raw().status().as_u16() {
-            400 | 413 if is_about_the_batch(error.code()) => Verdict::Unusable(words),
-            _ => Verdict::Refused(words),
+            413 => PutOutcome::TooLarge(words),
+            400 if error.code() == Some("RequestEntityTooLarge") => PutOutcome::TooLarge(words),
+            400 if is_about_the_batch(error.code()) => PutOutcome::Unusable(words),
+            _ => PutOutcome::Refused(words),
         },
-        _ => Verdict::Unknown(words),
+        _ => PutOutcome::Unknown(words),
     }
 }
 

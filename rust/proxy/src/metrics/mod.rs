@@ -116,7 +116,7 @@ impl Metrics {
     /// Lambda takes standard output for the log, and CloudWatch finds the lines there.
     #[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
     fn print(&self) {
-        let sums = self.aggregator().take(usize::MAX);
+        let sums = self.aggregator().take_all();
         for line in sums.iter().flat_map(embedded::lines) {
             println!("{line}");
         }

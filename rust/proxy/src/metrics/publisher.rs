@@ -17,12 +17,17 @@ use tokio::{
 use super::{
     Settings,
     aggregator::{Aggregate, Aggregator},
-    cloudwatch::{CloudWatch, Verdict},
+    cloudwatch::{CloudWatch, PutOutcome},
     locked,
 };
 
-/// How many sums make a batch: half of what PutMetricData takes, and well below its 1 MB with long dimensions.
-const BATCH: usize = 250;
+/// How many sums make a batch: half of what PutMetricData takes.
+const BATCH: usize = 500;
+/// How long a batch is at most: half of what PutMetricData takes.
+const BATCH_BYTES: usize = 500_000;
+/// How long the first call may keep the environment beyond its budget while it connects: name, TCP and TLS take longer
+/// than they ever will again, and a function with little traffic would never come further.
+const FIRST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How long an answer of CloudWatch's may take by the wall clock, which goes on while the environment is frozen.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// The pause after a refused batch; it doubles each time.
@@ -40,13 +45,21 @@ pub(super) struct Publisher {
     last: Option<SystemTime>,
     /// How many batches in a row were refused.
     refusals: u32,
+    /// By how much batches are smaller than they might be: halved once for each that was too large.
+    halvings: u32,
+    /// Parts of batches in which CloudWatch refused something for good: sent apart, so that one bad sum takes no others
+    /// with it.
+    parts: Vec<Vec<Aggregate>>,
+    /// A connection has been waited for once.
+    has_connected: bool,
 }
 
 /// A batch that CloudWatch has not answered yet.
 #[derive(Debug)]
 struct InFlight {
     sums: Arc<Vec<Aggregate>>,
-    call: JoinHandle<Verdict>,
+    client: CloudWatch,
+    call: JoinHandle<PutOutcome>,
     since: SystemTime,
 }
 
@@ -63,8 +76,13 @@ impl Publisher {
         let Some(mut in_flight) = self.start(settings, aggregator) else {
             return;
         };
-        match timeout(settings.budget, &mut in_flight.call).await {
-            Ok(verdict) => self.settle((in_flight.sums, joined(verdict)), aggregator),
+        let mut ended = timeout(settings.budget, &mut in_flight.call).await;
+        if ended.is_err() && !in_flight.client.has_sent() && !self.has_connected {
+            ended = timeout(FIRST_CONNECT_LIMIT, &mut in_flight.call).await;
+        }
+        self.has_connected = true;
+        match ended {
+            Ok(outcome) => self.settle((in_flight.sums, joined(outcome)), aggregator),
             Err(_) => self.in_flight = Some(in_flight),
         }
     }
@@ -77,13 +95,14 @@ impl Publisher {
                 break;
             };
             let ended = batch.end(until.saturating_duration_since(Instant::now())).await;
-            let refused = matches!(ended.1, Verdict::Refused(_));
+            let refused = matches!(ended.1, PutOutcome::Refused(_));
             self.settle(ended, aggregator);
             if refused {
                 let _ = timeout_at(until, sleep(LAST_PAUSE)).await;
             }
         }
-        let left: u64 = locked(aggregator).take(usize::MAX).iter().map(Aggregate::count).sum();
+        let parts: u64 = self.parts.drain(..).flatten().map(|sum| sum.count()).sum();
+        let left: u64 = parts + locked(aggregator).take_all().iter().map(Aggregate::count).sum::<u64>();
         if left > 0 {
             tracing::error!(
                 lost = left,
@@ -94,11 +113,11 @@ impl Publisher {
 
     fn is_due(&self, settings: &Settings, aggregator: &Mutex<Aggregator>) -> bool {
         let waiting = locked(aggregator).len();
-        if waiting == 0 {
+        if waiting == 0 && self.parts.is_empty() {
             return false;
         }
         let pause = match self.refusals {
-            0 if waiting >= BATCH => Duration::ZERO,
+            0 if waiting >= BATCH || !self.parts.is_empty() => Duration::ZERO,
             0 => settings.interval,
             refusals => settings.interval.max(pause(refusals)),
         };
@@ -109,7 +128,11 @@ impl Publisher {
 
     /// Takes a batch out of the aggregator and sends it on its way.
     fn start(&mut self, settings: &Settings, aggregator: &Mutex<Aggregator>) -> Option<InFlight> {
-        let sums = Arc::new(locked(aggregator).take(BATCH));
+        let sums = self.parts.pop().unwrap_or_else(|| {
+            let (most, bytes) = (BATCH >> self.halvings, BATCH_BYTES >> self.halvings);
+            locked(aggregator).take(most.max(1), bytes)
+        });
+        let sums = Arc::new(sums);
         if sums.is_empty() {
             return None;
         }
@@ -120,16 +143,25 @@ impl Publisher {
             .get_or_insert_with(|| CloudWatch::new(&settings.access))
             .clone();
         let batch = Arc::clone(&sums);
-        let call = tokio::spawn(async move { client.put(&batch).await });
-        Some(InFlight { sums, call, since: now })
+        client.begin();
+        let put = {
+            let client = client.clone();
+            async move { client.put(&batch).await }
+        };
+        Some(InFlight {
+            sums,
+            call: tokio::spawn(put),
+            client,
+            since: now,
+        })
     }
 
     /// Draws the conclusions from a batch's end.
-    fn settle(&mut self, (sums, verdict): (Arc<Vec<Aggregate>>, Verdict), aggregator: &Mutex<Aggregator>) {
+    fn settle(&mut self, (sums, outcome): (Arc<Vec<Aggregate>>, PutOutcome), aggregator: &Mutex<Aggregator>) {
         let count: u64 = sums.iter().map(Aggregate::count).sum();
-        match verdict {
-            Verdict::Accepted => self.refusals = 0,
-            Verdict::Refused(why) => {
+        match outcome {
+            PutOutcome::Accepted => self.refusals = 0,
+            PutOutcome::Refused(why) => {
                 self.refusals = self.refusals.saturating_add(1);
                 tracing::warn!(
                     kept = count,
@@ -137,13 +169,18 @@ impl Publisher {
                 );
                 locked(aggregator).put_back(&sums);
             }
-            Verdict::Unusable(why) => {
+            PutOutcome::TooLarge(_) if sums.len() > 1 => {
+                self.halvings = (self.halvings + 1).min(BATCH.ilog2());
+                self.split(sums);
+            }
+            PutOutcome::Unusable(_) if sums.len() > 1 => self.split(sums),
+            PutOutcome::Unusable(why) | PutOutcome::TooLarge(why) => {
                 tracing::error!(
                     lost = count,
                     "{count} measurements are lost: CloudWatch refuses them for good: {why}"
                 );
             }
-            Verdict::Unknown(why) => {
+            PutOutcome::Unknown(why) => {
                 tracing::warn!(
                     lost = count,
                     "{count} measurements may be lost: CloudWatch did not say whether it took them: {why}"
@@ -160,31 +197,76 @@ impl Publisher {
     }
 }
 
+impl Publisher {
+    /// Has the halves of a batch sent apart.
+    fn split(&mut self, sums: Arc<Vec<Aggregate>>) {
+        let mut first = Arc::unwrap_or_clone(sums);
+        let second = first.split_off(first.len() / 2);
+        self.parts.extend([second, first]);
+    }
+}
+
 impl InFlight {
     fn is_over(&self) -> bool {
         self.call.is_finished() || self.since.elapsed().map_or(true, |elapsed| elapsed >= ANSWER_LIMIT)
     }
 
-    /// Waits `limit` for the verdict; then it is unknown.
-    async fn end(mut self, limit: Duration) -> (Arc<Vec<Aggregate>>, Verdict) {
-        let verdict = match timeout(limit, &mut self.call).await {
-            Ok(verdict) => joined(verdict),
+    /// Waits `limit` for the batch's end; then it is unknown, or, if nothing has left yet, refused.
+    async fn end(mut self, limit: Duration) -> (Arc<Vec<Aggregate>>, PutOutcome) {
+        let outcome = match timeout(limit, &mut self.call).await {
+            Ok(outcome) => joined(outcome),
             Err(_) => {
                 self.call.abort();
                 let ms = self.since.elapsed().unwrap_or_default().as_millis();
-                Verdict::Unknown(format!("no answer within {ms} ms"))
+                if self.client.has_sent() {
+                    PutOutcome::Unknown(format!("no response within {ms} ms"))
+                } else {
+                    PutOutcome::Refused(format!("no connection within {ms} ms"))
+                }
             }
         };
-        (self.sums, verdict)
+        (self.sums, outcome)
     }
 }
 
-fn joined(verdict: Result<Verdict, tokio::task::JoinError>) -> Verdict {
-    verdict.unwrap_or_else(|error| Verdict::Unknown(format!("the call failed: {error}")))
+fn joined(outcome: Result<PutOutcome, tokio::task::JoinError>) -> PutOutcome {
+    outcome.unwrap_or_else(|error| PutOutcome::Unknown(format!("the call failed: {error}")))
 }
 
 /// The pause after so many refusals in a row.
 fn pause(refusals: u32) -> Duration {
     let doubled = 2u32.saturating_pow(refusals.saturating_sub(1));
     LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(doubled))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use aws_credential_types::Credentials;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{config::Config, metrics::aggregator::Metric};
+
+    #[tokio::test]
+    async fn a_batch_that_never_left_is_told_from_one_that_may_have_arrived() {
+        for (scheme, kept) in [("https", true), ("http", false)] {
+            // Takes connections, and says nothing: to https it is one that is never made.
+            let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut settings = Config::parse(|_| None).unwrap().metrics;
+            settings.access.region = Some("eu-west-1".into());
+            settings.access.endpoint = Some(format!("{scheme}://{}", silent.local_addr().unwrap()));
+            settings.access.credentials = Some(Credentials::new("id", "secret", None, None, "test"));
+            let aggregator = Mutex::new(Aggregator::default());
+            locked(&aggregator).add(&Vec::new().into(), Metric::Success, 1, SystemTime::now());
+            let in_flight = Publisher::default().start(&settings, &aggregator).unwrap();
+            let (_, outcome) = in_flight.end(Duration::from_millis(300)).await;
+            assert_eq!(matches!(outcome, PutOutcome::Refused(_)), kept, "{scheme}: {outcome:?}");
+            assert_eq!(
+                matches!(outcome, PutOutcome::Unknown(_)),
+                !kept,
+                "{scheme}: {outcome:?}"
+            );
+        }
+    }
 }

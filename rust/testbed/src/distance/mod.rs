@@ -5,6 +5,7 @@
 //! targets, which stay with the test. The test's own questions to the control server and to AWS take no time on the link,
 //! and neither do its calls of the Function URL: they come through [`Link::forward`].
 
+mod random;
 mod relay;
 mod shaper;
 
@@ -32,6 +33,7 @@ use crate::{
     network::{NetworkError, ip},
     process::command,
 };
+pub use random::SplitMix64;
 use relay::Relay;
 
 /// The function's side of the link (TEST-NET-2, RFC 5737): the source address of what local-lambda's host itself sends.

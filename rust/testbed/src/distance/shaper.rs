@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Distance;
+use super::{Distance, random::SplitMix64};
 
 /// How much may wait for its turn where the bandwidth is limited: a router's buffer. What comes on top is dropped.
 const BUFFER: Duration = Duration::from_millis(250);
@@ -25,7 +25,7 @@ impl Shaper {
             delay: distance.round_trip / 2,
             loss: distance.loss,
             bits_per_second: distance.bits_per_second,
-            random: SplitMix64(distance.seed ^ direction.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
+            random: SplitMix64::new(distance.seed ^ direction.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
             free_at: None,
         }
     }
@@ -50,26 +50,6 @@ impl Shaper {
         let sent = start + Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64);
         self.free_at = Some(sent);
         Some(sent + self.delay)
-    }
-}
-
-/// A small generator of good enough numbers (Steele, Lea and Flood 2014), so that a run can be repeated.
-#[derive(Debug)]
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// At least 0, less than 1.
-    fn fraction(&mut self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let numerator = (self.next() >> 11) as f64;
-        numerator / 9_007_199_254_740_992.0
     }
 }
 

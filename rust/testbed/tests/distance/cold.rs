@@ -9,11 +9,12 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use testbed::{
-    Error,
+    Error, bounds,
     deadline::within,
     http_call::call,
     lambda::Event,
     node::Node,
+    server::{Sample, Server},
     suite::{Outcome, Setting},
     target::PORT,
     world::{AUTH_KEY, World},
@@ -21,9 +22,8 @@ use testbed::{
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
-    bounds,
-    path::{Path, STEP_LIMIT, Server, reached},
-    table::{Row, Sample},
+    path::{Path, STEP_LIMIT},
+    table::Row,
 };
 
 /// How long all starts at one distance may take.
@@ -82,7 +82,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
         ]);
     }
     rows.push(row("ours", "ready", ours.ready));
-    rows.push(row("ours", "first answer", ours.first).bounded(bounds::first_answer(path)));
+    rows.push(row("ours", "first answer", ours.first).bounded(bounds::first_answer(path.round_trip())));
     rows.push(row("ours", "start to first answer", ours.whole).maybe_bounded(whole_bound));
     crate::table::add(rows)
 }
@@ -102,14 +102,14 @@ pub(crate) async fn extension_start(
     let started = async {
         events.find(since, extension_started).await;
         let started = Instant::now();
-        reached(world, since, "initialized").await?;
+        world.lambda.reached(since, "initialized").await?;
         Ok::<_, Error>((started, Instant::now()))
     };
     let (started, answered) = tokio::join!(started, answered);
     let ((started, initialized), (answered, status)) = (started?, answered);
-    reached(world, since, "frozen").await?;
+    world.lambda.reached(since, "frozen").await?;
     world.lambda.spin_down(environment).await?;
-    reached(world, since, "stopped").await?;
+    world.lambda.reached(since, "stopped").await?;
     Ok((initialized - started, answered - initialized, status))
 }
 

@@ -1,20 +1,21 @@
 //! What a large tailnet costs: the start, and the processor's time for each dial.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use testbed::{
-    Error,
+    Error, bounds,
     control::Crowd,
     lambda::Event,
+    processor,
+    server::{Sample, Server},
     suite::{Outcome, Setting, awake},
     world::World,
 };
 
 use crate::{
-    bounds,
     cold::extension_start,
-    path::{Path, Server},
-    table::{self, Row, Sample},
+    path::Path,
+    table::{self, Row},
 };
 
 /// How long both tailnets may take.
@@ -55,8 +56,10 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
                 status: 200,
             }],
         ));
-        rows.push(row("first answer", vec![Sample { took: first, status }]).bounded(bounds::first_answer(path)));
-        rows.push(row("new connection", dials).bounded(bounds::other(path)));
+        rows.push(
+            row("first answer", vec![Sample { took: first, status }]).bounded(bounds::first_answer(path.round_trip())),
+        );
+        rows.push(row("new connection", dials).bounded(bounds::other(path.round_trip())));
         let each = row("CPU time of each", vec![Sample { took: cpu, status: 200 }]);
         rows.push(each.maybe_bounded(small.map(bounds::crowded)));
         small = small.or(Some(cpu));
@@ -68,35 +71,11 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
 async fn processor_time(world: &World, server: &Server) -> Result<(Duration, Vec<Sample>), Error> {
     server.ask(world, "GET").await;
     let runtime = world.lambda.events.find(0, Event::runtime_started).await;
-    let before = used(runtime).map_err(Error::Runtime)?;
+    let before = processor::used(runtime).map_err(Error::Runtime)?;
     let mut samples = Vec::new();
     for _ in 0..DIALS {
         samples.push(server.ask(world, "GET").await);
     }
-    let used = used(runtime).map_err(Error::Runtime)?.saturating_sub(before);
+    let used = processor::used(runtime).map_err(Error::Runtime)?.saturating_sub(before);
     Ok((used / DIALS, samples))
-}
-
-/// The processor's time of all processes in the network namespace of `pid`: those of its environment.
-fn used(pid: u32) -> std::io::Result<Duration> {
-    let namespace = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let mut ticks = 0;
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let inside = fs::read_link(path.join("ns/net")).is_ok_and(|link| link == namespace);
-        // A process may end meanwhile, and what is not a process has no such file.
-        if inside && let Ok(stat) = fs::read_to_string(path.join("stat")) {
-            ticks += ticks_of(&stat).unwrap_or(0);
-        }
-    }
-    // USER_HZ is 100 on all of Linux's architectures that there is a Lambda for.
-    Ok(Duration::from_millis(10 * ticks))
-}
-
-/// utime and stime of /proc/PID/stat (proc(5)): fields 14 and 15, of which 3 is the first after the name.
-fn ticks_of(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split(' ').skip(11);
-    let (user, system) = (fields.next()?, fields.next()?);
-    Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
 }

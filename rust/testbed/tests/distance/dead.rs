@@ -3,18 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use testbed::{
-    Error,
+    Error, bounds,
     lambda::Event,
     nat,
+    server::{Sample, Server},
     suite::{Outcome, Setting},
+    watch::Watch,
     world::World,
 };
 use tokio::time::sleep;
 
 use crate::{
-    bounds,
-    path::{Path, Server, Watch, frozen, repeats, seconds},
-    table::{self, Row, Sample},
+    path::{Path, repeats, seconds},
+    table::{self, Row},
 };
 
 /// How long the freezes are, unless `FREEZES` says otherwise.
@@ -49,7 +50,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
                 }
                 let what = format!("{method} after {} s, server keeps {kept} s", freeze.as_secs());
                 let row = Row::new("dead freeze", path, "ours", what, samples);
-                rows.push(row.bounded(bounds::dead(path)).with_watch(seen));
+                rows.push(row.bounded(bounds::dead(path.round_trip())).with_watch(seen));
             }
         }
     }
@@ -65,7 +66,7 @@ async fn after(
 ) -> Result<(Sample, (u64, usize)), Error> {
     let since = world.lambda.events.len();
     server.ask(world, "GET").await;
-    frozen(world, since).await?;
+    world.lambda.reached(since, "frozen").await?;
     let pid = world.lambda.events.find(0, Event::runtime_started).await;
     let watch = Watch::start(world).await?;
     nat::forget_flows(pid).await?;

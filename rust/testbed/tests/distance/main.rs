@@ -9,7 +9,6 @@
 //! `cargo test -p testbed --test distance -- 'cold start, 30 ms'`.
 #![allow(clippy::unwrap_used)]
 
-mod bounds;
 mod cold;
 mod crowd;
 mod dead;

@@ -8,16 +8,18 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::json;
 use testbed::{
+    bounds,
     lambda::Function,
     node::Node,
+    server::Server,
     suite::{Outcome, Setting, awake as never_frozen},
+    watch::Watch,
     world::AUTH_KEY,
 };
 use tokio::time::{sleep, sleep_until};
 
 use crate::{
-    bounds,
-    path::{Path, Server, Watch},
+    path::Path,
     table::{self, Row},
 };
 
@@ -102,12 +104,12 @@ async fn measure(
     world.stop().await;
     let row = |what, samples| Row::new(part, path, "ours", what, samples);
     table::add(vec![
-        row("the other one, before", before).bounded(bounds::kept(path)),
+        row("the other one, before", before).bounded(bounds::kept(path.round_trip())),
         row("the other one, meanwhile", meanwhile)
-            .bounded(bounds::kept(path))
+            .bounded(bounds::kept(path.round_trip()))
             .with_watch(seen),
         row("the other one, after 4 to the one off alone", after)
-            .bounded(bounds::kept(path))
+            .bounded(bounds::kept(path.round_trip()))
             .with_watch(seen_alone),
         row("the one that is off", to_off).expecting_failures(),
     ])

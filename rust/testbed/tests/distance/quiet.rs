@@ -3,17 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use testbed::{
-    Error,
+    Error, bounds,
     lambda::Function,
+    server::{Sample, Server},
     suite::{Outcome, Setting, awake as never_frozen},
+    watch::Watch,
     world::World,
 };
 use tokio::time::sleep;
 
 use crate::{
-    bounds,
-    path::{Path, Server, Watch, frozen as is_frozen, repeats, seconds},
-    table::{self, Row, Sample},
+    path::{Path, repeats, seconds},
+    table::{self, Row},
 };
 
 /// How long there is quiet.
@@ -51,9 +52,14 @@ async fn measure(setting: &Setting, path: Path, part: &'static str, adjust: impl
     let mut rows = Vec::new();
     for period in periods() {
         for (what, server, method, bound) in [
-            ("GET, kept connection", &keeping, "GET", bounds::kept(path)),
-            ("GET, new connection", &closing, "GET", bounds::other(path)),
-            ("POST, kept connection", &keeping, "POST", bounds::other(path)),
+            ("GET, kept connection", &keeping, "GET", bounds::kept(path.round_trip())),
+            ("GET, new connection", &closing, "GET", bounds::other(path.round_trip())),
+            (
+                "POST, kept connection",
+                &keeping,
+                "POST",
+                bounds::other(path.round_trip()),
+            ),
         ] {
             let mut samples = Vec::new();
             let mut seen = (0, 0);
@@ -87,7 +93,7 @@ async fn after(
     let since = world.lambda.events.len();
     server.ask(world, "GET").await;
     if freezes {
-        is_frozen(world, since).await?;
+        world.lambda.reached(since, "frozen").await?;
     }
     let watch = Watch::start(world).await?;
     // The quiet itself: its length is what is measured.

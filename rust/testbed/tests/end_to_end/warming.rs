@@ -233,7 +233,7 @@ async fn outside(setting: Arc<Setting>) -> Outcome {
     let warmer = Warmer::start(&world, "tailscale-proxy", 1, &role()).await?;
     warmer.warms("1 of 1 environments are warm, 1 of them new").await?;
     warmer
-        .warms("1 of 1 cannot use the tailnet: the secret 'no-such-secret' brings no auth key")
+        .warms("1 of 1 cannot use the tailnet: NoAuthKey: cannot read an auth key from secret 'no-such-secret'")
         .await?;
     warmer.stop().await;
     world.stop().await;

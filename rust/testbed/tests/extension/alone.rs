@@ -172,8 +172,9 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     for host in [&host, "name.example"] {
         let answer = dial(&world, host, port).await?;
         assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
-        let words =
-            format!("no connection to {host}:{port}: an administrator of the tailnet must approve this machine");
+        let words = format!(
+            "no connection to {host}:{port}: ApprovalRequired: an administrator of the tailnet must approve this machine"
+        );
         logged(&world, 0, &words).await;
     }
     world.stop().await;
@@ -187,7 +188,7 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     logged(
         &world,
         0,
-        &format!("no connection to {host}:{port}: the secret 'no-such-secret'"),
+        &format!("no connection to {host}:{port}: NoAuthKey: cannot read an auth key from secret 'no-such-secret'"),
     )
     .await;
     world.stop().await;
@@ -245,7 +246,12 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
         .await?;
     let answer = dial(&world, &host, port).await?;
     assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
-    logged(&world, 0, "the exit node 'exit' is required, but cannot be used").await;
+    logged(
+        &world,
+        0,
+        "ExitNodeUnavailable: the exit node 'exit' is required, and cannot be used",
+    )
+    .await;
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
 
     node.process.signal(Signal::SIGCONT).await;
@@ -285,7 +291,8 @@ async fn hears_late(setting: Arc<Setting>) -> Outcome {
     let address = target.address().to_string();
     let heard = async {
         let log = world.lambda.process.log();
-        log.find(0, |line| line.contains("in the tailnet").then_some(())).await;
+        log.find(0, |line| line.contains("joined tailnet as").then_some(()))
+            .await;
         // The delay itself: it is what is tested.
         sleep(DEAF).await;
         target.process.signal(Signal::SIGCONT).await;

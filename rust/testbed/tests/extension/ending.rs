@@ -12,17 +12,22 @@ use nix::{
 };
 use testbed::{
     deadline::within,
+    distance::Distance,
     expect::get,
+    freeze::with_dead_flows,
     lambda::Event,
+    nat,
     suite::{Outcome, Setting, awake, trial},
     world::World,
 };
 
 /// What SHUTDOWN leaves.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How long the freeze before it is.
+const FREEZE: Duration = Duration::from_secs(3);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial(
             setting,
             "end: SIGTERM makes the extension leave the tailnet, as SHUTDOWN does",
@@ -33,7 +38,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "end: SHUTDOWN is kept to though the control server does not answer",
             without_control,
         ),
-    ]
+    ];
+    for millis in [0, 100] {
+        let name = format!("end: SHUTDOWN after a freeze that killed the flows logs out, at {millis} ms");
+        trials.push(trial(setting, &name, move |setting| after_dead_flows(setting, millis)));
+    }
+    trials
 }
 
 fn of_extension(event: &Event) -> Option<(&str, u32, Option<i32>)> {
@@ -95,6 +105,27 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     world.lambda.spin_down(1).await?;
     ended(&world, began).await?;
     world.surroundings.control.process.signal(Signal::SIGCONT).await;
+    world.stop().await;
+    Ok(())
+}
+
+/// That is how nearly every environment ends.
+async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let distance = (millis > 0).then(|| Distance::of_millis(millis));
+    let world = setting.world_at(distance, |_| ()).await?;
+    let (answer, _) = get(&world).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    with_dead_flows(&world, 0, FREEZE).await?;
+    let began = Instant::now();
+    world.lambda.spin_down(1).await?;
+    ended(&world, began).await?;
+    eprintln!("  it took {:.1?}", began.elapsed());
+    let control = &world.surroundings.control;
+    let counts = control.counts("lambda-proxy").await?;
+    assert_eq!((counts.new, counts.logged_out), (1, 1), "{counts:?}");
+    assert!(!is_online(&world).await?);
     world.stop().await;
     Ok(())
 }

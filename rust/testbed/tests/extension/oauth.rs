@@ -72,7 +72,7 @@ async fn exchanged(setting: Arc<Setting>) -> Outcome {
 
     let since = log.len();
     control.expire(own.id).await?;
-    let back = log.find(since, |line| line.ends_with("in the tailnet").then_some(()));
+    let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(Duration::from_secs(10), "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
     recovers(&world, Duration::from_secs(20)).await?;

@@ -75,8 +75,9 @@ async fn throttled(setting: Arc<Setting>) -> Outcome {
     let world = deploy(surroundings, &faults).await?;
     let (answer, took) = get(&world).await?;
     let words = [
-        "brings no auth key: ThrottlingException",
-        "it is asked again with growing pauses",
+        "NoAuthKey: cannot read an auth key from secret '",
+        "': ThrottlingException",
+        "; fix: none: Secrets Manager is busy, and is asked again",
     ];
     says_why(&world, &answer, &words).await;
     assert!(took < INIT, "{took:?}");
@@ -109,7 +110,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
     ] {
         faults.set(Fault::Error(400, code)).await;
         let world = deploy(surroundings, &faults).await?;
-        let words = format!("brings no auth key: {code}: {FAULT_WORDS}; {remedy}");
+        let words = format!("': {code}: {FAULT_WORDS}; fix: {remedy}");
         fails_soon(&world, &[&words]).await?;
         faults.set(Fault::None).await;
         recovers(&world, RECOVERY).await?;

@@ -30,8 +30,8 @@ async fn missing(setting: Arc<Setting>) -> Outcome {
         .world(|function| set(function, "TS_SECRET_API_KEY", "no-such-secret"))
         .await?;
     let words = [
-        "the secret 'no-such-secret' brings no auth key: ResourceNotFoundException",
-        "check that the secret exists",
+        "NoAuthKey: cannot read an auth key from secret 'no-such-secret': ResourceNotFoundException",
+        "; fix: check that the secret exists",
     ];
     fails_soon(&world, &words).await?;
     world.stop().await;
@@ -46,7 +46,10 @@ async fn unreachable(setting: Arc<Setting>) -> Outcome {
     crate::says_why(
         &world,
         &answer,
-        &["brings no auth key", "check the function's way to Secrets Manager"],
+        &[
+            "NoAuthKey: cannot read an auth key",
+            "; fix: check the function's way to Secrets Manager",
+        ],
     )
     .await;
     world.stop().await;
@@ -62,38 +65,43 @@ async fn keyless(setting: Arc<Setting>) -> Outcome {
             OBJECT,
             "empty",
             "",
-            "it holds no text; store the Tailscale auth key in it",
+            "it is empty; fix: store the Tailscale auth key in it",
         ),
-        (OBJECT, "", "", "it is a JSON object; name the field that holds the key"),
+        (
+            OBJECT,
+            "",
+            "",
+            "it is a JSON object; fix: name the field that holds the key",
+        ),
         (
             "tskey-auth-hidden",
             "key",
             "",
-            "it is no JSON, so it has no field 'key'; mend it",
+            "it is not JSON, so it has no field 'key'; fix: correct the secret",
         ),
         (
             OBJECT,
             "key",
             "",
-            "it has no field 'key'; name the one that holds the key",
+            "it has no field 'key'; fix: name the field that holds the key",
         ),
         (
             OBJECT,
             "list",
             "",
-            "its field 'list' is no text; name the one that is the key",
+            "its field 'list' is not a string; fix: name the field that holds the key",
         ),
         (
             "tskey-client-hidden",
             "",
             "",
-            "an OAuth client secret needs tags; set tsAdvertiseTags",
+            "an OAuth client secret needs tags; fix: set tsAdvertiseTags",
         ),
         (
             "tskey-client-hidden?ephemeral=perhaps",
             "",
             "tag:lambda",
-            "the OAuth client secret's attribute 'ephemeral' must be true or false; mend it",
+            "the OAuth client secret's attribute 'ephemeral' must be true or false; fix: correct it",
         ),
         (
             "tskey-client-hidden?baseURL=http://192.0.2.2:9",
@@ -109,7 +117,14 @@ async fn keyless(setting: Arc<Setting>) -> Outcome {
                 set(function, "TS_ADVERTISE_TAGS", tags);
             })
             .await?;
-        fails_soon(&world, &[&format!("brings no auth key: {words}")]).await?;
+        fails_soon(
+            &world,
+            &[
+                "NoAuthKey: cannot read an auth key from secret '",
+                &format!("': {words}"),
+            ],
+        )
+        .await?;
         assert_eq!(shown(&world, "hidden"), None);
         (surroundings, _) = world.undeploy().await;
     }

@@ -62,6 +62,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         trial(setting, "a tailnet that requires logging is told", logging),
         trial(
             setting,
+            "a proxy variable that names the function's own port does not keep it out",
+            own_port_as_proxy,
+        ),
+        trial(
+            setting,
             "a function that requires the tailnet does not start without it",
             required,
         ),
@@ -84,7 +89,8 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     fails_soon(
         &world,
         &[
-            "the tailnet refuses the auth key: invalid key: unable to validate API key",
+            "AuthKeyRejected: the control server rejected the auth key: invalid key: unable to validate API key",
+            "; fix: put a valid key",
             "into the secret",
         ],
     )
@@ -103,12 +109,13 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
     for (words, told) in [
         (
             "this tailnet has no room for another machine",
-            "the tailnet refuses the login: this tailnet has no room for another machine; look into the tailnet's policy",
+            "RegistrationRefused: the control server refused the login: this tailnet has no room for another machine; fix: \
+             check the tailnet's policy",
         ),
         (
             "requested tags [tag:lambda] are invalid or not permitted",
-            "the tailnet refuses this machine's tags: requested tags [tag:lambda] are invalid or not permitted; let the \
-             key's owner have them",
+            "TagsRejected: the control server rejected this machine's tags: requested tags [tag:lambda] are invalid or not \
+             permitted; fix: let the key's owner have them",
         ),
     ] {
         surroundings.control.refuse(Refusal::Words(words)).await?;
@@ -139,7 +146,7 @@ async fn limited(setting: Arc<Setting>) -> Outcome {
         world.lambda.process.log().tail()
     );
     assert!(took >= Duration::from_secs(1), "{took:?}");
-    logged(&world, 0, "the tailnet limits how fast machines may join: ").await;
+    logged(&world, 0, "the control server limits how fast machines may join: ").await;
     world.stop().await;
     Ok(())
 }
@@ -149,7 +156,7 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
     fails_soon(
         &world,
         &[
-            "the control server http://172.31.0.2:",
+            "ControlUnreachable: the control server http://172.31.0.2:",
             "cannot be reached, or fails",
             "check that it runs",
         ],
@@ -167,7 +174,11 @@ async fn control_stands_still(setting: Arc<Setting>) -> Outcome {
     surroundings.control.process.signal(Signal::SIGSTOP).await;
     let world = surroundings.deploy(|_| ()).await?;
     let (answer, took) = get(&world).await?;
-    let words = ["has not answered the login for 7 s", "check that its name"];
+    let words = [
+        "ControlSilent: ",
+        "has not answered the login for 7 s",
+        "; fix: check its name",
+    ];
     says_why(&world, &answer, &words).await;
     assert!(took < Duration::from_secs(9), "{took:?}");
     fails_soon(&world, &["has not answered the login"]).await?;
@@ -204,7 +215,7 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     fails_soon(
         &world,
         &[
-            &format!("the control server http://{address} cannot be reached"),
+            &format!("ControlUnreachable: the control server http://{address} cannot be reached"),
             "connection refused",
         ],
     )
@@ -230,7 +241,7 @@ async fn no_network(setting: Arc<Setting>) -> Outcome {
         .log()
         .find(0, |line| line.contains("the function has no network").then_some(()));
     within(Duration::from_secs(10), "the news", told).await?;
-    fails_soon(&world, &["the function has no network"]).await?;
+    fails_soon(&world, &["NoNetwork: the function has no network; fix: "]).await?;
     unplugged.plug_in().await?;
     world.surroundings.control.refuse(Refusal::Nothing).await?;
     recovers(&world, Duration::from_secs(30)).await?;
@@ -251,7 +262,11 @@ async fn control_unknown(setting: Arc<Setting>) -> Outcome {
 
 async fn approval(setting: Arc<Setting>) -> Outcome {
     let world = refusing(&setting, Refusal::Unapproved, |_| ()).await?;
-    fails_soon(&world, &["an administrator of the tailnet must approve this machine"]).await?;
+    fails_soon(
+        &world,
+        &["ApprovalRequired: an administrator of the tailnet must approve this machine; fix: approve it"],
+    )
+    .await?;
     world.surroundings.control.approve_all().await?;
     recovers(&world, Duration::from_secs(20)).await?;
     world.stop().await;
@@ -260,14 +275,18 @@ async fn approval(setting: Arc<Setting>) -> Outcome {
 
 async fn person(setting: Arc<Setting>) -> Outcome {
     let world = refusing(&setting, Refusal::Person, |_| ()).await?;
-    fails_soon(&world, &["the tailnet asks for a person's login"]).await?;
+    fails_soon(
+        &world,
+        &["InteractiveLoginRequired: Tailscale requires an interactive login"],
+    )
+    .await?;
     world.stop().await;
     Ok(())
 }
 
 async fn logging(setting: Arc<Setting>) -> Outcome {
     let world = refusing(&setting, Refusal::WithoutLogs, |_| ()).await?;
-    fails_soon(&world, &["the tailnet requires logging"]).await?;
+    fails_soon(&world, &["LoggingRequired: the tailnet requires logging"]).await?;
     world.stop().await;
     Ok(())
 }
@@ -286,5 +305,30 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     );
     logged(&world, 0, "invalid key: unable to validate API key").await;
     world.stop().await;
+    Ok(())
+}
+
+/// tailscaled would dial the control server through itself, and never get there.
+async fn own_port_as_proxy(setting: Arc<Setting>) -> Outcome {
+    let mut surroundings = setting.surroundings().await?;
+    for own in [
+        "http://localhost:1055",
+        "socks5://127.0.0.1:1055",
+        "http://0.0.0.0:1055/",
+    ] {
+        let world = surroundings
+            .deploy(|function| {
+                for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
+                    set(function, name, own);
+                }
+            })
+            .await?;
+        let (answer, _) = get(&world).await?;
+        let log = world.lambda.process.log().tail();
+        assert_eq!(answer.status(), 200, "{own}: {answer:?}\n{log}");
+        logged(&world, 0, "HTTPS_PROXY points at this extension's own port").await;
+        (surroundings, _) = world.undeploy().await;
+    }
+    surroundings.stop().await;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod credentials;
 mod login;
+mod peers;
 mod processes;
 mod supervision;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             login::trials(setting),
             credentials::trials(setting),
             supervision::trials(setting),
+            peers::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })

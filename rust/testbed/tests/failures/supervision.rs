@@ -9,7 +9,10 @@ use nix::{
     unistd::Pid,
 };
 use testbed::{deadline::within, node::Node, target::CLOSED_PORT, world::AUTH_KEY};
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    time::{sleep, timeout},
+};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
@@ -20,6 +23,8 @@ use crate::{
 
 /// Where tailscaled's SOCKS5 server listens.
 const SOCKS_PORT: u16 = 1055;
+/// For how long a peer that was heard counts as alive, and some more.
+const FRESH: Duration = Duration::from_millis(2200);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -30,13 +35,14 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "a tailscaled that dies at each start is told with its last words, and comes back when it can",
+            "a tailscaled that dies at each start is reported, with its last lines in the log, and replaced when it can run",
             crash_loop,
         ),
+        trial(setting, "a hung tailscaled is reported in the 503 and replaced", hung),
         trial(
             setting,
-            "a tailscaled that stands still is told, and another one takes its place",
-            stands_still,
+            "a tailscaled that hangs while it is in use is replaced",
+            hung_in_use,
         ),
         trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
     ]
@@ -50,11 +56,16 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     let log = world.lambda.process.log();
     let since = log.len();
     world.surroundings.control.expire(own.id).await?;
-    let back = log.find(since, |line| line.ends_with("in the tailnet").then_some(()));
+    let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(Duration::from_secs(10), "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
     recovers(&world, Duration::from_secs(20)).await?;
-    logged(&world, since, "the tailnet has logged this machine out").await;
+    logged(
+        &world,
+        since,
+        "NodeRemoved: the control server has logged this machine out",
+    )
+    .await;
     world.stop().await;
     Ok(())
 }
@@ -78,15 +89,19 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     kill(Pid::from_raw(daemon()?), Signal::SIGKILL)?;
     let occupied = occupying.await??;
     let words = [
-        "tailscaled ended with exit code 1; its last lines: ",
-        "address already in use",
-        "; tailscaled is being started again",
+        "TailscaledFailed: tailscaled ended with exit code 1 (its last lines are in the function's log)",
+        "; fix: none: tailscaled is started again",
     ];
     fails_soon(&world, &words).await?;
+    // They name addresses and peers: they are for the owner of the function, and not for its callers.
+    const LAST_WORDS: &str = "address already in use";
+    let (answer, _) = get(&world).await?;
+    assert!(!format!("{answer:?}").contains(LAST_WORDS), "{answer:?}");
+    logged(&world, 0, LAST_WORDS).await;
     logged(
         &world,
         0,
-        "not in the tailnet: tailscaled was killed by signal 9 (SIGKILL)",
+        "not in the tailnet: TailscaledFailed: tailscaled was killed by signal 9 (SIGKILL)",
     )
     .await;
     drop(occupied);
@@ -95,21 +110,48 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn stands_still(setting: Arc<Setting>) -> Outcome {
+async fn hung(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
     // Nothing is kept of it: the next request dials.
     let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
     let answer = world.url().send(refused.body(Bytes::new())?).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
+    // Until then the path counts as alive: the target has just been heard.
+    sleep(FRESH).await;
     stop(daemon()?)?;
     let (answer, _) = get(&world).await?;
-    says_why(&world, &answer, &["tailscaled does not answer; it is started again"]).await;
+    says_why(
+        &world,
+        &answer,
+        &["TailscaledFailed: tailscaled does not respond; fix: none: it is started again"],
+    )
+    .await;
     recovers(&world, Duration::from_secs(20)).await?;
     logged(
         &world,
         0,
-        "not in the tailnet: tailscaled's LocalAPI did not answer within ",
+        "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ",
+    )
+    .await;
+    world.stop().await;
+    Ok(())
+}
+
+/// The path counts as alive: only the dial that stalls shows that something is wrong.
+async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let address = world.surroundings.target.node.address();
+    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
+    world.url().send(refused.body(Bytes::new())?).await?;
+    stop(daemon()?)?;
+    let (answer, took) = get(&world).await?;
+    eprintln!("  {} after {took:.1?}", answer.status());
+    recovers(&world, Duration::from_secs(20)).await?;
+    logged(
+        &world,
+        0,
+        "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ",
     )
     .await;
     world.stop().await;

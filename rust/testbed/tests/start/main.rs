@@ -1,5 +1,5 @@
 //! How long a new environment takes to its first answer through the tailnet: beside a tailscaled that is driven the
-//! same way, and where no UDP gets out.
+//! same way, and where no UDP gets out. And what dials cost in a large tailnet.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -12,13 +12,18 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use testbed::{
-    Error,
+    Error, bounds,
+    control::Crowd,
     deadline::within,
+    distance::Distance,
+    freeze::median,
     http_call::call,
     lambda::Event,
     nat,
     node::Node,
-    suite::{Outcome, Setting, run, trial},
+    processor,
+    server::Server,
+    suite::{Outcome, Setting, awake, run, trial},
     target::PORT,
     world::{AUTH_KEY, World},
 };
@@ -32,6 +37,12 @@ const TIMES: f64 = 2.5;
 /// How long a start may take where UDP is blocked, from the extension's own to the answer. Left to itself, tailscaled
 /// waits 3 s for STUN before it turns to a DERP server.
 const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
+/// A distance, in milliseconds.
+const FAR: u64 = 100;
+/// Beyond the goal, for a machine that is busy with other things.
+const BUSY: Duration = Duration::from_millis(100);
+/// How many dials are counted together: the kernel counts in steps of 10 ms.
+const DIALS: u32 = 200;
 /// How long a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// Where the bare tailscaled's SOCKS5 server listens.
@@ -46,6 +57,16 @@ fn main() -> ExitCode {
                 beside_bare,
             ),
             trial(setting, "where UDP is blocked nobody waits for it", udp_blocked),
+            trial(
+                setting,
+                "where UDP is blocked, the first answer takes three round trips at 100 ms",
+                udp_blocked_far_away,
+            ),
+            trial(
+                setting,
+                "a dial in a tailnet of 5,000 costs what it costs in one of 5",
+                crowd,
+            ),
         ]
     })
 }
@@ -109,20 +130,72 @@ async fn extension_start(world: &World, environment: usize) -> Result<Duration, 
         Ok::<_, Error>(Instant::now())
     };
     let (began, answered) = tokio::join!(began, answered);
-    within(
-        STEP_LIMIT,
-        "the environment's rest",
-        world.lambda.events.find(since, is("frozen")),
-    )
-    .await?;
-    world.lambda.spin_down(environment).await?;
-    within(
-        STEP_LIMIT,
-        "the environment's end",
-        world.lambda.events.find(since, is("stopped")),
-    )
-    .await?;
+    end(world, since, environment).await?;
     Ok(answered? - began)
+}
+
+/// Ends an environment that has answered.
+async fn end(world: &World, since: usize, environment: usize) -> Result<(), Error> {
+    world.lambda.reached(since, "frozen").await?;
+    world.lambda.spin_down(environment).await?;
+    Ok(world.lambda.reached(since, "stopped").await?)
+}
+
+/// INIT waits for the login; what comes after it is WireGuard's handshake at most, TCP and HTTP.
+async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let world = setting.world_at(Some(Distance::of_millis(FAR)), |_| ()).await?;
+    let server = Server::keeping(&world, Duration::from_secs(75)).await?;
+    let mut times = Vec::new();
+    for environment in 1..=3 {
+        let since = world.lambda.events.len();
+        let initialized = async {
+            world.lambda.reached(since, "initialized").await?;
+            Ok::<_, Error>(Instant::now())
+        };
+        let answered = async {
+            server.must_answer(&world, "GET").await;
+            Instant::now()
+        };
+        let (initialized, answered) = tokio::join!(initialized, answered);
+        times.push(answered - initialized?);
+        end(&world, since, environment).await?;
+    }
+    let goal = bounds::first_answer(Duration::from_millis(FAR));
+    eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");
+    assert!(median(&times) < goal + BUSY, "{times:.1?}");
+    nat::remember().await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn crowd(setting: Arc<Setting>) -> Outcome {
+    let mut costs = Vec::new();
+    for (peers, siblings) in [(5, 0), (5000, 20)] {
+        let surroundings = setting.surroundings().await?;
+        let crowd = Crowd {
+            peers: peers - siblings,
+            online: peers / 100,
+            siblings,
+            hostname: "lambda-proxy".to_owned(),
+            tags: Vec::new(),
+        };
+        surroundings.control.add_crowd(&crowd).await?;
+        let world = surroundings.deploy(awake).await?;
+        let server = Server::closing(&world).await?;
+        server.must_answer(&world, "GET").await;
+        let runtime = world.lambda.events.find(0, Event::runtime_started).await;
+        let before = processor::used(runtime)?;
+        for _ in 0..DIALS {
+            server.must_answer(&world, "GET").await;
+        }
+        costs.push((processor::used(runtime)? - before) / DIALS);
+        world.stop().await;
+    }
+    eprintln!("  the processor's time of a dial in a tailnet of 5, and of 5,000: {costs:.2?}");
+    assert!(costs[1] <= bounds::crowded(costs[0]), "{costs:?}");
+    Ok(())
 }
 
 /// From the start of a tailscaled of its own to the target's answer.
@@ -162,15 +235,4 @@ async fn dial(target: &(String, u16)) -> Socks5Stream<tokio::net::TcpStream> {
 fn extension_started(event: &Event) -> Option<()> {
     matches!(event, Event::Process { name, state, .. } if state == "started" && name.starts_with("extension:"))
         .then_some(())
-}
-
-/// Takes the event that an environment came into this state.
-fn is(wanted: &'static str) -> impl Fn(&Event) -> Option<()> {
-    move |event| matches!(event, Event::Environment { state, .. } if state == wanted).then_some(())
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted[sorted.len() / 2]
 }

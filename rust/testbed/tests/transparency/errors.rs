@@ -40,7 +40,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "errors: 504 comes in time for a target that does not connect or answer",
             too_late,
         ),
-        trial(setting, "errors: 500 says what is set up wrongly", internal),
+        trial(
+            setting,
+            "errors: what is set up wrongly ends the environment at its start, and the log names it",
+            wrong_settings,
+        ),
     ]
 }
 
@@ -224,7 +228,12 @@ async fn too_late(setting: Arc<Setting>) -> Outcome {
     raw.play([Move::Hang]);
     let target = world.surroundings.target.node.address().to_string();
     let silent = get(&world, &target, raw.address().port(), &[]).await?;
-    check(&silent, 504, "TargetTimeout", &[&target, "did not answer within 15"])?;
+    check(
+        &silent,
+        504,
+        "TargetTimeout",
+        &[&target, "did not respond in full within 15"],
+    )?;
     // A machine of the tailnet that stands still: nothing refuses, nothing answers.
     let surroundings = &world.surroundings;
     let still = Node::start(
@@ -257,15 +266,22 @@ async fn too_late(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn internal(setting: Arc<Setting>) -> Outcome {
+async fn wrong_settings(setting: Arc<Setting>) -> Outcome {
     let world = setting
         .world(|function| set(function, "TS_CA_CERTIFICATES", "no certificate"))
         .await?;
     let target = world.surroundings.target.node.address().to_string();
-    let answer = get(&world, &target, target::PORT, &[("ts-https", "true")]).await?;
-    check(&answer, 500, "InternalError", &["TS_CA_CERTIFICATES", "PEM"])?;
-    // Plain http does not need them.
-    assert_eq!(get(&world, &target, target::PORT, &[]).await?.status(), 200);
+    let answer = get(&world, &target, target::PORT, &[]).await?;
+    // The service's own: the proxy is not there to say more.
+    assert_eq!(answer.status(), 502, "{answer:?}");
+    assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
+    let named = |line: &String| (line.contains("TS_CA_CERTIFICATES") && line.contains("PEM")).then_some(());
+    let told = world.lambda.process.log().look(0, named);
+    assert!(
+        told.is_some(),
+        "the log does not say why:\n{}",
+        world.lambda.process.log().tail()
+    );
     world.stop().await;
     Ok(())
 }

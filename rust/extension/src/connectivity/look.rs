@@ -1,0 +1,239 @@
+//! A look at the path to a peer: probes it when somebody wants to use it and nothing was heard lately, and repairs the path
+//! when nobody answers who should.
+
+use std::{net::IpAddr, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    connectivity::{
+        evidence::SESSION_SAFE,
+        monitor::{Connectivity, Outcome},
+        probe::{self, Found},
+        repair::{self, Step},
+        warm_up,
+    },
+    localapi::error::LocalApiError,
+};
+
+/// How many other peers are pinged beside the one that is wanted.
+const WITNESSES: usize = 2;
+/// How much longer nobody may answer while the environment was awake all the time: then a lost packet is more likely than
+/// dead links. (TCP's least retransmission time-out is 200 ms.)
+const AWAKE_PATIENCE: Duration = Duration::from_millis(300);
+/// After a gap this long the connection to the control server is renewed even if peers answer: no NAT keeps it (AWS's NAT
+/// gateway: 350 s), and it may have died where direct paths came back.
+const CONTROL_IDLE: Duration = Duration::from_secs(300);
+/// How long a peer may take to answer over a new path, at least: a TCP and a TLS handshake, at any distance.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// How often tailscaled is asked for a new control client, and the pause between two attempts, which grows.
+const CONTROL_ATTEMPTS: u32 = 5;
+const CONTROL_PAUSE: Duration = Duration::from_secs(1);
+
+impl Connectivity {
+    pub(super) async fn look_now(&self, address: IpAddr) -> Outcome {
+        match self.probe_and_repair(address).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!("the path to {address} cannot be probed: {error}");
+                match error {
+                    LocalApiError::Silent { .. } => Outcome::DaemonSilent,
+                    _ => Outcome::Unknown,
+                }
+            }
+        }
+    }
+
+    async fn probe_and_repair(&self, address: IpAddr) -> Result<Outcome, LocalApiError> {
+        let began = Instant::now();
+        let witnesses = self.witnesses(Some(address));
+        let (path, gap, limit, heard) = {
+            let evidence = self.evidence();
+            let asked = std::iter::once(&address).chain(&witnesses).copied();
+            let heard: Vec<IpAddr> = asked.filter(|peer| evidence.heard(*peer)).collect();
+            let patience = if evidence.gap().is_some() {
+                Duration::ZERO
+            } else {
+                AWAKE_PATIENCE
+            };
+            (
+                evidence.path(),
+                evidence.gap(),
+                evidence.timeout(address) + patience,
+                heard,
+            )
+        };
+        let expected = !heard.is_empty();
+        let answers = probe::probe(&self.0.api, address, &witnesses, limit).await?;
+        if self.path() != path {
+            // Somebody else has repaired it meanwhile.
+            return Ok(Outcome::Renewed);
+        }
+        let ended_gap = self.record(address, &witnesses, &heard, &answers);
+        let blamed = answers.found == Found::SessionSilent;
+        let step = match answers.found {
+            Found::Proved => {
+                self.renew_idle_control(ended_gap);
+                return Ok(Outcome::Alive);
+            }
+            Found::PeerSilent => {
+                self.renew_idle_control(ended_gap);
+                return Ok(Outcome::PeerSilent);
+            }
+            Found::NotPingable => return Ok(Outcome::Unknown),
+            Found::SessionSilent if !self.evidence().may_blame_session(address) => return Ok(Outcome::Alive),
+            // WireGuard's messages may have been lost since the gap began: it would not send another for 5 s.
+            Found::Nobody if expected && gap.is_some_and(|gap| gap >= SESSION_SAFE) => Step::RenewSessions,
+            Found::SessionSilent => Step::RenewSessions,
+            Found::Nobody => Step::ReconnectDerp,
+        };
+        let now = self.0.clock.now();
+        // After a strong step, dead links must not wait for the next one.
+        let step = match step {
+            Step::ReconnectDerp if !expected => self.0.steps.try_acquire_guess(now).then_some(step),
+            _ if self.0.steps.try_acquire(step, now) => Some(step),
+            Step::RenewSessions if !blamed => {
+                let milder = Step::ReconnectDerp;
+                self.0.steps.try_acquire(milder, now).then_some(milder)
+            }
+            _ => None,
+        };
+        let Some(step) = step else {
+            return Ok(Outcome::Unknown);
+        };
+        if blamed {
+            self.evidence().blame_session(address);
+        }
+        let seen = began.elapsed();
+        let path = self.take(step).await?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            let confirmed = this.confirm(address, &witnesses, path).await;
+            let (gap_ms, seen_ms) = (gap.unwrap_or_default().as_millis(), seen.as_millis());
+            let (took_ms, action) = (began.elapsed().as_millis(), step.name());
+            if confirmed {
+                tracing::info!(
+                    "the path had died in a gap of {gap_ms} ms: noticed after {seen_ms} ms, {action}, alive after {took_ms} ms"
+                );
+            } else {
+                tracing::warn!(
+                    "no peer answers after a gap of {gap_ms} ms: noticed after {seen_ms} ms, {action}, still silent after {took_ms} ms"
+                );
+            }
+            // Last, and beside the data plane: it needs the processor too.
+            this.reconnect_control().await;
+        });
+        Ok(Outcome::Renewed)
+    }
+
+    /// Takes `step`. Returns the new path's generation.
+    pub(super) async fn take(&self, step: Step) -> Result<u64, LocalApiError> {
+        // What is sent from here on may be lost, until the step is done.
+        self.evidence().renew_path();
+        repair::take(&self.0.api, step).await?;
+        Ok(self.evidence().renew_path())
+    }
+
+    /// Waits until somebody answers over the new path.
+    async fn confirm(&self, address: IpAddr, witnesses: &[IpAddr], path: u64) -> bool {
+        let limit = CONFIRM_LIMIT.max(self.evidence().timeout(address) * 10);
+        let mut greetings: JoinSet<bool> = std::iter::once(&address)
+            .chain(witnesses)
+            .map(|peer| {
+                let (this, peer) = (self.clone(), *peer);
+                async move {
+                    let answered = probe::until_answered(&this.0.api, peer).await.is_some();
+                    if answered && this.path() == path {
+                        this.evidence().record_heard(peer, this.0.clock.now());
+                    }
+                    answered
+                }
+            })
+            .collect();
+        let answered = async {
+            while let Some(answered) = greetings.join_next().await {
+                if matches!(answered, Ok(true)) {
+                    return true;
+                }
+            }
+            false
+        };
+        timeout(limit, answered).await.unwrap_or_default()
+    }
+
+    /// Notes who answered, and who did not though others did. Those in `heard` had answered over this path before: the others'
+    /// answers may have waited for its connections, which says nothing of their round trips. Returns the gap that this ended:
+    /// looks at several peers may be under way in the same gap.
+    fn record(
+        &self,
+        address: IpAddr,
+        witnesses: &[IpAddr],
+        heard: &[IpAddr],
+        answers: &probe::Answers,
+    ) -> Option<Duration> {
+        let now = self.0.clock.now();
+        let mut evidence = self.evidence();
+        let gap = evidence.gap();
+        for (peer, took) in &answers.from {
+            if heard.contains(peer) {
+                evidence.record_rtt(*peer, *took);
+            }
+            evidence.record_heard(*peer, now);
+        }
+        if answers.found == Found::Proved {
+            evidence.record_proved(address, now);
+        }
+        if answers.found == Found::PeerSilent {
+            let answered = |peer: &IpAddr| answers.from.iter().any(|(other, _)| other == peer);
+            for silent in std::iter::once(&address)
+                .chain(witnesses)
+                .filter(|peer| !answered(peer))
+            {
+                evidence.record_silent(*silent);
+            }
+        }
+        gap.filter(|_| evidence.gap().is_none())
+    }
+
+    /// Peers that should answer if the links are alive, besides `address`: those who did lately; otherwise those whom the
+    /// control server has connected. Machines of this function are often frozen, and still count as connected there.
+    pub(super) fn witnesses(&self, address: Option<IpAddr>) -> Vec<IpAddr> {
+        let mut chosen = self.evidence().heard_besides(address.unwrap_or(IpAddr::from([0; 4])));
+        chosen.truncate(WITNESSES);
+        let enough = chosen.len() == WITNESSES || address.is_some_and(|address| self.evidence().heard(address));
+        if !enough {
+            let netmap = self.0.netmap.borrow();
+            let others = warm_up::reachable(&netmap, &self.0.hostname)
+                .filter(|peer| Some(*peer) != address && !chosen.contains(peer))
+                .take(WITNESSES - chosen.len());
+            let others: Vec<IpAddr> = others.collect();
+            chosen.extend(others);
+        }
+        chosen
+    }
+
+    fn renew_idle_control(&self, gap: Option<Duration>) {
+        if gap.is_some_and(|gap| gap >= CONTROL_IDLE) {
+            let this = self.clone();
+            tokio::spawn(async move { this.reconnect_control().await });
+        }
+    }
+
+    /// Gives tailscaled a new connection to the control server: the old one has died with the links, and tailscaled would
+    /// wait on it for as long as TCP does.
+    pub(super) async fn reconnect_control(&self) {
+        for attempt in 1..=CONTROL_ATTEMPTS {
+            match self.0.api.reconnect_control().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!("tailscaled does not reconnect to the control server (attempt {attempt}): {error}");
+                }
+            }
+            sleep(CONTROL_PAUSE * attempt).await;
+        }
+        tracing::error!("tailscaled has no connection to the control server, and hears of no changes in the tailnet");
+    }
+}

@@ -1,0 +1,98 @@
+//! A server of a test's own behind a machine of the tailnet, and how long requests to it take through the function.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Error,
+    http_call::CallError,
+    raw_target::{Move, RawTarget},
+    world::World,
+};
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const CLOSING_ANSWER: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+/// How long a server keeps idle connections where a test does not say.
+const KEPT: Duration = Duration::from_secs(75);
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// How long its answer took.
+    pub took: Duration,
+    /// The answer's status; 0 if there was none.
+    pub status: u16,
+}
+
+/// The running server.
+#[derive(Debug, Clone)]
+pub struct Server {
+    machine: Ipv4Addr,
+    raw: RawTarget,
+}
+
+impl Server {
+    /// One behind the target's machine that keeps idle connections for so long.
+    pub async fn keeping(world: &World, idle_limit: Duration) -> Result<Self, Error> {
+        Self::start(world, idle_limit, vec![Move::Send(ANSWER.into())]).await
+    }
+
+    /// One that closes each connection after its answer.
+    pub async fn closing(world: &World) -> Result<Self, Error> {
+        Self::start(world, KEPT, vec![Move::Send(CLOSING_ANSWER.into()), Move::Close]).await
+    }
+
+    async fn start(world: &World, idle_limit: Duration, play: Vec<Move>) -> Result<Self, Error> {
+        let raw = RawTarget::keeping(idle_limit).await.map_err(Error::Runtime)?;
+        raw.play(play);
+        let machine = world.surroundings.target.node.address();
+        Ok(Self { machine, raw })
+    }
+
+    /// The same server behind another machine.
+    #[must_use]
+    pub fn behind(&self, machine: Ipv4Addr) -> Self {
+        Self {
+            machine,
+            raw: self.raw.clone(),
+        }
+    }
+
+    /// Sends a request through the function. What is not answered with 200 is printed.
+    pub async fn ask(&self, world: &World, method: &str) -> Sample {
+        let body = if method == "POST" { "a small body" } else { "" };
+        let port = self.raw.address().port();
+        let request = world.url().request_to(self.machine, port, method, "/");
+        let began = Instant::now();
+        let answer = match request.body(Bytes::from_static(body.as_bytes())) {
+            Ok(request) => world.url().send(request).await,
+            Err(error) => Err(CallError::from(error).into()),
+        };
+        let took = began.elapsed();
+        let status = match &answer {
+            Ok(answer) if answer.status() == 200 => 200,
+            Ok(answer) => {
+                let message = answer.headers().get("ts-error-message");
+                eprintln!("    {}: {message:?} after {took:.1?}", answer.status());
+                answer.status().as_u16()
+            }
+            Err(error) => {
+                eprintln!("    {error} after {took:.1?}");
+                0
+            }
+        };
+        Sample { took, status }
+    }
+
+    /// Sends a request that must be answered with 200, and tells how long that took.
+    pub async fn must_answer(&self, world: &World, method: &str) -> Duration {
+        let Sample { took, status } = self.ask(world, method).await;
+        let log = || world.lambda.process.log().tail();
+        assert_eq!(status, 200, "{method} after {took:?}\n{}", log());
+        took
+    }
+}

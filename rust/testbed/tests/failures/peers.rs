@@ -1,0 +1,110 @@
+//! A peer that is off, and a path that loses packets: what they cost the others.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+use testbed::{
+    bounds, distance::Distance, freeze::median, nat, node::Node, server::Server, watch::Watch, world::AUTH_KEY,
+};
+use tokio::time::{sleep, sleep_until};
+
+use crate::{Outcome, Setting, awake, trial};
+
+/// For how long the one that is off is asked for, and how often.
+const PERIOD: Duration = Duration::from_secs(12);
+const PAUSE: Duration = Duration::from_secs(3);
+/// How often the other one is asked after each of these requests, and the pause before the next.
+const OTHERS: usize = 4;
+const BETWEEN: Duration = Duration::from_millis(200);
+/// Beyond the goals, for a machine that is busy with other things.
+const BUSY: Duration = Duration::from_millis(20);
+/// One packet in a hundred is lost, in each direction.
+const LOSSY: Distance = Distance::of_millis(30).with_loss(0.01);
+/// How many requests pass it.
+const REQUESTS: usize = 200;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for millis in [0, 100] {
+        let name = format!("a peer that is off costs the requests to another one nothing, at {millis} ms");
+        trials.push(trial(setting, &name, move |setting| off(setting, millis)));
+    }
+    trials.push(trial(
+        setting,
+        "200 requests over a path that loses 1 % are all answered",
+        loss,
+    ));
+    trials
+}
+
+async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let distance = (millis > 0).then(|| Distance::of_millis(millis));
+    let world = setting.world_at(distance, awake).await?;
+    let (binaries, control) = (&world.surroundings.binaries, &world.surroundings.control);
+    let run_dir = &world.surroundings.run_dir;
+    let node = Node::start(&binaries.tailscaled, "off", None, control, AUTH_KEY, run_dir).await?;
+    let other = Server::keeping(&world, Duration::from_secs(75)).await?;
+    // Nothing is kept of a connection to it: each request dials.
+    let off = Server::closing(&world).await?.behind(node.address());
+    off.must_answer(&world, "GET").await;
+    other.must_answer(&world, "GET").await;
+    node.process.signal(Signal::SIGSTOP).await;
+    let watch = Watch::start(&world).await?;
+    let mut times = Vec::new();
+    let asked = async {
+        let began = Instant::now();
+        while began.elapsed() < PERIOD {
+            let next = Instant::now() + PAUSE;
+            assert_ne!(off.ask(&world, "GET").await.status, 200, "it is off");
+            sleep_until(next.into()).await;
+        }
+    };
+    let others = async {
+        let began = Instant::now();
+        while began.elapsed() < PERIOD {
+            for _ in 0..OTHERS {
+                times.push(other.must_answer(&world, "GET").await);
+                sleep(BETWEEN).await;
+            }
+        }
+    };
+    tokio::join!(asked, others);
+    let round_trip = Duration::from_millis(millis);
+    let (middle, longest) = (median(&times), times.iter().max().copied().unwrap_or_default());
+    eprintln!(
+        "  {} requests meanwhile: {middle:.1?} in the median, {longest:.1?} the longest",
+        times.len()
+    );
+    assert!(middle < bounds::kept(round_trip) + BUSY, "{times:.1?}");
+    assert_eq!(watch.seen(&world).await?, (0, 0), "registrations, and new connections");
+    node.process.signal(Signal::SIGKILL).await;
+    world.stop().await;
+    Ok(())
+}
+
+async fn loss(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    let world = setting.world_at(Some(LOSSY), |_| ()).await?;
+    let servers = [
+        Server::keeping(&world, Duration::from_secs(75)).await?,
+        Server::closing(&world).await?,
+    ];
+    let mut times = Vec::new();
+    for number in 0..REQUESTS {
+        let method = if number % 4 < 2 { "GET" } else { "POST" };
+        times.push(servers[number % 2].must_answer(&world, method).await);
+    }
+    let longest = times.iter().max().copied().unwrap_or_default();
+    eprintln!(
+        "  1 % loss at 30 ms: {:.1?} in the median, {longest:.1?} the longest",
+        median(&times)
+    );
+    world.stop().await;
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What takes minutes: freezes of any length with dead flows, a control server that is silent, a path that loses packets.
+//!
+//! `SOAK_FREEZES` is how many freezes there are at each distance, `SOAK_SEED` what their lengths are drawn from: it is printed, so
+//! that a run can be repeated.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use testbed::{
+    distance::{Distance, SplitMix64},
+    freeze::{DeadFlows, median},
+    nat,
+    server::Server,
+    suite::{Outcome, Setting, run, trial_within},
+    watch::Watch,
+};
+use tokio::time::sleep;
+
+/// How many freezes at each distance, unless `SOAK_FREEZES` says otherwise.
+const FREEZES: u32 = 10;
+/// How long they are, in seconds: from and to.
+const LENGTH: [f64; 2] = [2.0, 400.0];
+/// How long a test may take beside what is waited for.
+const SLACK: Duration = Duration::from_secs(120);
+/// How long the control server is silent.
+const SILENCE: Duration = Duration::from_secs(120);
+/// The pause between two requests meanwhile: the function is frozen in it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest that any of these may take.
+const LONGEST: Duration = Duration::from_secs(1);
+/// One packet in a hundred is lost, in each direction.
+const LOSSY: Distance = Distance::of_millis(30).with_loss(0.01);
+/// How many requests pass that.
+const REQUESTS: usize = 3000;
+const LOSSY_LIMIT: Duration = Duration::from_secs(900);
+
+fn main() -> ExitCode {
+    let seed = seed();
+    run(|setting| {
+        let mut trials = Vec::new();
+        for millis in [0, 30, 100] {
+            let lengths = lengths(seed + millis);
+            let name = format!("freezes of any length that kill the flows, at {millis} ms (SOAK_SEED={seed})");
+            let limit = lengths.iter().sum::<Duration>() + SLACK + Duration::from_secs(10) * freezes();
+            trials.push(trial_within(limit, setting, &name, move |setting| {
+                dead_flows(setting, millis, lengths)
+            }));
+        }
+        trials.push(trial_within(
+            SILENCE + SLACK,
+            setting,
+            "the data plane goes on through 2 minutes of a silent control server",
+            silent_control,
+        ));
+        trials.push(trial_within(
+            LOSSY_LIMIT,
+            setting,
+            "3,000 requests over a path that loses 1 % are all answered",
+            loss,
+        ));
+        trials
+    })
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().expect("a number"))
+}
+
+fn seed() -> u64 {
+    number("SOAK_SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+fn freezes() -> u32 {
+    number("SOAK_FREEZES").map_or(FREEZES, |count| u32::try_from(count).unwrap())
+}
+
+/// Short ones are as likely as long ones: a freeze's logarithm is drawn.
+fn lengths(seed: u64) -> Vec<Duration> {
+    let mut random = SplitMix64::new(seed);
+    let [from, to] = LENGTH.map(f64::ln);
+    let draw = |_| Duration::from_secs_f64((from + random.fraction() * (to - from)).exp());
+    (0..freezes()).map(draw).collect()
+}
+
+async fn dead_flows(setting: Arc<Setting>, millis: u64, lengths: Vec<Duration>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let distance = (millis > 0).then(|| Distance::of_millis(millis));
+    let world = setting.world_at(distance, |_| ()).await?;
+    let mut freezes = DeadFlows::start(&world, Duration::from_millis(millis)).await?;
+    for (number, length) in lengths.into_iter().enumerate() {
+        let method = if number % 2 == 0 { "GET" } else { "POST" };
+        freezes.freeze(&world, length, method).await?;
+    }
+    freezes.check();
+    world.stop().await;
+    Ok(())
+}
+
+/// Flows that die meanwhile included: what brings them back takes no control server.
+async fn silent_control(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let world = setting.world(|_| ()).await?;
+    let servers = [
+        Server::keeping(&world, Duration::from_secs(75)).await?,
+        Server::closing(&world).await?,
+    ];
+    servers[0].must_answer(&world, "GET").await;
+    let watch = Watch::start(&world).await?;
+    world.surroundings.control.be_silent(SILENCE).await?;
+    let began = Instant::now();
+    let (mut times, mut killed) = (Vec::new(), false);
+    while began.elapsed() < SILENCE {
+        for server in &servers {
+            let since = world.lambda.events.len();
+            times.push(server.must_answer(&world, "GET").await);
+            world.lambda.reached(since, "frozen").await?;
+            if !killed && began.elapsed() > SILENCE / 2 {
+                let pid = world
+                    .lambda
+                    .events
+                    .find(0, testbed::lambda::Event::runtime_started)
+                    .await;
+                assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
+                // A freeze that asks for a look.
+                sleep(LONGEST * 3).await;
+                killed = true;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    let longest = times.iter().max().copied().unwrap();
+    eprintln!(
+        "  {} requests in {SILENCE:?} of silence: {:.1?} in the median, {longest:.1?} the longest",
+        times.len(),
+        median(&times)
+    );
+    assert!(longest < LONGEST, "{times:.1?}");
+    let (registrations, _) = watch.seen(&world).await?;
+    assert_eq!(registrations, 0);
+    world.stop().await;
+    Ok(())
+}
+
+async fn loss(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    let world = setting.world_at(Some(LOSSY), |_| ()).await?;
+    let servers = [
+        Server::keeping(&world, Duration::from_secs(75)).await?,
+        Server::closing(&world).await?,
+    ];
+    let mut times = Vec::new();
+    for number in 0..REQUESTS {
+        let method = if number % 4 < 2 { "GET" } else { "POST" };
+        times.push(servers[number % 2].must_answer(&world, method).await);
+    }
+    let longest = times.iter().max().copied().unwrap();
+    eprintln!(
+        "  {REQUESTS} requests: {:.1?} in the median, {longest:.1?} the longest",
+        median(&times)
+    );
+    world.stop().await;
+    Ok(())
+}
