@@ -174,8 +174,8 @@ unit.forEach((step) => project.testTask.addSteps(step));
 [types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, integration.snapshot, packages.test]
   .forEach((task) => project.testTask.spawn(task));
 
-// What is packed is built first.
-project.preCompileTask.spawn(preflight, { args: ['--tests'] });
+// What is packed is built first. What only tests need is not asked for.
+project.preCompileTask.spawn(preflight);
 project.preCompileTask.spawn(layers.buildAll);
 
 project.synth();
