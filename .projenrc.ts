@@ -2,7 +2,7 @@ import { awscdk, javascript, release } from 'projen';
 import { Demo } from './projenrc/demo';
 import { Integration } from './projenrc/integration';
 import { Layers } from './projenrc/layers';
-import { Nightly } from './projenrc/nightly';
+import { Nightly, updateDependencies } from './projenrc/nightly';
 import { OtherArchitecture } from './projenrc/other-architecture';
 import { Packages } from './projenrc/packages';
 import { PythonEnvironment } from './projenrc/python';
@@ -161,6 +161,7 @@ newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-packa
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
 new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale] });
+updateDependencies(project);
 
 // `npm test` starts with what is quick to fail, and ends with the real thing. It fetches what the tests need, and skips none:
 // `npx jest` by itself says which tests it skips, and what these need.

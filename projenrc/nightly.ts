@@ -1,10 +1,29 @@
-import { awscdk, github, Task } from 'projen';
+import { awscdk, github, Task, YamlFile } from 'projen';
 import { pinned, toolchainSteps } from './toolchain';
 
 const CARGO_DENY = '0.20.2';
 const GOVULNCHECK = 'v1.9.0';
 
 const TAGS = 'node -p \'require("../scripts/build-tailscaled").omitTags(require("fs").readFileSync("features.txt", "utf8")).join()\'';
+
+/**
+ * Asks GitHub for pull requests with newer versions, in lock files only: ranges are in .projenrc.ts and in manifests that a
+ * person edits. Actions are not among these: their pins are in projenrc/toolchain.ts.
+ */
+export function updateDependencies(project: awscdk.AwsCdkConstructLibrary): void {
+  const weekly = { 'schedule': { interval: 'weekly' }, 'groups': { all: { patterns: ['*'] } }, 'open-pull-requests-limit': 5 };
+  new YamlFile(project, '.github/dependabot.yml', {
+    committed: true,
+    obj: {
+      version: 2,
+      updates: [
+        { 'package-ecosystem': 'npm', 'directory': '/', 'versioning-strategy': 'lockfile-only', ...weekly },
+        { 'package-ecosystem': 'cargo', 'directory': '/rust', 'versioning-strategy': 'lockfile-only', ...weekly },
+        { 'package-ecosystem': 'gomod', 'directory': '/tailscaled', ...weekly },
+      ],
+    },
+  });
+}
 
 /** What the nightly workflow runs. */
 export interface NightlyOptions {
