@@ -42,16 +42,25 @@ export class Demo extends Component {
     this.e2e.spawn(this.build);
     this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
 
-    // The e2e tests freeze for 5 s a few times; this is the same at length.
+    // The e2e tests freeze for seconds; this is the same at length, and what else takes minutes.
     this.soak = project.addTask('soak', {
-      description: 'Freeze the function for 5, 70 and 300 s, ten times each, with its flows dead and alive: two hours',
-      env: { CARGO_TARGET_DIR: 'target' },
+      description: 'Freeze the function for 2 to 400 s with its flows dead, and test what else takes minutes: an hour in all',
     });
     this.soak.spawn(this.build);
-    [5, 70, 300].forEach((seconds) => this.soak.exec('cargo test --locked -p testbed --test thaw', {
+    this.soak.spawn(options.rust.cargo('soak:run', 'Run the long tests on what is built (SOAK_FREEZES, SOAK_SEED)', [
+      'test --locked -p testbed --test soak',
+    ]));
+
+    const distance = project.addTask('distance', {
+      description: 'Measure the function far from its tailnet, beside a bare tailscaled, and write dist/distance.json',
+    });
+    distance.spawn(this.build);
+    distance.exec('mkdir -p dist');
+    distance.exec('cargo test --locked -p testbed --test distance --', {
       cwd: 'rust',
-      env: { THAWS: '10', FREEZE_SECONDS: `${seconds}` },
-    }));
+      env: { CARGO_TARGET_DIR: 'target', DISTANCE_JSON: '../../dist/distance.json' },
+      receiveArgs: true,
+    });
 
     // Not among the others: Headscale takes minutes to build, and the test of a removed machine minutes to run.
     this.headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });

@@ -52,6 +52,13 @@ const TOOLS = [
     command: ['ip', '-V'],
     remedy: 'Debian, Ubuntu: apt-get install iproute2; Fedora: dnf install iproute; if it is there, add /usr/sbin to PATH',
   },
+  // The link between a function and a tailnet that is far away ends in two devices of it.
+  {
+    name: '/dev/net/tun',
+    command: ['test', '-c', '/dev/net/tun'],
+    testsOnly: true,
+    remedy: 'modprobe tun; a container needs it from its host: docker run --device /dev/net/tun',
+  },
   // The oldest that shows a header of the answer: examples/curl.
   { name: 'curl', command: ['curl', '--version'], minimum: '7.84', testsOnly: true, remedy: 'Debian, Ubuntu: apt-get install curl; Fedora: dnf install curl' },
 ];

@@ -15,6 +15,7 @@ const ANSWERS: Record<string, string> = {
   'python3 --version': 'Python 3.11.7\n',
   'python3 -c import ensurepip, venv; print("venv")': 'venv\n',
   'curl --version': 'curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1\n',
+  'test -c /dev/net/tun': '',
   'ip -V': 'ip utility, iproute2-6.1.0, libbpf 1.1.0\n',
 };
 

@@ -133,11 +133,12 @@ impl Forwarder {
         }
     }
 
-    /// Keeps the connection of a response that has been read to its end.
-    pub fn release(&self, response: UpstreamResponse) {
+    /// Keeps the connection of a response that has been read to its end; returns its head.
+    pub fn release(&self, response: UpstreamResponse) -> Parts {
         if !response.private {
             self.pool.put(&response.target, response.connection);
         }
+        response.parts
     }
 
     /// Reads a whole response, as far as a buffered one may go.
@@ -147,16 +148,19 @@ impl Forwarder {
         if length > BUFFERED_LIMIT as u64 {
             return Err(too_large(&format!("{length} bytes")));
         }
-        let mut body = BytesMut::new();
+        let first = self.next(&mut response).await.transpose()?.unwrap_or_default();
+        if response.body.is_end_stream() {
+            // Most responses are one piece, and are not copied.
+            return Ok((self.release(response), first));
+        }
+        let mut body = BytesMut::from(first);
         while let Some(bytes) = self.next(&mut response).await {
             body.extend_from_slice(&bytes?);
             if body.len() > BUFFERED_LIMIT {
                 return Err(too_large(&format!("over {BUFFERED_LIMIT} bytes")));
             }
         }
-        let parts = response.parts.clone();
-        self.release(response);
-        Ok((parts, body.freeze()))
+        Ok((self.release(response), body.freeze()))
     }
 
     /// Sends the request over the kept connection, or over a new one where there is none or it proves dead. The kept one

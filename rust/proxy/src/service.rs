@@ -97,10 +97,11 @@ impl Service {
         mut record: RequestRecord,
     ) {
         let (head, rest) = match response {
-            Ok(response) => (
-                ResponseHead::from_target(response.parts.status, response.parts.headers.clone()),
-                Rest::Upstream(Box::new(response)),
-            ),
+            Ok(mut response) => {
+                let headers = std::mem::take(&mut response.parts.headers);
+                let head = ResponseHead::from_target(response.parts.status, headers);
+                (head, Rest::Upstream(Box::new(response)))
+            }
             Err(error) => {
                 record.fail(&error);
                 let (head, body) = ResponseHead::from_error(&error, record.timings.sent);

@@ -23,7 +23,7 @@ use crate::{
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
 /// How many round trips the first message of a session takes, its answer included, where the DERP server is not connected
 /// yet: TCP, TLS, the upgrade, the message; and some to spare.
-const DERP_ROUND_TRIPS: u32 = 7;
+pub(super) const DERP_ROUND_TRIPS: u32 = 7;
 /// What it may take beyond them.
 const SESSION_SLACK: Duration = Duration::from_millis(50);
 /// How many pings measure the round trip to a peer that has answered for the first time.

@@ -1,9 +1,10 @@
 //! A look at the path to a peer: probes it when somebody wants to use it and nothing was heard lately, and repairs the path
 //! when nobody answers who should.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, pin::pin, time::Duration};
 
 use tokio::{
+    join,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -11,6 +12,7 @@ use tokio::{
 use crate::{
     connectivity::{
         evidence::SESSION_SAFE,
+        greeting::DERP_ROUND_TRIPS,
         monitor::{Connectivity, Outcome},
         probe::{self, Found},
         repair::{self, Step},
@@ -29,6 +31,8 @@ const AWAKE_PATIENCE: Duration = Duration::from_millis(300);
 const CONTROL_IDLE: Duration = Duration::from_secs(300);
 /// How long a peer may take to answer over a new path, at least: a TCP and a TLS handshake, at any distance.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// How long the new connection to the control server waits for an answer over a new path, beyond that path's round trips.
+const CONTROL_PATIENCE: Duration = Duration::from_millis(250);
 /// How often tailscaled is asked for a new control client, and the pause between two attempts, which grows.
 const CONTROL_ATTEMPTS: u32 = 5;
 const CONTROL_PAUSE: Duration = Duration::from_secs(1);
@@ -111,7 +115,14 @@ impl Connectivity {
         let path = self.take(step).await?;
         let this = self.clone();
         tokio::spawn(async move {
-            let confirmed = this.confirm(address, &witnesses, path).await;
+            let mut confirm = pin!(this.confirm(address, &witnesses, path));
+            let round_trip = this.longest_round_trip().unwrap_or_default();
+            let patience = round_trip * DERP_ROUND_TRIPS + CONTROL_PATIENCE;
+            let (confirmed, reconnected) = match timeout(patience, &mut confirm).await {
+                Ok(confirmed) => (confirmed, false),
+                // Perhaps nobody answers because the tailnet has removed this machine: only the control server tells.
+                Err(_) => (join!(confirm, this.reconnect_control()).0, true),
+            };
             let (gap_ms, seen_ms) = (gap.unwrap_or_default().as_millis(), seen.as_millis());
             let (took_ms, action) = (began.elapsed().as_millis(), step.name());
             if confirmed {
@@ -123,8 +134,10 @@ impl Connectivity {
                     "no peer answers after a gap of {gap_ms} ms: noticed after {seen_ms} ms, {action}, still silent after {took_ms} ms"
                 );
             }
-            // Last, and beside the data plane: it needs the processor too.
-            this.reconnect_control().await;
+            // After the data plane, if that is there: it needs the processor too.
+            if !reconnected {
+                this.reconnect_control().await;
+            }
         });
         Ok(Outcome::Renewed)
     }

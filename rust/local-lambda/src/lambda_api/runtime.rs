@@ -13,6 +13,9 @@ use super::{Answered, Api, PAYLOAD_BYTES, Refusal, accepted, header_text, respon
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+/// Tells an invocation from another one with the same request id, so that a late response does not reach the wrong caller. A
+/// runtime need not echo it. (<https://github.com/aws/aws-lambda-rust-runtime/pull/1159>)
+const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
 /// `GET /runtime/invocation/next`: a long poll.
 pub(super) async fn next(api: &Api) -> Answered {
@@ -21,10 +24,23 @@ pub(super) async fn next(api: &Api) -> Answered {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     insert(headers, "lambda-runtime-aws-request-id", &delivery.request_id)?;
+    insert(headers, INVOCATION_ID, &invocation_id(&delivery.request_id))?;
     insert(headers, "lambda-runtime-deadline-ms", &delivery.deadline_ms.to_string())?;
     insert(headers, "lambda-runtime-invoked-function-arn", &api.function.arn())?;
     insert(headers, "lambda-runtime-trace-id", &delivery.trace_id)?;
     Ok(response)
+}
+
+/// No request id comes twice here, so that one follows from the other.
+fn invocation_id(request_id: &str) -> String {
+    format!("{request_id}-1")
+}
+
+fn check_invocation_id(id: &str, request: &Request<Incoming>) -> Result<(), Refusal> {
+    match header_text(request, INVOCATION_ID) {
+        Some(echoed) if echoed != invocation_id(id) => Err(Refusal::invalid_request_id()),
+        _ => Ok(()),
+    }
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), Refusal> {
@@ -35,6 +51,7 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<()
 
 /// `POST /runtime/invocation/{id}/response`.
 pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Answered {
+    check_invocation_id(id, &request)?;
     match header_text(&request, RESPONSE_MODE) {
         None => buffered(api, id, request).await,
         Some(mode) if mode.eq_ignore_ascii_case("streaming") => {
@@ -68,6 +85,7 @@ async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
 
 /// `POST /runtime/invocation/{id}/error`: the function failed; the environment goes on.
 pub(super) async fn error(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
+    check_invocation_id(id, &request)?;
     let error = failure(request, "Unhandled").await?;
     post(api, id, Posted::Error(error)).await?;
     Ok(accepted())

@@ -119,7 +119,7 @@ fn an_answer_to_another_invocation_is_refused() {
     let run = Script::new().run();
     let refusal = run.call(&json!({ "do": "wrong-id" })).json();
     let body = json!({ "errorMessage": "Invalid request ID", "errorType": "InvalidRequestID" });
-    assert_eq!(refusal, json!({ "status": 400, "body": body }));
+    assert_eq!(refusal, json!({ "status": 400, "body": body, "late": 400 }));
     run.stop();
 }
 

@@ -97,7 +97,12 @@ fn obey(id: &str, told: &Value, next: &Answer) {
         }
         "wrong-id" => {
             let wrong = call("POST", &format!("{RUNTIME}/invocation/{}/response", "0-0"), &[], b"{}");
-            respond(&response, &json!({ "status": wrong.status, "body": wrong.json() }));
+            let headers = [("Lambda-Runtime-Invocation-Id", "another invocation's")];
+            let late = call("POST", &response, &headers, b"{}");
+            respond(
+                &response,
+                &json!({ "status": wrong.status, "body": wrong.json(), "late": late.status }),
+            );
         }
         "respond-twice" => {
             respond(&response, &json!("first"));

@@ -266,12 +266,17 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
     let shut = async {
         loop {
             let answer = dial(&world, &host, port).await?;
-            if answer["failed"] == "SOCKS5 reply 2" {
+            if answer["failed"] == "SOCKS5 reply 3" {
                 return Ok::<_, Failed>(());
             }
         }
     };
-    within(REJOIN_LIMIT, "a refusal of what nobody covers", shut).await??;
+    within(
+        REJOIN_LIMIT,
+        "a refusal of what must leave by the exit node alone",
+        shut,
+    )
+    .await??;
     let answer = dial(&world, "unknown.invalid", port).await?;
     assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", log(&world));
     let visitors = outside.visitors();

@@ -5,12 +5,14 @@ mod headscale;
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use headscale::Headscale;
 use http::{Response, StatusCode};
 use libtest_mimic::{Failed, Trial};
@@ -19,7 +21,7 @@ use testbed::{
     door::Door,
     expect::{logged, says_why},
     lambda::{Event, Function},
-    network,
+    nat, network,
     node::Node,
     suite::{Outcome, Setting, run, set, trial, trial_within},
     target::PORT,
@@ -28,6 +30,12 @@ use testbed::{
 
 /// How long the test may take that waits until Headscale removes a machine.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
+/// How long the rounds of environments may take, and how many there are, of how many each: as many at a time as two cores take.
+const FLEET_LIMIT: Duration = Duration::from_secs(600);
+const ROUNDS: usize = 10;
+const AT_A_TIME: usize = 10;
+/// How long their freezes last.
+const REST: Duration = Duration::from_secs(3);
 /// How long it may take until the environment of a function that was answered is frozen.
 const FREEZE_LIMIT: Duration = Duration::from_secs(8);
 /// How long each request may take on the way back into the tailnet. A login of Headscale's takes 2 to 3 s.
@@ -50,6 +58,12 @@ fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "headscale: an ephemeral machine is gone when its environment ends",
             gone,
+        ),
+        trial_within(
+            FLEET_LIMIT,
+            setting,
+            "headscale: a hundred environments freeze and end, their flows dead or alive, and leave no machine behind",
+            fleet,
         ),
         trial_within(
             REMOVAL_LIMIT,
@@ -82,9 +96,13 @@ async fn machine(surroundings: &Surroundings, headscale: &Headscale, key: &str) 
 }
 
 async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, Failed> {
+    get_from(world, node, "/get").await
+}
+
+async fn get_from(world: &World, node: &Node, path: &str) -> Result<Response<Bytes>, Failed> {
     let request = world
         .url()
-        .request("GET", "/get")
+        .request("GET", path)
         .header("ts-target-ip", node.address().to_string());
     Ok(world
         .url()
@@ -101,10 +119,26 @@ async fn refusals(setting: Arc<Setting>) -> Outcome {
     headscale.expire_key(&expired).await?;
     let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
     for (key, tags, words) in [
-        ("no-key-of-headscales", "", "the tailnet refuses the auth key: "),
-        (&expired.key, "", "the tailnet refuses the auth key: authkey expired"),
-        (&used.key, "", "the tailnet refuses the auth key: authkey already used"),
-        (&good.key, "tag:nobodys", "the tailnet refuses this machine's tags: "),
+        (
+            "no-key-of-headscales",
+            "",
+            "AuthKeyRejected: the control server rejected the auth key: ",
+        ),
+        (
+            &expired.key,
+            "",
+            "AuthKeyRejected: the control server rejected the auth key: authkey expired",
+        ),
+        (
+            &used.key,
+            "",
+            "AuthKeyRejected: the control server rejected the auth key: authkey already used",
+        ),
+        (
+            &good.key,
+            "tag:nobodys",
+            "TagsRejected: the control server rejected this machine's tags: ",
+        ),
     ] {
         let world = deploy(surroundings, &headscale, key, |function| {
             set(function, "TS_ADVERTISE_TAGS", tags)
@@ -171,6 +205,100 @@ async fn gone(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+/// After each round the list is empty before Headscale itself would remove a machine that is away.
+async fn fleet(setting: Arc<Setting>) -> Outcome {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let Joined {
+        headscale,
+        node,
+        world,
+        door: _open,
+    } = joined(&setting).await?;
+    end(&world, 1..=1, 0).await?;
+    for round in 0..ROUNDS {
+        let since = world.lambda.events.len();
+        let first = 2 + round * AT_A_TIME;
+        let requests = (0..AT_A_TIME).map(|_| get_from(&world, &node, "/delay/2"));
+        for answer in join_all(requests).await {
+            let answer = answer?;
+            assert_eq!(
+                answer.status(),
+                StatusCode::OK,
+                "{answer:?}\n{}",
+                world.lambda.process.log().tail()
+            );
+        }
+        let environments = first..=first + AT_A_TIME - 1;
+        all(&world, environments.clone(), since, "frozen").await?;
+        let dead = round % 2 == 0;
+        if dead {
+            for environment in environments.clone() {
+                let pid = world.lambda.events.look(0, |event| of_runtime(event, environment));
+                nat::forget_flows(pid.ok_or("an environment has no runtime")?).await?;
+            }
+            // The freeze itself.
+            tokio::time::sleep(REST).await;
+        }
+        let began = Instant::now();
+        end(&world, environments, since).await?;
+        let left = headscale.machines("lambda-proxy").await?;
+        let ended = began.elapsed();
+        eprintln!("  {AT_A_TIME} environments, flows dead: {dead}: ended in {ended:.1?}, and left {left:?}");
+        assert_eq!(left, [] as [String; 0], "{}", world.lambda.process.log().tail());
+        nat::remember().await?;
+        nat::block_udp().await?;
+    }
+    drop(node);
+    world.stop().await;
+    headscale.stop().await;
+    Ok(())
+}
+
+/// The runtime's process of an environment.
+fn of_runtime(event: &Event, wanted: usize) -> Option<u32> {
+    match event {
+        Event::Process { environment, .. } if usize::try_from(*environment).ok() == Some(wanted) => {
+            event.runtime_started()
+        }
+        _ => None,
+    }
+}
+
+/// Waits until all of these environments came into this state, from event number `since` on.
+async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, wanted: &str) -> Outcome {
+    for environment in environments {
+        let reached = world.lambda.events.find(since, |event| match event {
+            Event::Environment { id, state, .. } => {
+                (usize::try_from(*id).ok() == Some(environment) && state == wanted).then_some(())
+            }
+            _ => None,
+        });
+        within(
+            FREEZE_LIMIT,
+            &format!("environment {environment} that is {wanted}"),
+            reached,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Ends these environments, all at once.
+async fn end(world: &World, environments: RangeInclusive<usize>, since: usize) -> Outcome {
+    all(world, environments.clone(), since, "frozen").await?;
+    for ended in join_all(
+        environments
+            .clone()
+            .map(|environment| world.lambda.spin_down(environment)),
+    )
+    .await
+    {
+        ended?;
+    }
+    all(world, environments, since, "stopped").await
+}
+
 async fn removed(setting: Arc<Setting>) -> Outcome {
     let Joined {
         headscale,
@@ -193,12 +321,7 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     within(REMOVAL_LIMIT, "the machine's removal", removal).await??;
     let _open = Door::open(address, headscale.address()).await?;
     within(BACK_LIMIT, "the machine's return", back(&world, &node, since)).await??;
-    logged(
-        &world,
-        since,
-        "not in the tailnet: the tailnet has removed this machine",
-    )
-    .await;
+    logged(&world, since, "not in the tailnet: NodeRemoved: ").await;
     let second = headscale.machines("lambda-proxy").await?;
     assert!(second.len() == 1 && second != first, "{first:?}, then {second:?}");
     world.stop().await;
@@ -214,7 +337,7 @@ async fn back(world: &World, node: &Node, since: usize) -> Outcome {
     let (mut failed, mut returned) = (0, false);
     while !returned {
         returned = log
-            .look(since, |line| line.ends_with("in the tailnet").then_some(()))
+            .look(since, |line| line.contains("joined tailnet as").then_some(()))
             .is_some();
         let events = world.lambda.events.len();
         let began = Instant::now();
@@ -223,7 +346,7 @@ async fn back(world: &World, node: &Node, since: usize) -> Outcome {
         eprintln!("  {} after {took:.1?}", answer.status());
         assert!(took < ANSWER_LIMIT, "{answer:?} after {took:?}\n{}", log.tail());
         if answer.status() != StatusCode::OK {
-            says_why(world, &answer, &["the tailnet has removed this machine"]).await;
+            says_why(world, &answer, &["NodeRemoved: "]).await;
             failed += 1;
         }
         frozen(world, events).await?;
