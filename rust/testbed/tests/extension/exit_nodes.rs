@@ -121,7 +121,12 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     tokio::time::sleep(REST).await;
     let answer = get_outside(&world, outside.address).await?;
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
-    assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS); 2]);
+    // A GET may go twice: over the connection that was kept, and over a new one.
+    let visitors = outside.visitors();
+    assert!(
+        visitors.len() >= 2 && visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),
+        "{visitors:?}"
+    );
     logged(&world, 0, "the path had died").await;
     world.stop().await;
     Ok(())

@@ -171,7 +171,8 @@ async fn joined(setting: &Setting) -> Result<Joined, Failed> {
     let door = Door::open(SocketAddr::from((network::CONTROL_ADDRESS, 0)), headscale.address()).await?;
     let url = format!("http://{}", door.address());
     let world = deploy(surroundings, &headscale, &key, |function| {
-        set(function, "TS_CONTROL_URL", &url)
+        set(function, "TS_CONTROL_URL", &url);
+        function.settings.insert("maxEnvironments".into(), AT_A_TIME.into());
     })
     .await?;
     let answer = get(&world, &node).await?;
