@@ -2,13 +2,15 @@ import { awscdk, javascript, release } from 'projen';
 import { Demo } from './projenrc/demo';
 import { Integration } from './projenrc/integration';
 import { Layers } from './projenrc/layers';
+import { Nightly, updateDependencies } from './projenrc/nightly';
 import { OtherArchitecture } from './projenrc/other-architecture';
 import { Packages } from './projenrc/packages';
 import { PythonEnvironment } from './projenrc/python';
 import { releaseOnTag } from './projenrc/release';
+import { ReleaseFiles } from './projenrc/release-files';
 import { RustWorkspace } from './projenrc/rust';
 import { Tailscaled } from './projenrc/tailscaled';
-import { toolchainSteps } from './projenrc/toolchain';
+import { pinActions, pinRust, toolchainSteps } from './projenrc/toolchain';
 
 const NAME = 'tailscale-lambda-proxy';
 const REPOSITORY = `https://github.com/${NAME}/${NAME}`;
@@ -32,6 +34,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   jsiiVersion: '~6.0.0',
   typescriptVersion: '~6.0.0',
   minNodeVersion: '20.16.0',
+  // Publishing without a token takes npm 11.5.1, which Node 24 brings. The nightly workflow tests with the lowest Node.
+  workflowNodeVersion: '24',
   packageManager: javascript.NodePackageManager.NPM,
   projenrcTs: true,
   devDeps: [
@@ -44,6 +48,10 @@ const project = new awscdk.AwsCdkConstructLibrary({
 
   publishToPypi: { distName: NAME, module: 'tailscale_lambda_proxy', trustedPublishing: true },
   npmTrustedPublishing: true,
+  // Who may publish is set there: reviewers, and which tags.
+  releaseEnvironment: 'release',
+  // What publishes is not whatever is newest on that day.
+  jsiiReleaseVersion: '0.2.1061',
   releaseTrigger: release.ReleaseTrigger.tagged({ tags: ['v*'] }),
   // Version 13 wants Node 22.
   bumpPackage: 'commit-and-tag-version@^12',
@@ -79,7 +87,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.published/', '/.newest-cdk/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -89,12 +97,13 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 project.npmignore?.include('/assets/');
 [
   '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
-  '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.npmrc', '/.jsii.tabl.json',
+  '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.npmrc', '/.jsii.tabl.json', '/rust-toolchain.toml',
+  '/CONTRIBUTING.md', '/SECURITY.md', '/CHANGELOG.md',
 ].forEach((path) => project.npmignore?.exclude(path));
 
+pinActions(project);
+pinRust(project);
 releaseOnTag(project);
-// Nor does it name a registry: the publishing tool's default is npm's own.
-project.github?.tryFindWorkflow('release')?.file?.addDeletionOverride('jobs.release_npm.steps.9.env.NPM_REGISTRY');
 
 // 1.13.0 came out without the packages of most platforms, and npm ci refuses a lock file with such holes.
 project.package.addPackageResolutions('unrs-resolver@1.12.2');
@@ -118,6 +127,7 @@ const demo = new Demo(project, { preflight, rust, layers, tailscaled });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
 const integration = new Integration(project);
+new ReleaseFiles(project);
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -150,6 +160,9 @@ newestCdk.env('EVERY_TEST', 'true');
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
+new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale] });
+updateDependencies(project);
+
 // `npm test` starts with what is quick to fail, and ends with the real thing. It fetches what the tests need, and skips none:
 // `npx jest` by itself says which tests it skips, and what these need.
 project.testTask.env('EVERY_TEST', 'true');
@@ -162,8 +175,8 @@ unit.forEach((step) => project.testTask.addSteps(step));
 [types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, integration.snapshot, packages.test]
   .forEach((task) => project.testTask.spawn(task));
 
-// What is packed is built first.
-project.preCompileTask.spawn(preflight, { args: ['--tests'] });
+// What is packed is built first. What only tests need is not asked for.
+project.preCompileTask.spawn(preflight);
 project.preCompileTask.spawn(layers.buildAll);
 
 project.synth();

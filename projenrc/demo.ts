@@ -21,6 +21,10 @@ export class Demo extends Component {
   public readonly build: Task;
   /** Runs the end-to-end tests. */
   public readonly e2e: Task;
+  /** Freezes the function for long, and often. */
+  public readonly soak: Task;
+  /** Runs the tests in a tailnet of Headscale's. */
+  public readonly headscale: Task;
 
   constructor(project: awscdk.AwsCdkConstructLibrary, options: DemoOptions) {
     super(project);
@@ -39,11 +43,11 @@ export class Demo extends Component {
     this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
 
     // The e2e tests freeze for seconds; this is the same at length, and what else takes minutes.
-    const soak = project.addTask('soak', {
+    this.soak = project.addTask('soak', {
       description: 'Freeze the function for 2 to 400 s with its flows dead, and test what else takes minutes: an hour in all',
     });
-    soak.spawn(this.build);
-    soak.spawn(options.rust.cargo('soak:run', 'Run the long tests on what is built (SOAK_FREEZES, SOAK_SEED)', [
+    this.soak.spawn(this.build);
+    this.soak.spawn(options.rust.cargo('soak:run', 'Run the long tests on what is built (SOAK_FREEZES, SOAK_SEED)', [
       'test --locked -p testbed --test soak',
     ]));
 
@@ -59,10 +63,10 @@ export class Demo extends Component {
     });
 
     // Not among the others: Headscale takes minutes to build, and the test of a removed machine minutes to run.
-    const headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });
-    headscale.spawn(this.build);
-    headscale.spawn(options.tailscaled.buildHeadscale);
-    headscale.spawn(options.rust.cargo('headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built', [
+    this.headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });
+    this.headscale.spawn(this.build);
+    this.headscale.spawn(options.tailscaled.buildHeadscale);
+    this.headscale.spawn(options.rust.cargo('headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built', [
       'test --locked -p testbed --features headscale --test headscale',
     ]));
   }

@@ -1,5 +1,5 @@
 'use strict';
-// Collects the licences of all third-party software inside the zips into assets/THIRD-PARTY-LICENCES.txt: of the crates,
+// Collects the licences of all third-party software inside the zips into assets/THIRD-PARTY-LICENSES.txt: of the crates,
 // of the Go modules, and of the two standard libraries. The same sources make the same file.
 // No tool for it was kept: those for crates take minutes to compile, and none reads Go modules and crates alike.
 
@@ -14,7 +14,7 @@ const { normalised, render, standardText, textsIn } = require('./licence-texts')
 const { runMain } = require('./run');
 
 const ROOT = path.join(__dirname, '..');
-const FILE = path.join(ASSETS, 'THIRD-PARTY-LICENCES.txt');
+const FILE = path.join(ASSETS, 'THIRD-PARTY-LICENSES.txt');
 
 /** @typedef {import('./licence-texts').Component} Component */
 
@@ -55,7 +55,12 @@ function crates() {
     .map(({ name, version, license, authors, manifest_path: manifest }) => {
       const texts = textsIn(path.dirname(manifest));
       const holders = authors.join(', ') || `the authors of ${name}`;
-      return { name: `${name} ${version} (crate)`, texts: texts.length > 0 ? texts : [standardText(name, license, holders)] };
+      return {
+        name: `${name} ${version} (crate)`,
+        purl: `pkg:cargo/${name}@${version}`,
+        expression: license ?? undefined,
+        texts: texts.length > 0 ? texts : [standardText(name, license, holders)],
+      };
     });
 }
 
@@ -68,7 +73,11 @@ function goModules() {
   return lines.map((line) => line.split('\t')).map(([name, root, folder]) => {
     // A package inside a module may be somebody else's, with a licence of its own beside it.
     const texts = foldersUpTo(root, folder).flatMap(textsIn);
-    return { name: `${name} (Go module)`, texts: texts.length > 0 ? texts : [standardText(name, null, '')] };
+    return {
+      name: `${name} (Go module)`,
+      purl: `pkg:golang/${name.replace(' ', '@')}`,
+      texts: texts.length > 0 ? texts : [standardText(name, null, '')],
+    };
   });
 }
 
@@ -84,21 +93,33 @@ function foldersUpTo(root, folder) {
 
 /** @returns {Component[]} */
 function standardLibraries() {
-  const goRoot = output('go', ['env', 'GOROOT'], { cwd: MODULE }).trim();
+  const [goRoot, goVersion] = output('go', ['env', 'GOROOT', 'GOVERSION'], { cwd: MODULE }).trim().split('\n');
+  const rustVersion = output('rustc', ['--version'], { cwd: path.join(ROOT, 'rust') }).split(' ')[1];
   return [
-    { name: 'the standard library of Go', texts: [normalised(fs.readFileSync(path.join(goRoot, 'LICENSE'), 'utf8'))] },
+    {
+      name: 'the standard library of Go',
+      purl: `pkg:golang/stdlib@${goVersion.replace('go', '')}`,
+      texts: [normalised(fs.readFileSync(path.join(goRoot, 'LICENSE'), 'utf8'))],
+    },
     {
       name: 'the standard library of Rust',
+      purl: `pkg:generic/rust-std@${rustVersion}`,
+      expression: 'MIT OR Apache-2.0',
       texts: [standardText('Rust', 'MIT', 'The Rust Project Contributors'), standardText('Rust', 'Apache-2.0', '')],
     },
   ];
 }
 
+/** All third-party software inside the zips. */
+function components() {
+  return [...crates(), ...goModules(), ...standardLibraries()];
+}
+
 function main() {
-  const components = [...crates(), ...goModules(), ...standardLibraries()];
+  const found = components();
   fs.mkdirSync(ASSETS, { recursive: true });
-  fs.writeFileSync(FILE, render(components));
-  const names = new Set(components.map(({ name }) => name));
+  fs.writeFileSync(FILE, render(found));
+  const names = new Set(found.map(({ name }) => name));
   console.log(`${path.relative(ROOT, FILE)}: ${names.size} components`);
 }
 
@@ -106,4 +127,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { FILE };
+module.exports = { FILE, components };

@@ -15,6 +15,8 @@ const STANDARD_TEXTS = path.join(__dirname, 'licences');
  * A piece of software, and the texts that it comes under.
  * @typedef {object} Component
  * @property {string} name with the version
+ * @property {string} [purl] its package URL
+ * @property {string} [expression] its license as an SPDX expression, if it says one
  * @property {string[]} texts
  */
 

@@ -29,7 +29,7 @@ const RUST_REMEDY = 'install it with rustup: https://rustup.rs';
 
 /** @type {Tool[]} */
 const TOOLS = [
-  { name: 'Rust (cargo)', command: ['cargo', '--version'], minimum: '1.94.1', remedy: `${RUST_REMEDY}, or update it: rustup update stable` },
+  { name: 'Rust (cargo)', command: ['cargo', '--version'], minimum: '1.94.1', remedy: `${RUST_REMEDY}; if that is there, run "rustup toolchain install" in this folder` },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--version'], testsOnly: true, remedy: 'rustup component add rustfmt' },
   { name: 'clippy', command: ['cargo', 'clippy', '--version'], testsOnly: true, remedy: 'rustup component add clippy' },
   {

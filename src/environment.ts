@@ -26,6 +26,8 @@ export enum Variable {
   DEBUG = 'TS_DEBUG',
   CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
   RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
+  FIRST_BYTE_TIMEOUT = 'TS_FIRST_BYTE_TIMEOUT',
+  IDLE_TIMEOUT = 'TS_IDLE_TIMEOUT',
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
@@ -47,6 +49,8 @@ export enum Variable {
 export interface ProxySettings {
   readonly connectTimeout?: Duration;
   readonly responseTimeout?: Duration;
+  readonly firstByteTimeout?: Duration;
+  readonly idleTimeout?: Duration;
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
   readonly skipTlsVerification?: boolean;
@@ -95,6 +99,8 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
   return withoutUnset({
     [Variable.CONNECT_TIMEOUT]: digits(settings.connectTimeout?.toMilliseconds()),
     [Variable.RESPONSE_TIMEOUT]: digits(settings.responseTimeout?.toMilliseconds()),
+    [Variable.FIRST_BYTE_TIMEOUT]: digits(settings.firstByteTimeout?.toMilliseconds()),
+    [Variable.IDLE_TIMEOUT]: digits(settings.idleTimeout?.toMilliseconds()),
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),

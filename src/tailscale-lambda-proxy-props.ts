@@ -51,6 +51,22 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly responseTimeout?: Duration;
 
   /**
+   * How long a target may take from the request to the first byte of its response, before the caller gets a 504. Up to
+   * 15 minutes; 0 for as long as the whole response may take.
+   *
+   * @default Duration.minutes(1)
+   */
+  readonly firstByteTimeout?: Duration;
+
+  /**
+   * How long a target may be silent in the middle of its response, before the response ends as an error. Up to 15 minutes;
+   * 0 for as long as the whole response may take.
+   *
+   * @default Duration.minutes(1)
+   */
+  readonly idleTimeout?: Duration;
+
+  /**
    * How responses are sent: as a whole and up to 6 MB, base64 included, or streamed and up to 200 MB.
    * Lambda does not stream from a function in a VPC: there it must be `BUFFERED`.
    *

@@ -26,6 +26,8 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   validateNode(validation, props, owner);
   validation.duration('connectTimeout', props.connectTimeout, Duration.millis(1), LONGEST_TIMEOUT);
   validation.duration('responseTimeout', props.responseTimeout, Duration.millis(1), LONGEST_TIMEOUT);
+  validation.duration('firstByteTimeout', props.firstByteTimeout, Duration.millis(0), LONGEST_TIMEOUT);
+  validation.duration('idleTimeout', props.idleTimeout, Duration.millis(0), LONGEST_TIMEOUT);
   validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1), DurationUnit.SECONDS);
   validation.duration('metrics.interval', props.metrics?.interval, Duration.millis(0), LONGEST_TIMEOUT);
   validation.duration('metrics.budget', props.metrics?.budget, Duration.millis(1), LONGEST_TIMEOUT);

@@ -26,6 +26,8 @@ const everyOption = {
 const everySetting = {
   connectTimeout: Duration.seconds(3),
   responseTimeout: Duration.minutes(1),
+  firstByteTimeout: Duration.seconds(45),
+  idleTimeout: Duration.seconds(30),
   invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
   caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
   skipTlsVerification: true,

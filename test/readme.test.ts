@@ -1,24 +1,99 @@
+import { spawnSync } from 'child_process';
 import * as fs from 'fs';
 import * as path from 'path';
+import * as ts from 'typescript';
 import contract from './fixtures/environment.json';
 
 const ROOT = path.join(__dirname, '..');
-const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+const read = (page: string) => fs.readFileSync(path.join(ROOT, page), 'utf8');
+const README = read('README.md');
+/** Where the pages are for readers of npm and PyPI. */
+const ONLINE = 'https://github.com/tailscale-lambda-proxy/tailscale-lambda-proxy/blob/main/';
 
-test('the README\'s table of variables says what the contract says', () => {
-  const rows = README.split('\n').filter((line) => line.startsWith('| `TS_')).map((line) => line.replaceAll('`', ''));
+test('the table of variables says what the contract says', () => {
+  const rows = read('docs/environment.md').split('\n').filter((line) => line.startsWith('| `TS_')).map((line) => line.replaceAll('`', ''));
 
   const owners = (name: string) => contract.filter((entry) => entry.name === name).map(({ owner }) => owner).join(', ');
   const expected = new Set(contract.map(({ name, meaning }) => `| ${name} | ${owners(name)} | ${meaning} |`));
   expect(new Set(rows)).toEqual(expected);
 });
 
-test('every npm command that the README names is there', () => {
+test.each(['README.md', 'CONTRIBUTING.md', 'docs/signing.md'])('every npm command that %s names is there', (page) => {
   const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
-  const named = [...README.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name);
+  const named = [...read(page).matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name);
 
   expect(named.length).toBeGreaterThan(0);
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
+});
+
+test('the README is short', () => {
+  expect(README.trimEnd().split('\n').length).toBeLessThanOrEqual(180);
+});
+
+test('the README\'s links work on npm and PyPI, where no other page is', () => {
+  const relative = [...README.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link).filter((link) => !/^(https:|#)/.test(link));
+  expect(relative).toEqual([]);
+});
+
+test('SECURITY.md names what is pinned', () => {
+  const page = read('SECURITY.md');
+  expect(page).toContain(`| tailscaled | ${/tailscale\.com v(\S+)/.exec(read('tailscaled/go.mod'))?.[1]} |`);
+  expect(page).toContain(`| Rust | ${/channel = "(.*)"/.exec(read('rust-toolchain.toml'))?.[1]} |`);
+  expect(page).toContain(`| Go | ${/^go (\S+)/m.exec(read('tailscaled/go.mod'))?.[1]} or later |`);
+});
+
+test('CONTRIBUTING.md names every folder, and every crate', () => {
+  const page = read('CONTRIBUTING.md');
+  const folders = ['src', 'rust', 'tailscaled', 'test', 'examples', 'docs', 'scripts', 'projenrc'];
+  const crates = [...(/members = \[(.*)\]/.exec(read('rust/Cargo.toml'))?.[1] ?? '').matchAll(/"([\w-]+)"/g)].map(([, name]) => name);
+  expect(folders.filter((folder) => !page.includes(`| [${folder}](${folder})`))).toEqual([]);
+  expect(crates.filter((crate) => !page.includes(`\`${crate}\``))).toEqual([]);
+});
+
+test('every warning at synth has its row', () => {
+  const ids = [...read('src/warnings.ts').matchAll(/^ {2}[A-Z_]+ = '(\w+)'/gm)].map(([, id]) => id);
+  expect(ids.length).toBeGreaterThan(5);
+  expect(ids.filter((id) => !read('docs/troubleshooting.md').includes(`| \`${id}\` |`))).toEqual([]);
+});
+
+/** The code of one language in a page, block by block. */
+function blocks(page: string, language: string): string[] {
+  return [...read(page).matchAll(new RegExp(`^( *)\`\`\`${language}\\n([^]*?)^ *\`\`\`$`, 'gm'))]
+    .map(([, indent, code]) => code.replace(new RegExp(`^${indent}`, 'gm'), ''));
+}
+
+test('the TypeScript in the pages compiles', () => {
+  const pages = fs.readdirSync(path.join(ROOT, 'docs')).filter((file) => !file.startsWith('API.')).map((file) => `docs/${file}`);
+  const codes = ['README.md', ...pages].flatMap((page) => blocks(page, 'ts').map((code) => ({ page, code })));
+  expect(codes.length).toBeGreaterThan(4);
+  const folder = fs.mkdtempSync(path.join(__dirname, '.pages-'));
+  try {
+    const files = codes.map(({ page, code }, index) => {
+      const file = path.join(folder, `${path.basename(page, '.md')}-${index}.ts`);
+      fs.writeFileSync(file, code);
+      return file;
+    });
+    const { config } = ts.readConfigFile(path.join(ROOT, 'test', 'tsconfig.json'), ts.sys.readFile);
+    const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files }, ts.sys, __dirname);
+    const problems = ts.getPreEmitDiagnostics(ts.createProgram(files, { ...options, noUnusedLocals: false }));
+    expect(problems.map(({ file, messageText }) => `${path.basename(file?.fileName ?? '')}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`))
+      .toEqual([]);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}, 60_000);
+
+test('the Python in the README can be parsed, and names what there is', () => {
+  const api = read('docs/API.python.md');
+  const codes = blocks('README.md', 'python');
+  expect(codes).toHaveLength(2);
+  for (const code of codes) {
+    const { status, stderr } = spawnSync('python3', ['-c', 'import ast, sys; ast.parse(sys.stdin.read())'], { input: code, encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  }
+  const names = codes.join().match(/Tailscale\w+|ts_\w+|lambda_(?==)|add_caller|alias(?==)/g) ?? [];
+  expect(names.length).toBeGreaterThan(8);
+  expect(names.filter((name) => !api.includes(name))).toEqual([]);
 });
 
 /** The project's pages, relative to its root. */
@@ -26,15 +101,17 @@ const PAGES = ['.', 'docs', 'examples', 'examples/typescript', 'examples/python'
   fs.readdirSync(path.join(ROOT, folder)).filter((file) => file.endsWith('.md') && !file.startsWith('API.')).map((file) => path.join(folder, file)));
 
 describe.each(PAGES)('%s', (page) => {
-  const links = [...fs.readFileSync(path.join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link]) => link);
+  const links = [...read(page).matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link)
+    .map((link) => link.startsWith(ONLINE) ? path.relative(path.dirname(page), link.slice(ONLINE.length)) : link)
+    .filter((link) => !/^https?:/.test(link));
 
-  test.each(links)('links to %s, which is there', (link) => {
-    const [file, anchor] = link.split('#');
-    const target = path.join(ROOT, path.dirname(page), file || path.basename(page));
-    expect(fs.existsSync(target)).toBe(true);
-    if (anchor !== undefined) {
-      expect(anchors(target)).toContain(anchor);
-    }
+  test('links to what is there', () => {
+    const broken = links.filter((link) => {
+      const [file, anchor] = link.split('#');
+      const target = path.join(ROOT, path.dirname(page), file || path.basename(page));
+      return !fs.existsSync(target) || anchor !== undefined && !anchors(target).includes(anchor);
+    });
+    expect(broken).toEqual([]);
   });
 });
 

@@ -67,6 +67,8 @@ const number2 = () => new CfnParameter(stack, 'Number2', { type: 'Number' }).val
 test.each<[string, (duration: Duration) => Partial<TailscaleLambdaProxyProps>, string]>([
   ['connectTimeout', (connectTimeout) => ({ connectTimeout }), 'millis'],
   ['responseTimeout', (responseTimeout) => ({ responseTimeout }), 'millis'],
+  ['firstByteTimeout', (firstByteTimeout) => ({ firstByteTimeout }), 'millis'],
+  ['idleTimeout', (idleTimeout) => ({ idleTimeout }), 'millis'],
   ['metrics.interval', (interval) => ({ metrics: { interval } }), 'millis'],
   ['metrics.budget', (budget) => ({ metrics: { budget } }), 'millis'],
   ['cors.maxAge', (maxAge) => ({ cors: { maxAge } }), 'seconds'],

@@ -25,6 +25,8 @@ test.each<[string, Partial<TailscaleLambdaProxyProps>]>([
   ['tsHostname is "not a name": use 1 to 63', { tsHostname: 'not a name' }],
   ['connectTimeout is ', { connectTimeout: Duration.millis(0) }],
   ['responseTimeout is 20 minutes: use a duration', { responseTimeout: Duration.minutes(20) }],
+  ['firstByteTimeout is 16 minutes: use a duration from 0 millis to 15 minutes', { firstByteTimeout: Duration.minutes(16) }],
+  ['idleTimeout is 1 day: use a duration', { idleTimeout: Duration.days(1) }],
   ['allowedTargets is an empty list: name at least one target', { allowedTargets: [] }],
   ['allowedTargets is "two words": use an address', { allowedTargets: ['db', 'two words'] }],
   ['allowedTargets is "a,b": use an address', { allowedTargets: ['a,b'] }],

@@ -13,7 +13,7 @@ function content(name: string): Buffer {
 }
 
 test('the tarball holds what a CDK app needs, and nothing else', () => {
-  const allowed = /^(lib\/[\w-]+\.(js|d\.ts)|assets\/(x86_64|arm64)\/\w+\.zip|assets\/THIRD-PARTY-LICENCES\.txt|\.jsii|package\.json|API\.md|README\.md|LICENSE)$/;
+  const allowed = /^(lib\/[\w-]+\.(js|d\.ts)|assets\/(x86_64|arm64)\/\w+\.zip|assets\/THIRD-PARTY-LICENSES\.txt|\.jsii|package\.json|API\.md|README\.md|LICENSE)$/;
 
   expect(names.filter((name) => !allowed.test(name))).toEqual([]);
   expect(names).toEqual(expect.arrayContaining(['lib/index.js', 'lib/index.d.ts', '.jsii', 'README.md', 'LICENSE']));
@@ -30,7 +30,7 @@ test.each(['x86_64', 'arm64'])('the tarball holds the zips of %s as they were bu
 });
 
 test('the licences of what is inside the zips come along', () => {
-  const licences = content('assets/THIRD-PARTY-LICENCES.txt').toString();
+  const licences = content('assets/THIRD-PARTY-LICENSES.txt').toString();
 
   for (const component of [/^tailscale\.com v1\.\d+\.\d+ \(Go module\)$/m, /^tokio \d\S* \(crate\)$/m, /^the standard library of Go$/m]) {
     expect(licences).toMatch(component);

@@ -120,7 +120,7 @@ impl JoinError {
         }
     }
 
-    /// The stable code: in the log, in `ts-error-message` and in the README's table.
+    /// The stable code: in the log, in `ts-error-message` and in the table of docs/troubleshooting.md.
     pub fn code(&self) -> &'static str {
         match self {
             Self::AuthKeyRejected { .. } => "AuthKeyRejected",
@@ -250,9 +250,9 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const README: &str = include_str!("../../../README.md");
+    const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
 
-    /// The README has a row for this error: its code, what fixes it, and when the login is tried again.
+    /// The page has a row for this error: its code, what fixes it, and when the login is tried again.
     pub(crate) fn assert_documented(error: &JoinError, fix: &str) {
         let again = match error.retry_policy() {
             RetryPolicy::Wait => "as soon as it is fixed",
@@ -263,10 +263,9 @@ pub(crate) mod tests {
         let start = format!("| `{}` | ", error.code());
         let end = format!(" | {fix} | {again} |");
         assert!(
-            README
-                .lines()
+            PAGE.lines()
                 .any(|line| line.starts_with(&start) && line.ends_with(&end)),
-            "the README has no row\n{start}…{end}"
+            "docs/troubleshooting.md has no row\n{start}…{end}"
         );
     }
 

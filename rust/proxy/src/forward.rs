@@ -27,6 +27,9 @@ use crate::{
 /// A connection that was idle for less is used without a check: servers close idle connections after 2 s (gunicorn) or
 /// more, and a freeze this short breaks no path.
 const FRESH: Duration = Duration::from_millis(1500);
+/// What must not be sent twice gives a FIN the time to show where the connection was idle for this long or longer: it may
+/// have arrived during a freeze. Callers in a row wait for nothing.
+const NO_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is checked where a name leads while its connection is never idle for long.
 const RESOLVE_AFTER: Duration = Duration::from_secs(30);
 /// How long a FIN that arrived during a freeze may take to reach us: it has to pass through tailscaled, which was frozen
@@ -203,7 +206,10 @@ impl Forwarder {
         let check_until = limits.deadline.min(Instant::now() + limits.connect);
         let check = || self.connector.is_current(target, address, path, check_until);
         let copy = is_idempotent(request.method()).then(|| request.clone());
-        if must_check && copy.is_none() && !(check().await? && is_open_still(&connection).await) {
+        // Anything else goes out once the path is known to be good and no FIN is known to have come.
+        let usable = copy.is_some()
+            || (!must_check || check().await?) && (kept.idle < NO_PAUSE || is_open_still(&connection).await);
+        if !usable {
             connection.close().await;
             return Ok(Attempt::Again(request));
         }

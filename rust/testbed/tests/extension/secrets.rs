@@ -87,7 +87,7 @@ async fn throttled(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// The README's table has these.
+/// The table in docs/troubleshooting.md has these.
 async fn refused(setting: Arc<Setting>) -> Outcome {
     let (mut surroundings, mut faults) = before_secrets_manager(&setting, Fault::None).await?;
     for (code, remedy) in [

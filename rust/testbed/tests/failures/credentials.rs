@@ -56,7 +56,7 @@ async fn unreachable(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// The README's table has these.
+/// The table in docs/troubleshooting.md has these.
 async fn keyless(setting: Arc<Setting>) -> Outcome {
     const OBJECT: &str = r#"{"tailscale":"tskey-auth-hidden","empty":"","list":["tskey-auth-hidden"]}"#;
     let mut surroundings = setting.surroundings().await?;

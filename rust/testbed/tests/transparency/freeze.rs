@@ -13,11 +13,14 @@ use testbed::{
     raw_target::{Move, RawTarget},
     world::World,
 };
+use tokio::time::sleep;
 
 use crate::{Outcome, Setting, trial};
 
 /// How many requests, each after a freeze.
 const FREEZES: usize = 200;
+/// How long a target's connection was idle when it hangs up.
+const PAUSE: Duration = Duration::from_millis(150);
 /// How many requests that each need a new connection.
 const FRESH: usize = 3000;
 /// How many cold starts.
@@ -83,6 +86,8 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
         // Every other pair of requests finds its kept connection alive.
         if number % 4 < 2 {
             raw.hang_up().await;
+            // Servers hang up after a pause: callers in a row find what they left.
+            sleep(PAUSE).await;
         }
     }
     // Each arrived once, though some GETs may have been sent twice: on a connection that was dead already.
