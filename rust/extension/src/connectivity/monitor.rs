@@ -94,6 +94,7 @@ impl Connectivity {
     /// A new tailscaled starts: nothing is known of its paths.
     pub fn renew_path(&self) {
         self.evidence().renew_path();
+        self.0.steps.reset();
     }
 
     /// The longest round trip that was seen lately.

@@ -48,6 +48,11 @@ pub(crate) struct StepLimiter {
 }
 
 impl StepLimiter {
+    /// Forgets the steps: they were another tailscaled's.
+    pub(crate) fn reset(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+    }
+
     /// Whether a mild step may be taken now on the mere guess that it helps; if so, it counts as taken.
     pub(crate) fn try_acquire_guess(&self, now: SystemTime) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
