@@ -111,7 +111,7 @@ impl JoinError {
             None
         } else if lower.contains("requires logging") {
             Some(Self::LoggingRequired)
-        } else if lower.starts_with("requested tags") || lower.contains("tags are invalid") {
+        } else if lower.contains("requested tags") || lower.contains("tags are invalid") {
             Some(Self::TagsRejected { reason })
         } else if KEY_REJECTED.iter().any(|start| lower.starts_with(start)) {
             Some(Self::AuthKeyRejected { reason })
@@ -324,6 +324,10 @@ pub(crate) mod tests {
                 "LoggingRequired",
             ),
             ("requested tags [tag:a] are invalid or not permitted", "TagsRejected"),
+            (
+                "handling register with auth key: creating new node: requested tags [tag:a] are invalid or not permitted",
+                "TagsRejected",
+            ),
             ("tailnet is closed", "RegistrationRefused"),
             ("maintenance of the storage", "RegistrationRefused"),
             ("the machine key store is unavailable", "RegistrationRefused"),

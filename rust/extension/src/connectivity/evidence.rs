@@ -188,6 +188,11 @@ impl Evidence {
         self.peer(address).blamed = true;
     }
 
+    /// A login has come to its end: the time that it took is not a freeze, and the links are alive.
+    pub fn joined(&mut self, now: SystemTime) {
+        (self.gap, self.awake) = (None, now);
+    }
+
     /// Links or sessions are made anew, or there is a new login: nothing is known of the new path.
     pub fn renew_path(&mut self) -> u64 {
         self.path += 1;
@@ -227,6 +232,15 @@ mod tests {
         assert!(!evidence.is_fresh(B, T), "that is another peer");
         evidence.renew_path();
         assert!(!evidence.is_fresh(A, T) && !evidence.heard(A));
+    }
+
+    #[test]
+    fn a_long_login_is_not_a_freeze() {
+        let mut evidence = Evidence::new(T);
+        evidence.touch(T + FRESH);
+        evidence.joined(T + FRESH * 2);
+        evidence.touch(T + FRESH * 2 + secs(1));
+        assert_eq!(evidence.gap(), None);
     }
 
     #[test]

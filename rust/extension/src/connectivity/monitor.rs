@@ -91,6 +91,11 @@ impl Connectivity {
         self.evidence().round_trip(address)
     }
 
+    /// The login has come to its end.
+    pub fn joined(&self) {
+        self.evidence().joined(self.0.clock.now());
+    }
+
     /// A new tailscaled starts: nothing is known of its paths.
     pub fn renew_path(&self) {
         self.evidence().renew_path();

@@ -269,6 +269,7 @@ impl LoginSession {
             return;
         }
         self.joined = true;
+        self.context.connectivity.joined();
         // Peers that are off must not hold up INIT for longer than the login itself took.
         let (warm, patience) = (
             self.context.warm.clone(),

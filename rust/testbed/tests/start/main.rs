@@ -41,8 +41,10 @@ const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
 const FAR: u64 = 100;
 /// Beyond the goal, for a machine that is busy with other things.
 const BUSY: Duration = Duration::from_millis(100);
-/// How many dials are counted together: the kernel counts in steps of 10 ms.
+/// How many dials are counted together (the kernel counts in steps of 10 ms), and how often: the least cost counts, because
+/// others want the processor too.
 const DIALS: u32 = 200;
+const ROUNDS: usize = 3;
 /// How long a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// Where the bare tailscaled's SOCKS5 server listens.
@@ -186,11 +188,15 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
         let server = Server::closing(&world).await?;
         server.must_answer(&world, "GET").await;
         let runtime = world.lambda.events.find(0, Event::runtime_started).await;
-        let before = processor::used(runtime)?;
-        for _ in 0..DIALS {
-            server.must_answer(&world, "GET").await;
+        let mut least = Duration::MAX;
+        for _ in 0..ROUNDS {
+            let before = processor::used(runtime)?;
+            for _ in 0..DIALS {
+                server.must_answer(&world, "GET").await;
+            }
+            least = least.min((processor::used(runtime)? - before) / DIALS);
         }
-        costs.push((processor::used(runtime)? - before) / DIALS);
+        costs.push(least);
         world.stop().await;
     }
     eprintln!("  the processor's time of a dial in a tailnet of 5, and of 5,000: {costs:.2?}");
