@@ -99,12 +99,6 @@ impl Evidence {
         self.peers.get(&address).is_some_and(|peer| peer.proved.is_some())
     }
 
-    /// Whether a WireGuard session with anybody but `address` was proved over the current path.
-    pub fn any_proved_besides(&self, address: IpAddr) -> bool {
-        let mut others = self.peers.iter().filter(|(peer, _)| **peer != address);
-        others.any(|(_, peer)| peer.proved.is_some())
-    }
-
     /// Whether `address` has answered over the current path, so that its silence means something.
     pub fn heard(&self, address: IpAddr) -> bool {
         self.peers
@@ -236,7 +230,6 @@ mod tests {
         assert!(evidence.is_fresh(A, T + secs(1)) && !evidence.is_fresh(A, T + FRESH));
         assert!(!evidence.is_fresh(A, T - secs(1)), "the clock was set back");
         assert!(!evidence.is_fresh(B, T), "that is another peer");
-        assert!(evidence.any_proved_besides(B) && !evidence.any_proved_besides(A));
         evidence.renew_path();
         assert!(!evidence.is_fresh(A, T) && !evidence.heard(A));
     }

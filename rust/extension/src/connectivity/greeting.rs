@@ -133,10 +133,8 @@ impl Connectivity {
         }
     }
 
-    /// Only while no other peer's session is there: a renewal would end it.
     async fn begin_sessions_anew(&self, address: IpAddr, round_trip: Duration) -> bool {
         if !self.evidence().may_blame_session(address)
-            || self.evidence().any_proved_besides(address)
             || !self.0.steps.try_acquire(Step::RenewSessions, self.0.clock.now())
         {
             return false;
