@@ -17,6 +17,7 @@ use crate::{
     error::{JoinError, RetryPolicy},
     localapi::{
         client::{LocalApi, Prefs},
+        error::LocalApiError,
         netmap::Netmap,
     },
     supervisor::{
@@ -32,6 +33,8 @@ const LOGOUT_LIMIT: Duration = Duration::from_millis(1700);
 /// How long the connection that is there may take for it, at least and at most: a freeze comes before nearly every
 /// SHUTDOWN, and the connection may have died in it.
 const LOGOUT_ATTEMPT: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(500)];
+/// The pause before it is tried again that tailscaled refused it.
+const LOGOUT_PAUSE: Duration = Duration::from_millis(20);
 /// How long tailscaled may take to end after its LocalAPI has failed: how it ended says more than that.
 const EXIT_GRACE: Duration = Duration::from_millis(250);
 /// A tailscaled that lived this long starts the count of failures anew.
@@ -299,9 +302,18 @@ impl<P: Program, K: KeySource> Supervision<P, K> {
             ),
         }
         let over_new_connection = async {
-            self.context.connectivity.detach_control().await?;
-            api.reconnect_control().await?;
-            api.logout().await
+            loop {
+                self.context.connectivity.detach_control().await?;
+                api.reconnect_control().await?;
+                match api.logout().await {
+                    // The end of the log-out that was given up takes the new control client away, if it comes after it.
+                    Err(error @ LocalApiError::Refused { .. }) => {
+                        tracing::debug!("the log-out failed, trying again: {error}")
+                    }
+                    done => return done,
+                }
+                sleep(LOGOUT_PAUSE).await;
+            }
         };
         match timeout_at(deadline, over_new_connection).await {
             Ok(Ok(())) => tracing::debug!("logged out of the tailnet over a new connection"),
