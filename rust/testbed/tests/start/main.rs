@@ -44,7 +44,7 @@ const BUSY: Duration = Duration::from_millis(100);
 /// How many dials are counted together (the kernel counts in steps of 10 ms), and how often: the least cost counts, because
 /// others want the processor too.
 const DIALS: u32 = 200;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 6;
 /// How long a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// Where the bare tailscaled's SOCKS5 server listens.
