@@ -7,8 +7,8 @@ use settings::{SettingError, Variables};
 
 use crate::{
     allowlist::{self, Allowlist},
+    ca_certificates::CaCertificates,
     metrics::{self, Output},
-    tls::CaCertificates,
 };
 
 /// How long opening a connection to a target may take where nothing else is set.

@@ -1,6 +1,7 @@
 //! The Lambda handler: takes a Function URL's request to a target in the tailnet, and brings the target's response back.
 
 pub mod allowlist;
+pub mod ca_certificates;
 mod certificate;
 pub mod clock;
 pub mod config;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -15,52 +14,13 @@ use tokio_rustls::{
             verify_server_name,
         },
         crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{
-            CertificateDer, ServerName, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
-            pem::PemObject,
-        },
+        pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime},
         server::ParsedCertificate,
     },
 };
 use webpki::RawPublicKeyEntity;
 
 use crate::{certificate::public_key, config::Config, error::ProxyError, target::Target};
-
-/// Certificates to trust beside the public authorities.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaCertificates(Vec<CertificateDer<'static>>);
-
-/// Why they cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CaCertificatesError {
-    /// There is none.
-    #[error("there is no certificate in it")]
-    None,
-    /// It is not PEM.
-    #[error("certificate {0} is not PEM text: {1}")]
-    Pem(usize, String),
-    /// It is PEM, but no certificate.
-    #[error("certificate {0} cannot be trusted: {1}")]
-    Certificate(usize, String),
-}
-
-impl CaCertificates {
-    /// Reads PEM text, and checks that each certificate can be trusted.
-    pub fn parse(text: &str) -> Result<Self, CaCertificatesError> {
-        let mut certificates = Vec::new();
-        for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(text.as_bytes())) {
-            let certificate = certificate.map_err(|error| CaCertificatesError::Pem(number, error.to_string()))?;
-            RootCertStore::empty()
-                .add(certificate.clone())
-                .map_err(|error| CaCertificatesError::Certificate(number, error.to_string()))?;
-            certificates.push(certificate);
-        }
-        if certificates.is_empty() {
-            return Err(CaCertificatesError::None);
-        }
-        Ok(Self(certificates))
-    }
-}
 
 /// Opens TLS sessions; keeps what it needs to resume them.
 #[derive(Clone)]
@@ -77,7 +37,10 @@ impl Tls {
         let verifier: Arc<dyn ServerCertVerifier> = if config.skip_tls_verification {
             Arc::new(AcceptAny { algorithms })
         } else {
-            let trusted = config.ca_certificates.as_ref().map(|trusted| trusted.0.clone());
+            let trusted = config
+                .ca_certificates
+                .as_ref()
+                .map(|trusted| trusted.certificates().to_vec());
             let trusted = trusted.unwrap_or_default();
             let mut roots = RootCertStore {
                 roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

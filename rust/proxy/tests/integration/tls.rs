@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fakes::World;
-use proxy::{config::Config, tls::CaCertificates};
+use proxy::{ca_certificates::CaCertificates, config::Config};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
