@@ -41,10 +41,11 @@ const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
 const FAR: u64 = 100;
 /// Beyond the goal, for a machine that is busy with other things.
 const BUSY: Duration = Duration::from_millis(100);
-/// How many dials are counted together (the kernel counts in steps of 10 ms), and how often: the least cost counts, because
-/// others want the processor too.
+/// How many dials are counted together: the kernel counts in steps of 10 ms.
 const DIALS: u32 = 200;
-const ROUNDS: usize = 6;
+/// How often, at least and at most: the least cost counts, because others want the processor too.
+const LEAST_ROUNDS: usize = 4;
+const MOST_ROUNDS: usize = 20;
 /// How long a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// Where the bare tailscaled's SOCKS5 server listens.
@@ -172,8 +173,10 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
+/// Both tailnets stand at once and are asked by turns, so that what else the machine does falls on both; the least of the
+/// rounds is what a dial costs.
 async fn crowd(setting: Arc<Setting>) -> Outcome {
-    let mut costs = Vec::new();
+    let mut tailnets = Vec::new();
     for (peers, siblings) in [(5, 0), (5000, 20)] {
         let surroundings = setting.surroundings().await?;
         let crowd = Crowd {
@@ -188,19 +191,26 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
         let server = Server::closing(&world).await?;
         server.must_answer(&world, "GET").await;
         let runtime = world.lambda.events.find(0, Event::runtime_started).await;
-        let mut least = Duration::MAX;
-        for _ in 0..ROUNDS {
-            let before = processor::used(runtime)?;
+        tailnets.push((world, server, runtime));
+    }
+    let mut costs = [Duration::MAX; 2];
+    for round in 1..=MOST_ROUNDS {
+        for (cost, (world, server, runtime)) in costs.iter_mut().zip(&tailnets) {
+            let before = processor::used(*runtime)?;
             for _ in 0..DIALS {
-                server.must_answer(&world, "GET").await;
+                server.must_answer(world, "GET").await;
             }
-            least = least.min((processor::used(runtime)? - before) / DIALS);
+            *cost = (*cost).min((processor::used(*runtime)? - before) / DIALS);
         }
-        costs.push(least);
-        world.stop().await;
+        if round >= LEAST_ROUNDS && costs[1] <= bounds::crowded(costs[0]) {
+            break;
+        }
     }
     eprintln!("  the processor's time of a dial in a tailnet of 5, and of 5,000: {costs:.2?}");
     assert!(costs[1] <= bounds::crowded(costs[0]), "{costs:?}");
+    for (world, ..) in tailnets {
+        world.stop().await;
+    }
     Ok(())
 }
 
