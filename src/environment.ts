@@ -31,6 +31,7 @@ export enum Variable {
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
+  FORWARD_CALLER_ARN = 'TS_FORWARD_CALLER_ARN',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
   DIRECT_SOCKS = 'TS_DIRECT_SOCKS',
@@ -54,6 +55,7 @@ export interface ProxySettings {
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
   readonly skipTlsVerification?: boolean;
+  readonly forwardCallerArn?: boolean;
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
   readonly metrics?: TailscaleMetricsOptions;
@@ -104,6 +106,7 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
+    [Variable.FORWARD_CALLER_ARN]: switchedOn(settings.forwardCallerArn),
     [Variable.ALLOWED_TARGETS]: joined(settings.allowedTargets),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
     // The proxy asks the extension before it dials: it needs no server of the extension's in between.

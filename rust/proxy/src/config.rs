@@ -46,6 +46,8 @@ pub struct Config {
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
     pub allowed_targets: Option<Allowlist>,
+    /// Tell the target who asked.
+    pub forward_caller_arn: bool,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
     pub environment: String,
     /// What is counted, and how it leaves.
@@ -79,6 +81,7 @@ impl Config {
             ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
+            forward_caller_arn: variables.switch("TS_FORWARD_CALLER_ARN", false)?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
             metrics: metrics(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
@@ -205,6 +208,7 @@ mod tests {
             ("TS_DEBUG", "1"),
             ("TS_INVOKE_MODE", "STREAM"),
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
+            ("TS_FORWARD_CALLER_ARN", "arn"),
             ("TS_ALLOWED_TARGETS", "10.0.0.1/8"),
             ("TS_METRICS", "on"),
             ("TS_METRICS_DETAILS", "1"),
