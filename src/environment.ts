@@ -39,6 +39,8 @@ export enum Variable {
   WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
   METRICS = 'TS_METRICS',
   METRICS_DETAILS = 'TS_METRICS_DETAILS',
+  METRICS_PROXY_COUNTS = 'TS_METRICS_PROXY_COUNTS',
+  METRICS_PROXY_NAME = 'TS_METRICS_PROXY_NAME',
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
 }
@@ -113,6 +115,8 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.DIRECT_SOCKS]: switchedOn(true),
     [Variable.METRICS]: settings.metrics?.output,
     [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
+    [Variable.METRICS_PROXY_COUNTS]: settings.metrics?.proxyCounts === false ? 'false' : undefined,
+    [Variable.METRICS_PROXY_NAME]: settings.metrics?.proxyName,
     [Variable.METRICS_INTERVAL]: digits(settings.metrics?.interval?.toMilliseconds()),
     [Variable.METRICS_BUDGET]: digits(settings.metrics?.budget?.toMilliseconds()),
   });

@@ -34,7 +34,7 @@ const everySetting = {
   forwardCallerArn: true,
   allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],
   allowUncoveredTargets: true,
-  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, interval: Duration.minutes(1), budget: Duration.millis(50) },
+  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, proxyCounts: false, proxyName: 'office/proxy', interval: Duration.minutes(1), budget: Duration.millis(50) },
 };
 
 function examplesOf(owners: string[]): Record<string, string> {

@@ -128,6 +128,8 @@ impl RequestRecord {
     }
 
     fn count(&self) {
+        self.metrics
+            .count_request(self.error.as_ref().map(|error| error.code().1));
         let (Some(dimensions), Some(outcome)) = (&self.asked, self.outcome()) else {
             return;
         };
