@@ -2,6 +2,7 @@
 // the tests of both sides.
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { secretId, secretOf } from './secret-validation';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
 import { TailscaleMetricsOptions } from './tailscale-metrics-options';
@@ -30,6 +31,8 @@ export enum Variable {
   IDLE_TIMEOUT = 'TS_IDLE_TIMEOUT',
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
+  CA_CERTIFICATES_FILE = 'TS_CA_CERTIFICATES_FILE',
+  CLIENT_CERTIFICATE_SECRET = 'TS_CLIENT_CERTIFICATE_SECRET',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
   FORWARD_CALLER_ARN = 'TS_FORWARD_CALLER_ARN',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
@@ -56,6 +59,8 @@ export interface ProxySettings {
   readonly idleTimeout?: Duration;
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
+  readonly caCertificatesFile?: string;
+  readonly clientCertificateSecret?: secretsmanager.ISecret;
   readonly skipTlsVerification?: boolean;
   readonly forwardCallerArn?: boolean;
   readonly allowedTargets?: string[];
@@ -107,6 +112,8 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.IDLE_TIMEOUT]: digits(settings.idleTimeout?.toMilliseconds()),
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
+    [Variable.CA_CERTIFICATES_FILE]: settings.caCertificatesFile,
+    [Variable.CLIENT_CERTIFICATE_SECRET]: settings.clientCertificateSecret && secretId(settings.clientCertificateSecret),
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
     [Variable.FORWARD_CALLER_ARN]: switchedOn(settings.forwardCallerArn),
     [Variable.ALLOWED_TARGETS]: joined(settings.allowedTargets),

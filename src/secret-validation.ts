@@ -64,10 +64,10 @@ function nameOf(secret: secretsmanager.ISecret): string {
  * Refuses a secret that the function cannot read, as far as its region and account are known.
  * @internal
  */
-export function validateSecretPlace(validation: Validation, secret: secretsmanager.ISecret, fn: IConstruct): void {
+export function validateSecretPlace(validation: Validation, prop: string, secret: secretsmanager.ISecret, fn: IConstruct): void {
   const { region, account } = Stack.of(fn);
   if (Token.compareStrings(secret.env.region, region) === TokenComparison.DIFFERENT) {
-    validation.refuse('tsAuthKeySecret', `a secret in ${secret.env.region}`,
+    validation.refuse(prop, `a secret in ${secret.env.region}`,
       `the function runs in ${region} and reads secrets there: replicate the secret to ${region}, and import the replica by its ARN`);
   }
   if (Token.compareStrings(secret.env.account, account) !== TokenComparison.DIFFERENT) {
@@ -75,10 +75,10 @@ export function validateSecretPlace(validation: Validation, secret: secretsmanag
   }
   const owner = `a secret of account ${secret.env.account}`;
   if (Resource.isOwnedResource(secret) || secret.secretFullArn === undefined) {
-    validation.refuse('tsAuthKeySecret', owner, `the function runs in account ${account}: import the secret with its complete ARN ` +
+    validation.refuse(prop, owner, `the function runs in account ${account}: import the secret with its complete ARN ` +
       'and its KMS key (Secret.fromSecretAttributes with secretCompleteArn and encryptionKey)');
   } else if (secret.encryptionKey === undefined) {
-    warn(fn, Warning.SECRET_OF_OTHER_ACCOUNT, `tsAuthKeySecret is ${owner}, imported without its KMS key: only a secret with a ` +
+    warn(fn, Warning.SECRET_OF_OTHER_ACCOUNT, `${prop} is ${owner}, imported without its KMS key: only a secret with a ` +
       'customer managed key can be read from another account. Import it with encryptionKey (Secret.fromSecretAttributes), and allow ' +
       'the function\'s role in the policies of the secret and of the key.');
   }

@@ -1,5 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyPropsWarmerOption } from './tailscale-lambda-proxy-warmer-option';
 import { TailscaleMetricsOptions } from './tailscale-metrics-options';
@@ -85,11 +86,33 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
 
   /**
    * Certificate authorities to trust in addition to the public ones for targets with https: PEM text.
-   * At most 3,000 characters: Lambda has room for 4 KB of environment variables in all.
+   * At most 3,000 characters: Lambda has room for 4 KB of environment variables in all. A larger bundle is a file:
+   * `caCertificatesFile`.
    *
    * @default - the public ones only
    */
   readonly caCertificates?: string;
+
+  /**
+   * A file with certificate authorities to trust in addition to the public ones and to `caCertificates`: PEM text of at most
+   * 1 MB, at this absolute path in the function. Bring it in a layer (`options.lambda.layers`), whose files are below `/opt`.
+   * The function does not start where the file is missing, or holds anything that is not a certificate.
+   *
+   * @default - none
+   */
+  readonly caCertificatesFile?: string;
+
+  /**
+   * A secret with the certificate that the proxy shows to targets which ask their clients for one (mTLS): PEM text with the
+   * certificate, those of its issuers after it, and its private key, which must not be encrypted. The function may read the
+   * secret, and does so once for each environment, at its start: it does not start where the secret cannot be used.
+   *
+   * **All callers of the proxy act under this certificate.** It is shown to every target that asks, so narrow them down with
+   * `allowedTargets`.
+   *
+   * @default - none: a target that insists on a certificate is a 502
+   */
+  readonly clientCertificateSecret?: secretsmanager.ISecret;
 
   /**
    * Whether to accept any certificate of a target. Anyone on the path to it can then read the requests.

@@ -5,6 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { grantSecret } from './grant-secret';
 import { ImportedProxy, URL_VARIABLE } from './imported-proxy';
 import { suppressFindings } from './nag-suppressions';
 import { makeAlarms } from './proxy-alarms';
@@ -119,6 +120,9 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
     // The ids of the function and its URL stay: another id is another URL, and a deployment that fails on a set name.
     this.lambda = makeProxyFunction(this, 'tailscale-proxy-lambda', sound);
     this.extension._attach(this.lambda, sound);
+    if (sound.clientCertificateSecret) {
+      grantSecret(sound.clientCertificateSecret, this.lambda);
+    }
     if ((sound.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
       this.allowMetrics();
     }

@@ -26,7 +26,7 @@ export function validateNode(validation: Validation, options: TailscaleNodeOptio
   if (options.tsAuthKeySecret && options.tsSecretApiKey) {
     validation.refuse('tsSecretApiKey', 'set beside tsAuthKeySecret', 'use tsAuthKeySecret alone: both name the secret that holds the auth key');
   }
-  validateSecretPlace(validation, secret, fn);
+  validateSecretPlace(validation, 'tsAuthKeySecret', secret, fn);
   validateSecretText(validation, secret, options);
 }
 

@@ -7,6 +7,7 @@ import { extensionEnvironment } from './environment';
 import { validateFunctionOptions } from './function-validation';
 import { LONGEST_TIMEOUT } from './lambda-function';
 import { architectureOf, functionEnvironment, hasAlias } from './proxy-function';
+import { validateSecretPlace } from './secret-validation';
 import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-lambda-option';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { validateNode } from './validate-node';
@@ -35,6 +36,11 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
     'use 1 to 255 letters, digits, hyphens, underscores, full stops, slashes and colons');
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
+  validation.text('caCertificatesFile', props.caCertificatesFile || undefined, /^\/[\x21-\x7e]+$/,
+    'use an absolute path, such as "/opt/authorities.pem" for a file of a layer');
+  if (props.clientCertificateSecret) {
+    validateSecretPlace(validation, 'clientCertificateSecret', props.clientCertificateSecret, owner);
+  }
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
       'Lambda does not stream responses from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');

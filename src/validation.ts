@@ -92,7 +92,7 @@ export class Validation {
       this.refuse(prop, 'not PEM text', 'give certificates that begin with "-----BEGIN CERTIFICATE-----"');
     }
     if (value.length > most) {
-      this.refuse(prop, `${value.length} characters long`, `keep it to ${most}: give the root certificate alone`);
+      this.refuse(prop, `${value.length} characters long`, `keep it to ${most}: give the root certificate alone, or a file (caCertificatesFile)`);
     }
   }
 

@@ -30,6 +30,8 @@ const everySetting = {
   idleTimeout: Duration.seconds(30),
   invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
   caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+  caCertificatesFile: '/opt/authorities.pem',
+  clientCertificateSecret: secret,
   skipTlsVerification: true,
   forwardCallerArn: true,
   allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],

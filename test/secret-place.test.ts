@@ -110,3 +110,11 @@ describe('another account', () => {
     ]);
   });
 });
+
+test('a client certificate in another region is refused under its own name', () => {
+  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'key');
+  const clientCertificateSecret = secretsmanager.Secret.fromSecretCompleteArn(stack, 'Mtls', arn('mtls-AbCdEf', { ...ENV, region: 'us-east-1' }));
+  new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', clientCertificateSecret });
+
+  expect(problems(stack)).toEqual([expect.stringContaining('clientCertificateSecret is a secret in us-east-1')]);
+});

@@ -3,6 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
@@ -104,6 +105,33 @@ describe('the function', () => {
     Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
       Environment: { Variables: { TS_SKIP_TLS_VERIFICATION: variable } },
     });
+  });
+
+  test('may read the secret with its client certificate, and is told where that and the authorities are', () => {
+    const key = kms.Key.fromKeyArn(stack, 'mtls-key', 'arn:aws:kms:eu-west-1:111122223333:key/mtls');
+    makeProxy({
+      clientCertificateSecret: new secretsmanager.Secret(stack, 'mtls', { encryptionKey: key }),
+      caCertificatesFile: '/opt/authorities.pem',
+    });
+
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      Environment: { Variables: { TS_CLIENT_CERTIFICATE_SECRET: { Ref: Match.stringLikeRegexp('^mtls') }, TS_CA_CERTIFICATES_FILE: '/opt/authorities.pem' } },
+    });
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({ Action: Match.arrayWith(['secretsmanager:GetSecretValue']), Resource: { Ref: Match.stringLikeRegexp('^mtls') } }),
+          Match.objectLike({ Action: 'kms:Decrypt', Resource: key.keyArn }),
+        ]),
+      },
+    });
+  });
+
+  test('tells targets who asked, if it is told to', () => {
+    makeProxy({ forwardCallerArn: true });
+
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { TS_FORWARD_CALLER_ARN: 'true' } } });
   });
 
   test('takes the targets that callers may name', () => {

@@ -33,6 +33,7 @@ test.each<[string, Partial<TailscaleLambdaProxyProps>]>([
   ['allowedTargets is "[fd7a::1": use an address', { allowedTargets: ['[fd7a::1'] }],
   ['caCertificates is not PEM text: give certificates that begin with', { caCertificates: 'MIIB' }],
   ['caCertificates is 3001 characters long: keep it to 3000', { caCertificates: certificate(3001) }],
+  ['caCertificatesFile is "authorities.pem": use an absolute path, such as "/opt/authorities.pem"', { caCertificatesFile: 'authorities.pem' }],
   ['cors.maxAge is 2 days: use a duration from 0 seconds to 1 day', { cors: { maxAge: Duration.days(2) } }],
   [
     'the environment is 4220 bytes long: Lambda has room for 4096: shorten caCertificates',

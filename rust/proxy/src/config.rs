@@ -1,6 +1,11 @@
 //! What the construct set: read once from the environment, checked in full before the first request.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use lambda_env::aws::Access;
 use lambda_env::{SettingError, Variables};
@@ -8,6 +13,7 @@ use lambda_env::{SettingError, Variables};
 use crate::{
     allowlist::{self, Allowlist},
     ca_certificates::CaCertificates,
+    client_certificate::ClientCertificate,
     metrics::{self, Output},
 };
 
@@ -45,6 +51,12 @@ pub struct Config {
     pub invoke_mode: InvokeMode,
     /// Certificates to trust beside the public authorities.
     pub ca_certificates: Option<CaCertificates>,
+    /// The secret with the certificate for targets that ask their clients for one.
+    pub client_certificate_secret: Option<String>,
+    /// Where Secrets Manager is.
+    pub secrets: Access,
+    /// What that secret holds, as soon as it has been read.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// Take any certificate of a target.
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
@@ -81,7 +93,13 @@ impl Config {
             first_byte_timeout: silence(&variables, "TS_FIRST_BYTE_TIMEOUT")?,
             idle_timeout: silence(&variables, "TS_IDLE_TIMEOUT")?,
             invoke_mode: invoke_mode(variables.text("TS_INVOKE_MODE"))?,
-            ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
+            ca_certificates: ca_certificates(
+                variables.text("TS_CA_CERTIFICATES"),
+                variables.text("TS_CA_CERTIFICATES_FILE"),
+            )?,
+            client_certificate_secret: variables.text("TS_CLIENT_CERTIFICATE_SECRET"),
+            secrets: Access::read(&variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            client_certificate: None,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
             forward_caller_arn: variables.switch("TS_FORWARD_CALLER_ARN", false)?,
@@ -156,13 +174,20 @@ fn proxy_name(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<
     Ok(name.filter(|_| counts))
 }
 
-fn ca_certificates(text: Option<String>) -> Result<Option<CaCertificates>, SettingError> {
-    let parsed = text.map(|text| CaCertificates::parse(&text)).transpose();
-    parsed.map_err(|error| SettingError::Unusable {
+fn ca_certificates(text: Option<String>, file: Option<String>) -> Result<Option<CaCertificates>, SettingError> {
+    let given = text.map(|text| CaCertificates::parse(&text)).transpose();
+    let given = given.map_err(|error| SettingError::Unusable {
         name: "TS_CA_CERTIFICATES",
         reason: error.to_string(),
         expected: "certificates as PEM text",
-    })
+    })?;
+    let read = file.map(|path| CaCertificates::read(Path::new(&path)).map_err(|error| (path, error)));
+    let read = read.transpose().map_err(|(path, error)| SettingError::Unusable {
+        name: "TS_CA_CERTIFICATES_FILE",
+        reason: format!("{path}: {error}"),
+        expected: "the path of a file with certificates as PEM text, such as /opt/authorities.pem in a layer",
+    })?;
+    Ok(given.into_iter().chain(read).reduce(CaCertificates::with))
 }
 
 fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
@@ -281,13 +306,71 @@ mod tests {
         }
     }
 
+    /// A file with this text; it is removed when this is dropped.
+    struct File(PathBuf);
+
+    impl File {
+        fn of(name: &str, text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("proxy-config-{}-{name}", std::process::id()));
+            std::fs::write(&path, text).unwrap();
+            Self(path)
+        }
+
+        fn path(&self) -> String {
+            self.0.to_str().unwrap().to_owned()
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            // Best effort: the folder is the system's temporary one.
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_of_certificates_is_trusted_beside_those_that_are_set() {
+        // More than all environment variables of a function have room for.
+        let file = File::of("bundle.pem", &format!("# Authorities\n{}", CERTIFICATE.repeat(200)));
+        let config = Config::parse(|name| match name {
+            "TS_CA_CERTIFICATES" => Some(CERTIFICATE.clone()),
+            "TS_CA_CERTIFICATES_FILE" => Some(file.path()),
+            _ => None,
+        });
+        assert_eq!(config.unwrap().ca_certificates.unwrap().certificates().len(), 201);
+    }
+
+    #[test]
+    fn a_file_of_certificates_that_cannot_be_used_is_refused_before_the_first_request() {
+        let (empty, broken) = (File::of("empty.pem", ""), File::of("broken.pem", &CERTIFICATE[..200]));
+        let large = File::of("large.pem", &"#".repeat(1 << 20 | 1));
+        for (path, reason) in [
+            (
+                "/opt/none.pem".to_owned(),
+                "/opt/none.pem: it cannot be read: No such file",
+            ),
+            ("/opt".to_owned(), "it cannot be read: "),
+            (empty.path(), "there is no certificate in it"),
+            (broken.path(), "certificate 1 is not PEM text"),
+            (large.path(), "it is 1048577 bytes long, but must have 1048576 at most"),
+        ] {
+            let message = parse("TS_CA_CERTIFICATES_FILE", &path).unwrap_err().to_string();
+            assert!(
+                message.contains("TS_CA_CERTIFICATES_FILE") && message.contains(&path) && message.contains(reason),
+                "{message}"
+            );
+        }
+    }
+
     #[test]
     fn what_the_constructs_set_is_what_is_read_and_nothing_else() {
         let contract = Contract::of("proxy");
+        let file = File::of("contract.pem", &CERTIFICATE);
         let read = contract.asked_for(&[], |get| {
-            // The table's example of a certificate is none.
+            // The table's example of a certificate is none, and nobody has made its file.
             let get = |name: &str| match name {
                 "TS_CA_CERTIFICATES" => get(name).map(|_| CERTIFICATE.clone()),
+                "TS_CA_CERTIFICATES_FILE" => get(name).map(|_| file.path()),
                 _ => get(name),
             };
             Config::parse(get).unwrap();

@@ -26,7 +26,7 @@ use crate::{
     pool::Connection,
     read_to_end::ReadToEnd,
     target::{Host, Target},
-    tls::Tls,
+    tls::{self, Tls},
 };
 
 /// How long the extension may take to say whether the tailnet was the cause of a break.
@@ -224,6 +224,9 @@ async fn handshake(
 }
 
 fn chain(error: &hyper::Error) -> String {
-    let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    let Some(source) = std::error::Error::source(error) else {
+        return error.to_string();
+    };
+    let hint = source.downcast_ref().map_or("", tls::hint);
+    format!("{error}: {source}{hint}")
 }

@@ -3,6 +3,7 @@
 pub mod allowlist;
 pub mod ca_certificates;
 mod certificate;
+pub mod client_certificate;
 pub mod clock;
 pub mod config;
 mod connect;

@@ -2,7 +2,10 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use proxy::{config::Config, handler::Handler, runtime_api::RuntimeApi, service::Service, warmer};
+use proxy::{
+    client_certificate::ClientCertificate, config::Config, handler::Handler, runtime_api::RuntimeApi, service::Service,
+    warmer,
+};
 use tokio::{
     select,
     signal::unix::{SignalKind, signal},
@@ -16,9 +19,16 @@ async fn main() -> ExitCode {
     if std::env::var_os(warmer::FUNCTION).is_some() {
         return warmer::main().await;
     }
-    let Ok(config) = lambda_env::start(|get| Config::parse(get), |config| config.debug) else {
+    let Ok(mut config) = lambda_env::start(|get| Config::parse(get), |config| config.debug) else {
         return ExitCode::FAILURE;
     };
+    // Within INIT, like all other settings: what is wrong with it shows before the first request.
+    if let Some(secret) = &config.client_certificate_secret {
+        match ClientCertificate::read(&config.secrets, secret).await {
+            Ok(certificate) => config.client_certificate = Some(Arc::new(certificate)),
+            Err(error) => return lambda_env::finish(Err(error)),
+        }
+    }
     lambda_env::finish(run(config).await)
 }
 

@@ -7,7 +7,8 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+        AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+        SignatureScheme,
         client::{
             WebPkiServerVerifier,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -57,8 +58,16 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let client = match &config.client_certificate {
+            None => client.with_no_client_auth(),
+            Some(certificate) => {
+                let (chain, key) = certificate.parts();
+                client
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| unusable(&error))?
+            }
+        };
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
         })
@@ -79,9 +88,16 @@ impl Tls {
     }
 }
 
-/// What to do about a failed handshake, where its error does not say.
-fn hint(error: &std::io::Error) -> &'static str {
+/// What to do about a failed handshake, where its error does not say. In TLS 1.3 a server may refuse a client when it has
+/// taken the first request already.
+pub(crate) fn hint(error: &std::io::Error) -> &'static str {
     let failed = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    if matches!(
+        failed,
+        Some(Error::AlertReceived(AlertDescription::CertificateRequired))
+    ) {
+        return "; the target asks its clients for a certificate: give the proxy one (clientCertificateSecret)";
+    }
     match failed.and_then(refused_by_webpki) {
         Some(webpki::Error::UnsupportedCertVersion) => {
             "; a certificate of version 1 names no host: make one of version 3 with a subjectAltName, or switch the \

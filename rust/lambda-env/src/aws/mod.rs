@@ -4,7 +4,9 @@
 //! HTTP client does beyond [`Wire`] is of no use to a program that is frozen between its calls.
 
 mod access;
+mod secrets_manager;
 mod wire;
 
 pub use access::Access;
+pub use secrets_manager::{SecretNotRead, read_secret};
 pub use wire::{NotSent, Wire};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fakes::World;
-use proxy::{ca_certificates::CaCertificates, config::Config};
+use proxy::{ca_certificates::CaCertificates, client_certificate::ClientCertificate, config::Config};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,9 +12,10 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig, SupportedProtocolVersion,
+        RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::aws_lc_rs::sign::any_supported_type,
         pki_types::{CertificateDer, PrivateKeyDer},
+        server::WebPkiClientVerifier,
         sign::{CertifiedKey, SingleCertAndKey},
         version::{TLS12, TLS13},
     },
@@ -39,6 +40,11 @@ async fn target_with(
     let config = ServerConfig::builder_with_protocol_versions(versions)
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(resolver));
+    serve(config).await
+}
+
+/// Answers each connection's first request with the name that was asked for.
+async fn serve(config: ServerConfig) -> u16 {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -57,6 +63,20 @@ async fn target_with(
         }
     });
     port
+}
+
+/// A target that takes clients of `authority` alone, and its own certificate.
+async fn demanding_target(authority: &CertificateDer<'static>) -> (u16, CaCertificates) {
+    let (own, key) = certificate(|_| ());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![own.clone()], key)
+        .unwrap();
+    (serve(config).await, trusted(&own))
 }
 
 async fn target() -> (u16, CaCertificates) {
@@ -252,4 +272,38 @@ async fn a_certificate_of_version_1_that_is_listed_is_refused_with_what_to_make_
     })
     .await;
     assert!(message(&answer).contains("version 3 with a subjectAltName"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_target_that_demands_a_certificate_gets_the_owners() {
+    let client = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let text = client.cert.pem() + &client.signing_key.serialize_pem();
+    let (port, trusted) = demanding_target(client.cert.der()).await;
+    let answer = get(port, Some("db.example.com"), |config| {
+        config.ca_certificates = Some(trusted.clone());
+        config.client_certificate = Some(Arc::new(ClientCertificate::parse(&text).unwrap()));
+    })
+    .await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let none = get(port, Some("db.example.com"), |config| {
+        config.ca_certificates = Some(trusted)
+    })
+    .await;
+    assert_eq!(none["statusCode"], 502, "{none}");
+    assert!(message(&none).contains("clientCertificateSecret"), "{none}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_a_target_does_not_know_is_refused_in_its_words() {
+    let of = || rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let (known, unknown) = (of(), of());
+    let text = unknown.cert.pem() + &unknown.signing_key.serialize_pem();
+    let (port, trusted) = demanding_target(known.cert.der()).await;
+    let answer = get(port, Some("db.example.com"), |config| {
+        config.ca_certificates = Some(trusted);
+        config.client_certificate = Some(Arc::new(ClientCertificate::parse(&text).unwrap()));
+    })
+    .await;
+    assert_eq!(answer["statusCode"], 502, "{answer}");
+    assert!(message(&answer).contains("alert"), "{answer}");
 }

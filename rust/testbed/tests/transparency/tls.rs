@@ -1,22 +1,31 @@
 //! https to a target of the tailnet: under the name that was asked for, by a certificate that is trusted.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{io::Write, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Response;
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{control::MAGIC_DNS_DOMAIN, lambda::Function, target};
+use testbed::{control::MAGIC_DNS_DOMAIN, deadline::within, lambda::Function, target};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+    rustls::{
+        RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    },
 };
 
+use zip::{ZipWriter, write::SimpleFileOptions};
+
 use crate::{Outcome, Setting, set, trial};
+
+/// How long the log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -30,6 +39,16 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             "https: a target with an unknown certificate is refused, or taken if the owner says so",
             unknown,
         ),
+        trial(
+            setting,
+            "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does",
+            mutual,
+        ),
+        trial(
+            setting,
+            "https: what cannot be used of certificates ends the start with its cause, and shows no key",
+            unusable,
+        ),
     ]
 }
 
@@ -38,12 +57,20 @@ fn name() -> String {
 }
 
 /// What stands behind the target's node: it answers with the name that its client wants. Returns its port, and its
-/// certificate.
-async fn serve() -> Result<(u16, String), Failed> {
+/// certificate. With `clients` it takes only those whose certificates that one vouches for.
+async fn serve(clients: Option<&CertificateDer<'static>>) -> Result<(u16, String), Failed> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name()])?;
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let clients: Arc<dyn ClientCertVerifier> = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.clone())?;
+            WebPkiClientVerifier::builder(Arc::new(roots)).build()?
+        }
+    };
     let config = ServerConfig::builder()
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![cert.der().clone()], key)?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -75,7 +102,7 @@ async fn get(setting: &Setting, port: u16, adjust: impl FnOnce(&mut Function)) -
 }
 
 async fn trusted(setting: Arc<Setting>) -> Outcome {
-    let (port, authority) = serve().await?;
+    let (port, authority) = serve(None).await?;
     let answer = get(&setting, port, |function| {
         set(function, "TS_CA_CERTIFICATES", &authority)
     })
@@ -89,7 +116,7 @@ async fn trusted(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn unknown(setting: Arc<Setting>) -> Outcome {
-    let (port, _) = serve().await?;
+    let (port, _) = serve(None).await?;
     let refused = get(&setting, port, |_| ()).await?;
     assert_eq!(refused.status(), 502, "{refused:?}");
     let message = refused.headers()["ts-error-message"].to_str()?;
@@ -103,5 +130,105 @@ async fn unknown(setting: Arc<Setting>) -> Outcome {
         (200, name().as_bytes()),
         "{taken:?}"
     );
+    Ok(())
+}
+
+/// A layer with one file.
+fn write_layer(path: &Path, name: &str, text: &str) -> Outcome {
+    let mut layer = ZipWriter::new(std::fs::File::create(path)?);
+    layer.start_file(name, SimpleFileOptions::default())?;
+    layer.write_all(text.as_bytes())?;
+    layer.finish()?;
+    Ok(())
+}
+
+async fn mutual(setting: Arc<Setting>) -> Outcome {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
+    let (port, authority) = serve(Some(cert.der())).await?;
+    let surroundings = setting.surroundings().await?;
+    let key = signing_key.serialize_pem();
+    let secret = surroundings.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
+    // A file may be longer than all of a function's variables: Lambda has room for 4 KB of them.
+    let layer = surroundings.run_dir.join("authorities.zip");
+    write_layer(&layer, "authorities.pem", &authority.repeat(20))?;
+    let layers = serde_json::json!([surroundings.binaries.extension_zip, layer]);
+    let world = surroundings
+        .deploy(|function| {
+            set(function, "TS_CLIENT_CERTIFICATE_SECRET", &secret);
+            set(function, "TS_CA_CERTIFICATES_FILE", "/opt/authorities.pem");
+            function.settings.insert("layerZips".into(), layers);
+            set(function, "TS_DEBUG", "true");
+        })
+        .await?;
+    let request = world
+        .url()
+        .request_to(name(), port, "GET", "/")
+        .header("ts-https", "true");
+    let answer = world.url().send(request.body(Bytes::new())?).await?;
+    assert_eq!(
+        (answer.status().as_u16(), answer.body().as_ref()),
+        (200, name().as_bytes()),
+        "{answer:?}"
+    );
+    let log = world.lambda.process.log().clone();
+    world.stop().await;
+    for line in key.lines().filter(|line| !line.starts_with("---")) {
+        assert_eq!(
+            log.look(0, |shown| shown.contains(line).then_some(())),
+            None,
+            "the key is in the log"
+        );
+    }
+    let none = get(&setting, port, |function| {
+        set(function, "TS_CA_CERTIFICATES", &authority)
+    })
+    .await?;
+    assert_eq!(none.status(), 502, "{none:?}");
+    let message = none.headers()["ts-error-message"].to_str()?;
+    assert!(message.contains("clientCertificateSecret"), "{message}");
+    Ok(())
+}
+
+async fn unusable(setting: Arc<Setting>) -> Outcome {
+    let key = generate_simple_self_signed(["lambda-proxy".to_owned()])?
+        .signing_key
+        .serialize_pem();
+    for (variable, text, cause) in [
+        (
+            "TS_CLIENT_CERTIFICATE_SECRET",
+            Some(key.as_str()),
+            "has no certificate; fix: store PEM text in it",
+        ),
+        ("TS_CLIENT_CERTIFICATE_SECRET", None, "ResourceNotFoundException"),
+        ("TS_CA_CERTIFICATES_FILE", None, "/opt/none.pem: it cannot be read"),
+    ] {
+        let surroundings = setting.surroundings().await?;
+        let value = match text {
+            Some(text) => surroundings.aws.create_secret("mtls", text).await?,
+            None => "/opt/none.pem".to_owned(),
+        };
+        let world = surroundings.deploy(|function| set(function, variable, &value)).await?;
+        let answer = world
+            .url()
+            .send(world.request("GET", "/get").body(Bytes::new())?)
+            .await?;
+        assert_eq!(
+            answer.status(),
+            502,
+            "Lambda answers for a function that does not start: {answer:?}"
+        );
+        let log = world.lambda.process.log();
+        let told = log.find(0, |line| {
+            (line.contains(variable) && line.contains(cause)).then_some(())
+        });
+        within(LOG_LIMIT, "the cause in the log", told).await?;
+        let line = key.lines().nth(1).unwrap_or_default();
+        assert_eq!(
+            log.look(0, |shown| shown.contains(line).then_some(())),
+            None,
+            "the key is in the log"
+        );
+        world.stop().await;
+    }
     Ok(())
 }
