@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     config::Config,
     connect::Connector,
+    diagnose::Report,
     error::ProxyError,
     pool::{Connection, Kept, Pool},
     request::Outgoing,
@@ -91,6 +92,11 @@ impl Forwarder {
     /// Has the extension make sure that the tailnet is there, by `deadline` at the latest.
     pub async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {
         self.connector.keep_alive(deadline).await
+    }
+
+    /// Tries the way to `target` as far as a connection; `allowed` is what the list of allowed targets says.
+    pub async fn diagnose(&self, target: &Target, allowed: Result<(), ProxyError>, limits: Limits) -> Report {
+        self.connector.diagnose(target, allowed, limits).await
     }
 
     /// Sends `request` to `target` and waits for the head of its response; `timings` tells how that went, whatever came of

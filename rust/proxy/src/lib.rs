@@ -6,6 +6,7 @@ mod certificate;
 pub mod clock;
 pub mod config;
 mod connect;
+pub mod diagnose;
 pub mod error;
 pub mod event;
 pub mod forward;
