@@ -15,7 +15,7 @@ const OURS: [&str; 6] = [
     "warmer",
     "extension",
     "tailscale_extension",
-    "status",
+    "tailnet",
 ];
 
 /// Sends log lines to standard output, where Lambda collects them.
