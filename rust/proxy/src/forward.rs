@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::{
     select,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
@@ -33,8 +33,9 @@ const NO_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is checked where a name leads while its connection is never idle for long.
 const RESOLVE_AFTER: Duration = Duration::from_secs(30);
 /// How long a FIN that arrived during a freeze may take to reach us: it has to pass through tailscaled, which was frozen
-/// too.
+/// too. Where the path is checked meanwhile, tailscaled had the FIN before the answer to that, and only hands it on.
 const FIN_GRACE: Duration = Duration::from_millis(5);
+const FIN_HANDED_ON: Duration = Duration::from_millis(1);
 
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
@@ -207,8 +208,9 @@ impl Forwarder {
         let check = || self.connector.is_current(target, address, path, check_until);
         let copy = is_idempotent(request.method()).then(|| request.clone());
         // Anything else goes out once the path is known to be good and no FIN is known to have come.
+        let began = Instant::now();
         let usable = copy.is_some()
-            || (!must_check || check().await?) && (kept.idle < NO_PAUSE || is_open_still(&connection).await);
+            || (!must_check || check().await?) && (kept.idle < NO_PAUSE || is_open_still(&connection, began).await);
         if !usable {
             connection.close().await;
             return Ok(Attempt::Again(request));
@@ -282,9 +284,9 @@ async fn unless_stale<T>(
     Ok((Some(transmitted.await), true))
 }
 
-/// Whether a connection that passed its check is still open, once a FIN has had the time to show.
-async fn is_open_still(connection: &Connection) -> bool {
-    sleep(FIN_GRACE).await;
+/// Whether a connection that passed its check, which began at `began`, is still open once a FIN has had the time to show.
+async fn is_open_still(connection: &Connection, began: Instant) -> bool {
+    sleep_until((began + FIN_GRACE).max(Instant::now() + FIN_HANDED_ON)).await;
     !connection.sender.is_closed()
 }
 
