@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::Uri;
-use settings::{SettingError, Variables};
+use lambda_env::{SettingError, Variables};
 
 use crate::{
     auth::config::Credential, lambda_api::Events, policy::Uncovered, socks::config::SocksConfig,
@@ -192,7 +192,7 @@ fn exit_node(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<O
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 

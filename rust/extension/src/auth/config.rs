@@ -1,7 +1,7 @@
 //! What the function logs in with: one of a secret, a parameter and its own role.
 
-use aws::Access;
-use settings::{SettingError, Variables};
+use lambda_env::aws::Access;
+use lambda_env::{SettingError, Variables};
 
 use crate::auth::{attributes::Attributes, workload_identity::WorkloadIdentity};
 

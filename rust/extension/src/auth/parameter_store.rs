@@ -1,7 +1,7 @@
 //! A parameter (SecureString) of Systems Manager's Parameter Store.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
-use aws::Access;
+use lambda_env::aws::Access;
 use serde::Deserialize;
 
 use crate::auth::signed_call::{Call, CallError};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws::{Access, Wire};
 use aws_sdk_secretsmanager::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
 };
+use lambda_env::aws::{Access, Wire};
 
 /// How long Secrets Manager may take, retries included: INIT has 10 s for everything.
 const LIMIT: Duration = Duration::from_secs(6);

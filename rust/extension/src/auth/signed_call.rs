@@ -3,7 +3,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws::{Access, Wire};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
@@ -13,6 +12,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
+use lambda_env::aws::{Access, Wire};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 

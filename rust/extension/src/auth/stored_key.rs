@@ -124,7 +124,7 @@ fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use aws::Access;
+    use lambda_env::aws::Access;
 
     use super::*;
     use crate::{

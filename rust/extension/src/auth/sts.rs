@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use aws::Access;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError, try_data};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use lambda_env::aws::Access;
 use serde::Deserialize;
 use thiserror::Error;
 

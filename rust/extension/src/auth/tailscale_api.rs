@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws::{Connection, Wire};
 use aws_smithy_runtime_api::client::{
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
@@ -11,6 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
+use lambda_env::aws::{Connection, Wire};
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::timeout;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aws::Access;
+use lambda_env::aws::Access;
 use thiserror::Error;
 
 use crate::{

@@ -1,12 +1,12 @@
 //! A key in Parameter Store, which is played.
 
-use aws::Access;
 use aws_credential_types::Credentials;
 use extension::auth::{
     config::{Store, StoredKeyConfig},
     key_source::KeySource,
     stored_key::StoredKey,
 };
+use lambda_env::aws::Access;
 
 use crate::fake_http::FakeHttp;
 

@@ -1,12 +1,12 @@
 //! Login with the function's role: STS and Tailscale's API are played.
 
-use aws::Access;
 use aws_credential_types::Credentials;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use extension::{
     auth::{attributes::Attributes, key_source::KeySource, workload_identity::WorkloadIdentity},
     error::RetryPolicy,
 };
+use lambda_env::aws::Access;
 
 use crate::fake_http::FakeHttp;
 
