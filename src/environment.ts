@@ -13,6 +13,9 @@ import { isListToken } from './validation';
  */
 export enum Variable {
   SECRET_API_KEY = 'TS_SECRET_API_KEY',
+  AUTH_KEY_PARAMETER = 'TS_AUTH_KEY_PARAMETER',
+  WORKLOAD_IDENTITY_CLIENT_ID = 'TS_WORKLOAD_IDENTITY_CLIENT_ID',
+  WORKLOAD_IDENTITY_AUDIENCE = 'TS_WORKLOAD_IDENTITY_AUDIENCE',
   SECRET_FIELD = 'TS_SECRET_FIELD',
   HOSTNAME = 'TS_HOSTNAME',
   ADVERTISE_TAGS = 'TS_ADVERTISE_TAGS',
@@ -77,9 +80,12 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
   const secret = secretOf(options);
   return withoutUnset({
     [Variable.SECRET_API_KEY]: secret && secretId(secret),
+    [Variable.AUTH_KEY_PARAMETER]: options.tsAuthKeyParameter?.parameterName,
+    [Variable.WORKLOAD_IDENTITY_CLIENT_ID]: options.tsWorkloadIdentity?.clientId,
+    [Variable.WORKLOAD_IDENTITY_AUDIENCE]: options.tsWorkloadIdentity?.audience,
     [Variable.SECRET_FIELD]: options.tsSecretField,
     [Variable.HOSTNAME]: options.tsHostname,
-    [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
+    [Variable.ADVERTISE_TAGS]: joined(options.tsWorkloadIdentity?.tags) ?? options.tsAdvertiseTags,
     [Variable.EXIT_NODE]: options.tsExitNode,
     [Variable.EXIT_NODE_REQUIRED]: switchedOn(options.tsExitNodeRequired),
     [Variable.EXIT_NODE_PING_TIMEOUT]: digits(options.tsExitNodePingTimeout),
@@ -136,8 +142,11 @@ function digits(value: number | undefined): string | undefined {
   return value === undefined ? undefined : Tokenization.stringifyNumber(value);
 }
 
-/** A list as text, also where all of it, or some, is known to the deployment alone. */
-function joined(values: string[] | undefined): string | undefined {
+/**
+ * A list as text, also where all of it, or some, is known to the deployment alone.
+ * @internal
+ */
+export function joined(values: string[] | undefined): string | undefined {
   return values?.map((value) => isListToken(value) ? Fn.join(',', [value]) : value).join(',');
 }
 

@@ -8,3 +8,4 @@ export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
 export * from './tailscale-metrics-options';
 export * from './tailscale-node-options';
+export * from './tailscale-workload-identity-options';

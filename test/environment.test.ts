@@ -1,6 +1,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
 import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
@@ -8,8 +9,15 @@ import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } f
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
 const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret', SECRET_ARN);
 
+const parameter = ssm.StringParameter.fromSecureStringParameterAttributes(new Stack(), 'Parameter', { parameterName: '/tailscale/auth-key' });
+
+/** No function has all of these: only one of the credentials. */
 const everyOption = {
   tsSecretApiKey: secret,
+  tsAuthKeyParameter: parameter,
+  tsWorkloadIdentity: {
+    clientId: 'TAbCdEfCNTRL-kGhIjKl', audience: 'api.tailscale.com/TAbCdEfCNTRL-kGhIjKl', tags: ['tag:lambda', 'tag:prod'],
+  },
   tsSecretField: 'authKey',
   tsHostname: 'lambda-proxy',
   tsAdvertiseTags: 'tag:lambda,tag:prod',

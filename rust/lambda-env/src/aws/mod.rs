@@ -7,4 +7,4 @@ mod access;
 mod wire;
 
 pub use access::Access;
-pub use wire::{NotSent, Wire};
+pub use wire::{Connection, NotSent, Wire};
