@@ -34,6 +34,7 @@ export enum Variable {
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
+  FORWARD_CALLER_ARN = 'TS_FORWARD_CALLER_ARN',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
   DIRECT_SOCKS = 'TS_DIRECT_SOCKS',
@@ -41,6 +42,8 @@ export enum Variable {
   WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
   METRICS = 'TS_METRICS',
   METRICS_DETAILS = 'TS_METRICS_DETAILS',
+  METRICS_PROXY_COUNTS = 'TS_METRICS_PROXY_COUNTS',
+  METRICS_PROXY_NAME = 'TS_METRICS_PROXY_NAME',
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
 }
@@ -57,6 +60,7 @@ export interface ProxySettings {
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
   readonly skipTlsVerification?: boolean;
+  readonly forwardCallerArn?: boolean;
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
   readonly metrics?: TailscaleMetricsOptions;
@@ -110,12 +114,15 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
+    [Variable.FORWARD_CALLER_ARN]: switchedOn(settings.forwardCallerArn),
     [Variable.ALLOWED_TARGETS]: joined(settings.allowedTargets),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
     // The proxy asks the extension before it dials: it needs no server of the extension's in between.
     [Variable.DIRECT_SOCKS]: switchedOn(true),
     [Variable.METRICS]: settings.metrics?.output,
     [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
+    [Variable.METRICS_PROXY_COUNTS]: settings.metrics?.proxyCounts === false ? 'false' : undefined,
+    [Variable.METRICS_PROXY_NAME]: settings.metrics?.proxyName,
     [Variable.METRICS_INTERVAL]: digits(settings.metrics?.interval?.toMilliseconds()),
     [Variable.METRICS_BUDGET]: digits(settings.metrics?.budget?.toMilliseconds()),
   });

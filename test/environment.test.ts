@@ -39,9 +39,10 @@ const everySetting = {
   invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
   caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
   skipTlsVerification: true,
+  forwardCallerArn: true,
   allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],
   allowUncoveredTargets: true,
-  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, interval: Duration.minutes(1), budget: Duration.millis(50) },
+  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, proxyCounts: false, proxyName: 'office/proxy', interval: Duration.minutes(1), budget: Duration.millis(50) },
 };
 
 function examplesOf(owners: string[]): Record<string, string> {

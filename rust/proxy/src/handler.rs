@@ -39,6 +39,7 @@ pub struct Handler {
     forwarder: Forwarder,
     timeouts: Timeouts,
     allowlist: Option<Allowlist>,
+    forward_caller_arn: bool,
     environment: String,
     /// Whether the environment has been invoked before.
     used: AtomicBool,
@@ -56,6 +57,7 @@ impl Handler {
             metrics: Arc::new(Metrics::new(config.metrics.clone())),
             timeouts: Timeouts::of(&config),
             allowlist: config.allowed_targets.clone(),
+            forward_caller_arn: config.forward_caller_arn,
             environment: config.environment.clone(),
             used: AtomicBool::new(false),
             forwarder: Forwarder::new(config, clock),
@@ -130,7 +132,10 @@ impl Handler {
             allowlist.check(&target)?;
         }
         let limits = self.timeouts.limits(&event.headers, deadline_ms)?;
-        let request = request::build(event, &target)?;
+        let mut request = request::build(event, &target)?;
+        if let Some(caller) = record.caller().filter(|_| self.forward_caller_arn) {
+            request::set_caller(&mut request, caller)?;
+        }
         // Names alone: values can be secrets.
         tracing::debug!(
             "to {target}: {}, headers {}",

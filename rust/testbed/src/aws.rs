@@ -1,4 +1,4 @@
-//! Secrets Manager and CloudWatch, played by moto's server.
+//! Secrets Manager and CloudWatch, played by moto's server; the latter in the protocol that the SDKs speak to it.
 
 use std::{
     path::Path,
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::{
-    Error,
+    Error, cloudwatch,
     distance::Link,
     http_call::{CallError, call, json, succeeded},
     network::ADDRESS,
@@ -33,6 +33,7 @@ pub struct Aws {
     /// Its process.
     pub process: Process,
     address: String,
+    cloudwatch: String,
 }
 
 impl Aws {
@@ -49,15 +50,30 @@ impl Aws {
                 .map(|(_, address)| address.trim().to_owned())
         });
         let address = process.ready(START_LIMIT, "its address", address).await?;
-        Ok(Self { process, address })
+        let cloudwatch = cloudwatch::start(&address).await.map_err(Error::Runtime)?.to_string();
+        Ok(Self {
+            process,
+            address,
+            cloudwatch,
+        })
     }
 
-    /// `host:port`.
+    /// `host:port` of Secrets Manager.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What `AWS_ENDPOINT_URL_...` has to say.
+    /// `host:port` of CloudWatch.
+    pub fn cloudwatch_address(&self) -> &str {
+        &self.cloudwatch
+    }
+
+    /// What `AWS_ENDPOINT_URL_CLOUDWATCH` has to say.
+    pub fn cloudwatch_endpoint(&self) -> String {
+        format!("http://{}", self.cloudwatch)
+    }
+
+    /// What `AWS_ENDPOINT_URL_SECRETS_MANAGER` has to say.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

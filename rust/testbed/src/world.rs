@@ -119,7 +119,7 @@ impl Surroundings {
             ("TS_CONTROL_URL", self.control.url().to_owned()),
             ("TS_DIRECT_SOCKS", "true".to_owned()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.endpoint()),
-            ("AWS_ENDPOINT_URL_CLOUDWATCH", self.aws.endpoint()),
+            ("AWS_ENDPOINT_URL_CLOUDWATCH", self.aws.cloudwatch_endpoint()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     }

@@ -127,15 +127,15 @@ impl Aggregator {
     }
 }
 
-/// How long a sum is in a call of PutMetricData, at most: percent-encoding makes three bytes of one, and each value and
-/// each count has a name and a number.
+/// How long a sum is in a call of PutMetricData, at most, in CBOR: a value and its count are two numbers of nine bytes.
 fn encoded_length(key: &Key, values: &BTreeMap<u64, u64>) -> usize {
     const DATUM: usize = 512;
-    const VALUE: usize = 2 * 64;
+    const DIMENSION: usize = 32;
+    const VALUE: usize = 2 * 9;
     let dimensions: usize = key
         .dimensions
         .iter()
-        .map(|(name, value)| 3 * (name.len() + value.len()) + 128)
+        .map(|(name, value)| name.len() + value.len() + DIMENSION)
         .sum();
     DATUM + dimensions + values.len() * VALUE
 }
@@ -238,8 +238,8 @@ mod tests {
         }
         let minutes = |sums: Vec<Aggregate>| sums.iter().map(|sum| sum.key.minute / 60).collect::<Vec<_>>();
         assert_eq!(minutes(aggregator.take(10, 1)), [0], "one at least");
-        assert_eq!(minutes(aggregator.take(10, 8000)), [1, 2]);
-        assert_eq!(minutes(aggregator.take(0, 8000)), [] as [u64; 0]);
+        assert_eq!(minutes(aggregator.take(10, 3500)), [1, 2]);
+        assert_eq!(minutes(aggregator.take(0, 3500)), [] as [u64; 0]);
         assert_eq!(minutes(aggregator.take_all()), [3]);
     }
 }

@@ -11,7 +11,7 @@ const LONGEST_VALUE: usize = 1024;
 const SERVICE: &str = "service";
 
 /// Names that a caller's dimension cannot have: the other one's, and those of an embedded metric's own members.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 11] = [
     SERVICE,
     "_aws",
     Metric::Success.name(),
@@ -21,6 +21,8 @@ const RESERVED: [&str; 9] = [
     Metric::NewConnection.name(),
     Metric::KeptConnection.name(),
     Metric::TailnetReady.name(),
+    Metric::Requests.name(),
+    Metric::Errors.name(),
 ];
 
 /// The dimensions that a request asks for; `None` where it does not ask. What cannot be a dimension is left out, and

@@ -22,6 +22,10 @@ pub enum Metric {
     KeptConnection,
     /// From the start of the environment's login to its end, in ms.
     TailnetReady,
+    /// A request came.
+    Requests,
+    /// A request ended with an error of the proxy's.
+    Errors,
 }
 
 /// What a metric's values are.
@@ -44,6 +48,8 @@ impl Metric {
             Self::NewConnection => "new-connection",
             Self::KeptConnection => "kept-connection",
             Self::TailnetReady => "tailnet-ready",
+            Self::Requests => "requests",
+            Self::Errors => "errors",
         }
     }
 
