@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use aws::Access;
 use http::Uri;
-use settings::{SettingError, Variables};
+use lambda_env::aws::Access;
+use lambda_env::{SettingError, Variables};
 
 use crate::{lambda_api::Events, policy::Uncovered, socks::config::SocksConfig, supervisor::exit_node::ExitNode};
 
@@ -198,7 +198,7 @@ fn exit_node(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<O
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 

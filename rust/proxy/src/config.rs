@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use aws::Access;
-use settings::{SettingError, Variables};
+use lambda_env::aws::Access;
+use lambda_env::{SettingError, Variables};
 
 use crate::{
     allowlist::{self, Allowlist},
@@ -150,7 +150,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::LazyLock;
 
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 

@@ -9,13 +9,13 @@ use std::{
     time::SystemTime,
 };
 
+use crate::warm_up::{Warm, WarmUp};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
 use tokio::{
     join,
     time::{Instant, sleep_until},
 };
-use warm_up::{Warm, WarmUp};
 
 use crate::{
     allowlist::Allowlist,

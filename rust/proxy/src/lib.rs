@@ -24,3 +24,5 @@ pub mod signature;
 pub mod target;
 mod timeouts;
 pub mod tls;
+pub mod warm_up;
+pub mod warmer;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use crate::warm_up::{FIELD, WarmUp};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use warm_up::{FIELD, WarmUp};
 
 use crate::event::Event;
 

@@ -4,12 +4,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use aws::Wire;
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
+use lambda_env::aws::Wire;
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::timeout;

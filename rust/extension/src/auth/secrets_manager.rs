@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use aws::{Access, Wire};
 use aws_sdk_secretsmanager::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
 };
+use lambda_env::aws::{Access, Wire};
 use serde_json::Value;
 use tokio::sync::Mutex;
 

@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use aws::{Access, NotSent, Wire};
 use aws_sdk_cloudwatch::{
     Client, Config,
     config::{
@@ -17,11 +16,9 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, MetricDatum, StandardUnit},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use lambda_env::aws::{Access, NotSent, Wire};
 
-use super::{
-    NAMESPACE,
-    aggregator::{Aggregate, Unit},
-};
+use super::{NAMESPACE, aggregator::Aggregate, metric::Unit};
 
 /// How many different values one datum may have
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).

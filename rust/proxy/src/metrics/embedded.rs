@@ -5,10 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    NAMESPACE,
-    aggregator::{Aggregate, Unit},
-};
+use super::{NAMESPACE, aggregator::Aggregate, metric::Unit};
 
 /// How many different values one metric of a line may have.
 const VALUES: usize = 100;

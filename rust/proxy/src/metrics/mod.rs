@@ -4,6 +4,7 @@ pub mod aggregator;
 pub mod cloudwatch;
 pub mod dimensions;
 pub mod embedded;
+mod metric;
 mod publisher;
 
 use std::{
@@ -15,9 +16,9 @@ use std::{
 };
 
 use aggregator::Aggregator;
-pub use aggregator::Metric;
-use aws::Access;
-pub use dimensions::{Dimensions, requested_dimensions};
+pub use dimensions::requested_dimensions;
+use lambda_env::aws::Access;
+pub use metric::{Dimensions, Metric};
 use publisher::Publisher;
 
 /// The namespace of every metric.

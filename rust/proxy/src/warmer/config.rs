@@ -1,7 +1,7 @@
 //! What the construct set: read once from the environment, checked in full before the first invocation.
 
-use aws::Access;
-use settings::{SettingError, Variables};
+use lambda_env::aws::Access;
+use lambda_env::{SettingError, Variables};
 
 /// The variable that makes the executable the warmer.
 pub const FUNCTION: &str = "TS_WARMER_FUNCTION";
@@ -55,7 +55,7 @@ fn invocations(value: String) -> Result<usize, SettingError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::warm_up::{LONGEST_HOLD, Warm, WarmUp};
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use thiserror::Error;
-use warm_up::{LONGEST_HOLD, Warm, WarmUp};
 
-use crate::Invoker;
+use super::Invoker;
 
 /// How long the first warm-up keeps its environment busy for the others to arrive: their connections are opened side by
 /// side, on the share of a core that little memory buys.

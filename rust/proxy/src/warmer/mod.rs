@@ -18,13 +18,13 @@ pub use round::{Round, WarmUpFailed, round};
 
 /// Runs the warmer until Lambda ends it. What it is invoked with does not matter: it is the schedule's event.
 pub async fn main() -> ExitCode {
-    let Ok(config) = settings::start(|get| Config::parse(get), |config| config.debug) else {
+    let Ok(config) = lambda_env::start(|get| Config::parse(get), |config| config.debug) else {
         return ExitCode::FAILURE;
     };
     let (invoker, invocations) = (Invoker::new(&config), config.invocations);
     let invoker = &invoker;
     let handler = service_fn(|_: LambdaEvent<IgnoredAny>| async move { round(invoker, invocations).await.report() });
-    settings::finish(
+    lambda_env::finish(
         run(handler)
             .await
             .map_err(|error| format!("the Runtime API is lost: {error}")),

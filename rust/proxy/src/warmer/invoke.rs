@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use aws::{Access, Wire};
+use crate::warm_up::{Payload, Warm, WarmUp};
 use aws_sdk_lambda::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
     primitives::Blob,
 };
+use lambda_env::aws::{Access, Wire};
 use serde::Deserialize;
-use warm_up::{Payload, Warm, WarmUp};
 
-use crate::config::Config;
+use super::config::Config;
 
 /// How long one warm-up may take. A new environment has 10 s for its start, and waits 5 s more for its tailnet.
 const LIMIT: Duration = Duration::from_secs(40);

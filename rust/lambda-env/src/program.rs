@@ -13,7 +13,7 @@ pub fn start<C>(
     debug: impl FnOnce(&C) -> bool,
 ) -> Result<C, SettingError> {
     let config = parse(environment);
-    logging::init(config.as_ref().is_ok_and(debug), environment);
+    crate::logging::init(config.as_ref().is_ok_and(debug), environment);
     config.inspect_err(|error| tracing::error!("{error}"))
 }
 

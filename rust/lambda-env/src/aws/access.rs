@@ -1,7 +1,7 @@
 //! As whom AWS is called, and where.
 
+use crate::Variables;
 use aws_credential_types::Credentials;
-use settings::Variables;
 
 /// What Lambda puts into the environment, and the SDKs' own variables for another endpoint.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>

@@ -12,16 +12,16 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 const OURS: [&str; 6] = [
     "proxy",
     "bootstrap",
-    "warmer",
     "extension",
     "tailscale_extension",
-    "status",
+    "tailnet",
+    "lambda_env",
 ];
 
 /// Sends log lines to standard output, where Lambda collects them.
 ///
 /// `debug` shows all of our own lines, whatever the level in the environment; it is the construct's `debug` property.
-pub fn init(debug: bool, get: impl Fn(&str) -> Option<String>) {
+pub(crate) fn init(debug: bool, get: impl Fn(&str) -> Option<String>) {
     let targets = targets(level(debug, get("AWS_LAMBDA_LOG_LEVEL").as_deref()));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
     let layer = if get("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
