@@ -46,6 +46,8 @@ export enum Variable {
   METRICS_PROXY_NAME = 'TS_METRICS_PROXY_NAME',
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
+  PROXY_URL = 'TS_PROXY_URL',
+  PROXY_TARGETS = 'TS_PROXY_TARGETS',
 }
 
 /**
@@ -74,6 +76,14 @@ export interface WarmerSettings {
   readonly function: string;
   readonly invocations: number;
   readonly debug?: boolean;
+}
+
+/**
+ * What the layer of a caller is told, beside the proxy's URL.
+ * @internal
+ */
+export interface CallerSettings {
+  readonly targets?: string[];
 }
 
 /**
@@ -138,6 +148,14 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
     [Variable.WARMER_INVOCATIONS]: digits(settings.invocations),
     [Variable.DEBUG]: switchedOn(settings.debug),
   });
+}
+
+/**
+ * The variables of a caller's layer, beside the proxy's URL.
+ * @internal
+ */
+export function callerEnvironment(settings: CallerSettings): Record<string, string> {
+  return withoutUnset({ [Variable.PROXY_TARGETS]: joined(settings.targets) });
 }
 
 function switchedOn(value: boolean | undefined): string | undefined {

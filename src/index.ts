@@ -1,3 +1,4 @@
+export * from './add-caller-options';
 export * from './tailscale-alarms-options';
 export * from './tailscale-function-options';
 export * from './tailscale-lambda-extension';
