@@ -106,8 +106,8 @@ impl Direct {
         }
     }
 
-    /// Plain http, also where the function is asked for https.
-    async fn open(&mut self, ask: &Ask) -> Result<Response<Incoming>, Error> {
+    /// Plain http, also where the function is asked for https. The clock starts with the dial where there is one.
+    async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
         let Target { machine, ports } = self.target;
         let request = Request::builder()
             .method(ask.method)
@@ -116,13 +116,18 @@ impl Direct {
             .header("content-type", "text/plain")
             .body(Full::new(ask.body.clone()))
             .map_err(CallError::from)?;
-        if self.kept.as_ref().is_none_or(|kept| kept.is_closed() || ask.closes()) {
+        let usable = match &mut self.kept {
+            Some(kept) if !ask.closes() => kept.ready().await.is_ok(),
+            _ => false,
+        };
+        let began = Instant::now();
+        if !usable {
             let dialled = Socks5Stream::connect(self.socks, (machine.to_string(), ports.http)).await;
             let stream = dialled.map_err(|error| Error::Runtime(std::io::Error::other(error)))?;
             self.kept = Some(handshake(stream).await?);
         }
-        let kept = self.kept.as_mut().unwrap();
-        Ok(kept.send_request(request).await.map_err(CallError::from)?)
+        let kept = self.kept.as_mut().expect("it has just been opened");
+        Ok((began, kept.send_request(request).await.map_err(CallError::from)?))
     }
 }
 
@@ -176,12 +181,15 @@ impl Deployed {
 
     /// Opens the caller's own connection, signs, and only then starts the clock.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        if self.kept.as_ref().is_none_or(SendRequest::is_closed) {
+        let request = signed(request(&self.url, self.target, ask)?, "lambda", &self.url.caller)?;
+        let usable = match &mut self.kept {
+            Some(kept) => kept.ready().await.is_ok(),
+            None => false,
+        };
+        if !usable {
             self.kept = Some(connect(&self.url).await?);
         }
-        let request = signed(request(&self.url, self.target, ask)?, "lambda", &self.url.caller)?;
-        let kept = self.kept.as_mut().unwrap();
-        kept.ready().await.map_err(CallError::from)?;
+        let kept = self.kept.as_mut().expect("it has just been opened");
         let began = Instant::now();
         Ok((began, kept.send_request(request).await.map_err(CallError::from)?))
     }
@@ -200,7 +208,11 @@ pub(crate) async fn connect(url: &FunctionUrl) -> Result<Connection, Error> {
 
 /// A request to the function, not signed yet.
 pub(crate) fn request(url: &FunctionUrl, target: Target, ask: &Ask) -> Result<Request<Bytes>, CallError> {
-    let port = if ask.https { target.ports.https } else { target.ports.http };
+    let port = if ask.https {
+        target.ports.https
+    } else {
+        target.ports.http
+    };
     let mut request = url
         .request_to(target.machine, port, ask.method, &ask.path)
         .header("ts-https", ask.https.to_string())
@@ -258,7 +270,7 @@ impl Contender {
         let answered = within(ANSWER_LIMIT, "an answer", async {
             match self {
                 Self::Direct(direct) => {
-                    let answer = direct.open(ask).await?;
+                    let (began, answer) = direct.open(ask).await?;
                     Ok::<_, Error>((began, read_through(answer).await?))
                 }
                 Self::Function(deployed) => {
@@ -319,6 +331,15 @@ impl Contender {
             Self::Direct(_) => None,
             Self::Function(deployed) => processes::processor(&deployed.members).ok(),
         }
+    }
+
+    /// The same of each process by its name.
+    pub(crate) fn processors(&self) -> Vec<(String, Duration)> {
+        let Self::Function(deployed) = self else {
+            return Vec::new();
+        };
+        let used = |member: &Member| (member.name.clone(), member.processor().unwrap_or_default());
+        deployed.members.iter().map(used).collect()
     }
 
     pub(crate) async fn stop(self, limit: Duration) {

@@ -46,7 +46,14 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             for member in deployed.members() {
                 memory += member.resident().map_err(testbed::Error::Runtime)?;
             }
-            rows.push(rows::Row::new("peers", at, name, "resident memory, all", "MB", &[memory]));
+            rows.push(rows::Row::new(
+                "peers",
+                at,
+                name,
+                "resident memory, all",
+                "MB",
+                &[memory],
+            ));
         }
         rows::add(rows);
         scene.close(contenders).await;

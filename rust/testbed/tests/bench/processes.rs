@@ -25,11 +25,15 @@ pub(crate) fn members(pid: u32) -> io::Result<Vec<Member>> {
         let proc = entry?.path();
         // A process may end meanwhile, and what is not a process has no such file.
         let inside = fs::read_link(proc.join("ns/net")).is_ok_and(|link| link == namespace);
-        if inside && let Ok(name) = fs::read_to_string(proc.join("comm")) {
-            let name = name.trim().to_owned();
-            if name != HOST {
-                members.push(Member { name, proc });
-            }
+        let is_host = fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.ends_with(HOST));
+        if inside
+            && !is_host
+            && let Ok(name) = fs::read_to_string(proc.join("comm"))
+        {
+            members.push(Member {
+                name: name.trim().to_owned(),
+                proc,
+            });
         }
     }
     Ok(members)
@@ -77,9 +81,14 @@ pub(crate) fn processor(members: &[Member]) -> io::Result<Duration> {
 
 fn megabytes(file: &Path, field: &str) -> io::Result<f64> {
     let text = fs::read_to_string(file)?;
-    let kilobytes = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    let kilobytes = text.lines().find_map(|line| {
+        line.strip_prefix(field)?
+            .trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse::<f64>()
+            .ok()
+    });
     let missing = || io::Error::other(format!("{} has no {field}", file.display()));
     Ok(kilobytes.ok_or_else(missing)? * 1024.0 / 1e6)
 }

@@ -25,7 +25,7 @@ pub(crate) fn requests(round_trip: Duration) -> usize {
     // At a distance fewer do: what the machine adds is small beside it.
     match round_trip.as_millis() {
         0 => all,
-        ..50 => all.div_ceil(5),
+        1..50 => all.div_ceil(5),
         _ => all.div_ceil(10),
     }
 }
@@ -56,6 +56,8 @@ struct Measured {
     medians: Vec<f64>,
     tails: Vec<f64>,
     processor: Vec<f64>,
+    /// The same of each process.
+    members: Vec<(String, Vec<f64>)>,
     failed: usize,
 }
 
@@ -102,6 +104,10 @@ pub(crate) async fn measure(
             if !one.processor.is_empty() {
                 rows.push(row("CPU", "ms", &one.processor));
             }
+            // A handler alone has no parts.
+            for (name, values) in one.members.iter().filter(|_| one.members.len() > 1) {
+                rows.push(row(&format!("CPU of {name}"), "ms", values));
+            }
             if let Some(direct) = direct.filter(|direct| *direct != who) {
                 let pairs = one.medians.iter().zip(&measured[direct][number].medians);
                 if as_ratio {
@@ -120,13 +126,24 @@ pub(crate) async fn measure(
 async fn batch(contender: &mut Contender, ask: &Ask, requests: usize, measured: &mut Measured) {
     // Whatever the kind before it left behind: a connection, or none.
     contender.ask(ask).await;
-    let before = contender.processor();
+    let before = contender.processors();
     let mut samples = Vec::with_capacity(requests);
     for _ in 0..requests {
         samples.push(contender.ask(ask).await);
     }
-    if let (Some(before), Some(after)) = (before, contender.processor()) {
-        measured.processor.push(millis(after.saturating_sub(before)) / requests as f64);
+    let after = contender.processors();
+    let used = before
+        .iter()
+        .zip(&after)
+        .map(|((_, before), (_, after))| after.saturating_sub(*before));
+    let each: Vec<f64> = used.map(|used| millis(used) / requests as f64).collect();
+    if !each.is_empty() {
+        measured.processor.push(each.iter().sum());
+    }
+    measured.members.resize_with(each.len(), Default::default);
+    for (member, ((name, _), used)) in measured.members.iter_mut().zip(after.into_iter().zip(each)) {
+        member.0 = name;
+        member.1.push(used);
     }
     measured.failed += samples.iter().filter(|sample| sample.status != 200).count();
     measured.medians.push(percentile(&samples, 50));

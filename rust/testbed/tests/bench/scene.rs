@@ -81,11 +81,7 @@ impl Scene {
     }
 
     /// Deploys a handler whose environments are not frozen; `adjust` may change it before.
-    pub(crate) async fn deploy(
-        &self,
-        handler: Handler,
-        adjust: impl FnOnce(&mut Function),
-    ) -> Result<Deployed, Error> {
+    pub(crate) async fn deploy(&self, handler: Handler, adjust: impl FnOnce(&mut Function)) -> Result<Deployed, Error> {
         let caller = Credentials::new("AKIDBENCHCALLER", "bench-caller-secret", None, None, "testbed");
         let surroundings = &self.surroundings;
         let mut function = Function {

@@ -28,7 +28,9 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let mut contenders = match scene.contenders(quota).await {
             Ok(contenders) => contenders,
             Err(error) if lacks_quota(&error) => {
-                eprintln!("  share of a core: NOT MEASURED: this machine has no cpu controller that can be written: {error}");
+                eprintln!(
+                    "  share of a core: NOT MEASURED: this machine has no cpu controller that can be written: {error}"
+                );
                 scene.close(Vec::new()).await;
                 return Ok(());
             }

@@ -38,8 +38,17 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let starts = at_once(&deployed, &Ask::get("/?delay=1s"), 1).await?;
         let whole = millis(began.elapsed()) - 1000.0;
         let failed = count_failed(&starts);
-        let mut rows =
-            vec![Row::new("side by side", AT, handler.name(), "all started and answered", "ms", &[whole]).with_failed(failed)];
+        let mut rows = vec![
+            Row::new(
+                "side by side",
+                AT,
+                handler.name(),
+                "all started and answered",
+                "ms",
+                &[whole],
+            )
+            .with_failed(failed),
+        ];
         let runtimes = runtimes(&deployed);
         let mut members = Vec::new();
         for runtime in &runtimes {
@@ -49,7 +58,9 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         for _ in 0..rounds() {
             let before = processes::processor(&members).map_err(Error::Runtime)?;
             let samples = at_once(&deployed, &Ask::get("/"), REQUESTS).await?;
-            let used = processes::processor(&members).map_err(Error::Runtime)?.saturating_sub(before);
+            let used = processes::processor(&members)
+                .map_err(Error::Runtime)?
+                .saturating_sub(before);
             processor.push(millis(used) / samples.len() as f64);
             medians.push(percentile(&samples, 50));
             tails.push(percentile(&samples, 99));
@@ -100,7 +111,10 @@ async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<
             for _ in 0..requests {
                 let request = signed(request(&url, target, &ask)?, "lambda", &url.caller)?;
                 let began = Instant::now();
-                let answer = connection.send_request(request).await.map_err(testbed::http_call::CallError::from)?;
+                let answer = connection
+                    .send_request(request)
+                    .await
+                    .map_err(testbed::http_call::CallError::from)?;
                 let status = answer.status().as_u16();
                 let read = http_body_util::BodyExt::collect(answer.into_body()).await;
                 read.map_err(testbed::http_call::CallError::from)?;

@@ -22,7 +22,7 @@ const STARTS: usize = 2;
 
 #[derive(Default)]
 struct Starts {
-    /// From the handler's start to its first `/next`, which ends INIT.
+    /// From the handler's start to the end of INIT: its first `/next`, and the extension's.
     next: Vec<f64>,
     whole: Vec<f64>,
     failed: usize,
@@ -31,7 +31,10 @@ struct Starts {
 pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
     let scene = Scene::open(&setting, profile).await?;
     let mut contenders = Vec::new();
-    for handler in [Handler::Empty, Handler::Alone].into_iter().chain(Handler::forwarding()) {
+    for handler in [Handler::Empty, Handler::Alone]
+        .into_iter()
+        .chain(Handler::forwarding())
+    {
         contenders.push(Contender::Function(scene.deploy(handler, |_| ()).await?));
     }
     let mut starts: Vec<Starts> = contenders.iter().map(|_| Starts::default()).collect();
@@ -44,11 +47,18 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         }
     }
     let mut rows = Vec::new();
-    for (contender, starts) in contenders.iter().zip(&starts) {
+    for (contender, starts) in contenders.iter_mut().zip(&starts) {
+        let name = contender.name();
         let row = |what: &str, values: &[f64]| {
-            Row::new("start", profile.name, contender.name(), what, "ms", values).with_failed(starts.failed)
+            Row::new("start", profile.name, name, what, "ms", values).with_failed(starts.failed)
         };
-        rows.push(row("handler start to /next", &starts.next));
+        let handler = contender.function().map(|deployed| deployed.handler);
+        // With the extension INIT ends when that is ready too, whose login comes first.
+        let what = match handler {
+            Some(Handler::Ours | Handler::Node) => "handler start to the end of INIT",
+            _ => "handler start to /next",
+        };
+        rows.push(row(what, &starts.next));
         if !starts.whole.is_empty() {
             rows.push(row("cold start to first answer", &starts.whole));
         }
@@ -59,7 +69,9 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
 }
 
 async fn start(contender: &mut Contender, environment: usize, starts: &mut Starts) -> Result<(), Error> {
-    let forwards = contender.function().is_some_and(|deployed| deployed.handler != Handler::Alone);
+    let forwards = contender
+        .function()
+        .is_some_and(|deployed| deployed.handler != Handler::Alone);
     let deployed = contender.function().expect("only functions start");
     let (events, since) = (deployed.lambda.events.clone(), deployed.lambda.events.len());
     let timeline = async {
@@ -87,9 +99,10 @@ async fn start(contender: &mut Contender, environment: usize, starts: &mut Start
 
 /// Ends the environment once it is idle.
 async fn end(deployed: &crate::contender::Deployed, since: usize, environment: usize) -> Result<(), Error> {
-    let invoked = deployed.lambda.events.find(since, |event| {
-        matches!(event, Event::Invocation { .. }).then_some(())
-    });
+    let invoked = deployed
+        .lambda
+        .events
+        .find(since, |event| matches!(event, Event::Invocation { .. }).then_some(()));
     invoked.await;
     let mut attempts = 0;
     // It is idle a moment after the invocation's end.

@@ -55,7 +55,11 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let row = |what: String, unit, values: &[f64]| Row::new("stream", AT, name, what, unit, values);
         rows.push(row("time".into(), "ms", &times[who]));
         let Some(deployed) = contender.function() else { continue };
-        let ratios: Vec<_> = times[who].iter().zip(&direct).map(|(ours, direct)| ours / direct).collect();
+        let ratios: Vec<_> = times[who]
+            .iter()
+            .zip(&direct)
+            .map(|(ours, direct)| ours / direct)
+            .collect();
         rows.push(row("times direct".into(), "x", &ratios));
         rows.push(row("CPU".into(), "ms", &processor[who]));
         for member in deployed.members() {

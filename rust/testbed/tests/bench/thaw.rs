@@ -40,7 +40,12 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             live.push(after(&mut contender, false).await?);
         }
         for _ in 0..DEAD {
-            dead.push(after(&mut contender, true).await?);
+            let sample = after(&mut contender, true).await?;
+            dead.push(sample);
+            // Its time-out has ended the environment.
+            if sample.status != 200 {
+                break;
+            }
         }
         let row = |what: &str, samples: &[Sample]| {
             let times: Vec<_> = samples.iter().map(|sample| millis(sample.took)).collect();
