@@ -123,7 +123,12 @@ const python = new PythonEnvironment(project);
 const rust = new RustWorkspace(project, { python });
 const tailscaled = new Tailscaled(project);
 const layers = new Layers(project, { python, tailscaled });
-const demo = new Demo(project, { preflight, rust, layers, tailscaled });
+// The upgrade test and the bench compare with it.
+const published = project.addTask('published:fetch', {
+  description: 'Fetch the published constructs that deployed stacks were made with',
+  exec: 'node scripts/fetch-published.js',
+});
+const demo = new Demo(project, { preflight, rust, layers, tailscaled, published });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
 const integration = new Integration(project);
@@ -150,12 +155,6 @@ docs.exec('jsii-rosetta extract --strict --compile');
 docs.exec('node scripts/docgen.js dist/docgen');
 docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docgen/docs/API.python.md) || ' +
   '(echo "The API pages are not of these sources: run npx projen docgen" && exit 1)');
-
-// The upgrade test compares with it.
-const published = project.addTask('published:fetch', {
-  description: 'Fetch the published constructs that deployed stacks were made with',
-  exec: 'node scripts/fetch-published.js',
-});
 
 // The tests run with the lowest CDK that the package is for. This is a look ahead: it asks the registry what is newest.
 const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
