@@ -14,6 +14,9 @@ import { isListToken } from './validation';
  */
 export enum Variable {
   SECRET_API_KEY = 'TS_SECRET_API_KEY',
+  AUTH_KEY_PARAMETER = 'TS_AUTH_KEY_PARAMETER',
+  WORKLOAD_IDENTITY_CLIENT_ID = 'TS_WORKLOAD_IDENTITY_CLIENT_ID',
+  WORKLOAD_IDENTITY_AUDIENCE = 'TS_WORKLOAD_IDENTITY_AUDIENCE',
   SECRET_FIELD = 'TS_SECRET_FIELD',
   HOSTNAME = 'TS_HOSTNAME',
   ADVERTISE_TAGS = 'TS_ADVERTISE_TAGS',
@@ -46,6 +49,8 @@ export enum Variable {
   METRICS_PROXY_NAME = 'TS_METRICS_PROXY_NAME',
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
+  PROXY_URL = 'TS_PROXY_URL',
+  PROXY_TARGETS = 'TS_PROXY_TARGETS',
 }
 
 /**
@@ -79,6 +84,14 @@ export interface WarmerSettings {
 }
 
 /**
+ * What the layer of a caller is told, beside the proxy's URL.
+ * @internal
+ */
+export interface CallerSettings {
+  readonly targets?: string[];
+}
+
+/**
  * The variables that join a tailnet.
  * @internal
  */
@@ -86,9 +99,12 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
   const secret = secretOf(options);
   return withoutUnset({
     [Variable.SECRET_API_KEY]: secret && secretId(secret),
+    [Variable.AUTH_KEY_PARAMETER]: options.tsAuthKeyParameter?.parameterName,
+    [Variable.WORKLOAD_IDENTITY_CLIENT_ID]: options.tsWorkloadIdentity?.clientId,
+    [Variable.WORKLOAD_IDENTITY_AUDIENCE]: options.tsWorkloadIdentity?.audience,
     [Variable.SECRET_FIELD]: options.tsSecretField,
     [Variable.HOSTNAME]: options.tsHostname,
-    [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
+    [Variable.ADVERTISE_TAGS]: joined(options.tsWorkloadIdentity?.tags) ?? options.tsAdvertiseTags,
     [Variable.EXIT_NODE]: options.tsExitNode,
     [Variable.EXIT_NODE_REQUIRED]: switchedOn(options.tsExitNodeRequired),
     [Variable.EXIT_NODE_PING_TIMEOUT]: digits(options.tsExitNodePingTimeout),
@@ -141,6 +157,14 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
   });
 }
 
+/**
+ * The variables of a caller's layer, beside the proxy's URL.
+ * @internal
+ */
+export function callerEnvironment(settings: CallerSettings): Record<string, string> {
+  return withoutUnset({ [Variable.PROXY_TARGETS]: joined(settings.targets) });
+}
+
 function switchedOn(value: boolean | undefined): string | undefined {
   return value ? 'true' : undefined;
 }
@@ -150,8 +174,11 @@ function digits(value: number | undefined): string | undefined {
   return value === undefined ? undefined : Tokenization.stringifyNumber(value);
 }
 
-/** A list as text, also where all of it, or some, is known to the deployment alone. */
-function joined(values: string[] | undefined): string | undefined {
+/**
+ * A list as text, also where all of it, or some, is known to the deployment alone.
+ * @internal
+ */
+export function joined(values: string[] | undefined): string | undefined {
   return values?.map((value) => isListToken(value) ? Fn.join(',', [value]) : value).join(',');
 }
 

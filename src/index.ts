@@ -1,3 +1,4 @@
+export * from './add-caller-options';
 export * from './tailscale-alarms-options';
 export * from './tailscale-function-options';
 export * from './tailscale-lambda-extension';
@@ -8,3 +9,4 @@ export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
 export * from './tailscale-metrics-options';
 export * from './tailscale-node-options';
+export * from './tailscale-workload-identity-options';

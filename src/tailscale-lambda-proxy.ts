@@ -1,12 +1,14 @@
-import { RemovalPolicies, RemovalPolicy } from 'aws-cdk-lib';
+import { RemovalPolicies, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { AddCallerOptions } from './add-caller-options';
+import { addCallerOf } from './caller';
 import { grantSecret } from './grant-secret';
-import { ImportedProxy, URL_VARIABLE } from './imported-proxy';
+import { ImportedProxy } from './imported-proxy';
 import { suppressFindings } from './nag-suppressions';
 import { makeAlarms } from './proxy-alarms';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
@@ -176,14 +178,19 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   }
 
   /**
-   * Lets a function send requests to the Function URL, and gives it the URL in an environment variable.
+   * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
+   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
+   *
+   * The function may be of another stack or region; a stack of another region needs `crossRegionReferences`. Where it is of another
+   * account, a warning says what the proxy's account must grant.
    *
    * @param caller the function that is to call
-   * @param environmentVariable the variable's name, `TS_PROXY_URL` by default
+   * @param options the layer, and what it is told
    */
-  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
-    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
-    return this.grantInvokeUrl(caller);
+  public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
+    const { url, functionArn } = this;
+    const { account } = Stack.of(this);
+    return addCallerOf({ url, functionArn, account, grantInvokeUrl: (grantee) => this.grantInvokeUrl(grantee) }, caller, options);
   }
 
   /**

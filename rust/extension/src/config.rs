@@ -6,10 +6,12 @@ use std::{
 };
 
 use http::Uri;
-use lambda_env::aws::Access;
 use lambda_env::{SettingError, Variables};
 
-use crate::{lambda_api::Events, policy::Uncovered, socks::config::SocksConfig, supervisor::exit_node::ExitNode};
+use crate::{
+    auth::config::Credential, lambda_api::Events, policy::Uncovered, socks::config::SocksConfig,
+    supervisor::exit_node::ExitNode,
+};
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -24,12 +26,8 @@ const BEHIND_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0,
 pub struct Config {
     /// `host:port` of the Runtime and Extensions APIs.
     pub runtime_api: String,
-    /// ARN or name of the secret that holds the auth key.
-    pub secret_id: String,
-    /// Where Secrets Manager is, and as whom it is asked.
-    pub secrets: Access,
-    /// The field of the secret that holds the key, where the secret is a JSON object.
-    pub secret_field: Option<String>,
+    /// What the function logs in with.
+    pub credential: Credential,
     /// The machine's name in the tailnet.
     pub hostname: String,
     /// The tags to ask for, `tag:` included.
@@ -61,6 +59,7 @@ impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables::new(get);
+        let advertise_tags = variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?;
         let exit_node = exit_node(&variables)?;
         let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
         // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
@@ -79,17 +78,12 @@ impl Config {
                 "AWS_LAMBDA_RUNTIME_API",
                 "Lambda sets it: this program runs as a Lambda extension",
             )?,
-            secret_id: variables.required(
-                "TS_SECRET_API_KEY",
-                "set it to the ARN of the Secrets Manager secret that holds the Tailscale auth key",
-            )?,
-            secrets: Access::read(&variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            credential: Credential::parse(&variables, &advertise_tags)?,
             hostname: hostname(
                 variables.required("TS_HOSTNAME", "set it to the machine name that the tailnet shall show")?,
             )?,
-            advertise_tags: variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
+            advertise_tags,
             control_url: variables.text("TS_CONTROL_URL").map(control_url).transpose()?,
-            secret_field: variables.text("TS_SECRET_FIELD"),
             uncovered: if uncovered && !one_way_out {
                 Uncovered::Allow
             } else {
@@ -327,7 +321,14 @@ mod tests {
         // The proxy's own, which names likely targets.
         names.insert("TS_ALLOWED_TARGETS".to_owned());
         let read = contract.asked_for(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")], |get| {
-            Config::parse(get).unwrap();
+            // Only one of these can be set.
+            const SECRET: &str = "TS_SECRET_API_KEY";
+            const PARAMETER: &str = "TS_AUTH_KEY_PARAMETER";
+            const CLIENT_ID: &str = "TS_WORKLOAD_IDENTITY_CLIENT_ID";
+            for credential in [SECRET, PARAMETER, CLIENT_ID] {
+                let is_other = |name: &str| matches!(name, SECRET | PARAMETER | CLIENT_ID) && name != credential;
+                Config::parse(|name| get(name).filter(|_| !is_other(name))).unwrap();
+            }
         });
         assert_eq!(read, names);
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use extension::{
-    auth::secrets_manager::Credentials,
+    auth::keys::Keys,
     config::Config,
     lifecycle::{refuse, run},
     tailscaled::process::Paths,
@@ -13,7 +13,7 @@ use extension::{
 async fn main() -> ExitCode {
     match lambda_env::start(|get| Config::parse(get), |config| config.debug) {
         Ok(config) => {
-            let keys = Credentials::new(&config);
+            let keys = Keys::new(config.credential.clone(), &config.advertise_tags);
             let program = Paths::with_socks(config.socks, config.own_ports());
             lambda_env::finish(run(&config, program, keys, tailnet::protocol::SOCKET).await)
         }

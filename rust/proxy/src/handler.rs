@@ -21,8 +21,9 @@ use crate::{
     allowlist::Allowlist,
     clock::Clock,
     config::Config,
+    diagnose::Report,
     error::ProxyError,
-    event::Event,
+    event::{Event, Headers},
     forward::{Forwarder, UpstreamResponse},
     metrics::Metrics,
     request,
@@ -101,6 +102,21 @@ impl Handler {
             })
         };
         catch_panic(warmed).await
+    }
+
+    /// Tries what a request with these headers would need, short of the request itself, and tells each step.
+    pub async fn diagnose(&self, headers: &Headers, deadline_ms: u64) -> Result<Report, ProxyError> {
+        self.used.store(true, Ordering::Relaxed);
+        let diagnosed = async {
+            let target = Target::parse(headers)?;
+            let limits = self.timeouts.limits(headers, deadline_ms)?;
+            let allowed = self.allowlist.as_ref().map_or(Ok(()), |list| list.check(&target));
+            Ok(Report {
+                environment: self.environment.clone(),
+                ..self.forwarder.diagnose(&target, allowed, limits).await
+            })
+        };
+        catch_panic(diagnosed).await
     }
 
     async fn forward(

@@ -7,6 +7,7 @@ pub mod client_certificate;
 pub mod clock;
 pub mod config;
 mod connect;
+pub mod diagnose;
 pub mod error;
 pub mod event;
 pub mod forward;

@@ -8,12 +8,14 @@ use std::{
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::{
     Error, cloudwatch,
+    distance::Link,
     http_call::{CallError, call, json, succeeded},
     network::ADDRESS,
     process::{Process, command},
@@ -105,6 +107,29 @@ impl Aws {
             .map(drop)
     }
 
+    /// Reads a secret, as a program does that needs it; from the function's side of `link` if there is one.
+    pub async fn read_secret(&self, arn: &str, link: Option<&Link>) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Value {
+            #[serde(rename = "SecretString")]
+            text: String,
+        }
+        let target = "secretsmanager.GetSecretValue";
+        let request = self.request("secretsmanager", target, &serde_json::json!({"SecretId": arn}))?;
+        let address = self.address.clone();
+        let exchange = async move { exchange(&address, request).await };
+        let response = match link {
+            None => exchange.await?,
+            Some(link) => link
+                .spawn(exchange)
+                .await
+                .map_err(std::io::Error::from)
+                .map_err(Error::Runtime)??,
+        };
+        let value: Value = json(target, &succeeded(target, response)?)?;
+        Ok(value.text)
+    }
+
     /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.
     pub async fn metric_sum(&self, namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Result<f64, Error> {
         #[derive(Deserialize)]
@@ -137,20 +162,29 @@ impl Aws {
     }
 
     async fn call(&self, service: &str, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
+        let request = self.request(service, target, &body)?;
+        Ok(succeeded(target, exchange(&self.address, request).await?)?)
+    }
+
+    fn request(&self, service: &str, target: &str, body: &serde_json::Value) -> Result<Request<Full<Bytes>>, Error> {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
             .body(Bytes::from(body.to_string()))
             .map_err(CallError::from)?;
-        let request = signed(request, service, &administrator())?;
-        let not_connected = |source| CallError::NotConnected {
-            address: self.address.clone(),
-            source,
-        };
-        let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
-        Ok(succeeded(target, call(stream, request, CALL_LIMIT).await?)?)
+        Ok(signed(request, service, &administrator())?)
     }
+}
+
+/// Sends a request over a connection of its own.
+async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+    let not_connected = |source| CallError::NotConnected {
+        address: address.to_owned(),
+        source,
+    };
+    let stream = TcpStream::connect(address).await.map_err(not_connected)?;
+    call(stream, request, CALL_LIMIT).await
 }
 
 /// Names the version of a secret that a call makes: another one each time, or the call would count as a repetition.

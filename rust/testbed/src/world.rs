@@ -129,6 +129,11 @@ impl Surroundings {
         self.aws.change_secret(&self.secret_arn, text).await
     }
 
+    /// Reads the function's secret, from the function's side.
+    pub async fn read_secret(&self) -> Result<String, Error> {
+        self.aws.read_secret(&self.secret_arn, self.link.as_ref()).await
+    }
+
     /// Deploys the function into them; `adjust` may change it before.
     pub async fn deploy(self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
         World::around(self, &|_, _, _| (), adjust).await

@@ -9,4 +9,4 @@ mod wire;
 
 pub use access::Access;
 pub use secrets_manager::{SecretNotRead, read_secret};
-pub use wire::{NotSent, Wire};
+pub use wire::{Connection, NotSent, Wire};

@@ -37,9 +37,7 @@ impl SecretNotRead {
             Some("AccessDeniedException") => {
                 "let the function's role do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
             }
-            Some("ResourceNotFoundException") => {
-                "check that the secret exists, has a value, and is in the function's region"
-            }
+            Some("ResourceNotFoundException") => "check that the secret exists, has a value, and is in this region",
             Some("ThrottlingException" | "InternalServiceError") => "none: Secrets Manager is busy",
             Some("InvalidRequestException") => "check that the secret is not scheduled for deletion",
             Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
@@ -49,14 +47,15 @@ impl SecretNotRead {
     }
 }
 
-/// Reads the text of the secret of this name or ARN; empty where it has none.
+/// Reads the text of the secret of this name or ARN; empty where it has none. It is read where it is: in the region of its
+/// ARN, if it is named by that.
 ///
 /// # Errors
 /// [`SecretNotRead`], after up to 6 s of attempts.
 pub async fn read_secret(access: &Access, secret: &str) -> Result<String, SecretNotRead> {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(access.region.clone().map(Region::new))
+        .region(region_of(secret).or_else(|| access.region.clone()).map(Region::new))
         .http_client(Wire::default())
         .retry_config(
             RetryConfig::standard()
@@ -86,12 +85,32 @@ pub async fn read_secret(access: &Access, secret: &str) -> Result<String, Secret
     }
 }
 
+fn region_of(arn: &str) -> Option<String> {
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "secretsmanager", region, _, "secret", ..] if !region.is_empty() => Some(region.to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use aws_credential_types::Credentials;
 
     use super::*;
+
+    #[test]
+    fn a_secret_is_read_in_the_region_of_its_arn() {
+        let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:mtls-AbCdEf";
+        assert_eq!(region_of(arn).as_deref(), Some("us-east-1"));
+        for name in [
+            "mtls",
+            "a:b:secretsmanager:c:d:secret:e",
+            "arn:aws:secretsmanager::1:secret:a",
+        ] {
+            assert_eq!(region_of(name), None, "{name}");
+        }
+    }
 
     #[tokio::test]
     async fn what_keeps_a_secret_from_being_read_is_told_with_what_fixes_it() {

@@ -1,4 +1,4 @@
-//! How a request travels: on a connection of its own.
+//! How a request travels: on a connection of its own, unless others follow at once.
 //!
 //! Between two requests the environment may have been frozen. A kept connection that died meanwhile would leave open
 //! whether the other side heard what was sent on it; and a pool is a good deal of code for a call every few seconds.
@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Response, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{
@@ -82,10 +83,14 @@ impl Wire {
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let request = request
-            .try_into_http1x()
-            .map_err(|error| ConnectorError::user(error.into()))?;
-        let (host, port, https) = destination(request.uri())?;
+        self.open(request.uri()).await?.call(request).await
+    }
+
+    /// Opens a connection to the host that `uri` names, for a few requests in a row: it must not be kept any longer than
+    /// these take.
+    pub async fn open(&self, uri: &str) -> Result<Connection, ConnectorError> {
+        let uri = uri.parse().map_err(|error| ConnectorError::user(Box::new(error)))?;
+        let (host, port, https) = destination(&uri)?;
         let not_sent = |source| {
             let host = host.clone();
             ConnectorError::io(NotSent { host, source }.into())
@@ -103,10 +108,10 @@ impl Wire {
         let connected = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(not_sent)?;
-        self.sent.store(true, Ordering::Relaxed);
+        let sent = Arc::clone(&self.sent);
         match connected {
-            Stream::Plain(stream) => send(stream, request).await,
-            Stream::Tls(stream) => send(*stream, request).await,
+            Stream::Plain(stream) => Connection::over(stream, sent).await,
+            Stream::Tls(stream) => Connection::over(*stream, sent).await,
         }
     }
 }
@@ -128,37 +133,64 @@ fn destination(uri: &Uri) -> Result<(String, u16, bool), ConnectorError> {
     ))
 }
 
-async fn send(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    mut request: Request<SdkBody>,
-) -> Result<HttpResponse, ConnectorError> {
-    let broken = |error: hyper::Error| ConnectorError::io(error.into());
-    // HTTP/1.1 names the host in a header, and the path alone in the request line.
-    let uri = std::mem::take(request.uri_mut());
-    let host = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    let host = HeaderValue::try_from(host).map_err(|error| ConnectorError::user(error.into()))?;
-    request.headers_mut().insert(header::HOST, host);
-    *request.uri_mut() = uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or(PathAndQuery::from_static("/"))
-        .into();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let exchange = async {
-        let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+/// An open connection. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    sender: http1::SendRequest<SdkBody>,
+    sent: Arc<AtomicBool>,
+    /// Reads and writes. Its errors are those of the requests as well.
+    _driver: JoinSet<()>,
+}
+
+impl Connection {
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        sent: Arc<AtomicBool>,
+    ) -> Result<Self, ConnectorError> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        Ok(Self {
+            sender,
+            sent,
+            _driver: driver,
+        })
+    }
+
+    /// Whether the other side has left it open so far.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends a request, and reads its response in full.
+    pub async fn call(&mut self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut request = request
+            .try_into_http1x()
+            .map_err(|error| ConnectorError::user(error.into()))?;
+        // HTTP/1.1 names the host in a header, and the path alone in the request line.
+        let uri = std::mem::take(request.uri_mut());
+        let host = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        let host = HeaderValue::try_from(host).map_err(|error| ConnectorError::user(error.into()))?;
+        request.headers_mut().insert(header::HOST, host);
+        *request.uri_mut() = uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/"))
+            .into();
+        self.sent.store(true, Ordering::Relaxed);
+        self.sender.ready().await.map_err(broken)?;
+        let (head, body) = self.sender.send_request(request).await.map_err(broken)?.into_parts();
         let body = Limited::new(body, LONGEST_ANSWER)
             .collect()
             .await
             .map_err(ConnectorError::io)?;
         HttpResponse::try_from(Response::from_parts(head, SdkBody::from(body.to_bytes())))
             .map_err(|error| ConnectorError::other(error.into(), None))
-    };
-    // The connection ends with the answer that it was for.
-    tokio::select! {
-        answer = exchange => answer,
-        // Its error is the exchange's too, and its end comes when the answer is read or will never be.
-        () = async { drop(connection.await); std::future::pending().await } => unreachable!("BUG: pending"),
     }
+}
+
+fn broken(error: hyper::Error) -> ConnectorError {
+    ConnectorError::io(error.into())
 }
 
 impl fmt::Debug for Wire {

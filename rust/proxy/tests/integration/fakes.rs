@@ -24,7 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How long anything may take here.
@@ -52,6 +52,8 @@ pub(crate) enum Turn {
     Answer(&'static [u8]),
     /// Answers with these bytes and closes the connection.
     AnswerAndClose(&'static [u8]),
+    /// Answers with these bytes after 400 ms.
+    AnswerLate(&'static [u8]),
     /// Reads the request and closes the connection without an answer.
     Close,
     /// Reads the request and never answers.
@@ -484,6 +486,10 @@ async fn target_connection<T>(
             .expect("the script has a turn for each request");
         match turn {
             Turn::Answer(bytes) => stream.write_all(bytes).await.unwrap(),
+            Turn::AnswerLate(bytes) => {
+                sleep(Duration::from_millis(400)).await;
+                stream.write_all(bytes).await.unwrap();
+            }
             Turn::AnswerAndClose(bytes) => return stream.write_all(bytes).await.unwrap(),
             Turn::Close => return,
             Turn::Hang => std::future::pending().await,
