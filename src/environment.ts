@@ -23,6 +23,8 @@ export enum Variable {
   CONTROL_URL = 'TS_CONTROL_URL',
   SHIELDS_UP = 'TS_SHIELDS_UP',
   REQUIRE_TAILNET = 'TS_REQUIRE_TAILNET',
+  JOIN = 'TS_JOIN',
+  FORWARDS = 'TS_FORWARDS',
   DEBUG = 'TS_DEBUG',
   CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
   RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
@@ -87,6 +89,8 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
     [Variable.CONTROL_URL]: options.tsControlUrl,
     [Variable.SHIELDS_UP]: options.tsShieldsUp === false ? 'false' : undefined,
     [Variable.REQUIRE_TAILNET]: switchedOn(options.tsRequireTailnet),
+    [Variable.JOIN]: options.tsJoin,
+    [Variable.FORWARDS]: options.forwards?.map(({ localPort, target }) => `${digits(localPort)}=${target}`).join(','),
     [Variable.DEBUG]: switchedOn(options.debug),
   });
 }

@@ -1,5 +1,7 @@
 export * from './tailscale-alarms-options';
+export * from './tailscale-forward';
 export * from './tailscale-function-options';
+export * from './tailscale-join';
 export * from './tailscale-lambda-extension';
 export * from './tailscale-lambda-proxy';
 export * from './tailscale-lambda-proxy-interface';

@@ -1,7 +1,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { TailscaleMetricsOutput } from '../src';
+import { TailscaleJoin, TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
 import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
@@ -20,6 +20,8 @@ const everyOption = {
   tsControlUrl: 'https://headscale.example.com',
   tsShieldsUp: false,
   tsRequireTailnet: true,
+  tsJoin: TailscaleJoin.INIT,
+  forwards: [{ localPort: 5432, target: 'db.example.ts.net:5432' }, { localPort: 6379, target: '100.64.0.7:6379' }],
   debug: true,
 };
 

@@ -3,6 +3,8 @@
 use aws_credential_types::Credentials;
 use settings::Variables;
 
+use crate::proxy::ProxyVariables;
+
 /// What Lambda puts into the environment, and the SDKs' own variables for another endpoint.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Access {
     pub endpoint: Option<String>,
     /// The function's role.
     pub credentials: Option<Credentials>,
+    /// A proxy on the way there. [`read`](Self::read) looks for none.
+    pub proxy: ProxyVariables,
 }
 
 impl Access {
@@ -28,6 +32,7 @@ impl Access {
             endpoint: variables
                 .text(endpoint_variable)
                 .or_else(|| variables.text("AWS_ENDPOINT_URL")),
+            proxy: ProxyVariables::default(),
             credentials: key.map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")),
         }
     }

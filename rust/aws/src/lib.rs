@@ -4,7 +4,9 @@
 //! HTTP client does beyond [`Wire`] is of no use to a program that is frozen between its calls.
 
 mod access;
+mod proxy;
 mod wire;
 
 pub use access::Access;
+pub use proxy::{ProxyVariables, leads_to_own_port};
 pub use wire::{NotSent, Wire};

@@ -84,6 +84,7 @@ impl Preflight {
     }
 
     async fn running(&self, deadline: Instant) -> Result<Instant, RouteError> {
+        self.tailnet.want();
         self.tailnet.wait_until_running(deadline).await.map_err(unavailable)
     }
 

@@ -86,6 +86,7 @@ pub struct ClientSecret {
     preauthorized: bool,
     base: String,
     tags: Vec<String>,
+    wire: Wire,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +106,12 @@ impl ClientSecret {
         text.starts_with(PREFIX).then(|| Self::read(text, tags))
     }
 
+    /// The same, with requests that travel by `wire`.
+    #[must_use]
+    pub fn through(self, wire: Wire) -> Self {
+        Self { wire, ..self }
+    }
+
     fn read(text: &str, tags: &[String]) -> Result<Self, OAuthError> {
         if tags.is_empty() {
             return Err(OAuthError::NoTags);
@@ -116,6 +123,7 @@ impl ClientSecret {
             preauthorized: false,
             base: TAILSCALE.to_owned(),
             tags: tags.to_vec(),
+            wire: Wire::default(),
         };
         for (name, value) in form_urlencoded::parse(attributes.as_bytes()) {
             client.set(&name, value)?;
@@ -194,7 +202,7 @@ impl ClientSecret {
     /// By the same way as to AWS: a second HTTP client would be a good deal of code.
     async fn exchange(&self, request: Request<SdkBody>) -> Result<(u16, Bytes), OAuthError> {
         let request = HttpRequest::try_from(request).map_err(|error| self.unusable(&error))?;
-        let answer = Wire::default().call(request).await.map_err(|error| {
+        let answer = self.wire.call(request).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             self.unusable(&cause.unwrap_or_else(|| error.to_string()))
         })?;

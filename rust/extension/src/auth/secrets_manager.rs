@@ -58,7 +58,7 @@ impl Credentials {
         let mut config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(self.access.region.clone().map(Region::new))
-            .http_client(Wire::default())
+            .http_client(self.wire())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
@@ -93,6 +93,10 @@ impl Credentials {
         }
     }
 
+    fn wire(&self) -> Wire {
+        Wire::default().through(self.access.proxy.clone())
+    }
+
     fn no_client_key(&self, error: OAuthError) -> JoinError {
         self.no_key(&error.to_string(), error.kind())
     }
@@ -114,7 +118,11 @@ impl KeySource for Credentials {
         drop(known);
         match ClientSecret::parse(&secret, &self.tags) {
             None => Ok(secret),
-            Some(Ok(client)) => client.new_key().await.map_err(|error| self.no_client_key(error)),
+            Some(Ok(client)) => client
+                .through(self.wire())
+                .new_key()
+                .await
+                .map_err(|error| self.no_client_key(error)),
             Some(Err(error)) => Err(self.no_client_key(error)),
         }
     }

@@ -167,7 +167,7 @@ async fn on_managed_instances_it_registers_for_shutdown_alone_and_ends_at_it() {
     let mut config = config();
     config.runtime_api = lambda.on_loopback().await;
     config.events = Events::ShutdownOnly;
-    config.socks_server = None;
+    config.doors.server = None;
     let tailscaled = FakeTailscaled::new(Plan::default());
     let socket = unique_path("managed");
     extension::lifecycle::run(&config, tailscaled.clone(), FakeKeys::Good, &socket)

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod concurrency;
+mod doors;
 mod ending;
 mod exit_node;
 mod fake_http;
@@ -20,7 +21,6 @@ mod random_freezes;
 mod removal;
 mod repair;
 mod silent_peers;
-mod socks;
 mod stage;
 mod start;
 mod status_socket;

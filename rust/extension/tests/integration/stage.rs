@@ -107,10 +107,8 @@ impl Stage {
         };
         let (terminate, terminated) = oneshot::channel();
         let socket = unique_path("stage");
-        let options = Options {
-            socks_server: None,
-            ..Options::new(config, &socket)
-        };
+        let mut options = Options::new(config, &socket);
+        options.doors.server = None;
         let end = tokio::spawn(async move { live(lambda, supervisor, &options, shared, terminated).await });
         Self {
             tailscaled,
