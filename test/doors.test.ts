@@ -1,3 +1,5 @@
+import * as fs from 'fs';
+import * as path from 'path';
 import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -40,6 +42,14 @@ test('proxyEnvironment leads HTTP clients to the extension, and AWS and the envi
     ['localhost', '127.0.0.1', '169.254.169.254', '.amazonaws.com', '.api.aws', '.on.aws', '.internal.example.com']));
 });
 
+test('the end-to-end tests set the same variables', () => {
+  extension.addToFunction(fn, options({ proxyEnvironment: true }));
+
+  const rust = fs.readFileSync(path.join(__dirname, '../rust/testbed/tests/door/clients.rs'), 'utf8');
+  const constant = (name: string) => new RegExp(`const ${name}: &str =\\s*"([^"]*)"`).exec(rust)?.[1].replace(/\\\n\s*/g, '');
+  expect(variables()).toMatchObject({ HTTP_PROXY: constant('PROXY'), NO_PROXY: constant('NO_PROXY') });
+});
+
 test('without proxyEnvironment no client is led anywhere', () => {
   extension.addToFunction(fn, options());
 
@@ -80,7 +90,9 @@ test.each<[Partial<TailscaleFunctionOptions>, string]>([
 
 describe('a function from a container image', () => {
   const image = () => new lambda.Function(stack, 'Image', {
-    runtime: lambda.Runtime.FROM_IMAGE, handler: lambda.Handler.FROM_IMAGE, code: lambda.Code.fromEcrImage(
+    runtime: lambda.Runtime.FROM_IMAGE,
+    handler: lambda.Handler.FROM_IMAGE,
+    code: lambda.Code.fromEcrImage(
       // Any repository: it is not looked at.
       // eslint-disable-next-line @typescript-eslint/no-require-imports
       require('aws-cdk-lib/aws-ecr').Repository.fromRepositoryName(stack, 'Repository', 'reports')),
