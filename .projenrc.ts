@@ -43,7 +43,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'cdk-nag@2.37.55',
     '@types/yauzl', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
-    '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
+    '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@aws-sdk/credential-provider-node', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
   ],
 
   publishToPypi: { distName: NAME, module: 'tailscale_lambda_proxy', trustedPublishing: true },
@@ -74,7 +74,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     compilerOptions: { allowJs: true, checkJs: true, paths: { [NAME]: ['../src'] } },
     include: ['../scripts/**/*.js'],
   },
-  eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc', 'examples'], commandOptions: { fix: false } },
+  eslintOptions: { dirs: ['src'], devdirs: ['test', 'projenrc', 'examples', 'cli'], commandOptions: { fix: false } },
   lambdaAutoDiscover: false,
   edgeLambdaAutoDiscover: false,
   singletonLambdaAutoDiscover: false,
@@ -87,7 +87,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/bin/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -96,7 +96,7 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
 [
-  '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
+  '/cli/', '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
   '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.npmrc', '/.jsii.tabl.json', '/rust-toolchain.toml',
   '/CONTRIBUTING.md', '/SECURITY.md', '/CHANGELOG.md',
 ].forEach((path) => project.npmignore?.exclude(path));
@@ -123,7 +123,12 @@ const python = new PythonEnvironment(project);
 const rust = new RustWorkspace(project, { python });
 const tailscaled = new Tailscaled(project);
 const layers = new Layers(project, { python, tailscaled });
-const demo = new Demo(project, { preflight, rust, layers, tailscaled });
+// The upgrade test and the bench compare with it.
+const published = project.addTask('published:fetch', {
+  description: 'Fetch the published constructs that deployed stacks were made with',
+  exec: 'node scripts/fetch-published.js',
+});
+const demo = new Demo(project, { preflight, rust, layers, tailscaled, published });
 const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
 const integration = new Integration(project);
@@ -132,11 +137,16 @@ new ReleaseFiles(project);
 // jest only strips the types away.
 const types = project.addTask('types', {
   description: 'Check the types of sources, tests, build scripts and examples',
-  exec: ['test', 'projenrc', 'examples'].map((folder) => `tsc --noEmit -p ${folder}/tsconfig.json`).join(' && '),
+  exec: ['test', 'projenrc', 'examples', 'cli'].map((folder) => `tsc --noEmit -p ${folder}/tsconfig.json`).join(' && '),
 });
 
 project.tasks.tryFind('docgen')?.reset('node scripts/docgen.js');
 project.annotateGenerated('/docs/API.python.md');
+
+// The command that the package brings along: one file, so that it needs no packages of its own.
+project.package.addBin({ [NAME]: 'bin/tailscale-lambda-proxy.js' });
+project.npmignore?.include('/bin/');
+const cli = project.addTask('cli:build', { description: 'Bundle the package\'s command', exec: 'node scripts/build-cli.js' });
 
 // The README's code must compile, in both languages, and API.md must be of these sources.
 const docs = project.addTask('docs:check', { description: 'Compile the README\'s examples, and compare the API pages with the sources' });
@@ -145,12 +155,6 @@ docs.exec('jsii-rosetta extract --strict --compile');
 docs.exec('node scripts/docgen.js dist/docgen');
 docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docgen/docs/API.python.md) || ' +
   '(echo "The API pages are not of these sources: run npx projen docgen" && exit 1)');
-
-// The upgrade test compares with it.
-const published = project.addTask('published:fetch', {
-  description: 'Fetch the published constructs that deployed stacks were made with',
-  exec: 'node scripts/fetch-published.js',
-});
 
 // The tests run with the lowest CDK that the package is for. This is a look ahead: it asks the registry what is newest.
 const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
@@ -178,5 +182,6 @@ unit.forEach((step) => project.testTask.addSteps(step));
 // What is packed is built first. What only tests need is not asked for.
 project.preCompileTask.spawn(preflight);
 project.preCompileTask.spawn(layers.buildAll);
+project.preCompileTask.spawn(cli);
 
 project.synth();

@@ -11,6 +11,8 @@ export interface DemoOptions {
   readonly rust: RustWorkspace;
   /** Builds the zips that the demo runs, the servers around them, and the Python environment that plays AWS services. */
   readonly layers: Layers;
+  /** Fetches the published constructs, whose handler the bench can run too. */
+  readonly published: Task;
   /** Builds Headscale. */
   readonly tailscaled: Tailscaled;
 }
@@ -61,6 +63,23 @@ export class Demo extends Component {
       env: { CARGO_TARGET_DIR: 'target', DISTANCE_JSON: '../../dist/distance.json' },
       receiveArgs: true,
     });
+
+    const buildBench = project.addTask('bench:build', {
+      description: 'Build what the bench compares with: a handler in Go, and with BENCH_PUBLISHED=1 the published one',
+    });
+    buildBench.spawn(options.published, { condition: 'test "$BENCH_PUBLISHED" = 1' });
+    buildBench.exec('node scripts/build-bench.js');
+    const bench = project.addTask('bench', {
+      description: 'Measure what requests cost, beside the direct path and other handlers, and write dist/bench.json',
+    });
+    bench.spawn(this.build);
+    bench.spawn(buildBench);
+    bench.exec('cargo test --locked -p testbed --test bench --', {
+      cwd: 'rust',
+      env: { CARGO_TARGET_DIR: 'target', BENCH_JSON: '../../dist/bench.json' },
+      receiveArgs: true,
+    });
+    bench.exec('node scripts/bench-report.js');
 
     // Not among the others: Headscale takes minutes to build, and the test of a removed machine minutes to run.
     this.headscale = project.addTask('headscale', { description: 'Run the tests in a tailnet of Headscale\'s' });

@@ -73,4 +73,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { MODULE, TAILSCALED, goEnvironment, omitTags };
+module.exports = { MODULE, TAILSCALED, goBuild, goEnvironment, omitTags };

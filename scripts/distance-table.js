@@ -19,9 +19,11 @@ const path = require('path');
 
 const HEAD = [
   'round trip',
-  'bare: ready, then first answer',
+  'bare: key, ready, then first answer',
   'function: ready, then first answer',
-  'after 3 s of quiet: kept, new connection',
+  'whole start: bare, function',
+  'bare after 3 s of quiet: new connection',
+  'function after 3 s of quiet: kept, new connection',
   'dead flows: median, longest',
 ];
 
@@ -50,8 +52,11 @@ function table(rows) {
     const longest = dead.length > 0 ? Math.max(...dead.map((row) => row.maxMs)) : undefined;
     return [
       profile,
-      start('bare'),
+      `${median(profile, 'bare', 'cold start', 'key read')}, ${start('bare')}`,
       start('ours'),
+      `${median(profile, 'bare', 'cold start', 'key read, start to first answer')}, ` +
+        `${median(profile, 'ours', 'cold start', 'start to first answer')} ms`,
+      `${median(profile, 'bare', 'quiet', 'GET, new connection, after 3 s')} ms`,
       `${quiet.join(', ')} ms`,
       `${shown(medians[medians.length >> 1])}, ${shown(longest)} ms`,
     ];

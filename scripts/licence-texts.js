@@ -70,7 +70,7 @@ function render(components) {
     texts.forEach((text) => covered.set(text, (covered.get(text) ?? new Set()).add(name)));
   }
   const sections = [...covered].map(([text, names]) => `${[...names].sort().join('\n')}\n\n${text}\n`).sort();
-  const introduction = 'The zips in this folder contain the software named below, each under the licence that follows its name.\n';
+  const introduction = 'What is in this folder contains the software named below, each under the licence that follows its name.\n';
   return [introduction, ...sections].join(`\n${'='.repeat(100)}\n\n`);
 }
 

@@ -14,6 +14,8 @@ export enum Binary {
   PROXY = 'proxy',
   /** The layer with the extension and tailscaled. */
   EXTENSION = 'extension',
+  /** The layer of callers, with the extension that signs. */
+  CALLER = 'caller',
 }
 
 /**

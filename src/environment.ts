@@ -13,6 +13,9 @@ import { isListToken } from './validation';
  */
 export enum Variable {
   SECRET_API_KEY = 'TS_SECRET_API_KEY',
+  AUTH_KEY_PARAMETER = 'TS_AUTH_KEY_PARAMETER',
+  WORKLOAD_IDENTITY_CLIENT_ID = 'TS_WORKLOAD_IDENTITY_CLIENT_ID',
+  WORKLOAD_IDENTITY_AUDIENCE = 'TS_WORKLOAD_IDENTITY_AUDIENCE',
   SECRET_FIELD = 'TS_SECRET_FIELD',
   HOSTNAME = 'TS_HOSTNAME',
   ADVERTISE_TAGS = 'TS_ADVERTISE_TAGS',
@@ -33,6 +36,7 @@ export enum Variable {
   INVOKE_MODE = 'TS_INVOKE_MODE',
   CA_CERTIFICATES = 'TS_CA_CERTIFICATES',
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
+  FORWARD_CALLER_ARN = 'TS_FORWARD_CALLER_ARN',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
   DIRECT_SOCKS = 'TS_DIRECT_SOCKS',
@@ -40,8 +44,12 @@ export enum Variable {
   WARMER_INVOCATIONS = 'TS_WARMER_INVOCATIONS',
   METRICS = 'TS_METRICS',
   METRICS_DETAILS = 'TS_METRICS_DETAILS',
+  METRICS_PROXY_COUNTS = 'TS_METRICS_PROXY_COUNTS',
+  METRICS_PROXY_NAME = 'TS_METRICS_PROXY_NAME',
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
+  PROXY_URL = 'TS_PROXY_URL',
+  PROXY_TARGETS = 'TS_PROXY_TARGETS',
 }
 
 /**
@@ -56,6 +64,7 @@ export interface ProxySettings {
   readonly invokeMode?: lambda.InvokeMode;
   readonly caCertificates?: string;
   readonly skipTlsVerification?: boolean;
+  readonly forwardCallerArn?: boolean;
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
   readonly metrics?: TailscaleMetricsOptions;
@@ -72,6 +81,14 @@ export interface WarmerSettings {
 }
 
 /**
+ * What the layer of a caller is told, beside the proxy's URL.
+ * @internal
+ */
+export interface CallerSettings {
+  readonly targets?: string[];
+}
+
+/**
  * The variables that join a tailnet.
  * @internal
  */
@@ -79,9 +96,12 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
   const secret = secretOf(options);
   return withoutUnset({
     [Variable.SECRET_API_KEY]: secret && secretId(secret),
+    [Variable.AUTH_KEY_PARAMETER]: options.tsAuthKeyParameter?.parameterName,
+    [Variable.WORKLOAD_IDENTITY_CLIENT_ID]: options.tsWorkloadIdentity?.clientId,
+    [Variable.WORKLOAD_IDENTITY_AUDIENCE]: options.tsWorkloadIdentity?.audience,
     [Variable.SECRET_FIELD]: options.tsSecretField,
     [Variable.HOSTNAME]: options.tsHostname,
-    [Variable.ADVERTISE_TAGS]: options.tsAdvertiseTags,
+    [Variable.ADVERTISE_TAGS]: joined(options.tsWorkloadIdentity?.tags) ?? options.tsAdvertiseTags,
     [Variable.EXIT_NODE]: options.tsExitNode,
     [Variable.EXIT_NODE_REQUIRED]: switchedOn(options.tsExitNodeRequired),
     [Variable.EXIT_NODE_PING_TIMEOUT]: digits(options.tsExitNodePingTimeout),
@@ -108,12 +128,15 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.INVOKE_MODE]: settings.invokeMode,
     [Variable.CA_CERTIFICATES]: settings.caCertificates,
     [Variable.SKIP_TLS_VERIFICATION]: switchedOn(settings.skipTlsVerification),
+    [Variable.FORWARD_CALLER_ARN]: switchedOn(settings.forwardCallerArn),
     [Variable.ALLOWED_TARGETS]: joined(settings.allowedTargets),
     [Variable.ALLOW_UNCOVERED_TARGETS]: switchedOn(settings.allowUncoveredTargets),
     // The proxy asks the extension before it dials: it needs no server of the extension's in between.
     [Variable.DIRECT_SOCKS]: switchedOn(true),
     [Variable.METRICS]: settings.metrics?.output,
     [Variable.METRICS_DETAILS]: switchedOn(settings.metrics?.details),
+    [Variable.METRICS_PROXY_COUNTS]: settings.metrics?.proxyCounts === false ? 'false' : undefined,
+    [Variable.METRICS_PROXY_NAME]: settings.metrics?.proxyName,
     [Variable.METRICS_INTERVAL]: digits(settings.metrics?.interval?.toMilliseconds()),
     [Variable.METRICS_BUDGET]: digits(settings.metrics?.budget?.toMilliseconds()),
   });
@@ -131,6 +154,14 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
   });
 }
 
+/**
+ * The variables of a caller's layer, beside the proxy's URL.
+ * @internal
+ */
+export function callerEnvironment(settings: CallerSettings): Record<string, string> {
+  return withoutUnset({ [Variable.PROXY_TARGETS]: joined(settings.targets) });
+}
+
 function switchedOn(value: boolean | undefined): string | undefined {
   return value ? 'true' : undefined;
 }
@@ -140,8 +171,11 @@ function digits(value: number | undefined): string | undefined {
   return value === undefined ? undefined : Tokenization.stringifyNumber(value);
 }
 
-/** A list as text, also where all of it, or some, is known to the deployment alone. */
-function joined(values: string[] | undefined): string | undefined {
+/**
+ * A list as text, also where all of it, or some, is known to the deployment alone.
+ * @internal
+ */
+export function joined(values: string[] | undefined): string | undefined {
   return values?.map((value) => isListToken(value) ? Fn.join(',', [value]) : value).join(',');
 }
 

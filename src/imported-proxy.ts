@@ -1,13 +1,10 @@
+import { Arn, ArnFormat } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
+import { AddCallerOptions } from './add-caller-options';
+import { addCallerOf } from './caller';
 import { ITailscaleLambdaProxy, TailscaleLambdaProxyAttributes } from './tailscale-lambda-proxy-interface';
-
-/**
- * Where a caller finds the URL, unless it is told otherwise.
- * @internal
- */
-export const URL_VARIABLE = 'TS_PROXY_URL';
 
 /**
  * A proxy of another app.
@@ -22,15 +19,17 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
     super(scope, id);
     this.url = attributes.url;
     this.functionArn = attributes.functionArn;
-    this.fn = lambda.Function.fromFunctionArn(this, 'Function', attributes.functionArn);
+    // A policy of the caller's role is all that this app can write: what the function's own policy allows, its app says.
+    this.fn = lambda.Function.fromFunctionAttributes(this, 'Function', { functionArn: attributes.functionArn, skipPermissions: true });
   }
 
   public grantInvokeUrl(grantee: iam.IGrantable): iam.Grant {
     return this.fn.grantInvokeUrl(grantee);
   }
 
-  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
-    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
-    return this.grantInvokeUrl(caller);
+  public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
+    const { url, functionArn } = this;
+    const account = Arn.split(functionArn, ArnFormat.COLON_RESOURCE_NAME).account ?? '';
+    return addCallerOf({ url, functionArn, account, grantInvokeUrl: (grantee) => this.grantInvokeUrl(grantee) }, caller, options);
   }
 }

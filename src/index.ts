@@ -1,3 +1,4 @@
+export * from './add-caller-options';
 export * from './tailscale-alarms-options';
 export * from './tailscale-forward';
 export * from './tailscale-function-options';
@@ -10,3 +11,4 @@ export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
 export * from './tailscale-metrics-options';
 export * from './tailscale-node-options';
+export * from './tailscale-workload-identity-options';

@@ -2,8 +2,6 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as logs from 'aws-cdk-lib/aws-logs';
-import { Construct } from 'constructs';
 
 /**
  * The namespace of the metrics that requests ask for.
@@ -11,9 +9,8 @@ import { Construct } from 'constructs';
  */
 export const METRIC_NAMESPACE = 'tailscale-service';
 
-/** The namespace of what the log of one proxy is searched for, followed by the function's name. */
-const LOG_NAMESPACE = 'tailscale-lambda-proxy';
-const UNAVAILABLE = 'TailnetUnavailable';
+/** The namespace of what is counted of every request, by proxy. */
+const PROXY_NAMESPACE = 'tailscale-lambda-proxy';
 
 const PERIOD = Duration.minutes(5);
 /** A row of a dashboard has 24 columns. */
@@ -35,37 +32,48 @@ export function requestMetric(metricName: string, service: string, props?: cloud
 }
 
 /**
- * How many requests were answered with `TailnetUnavailable`. Counted in the log, which has a line for each request whether or not
- * the caller asks for a metric. The filter is made on first use.
+ * A metric that is counted of every request of one proxy: `requests`, or `errors` of one name.
  * @internal
  */
-export function unavailableMetric(scope: Construct, fn: lambda.Function, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-  const id = 'tailnet-unavailable';
-  const metricNamespace = `${LOG_NAMESPACE}/${fn.functionName}`;
-  if (!scope.node.tryFindChild(id)) {
-    new logs.MetricFilter(scope, id, {
-      logGroup: fn.logGroup,
-      filterPattern: logs.FilterPattern.allTerms(UNAVAILABLE),
-      metricNamespace,
-      metricName: UNAVAILABLE,
-      metricValue: '1',
-      defaultValue: 0,
-    });
-  }
-  return new cloudwatch.Metric({ statistic: cloudwatch.Stats.SUM, period: PERIOD, ...props, namespace: metricNamespace, metricName: UNAVAILABLE });
+export function proxyMetric(metricName: string, dimensions: ProxyDimensions, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+  return new cloudwatch.Metric({
+    statistic: cloudwatch.Stats.SUM,
+    period: PERIOD,
+    ...props,
+    namespace: PROXY_NAMESPACE,
+    metricName,
+    dimensionsMap: { ...dimensions },
+  });
+}
+
+/**
+ * What tells the counts of one proxy, and of one error, from others.
+ * @internal
+ */
+export interface ProxyDimensions {
+  readonly proxy: string;
+  readonly error?: string;
 }
 
 /**
  * Rows of graphs: of one proxy, and last of all services, by whichever proxy their requests went.
  * @internal
  */
-export function widgets(fn: lambda.Function, title: string): cloudwatch.IWidget[] {
+export function widgets(fn: lambda.Function, proxyName: string, title: string): cloudwatch.IWidget[] {
   const url = (name: string, statistic: string = cloudwatch.Stats.SUM) => fn.metric(`Url${name}`, { statistic, label: name });
   return [
     new cloudwatch.Row(
       graph(`${title}: requests`, [url('RequestCount')], [url('4xxCount'), url('5xxCount')]),
       graph(`${title}: duration`, ['p50', 'p90', 'p99'].map((statistic) => fn.metricDuration({ statistic, label: statistic }))),
       graph(`${title}: function`, [fn.metricInvocations()], [fn.metricErrors(), fn.metricThrottles()]),
+    ),
+    new cloudwatch.Row(
+      new cloudwatch.GraphWidget({
+        title: `${title}: errors of the proxy, by name`,
+        width: 3 * WIDTH,
+        left: [searched(`SEARCH('{${PROXY_NAMESPACE},proxy,error} MetricName="errors" proxy="${proxyName}"', 'Sum', ${PERIOD.toSeconds()})`)],
+        leftYAxis: { min: 0, showUnits: false },
+      }),
     ),
     new cloudwatch.Row(
       new cloudwatch.GraphWidget({
@@ -86,9 +94,9 @@ function graph(title: string, left: cloudwatch.IMetric[], right?: cloudwatch.IMe
 
 /** Every service and every dimension that callers name: which there are, only the metrics themselves know. */
 function search(metricName: string): cloudwatch.MathExpression {
-  return new cloudwatch.MathExpression({
-    expression: `SEARCH('Namespace="${METRIC_NAMESPACE}" MetricName="${metricName}"', 'Sum', ${PERIOD.toSeconds()})`,
-    label: '',
-    period: PERIOD,
-  });
+  return searched(`SEARCH('Namespace="${METRIC_NAMESPACE}" MetricName="${metricName}"', 'Sum', ${PERIOD.toSeconds()})`);
+}
+
+function searched(expression: string): cloudwatch.MathExpression {
+  return new cloudwatch.MathExpression({ expression, label: '', period: PERIOD });
 }

@@ -66,9 +66,11 @@ function nameOf(secret: secretsmanager.ISecret): string {
  */
 export function validateSecretPlace(validation: Validation, secret: secretsmanager.ISecret, fn: IConstruct): void {
   const { region, account } = Stack.of(fn);
-  if (Token.compareStrings(secret.env.region, region) === TokenComparison.DIFFERENT) {
-    validation.refuse('tsAuthKeySecret', `a secret in ${secret.env.region}`,
-      `the function runs in ${region} and reads secrets there: replicate the secret to ${region}, and import the replica by its ARN`);
+  const isElsewhere = Token.compareStrings(secret.env.region, region) === TokenComparison.DIFFERENT;
+  // The extension reads a secret in the region of its ARN.
+  if (isElsewhere && (Resource.isOwnedResource(secret) || Token.isUnresolved(secret.secretArn) || secretId(secret) !== secret.secretArn)) {
+    validation.refuse('tsAuthKeySecret', `a secret in ${secret.env.region}`, `the function runs in ${region}: import the secret by its complete ` +
+      `ARN (Secret.fromSecretCompleteArn), or replicate it to ${region}, and import the replica`);
   }
   if (Token.compareStrings(secret.env.account, account) !== TokenComparison.DIFFERENT) {
     return;

@@ -3,7 +3,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { isOnAmazonLinux2 } from './amazon-linux';
 import { extensionEnvironment } from './environment';
-import { grantSecret } from './grant-secret';
+import { grantParameter, grantSecret } from './grant-secret';
 import { layerOf } from './layer-of-stack';
 import { proxyVariables } from './proxy-environment';
 import { secretOf } from './secret-validation';
@@ -12,6 +12,7 @@ import { validateDoors } from './validate-doors';
 import { validateNode } from './validate-node';
 import { Validation } from './validation';
 import { warn, Warning } from './warnings';
+import { useWorkloadIdentity } from './workload-identity';
 
 /**
  * Properties of `TailscaleLambdaExtension`.
@@ -85,8 +86,8 @@ export class TailscaleLambdaExtension extends Construct {
   }
 
   /**
-   * Adds the layer to a function, sets the environment variables with which it joins the tailnet, and lets it read the
-   * secret.
+   * Adds the layer to a function, sets the environment variables with which it joins the tailnet, and lets its role read the
+   * secret or the parameter, or get tokens for `tsWorkloadIdentity`.
    *
    * Synthesis fails for functions that cannot have the extension: container images, functions with SnapStart, runtimes on
    * Amazon Linux 2, functions of another architecture, and functions that have the extension already.
@@ -169,6 +170,12 @@ export class TailscaleLambdaExtension extends Construct {
     const secret = secretOf(options);
     if (secret) {
       grantSecret(secret, fn);
+    }
+    if (options.tsAuthKeyParameter) {
+      grantParameter(options.tsAuthKeyParameter, fn);
+    }
+    if (options.tsWorkloadIdentity) {
+      useWorkloadIdentity(fn, options.tsWorkloadIdentity);
     }
   }
 

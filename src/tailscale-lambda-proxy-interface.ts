@@ -1,6 +1,7 @@
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { IConstruct } from 'constructs';
+import { AddCallerOptions } from './add-caller-options';
 
 /**
  * A proxy into a tailnet: one of this app, or one that is imported.
@@ -25,12 +26,16 @@ export interface ITailscaleLambdaProxy extends IConstruct {
   grantInvokeUrl(grantee: iam.IGrantable): iam.Grant;
 
   /**
-   * Lets a function send requests to the Function URL, and gives it the URL in an environment variable.
+   * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
+   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
+   *
+   * The function may be of another stack or region; a stack of another region needs `crossRegionReferences`. Where it is of another
+   * account, a warning says what the proxy's account must grant.
    *
    * @param caller the function that is to call
-   * @param environmentVariable the variable's name, `TS_PROXY_URL` by default
+   * @param options the layer, and what it is told
    */
-  addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant;
+  addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant;
 }
 
 /**

@@ -99,6 +99,19 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly skipTlsVerification?: boolean;
 
   /**
+   * Whether targets are told who asked: the ARN of the caller as IAM knows it, in the request header `ts-caller-arn`. Callers
+   * cannot set that header themselves. Of a role it is the session's ARN
+   * (`arn:aws:sts::111122223333:assumed-role/role/session`): IAM vouches for the role; the session's name is chosen by whoever
+   * assumes it.
+   *
+   * A principal that may invoke the function itself (`lambda:InvokeFunction` without the condition that the grants of
+   * this construct have) can name any ARN.
+   *
+   * @default false
+   */
+  readonly forwardCallerArn?: boolean;
+
+  /**
    * The targets that callers may name: addresses, networks (`10.1.0.0/16`), names, or `*.suffix` for all names below
    * one, each optionally followed by `:port` or `:from-to`, with IPv6 in brackets before a port. A target is matched as
    * the caller wrote it. Targets must be covered by the tailnet as well.

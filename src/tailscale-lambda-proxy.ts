@@ -1,15 +1,17 @@
-import { RemovalPolicies, RemovalPolicy } from 'aws-cdk-lib';
+import { RemovalPolicies, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { ImportedProxy, URL_VARIABLE } from './imported-proxy';
+import { AddCallerOptions } from './add-caller-options';
+import { addCallerOf } from './caller';
+import { ImportedProxy } from './imported-proxy';
 import { suppressFindings } from './nag-suppressions';
 import { makeAlarms } from './proxy-alarms';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
-import { METRIC_NAMESPACE, requestMetric, unavailableMetric, widgets } from './proxy-metrics';
+import { METRIC_NAMESPACE, proxyMetric, requestMetric, widgets } from './proxy-metrics';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleAlarmsOptions } from './tailscale-alarms-options';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
@@ -106,6 +108,9 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    */
   public readonly warmerRule?: events.Rule;
 
+  private readonly proxyName: string;
+  private readonly hasProxyCounts: boolean;
+
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
     const sound = validateProxy(this, props);
@@ -119,6 +124,8 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
     if ((sound.metrics?.output ?? TailscaleMetricsOutput.CLOUDWATCH) === TailscaleMetricsOutput.CLOUDWATCH) {
       this.allowMetrics();
     }
+    this.proxyName = sound.metrics?.proxyName || this.lambda.functionName;
+    this.hasProxyCounts = sound.metrics?.proxyCounts ?? true;
     this.alias = makeAlias(this.lambda, sound);
     this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
       authType: lambda.FunctionUrlAuthType.AWS_IAM,
@@ -167,14 +174,19 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   }
 
   /**
-   * Lets a function send requests to the Function URL, and gives it the URL in an environment variable.
+   * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
+   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
+   *
+   * The function may be of another stack or region; a stack of another region needs `crossRegionReferences`. Where it is of another
+   * account, a warning says what the proxy's account must grant.
    *
    * @param caller the function that is to call
-   * @param environmentVariable the variable's name, `TS_PROXY_URL` by default
+   * @param options the layer, and what it is told
    */
-  public addCaller(caller: lambda.Function, environmentVariable?: string): iam.Grant {
-    caller.addEnvironment(environmentVariable || URL_VARIABLE, this.url);
-    return this.grantInvokeUrl(caller);
+  public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
+    const { url, functionArn } = this;
+    const { account } = Stack.of(this);
+    return addCallerOf({ url, functionArn, account, grantInvokeUrl: (grantee) => this.grantInvokeUrl(grantee) }, caller, options);
   }
 
   /**
@@ -284,14 +296,37 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   }
 
   /**
-   * How many requests this proxy answered with 503 `TailnetUnavailable`, because it is not in the tailnet. Counted in the
-   * function's log by a metric filter, which the first call of this method makes. It needs the log level `INFO`, and the
-   * metric costs what a custom metric costs. The sum over 5 minutes by default.
+   * How many requests this proxy got, warm-ups not included. The sum over 5 minutes by default. Needs `metrics.proxyCounts`.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricProxyRequests(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    this.requireProxyCounts('metricProxyRequests');
+    return proxyMetric('requests', { proxy: this.proxyName }, props);
+  }
+
+  /**
+   * How many requests this proxy answered with an error of its own, of one name. The sum over 5 minutes by default. Needs
+   * `metrics.proxyCounts`.
+   *
+   * @param errorName the value of `ts-error-name`: `InvalidRequest`, `TargetNotAllowed`, `TargetUnreachable`,
+   * `TailnetUnavailable`, `TargetTimeout` or `InternalError`
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricProxyErrors(errorName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    this.requireProxyCounts('metricProxyErrors');
+    return proxyMetric('errors', { proxy: this.proxyName, error: errorName }, props);
+  }
+
+  /**
+   * How many requests this proxy answered with 503 `TailnetUnavailable`, because it is not in the tailnet: `metricProxyErrors`
+   * of that name. The sum over 5 minutes by default. Needs `metrics.proxyCounts`.
    *
    * @param props overrides for the metric (period, statistic, label, …)
    */
   public metricTailnetUnavailable(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return unavailableMetric(this, this.lambda, props);
+    this.requireProxyCounts('metricTailnetUnavailable');
+    return proxyMetric('errors', { proxy: this.proxyName, error: 'TailnetUnavailable' }, props);
   }
 
   /**
@@ -338,7 +373,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    * @param title what the titles of this proxy's graphs begin with, its id by default
    */
   public dashboardWidgets(title?: string): cloudwatch.IWidget[] {
-    return widgets(this.lambda, title ?? this.node.id);
+    return widgets(this.lambda, this.proxyName, title ?? this.node.id);
   }
 
   /**
@@ -348,6 +383,13 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    */
   public addToDashboard(dashboard: cloudwatch.Dashboard): void {
     dashboard.addWidgets(...this.dashboardWidgets());
+  }
+
+  /** An alarm on a metric that nothing is counted in would never be raised. */
+  private requireProxyCounts(method: string): void {
+    if (!this.hasProxyCounts) {
+      new Validation(this).fail(method, 'not available', 'nothing is counted for it: leave out metrics.proxyCounts, or set it to true');
+    }
   }
 
   /** PutMetricData has no resources: the namespace is what can be narrowed down. */

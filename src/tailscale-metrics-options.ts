@@ -23,11 +23,11 @@ export enum TailscaleMetricsOutput {
 }
 
 /**
- * What is measured of requests, and when it is sent.
+ * What is measured, and when it is sent: of every request, and of those with `ts-metric-service`.
  */
 export interface TailscaleMetricsOptions {
   /**
-   * How metrics are sent.
+   * How the metrics of requests with `ts-metric-service` are sent.
    *
    * @default TailscaleMetricsOutput.CLOUDWATCH
    */
@@ -43,8 +43,27 @@ export interface TailscaleMetricsOptions {
   readonly details?: boolean;
 
   /**
+   * Whether to count every request, and every error by its `ts-error-name`, also where no caller asks: `requests` and `errors`
+   * in the namespace `tailscale-lambda-proxy`. Always written to the log in the embedded metric format, so that they get to
+   * CloudWatch from a function without a network as well. Each costs what a custom metric costs. `metricTailnetUnavailable` and
+   * `createAlarms` need them.
+   *
+   * @default true
+   */
+  readonly proxyCounts?: boolean;
+
+  /**
+   * The proxy's name in these counts, the dimension `proxy`. Set one to keep the metrics' history if the function is replaced.
+   * 1 to 255 letters, digits and `-_./:`.
+   *
+   * @default - the function's name
+   */
+  readonly proxyName?: string;
+
+  /**
    * The minimum time between two calls of CloudWatch by one environment. What is counted in between is sent with the next
-   * call, at the latest when the environment ends. 0 sends after each request. At most 15 minutes.
+   * call, at the latest when the environment ends. 0 sends after each request. At most 15 minutes. The counts of every request
+   * are written to the log as often, and with each error at once.
    *
    * @default Duration.seconds(10)
    */

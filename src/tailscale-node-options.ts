@@ -1,17 +1,17 @@
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
+import { TailscaleWorkloadIdentityOptions } from './tailscale-workload-identity-options';
 
 /**
- * How a Lambda function joins a tailnet.
+ * How a Lambda function joins a tailnet: with exactly one of `tsAuthKeySecret`, `tsAuthKeyParameter` and `tsWorkloadIdentity`.
  */
 export interface TailscaleNodeOptions {
   /**
    * The secret that holds the Tailscale auth key or OAuth client secret: as plain text, or in a field of a JSON object
-   * (`tsSecretField`). It must be in the function's region. A secret with a KMS key of your own that is imported must be
-   * imported with that key (`Secret.fromSecretAttributes`), so that the function may decrypt it.
+   * (`tsSecretField`). A secret of another region must be imported by its complete ARN. A secret with a KMS key of your own
+   * that is imported must be imported with that key (`Secret.fromSecretAttributes`), so that the function may decrypt it.
    *
-   * Required, unless `tsSecretApiKey` is set.
-   *
-   * @default - the secret in `tsSecretApiKey`
+   * @default - the secret in `tsSecretApiKey`, or none
    * @see https://tailscale.com/kb/1085/auth-keys
    */
   readonly tsAuthKeySecret?: secretsmanager.ISecret;
@@ -25,9 +25,26 @@ export interface TailscaleNodeOptions {
   readonly tsSecretApiKey?: secretsmanager.ISecret;
 
   /**
-   * The field that holds the key, if the secret is a JSON object.
+   * The parameter of Systems Manager (SecureString) that holds the Tailscale auth key or OAuth client secret, in the function's
+   * region: `StringParameter.fromSecureStringParameterAttributes`, with its KMS key if it has one of your own.
    *
-   * @default - the whole secret is the key
+   * @default - none
+   * @see https://docs.aws.amazon.com/systems-manager/latest/userguide/systems-manager-parameter-store.html
+   */
+  readonly tsAuthKeyParameter?: ssm.IStringParameter;
+
+  /**
+   * Logs in with the function's own IAM role: no key is stored anywhere. The trust credential at Tailscale names the role.
+   *
+   * @default - none
+   * @see https://tailscale.com/docs/features/workload-identity-federation
+   */
+  readonly tsWorkloadIdentity?: TailscaleWorkloadIdentityOptions;
+
+  /**
+   * The field that holds the key, if the secret or the parameter is a JSON object.
+   *
+   * @default - the whole text is the key
    */
   readonly tsSecretField?: string;
 
@@ -39,7 +56,7 @@ export interface TailscaleNodeOptions {
 
   /**
    * The ACL tags that the machine requests, separated by commas: `tag:lambda,tag:prod`.
-   * Required if the secret holds an OAuth client secret.
+   * Required if the secret holds an OAuth client secret. Not with `tsWorkloadIdentity`, which has tags of its own.
    *
    * @default - the tags of the auth key, if any
    * @see https://tailscale.com/kb/1068/tags

@@ -1,10 +1,12 @@
 // Checks at synth how a function joins its tailnet.
-import { Token } from 'aws-cdk-lib';
+import { Resource, Stack, Token, TokenComparison } from 'aws-cdk-lib';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { IConstruct } from 'constructs';
 import { fieldOf, knownText, secretOf, validateSecretPlace } from './secret-validation';
 import { TailscaleNodeOptions } from './tailscale-node-options';
 import { Validation } from './validation';
+import { validateWorkloadIdentity } from './workload-identity';
 
 /**
  * Refuses options that cannot work. An empty text counts as unset, except for a required prop.
@@ -18,16 +20,60 @@ export function validateNode(validation: Validation, options: TailscaleNodeOptio
   validation.text('tsControlUrl', options.tsControlUrl || undefined, /^https?:\/\/[^/\s]+\S*$/,
     'use the control server\'s address, such as "https://headscale.example.com"');
   validateExitNode(validation, options);
+  validateOneCredential(validation, options);
   const secret = secretOf(options);
-  if (!secret) {
-    validation.refuse('tsAuthKeySecret', 'not set', 'name the secret that holds the Tailscale auth key');
-    return;
+  if (secret) {
+    validateSecretPlace(validation, secret, fn);
+    validateSecretText(validation, secret, options);
   }
+  if (options.tsAuthKeyParameter) {
+    validateParameter(validation, options.tsAuthKeyParameter, fn);
+  }
+  if (options.tsWorkloadIdentity) {
+    validateWorkloadIdentity(validation, options.tsWorkloadIdentity);
+    validateBesideWorkloadIdentity(validation, options);
+  }
+}
+
+function validateOneCredential(validation: Validation, options: TailscaleNodeOptions): void {
   if (options.tsAuthKeySecret && options.tsSecretApiKey) {
     validation.refuse('tsSecretApiKey', 'set beside tsAuthKeySecret', 'use tsAuthKeySecret alone: both name the secret that holds the auth key');
   }
-  validateSecretPlace(validation, secret, fn);
-  validateSecretText(validation, secret, options);
+  const set = [
+    ...secretOf(options) ? [options.tsAuthKeySecret ? 'tsAuthKeySecret' : 'tsSecretApiKey'] : [],
+    ...options.tsAuthKeyParameter ? ['tsAuthKeyParameter'] : [],
+    ...options.tsWorkloadIdentity ? ['tsWorkloadIdentity'] : [],
+  ];
+  const [first, ...others] = set;
+  if (first === undefined) {
+    validation.refuse('tsAuthKeySecret', 'not set', 'name the secret that holds the Tailscale auth key, or use tsAuthKeyParameter or tsWorkloadIdentity');
+  }
+  others.forEach((other) => validation.refuse(other, `set beside ${first}`, 'use exactly one of them: a function logs in with one credential'));
+}
+
+/** What CloudFormation can make of a parameter is not encrypted, and the template would show the key. */
+function validateParameter(validation: Validation, parameter: ssm.IStringParameter, fn: IConstruct): void {
+  const { region } = Stack.of(fn);
+  if (Resource.isOwnedResource(parameter)) {
+    validation.refuse('tsAuthKeyParameter', 'a parameter of the app', 'CloudFormation cannot encrypt parameters: make a SecureString outside ' +
+      'of it, and import that (StringParameter.fromSecureStringParameterAttributes)');
+  } else if (Token.compareStrings(parameter.env.region, region) === TokenComparison.DIFFERENT) {
+    validation.refuse('tsAuthKeyParameter', `a parameter in ${parameter.env.region}`, `the function reads parameters in ${region}: make one there`);
+  }
+}
+
+function validateBesideWorkloadIdentity(validation: Validation, options: TailscaleNodeOptions): void {
+  if (options.tsAdvertiseTags) {
+    validation.refuse('tsAdvertiseTags', 'set beside tsWorkloadIdentity', 'use the tags of tsWorkloadIdentity alone');
+  }
+  if (options.tsSecretField) {
+    validation.refuse('tsSecretField', 'set beside tsWorkloadIdentity', 'leave it out: there is no secret');
+  }
+  const { clientId } = options.tsWorkloadIdentity!;
+  if (options.tsControlUrl && !Token.isUnresolved(clientId) && !clientId.includes('baseURL=')) {
+    validation.refuse('tsControlUrl', 'set beside tsWorkloadIdentity', 'keys of Tailscale\'s own API do not serve at another control server, and ' +
+      'Headscale has no such exchange: use tsAuthKeySecret, or name that server\'s API after the client id (?baseURL=…)');
+  }
 }
 
 function validateExitNode(validation: Validation, options: TailscaleNodeOptions): void {

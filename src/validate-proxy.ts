@@ -31,6 +31,8 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   validation.duration('cors.maxAge', props.cors?.maxAge, Duration.seconds(0), Duration.days(1), DurationUnit.SECONDS);
   validation.duration('metrics.interval', props.metrics?.interval, Duration.millis(0), LONGEST_TIMEOUT);
   validation.duration('metrics.budget', props.metrics?.budget, Duration.millis(1), LONGEST_TIMEOUT);
+  validation.text('metrics.proxyName', props.metrics?.proxyName || undefined, /^[A-Za-z0-9_./:-]{1,255}$/,
+    'use 1 to 255 letters, digits, hyphens, underscores, full stops, slashes and colons');
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {

@@ -8,6 +8,7 @@ import { IConstruct } from 'constructs';
  */
 export enum Warning {
   ALIAS = 'provisionedConcurrencyWithoutAlias',
+  CALLER_OF_OTHER_ACCOUNT = 'callerOfOtherAccount',
   FUNCTION_URL_REGION = 'functionUrlRegion',
   IMMUTABLE_ROLE = 'immutableRole',
   LAYER_PERMISSION = 'layerPermission',

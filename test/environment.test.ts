@@ -1,15 +1,23 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { TailscaleJoin, TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
-import { extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
+import { callerEnvironment, extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
 const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret', SECRET_ARN);
 
+const parameter = ssm.StringParameter.fromSecureStringParameterAttributes(new Stack(), 'Parameter', { parameterName: '/tailscale/auth-key' });
+
+/** No function has all of these: only one of the credentials. */
 const everyOption = {
   tsSecretApiKey: secret,
+  tsAuthKeyParameter: parameter,
+  tsWorkloadIdentity: {
+    clientId: 'TAbCdEfCNTRL-kGhIjKl', audience: 'api.tailscale.com/TAbCdEfCNTRL-kGhIjKl', tags: ['tag:lambda', 'tag:prod'],
+  },
   tsSecretField: 'authKey',
   tsHostname: 'lambda-proxy',
   tsAdvertiseTags: 'tag:lambda,tag:prod',
@@ -33,9 +41,10 @@ const everySetting = {
   invokeMode: lambda.InvokeMode.RESPONSE_STREAM,
   caCertificates: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
   skipTlsVerification: true,
+  forwardCallerArn: true,
   allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'],
   allowUncoveredTargets: true,
-  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, interval: Duration.minutes(1), budget: Duration.millis(50) },
+  metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, proxyCounts: false, proxyName: 'office/proxy', interval: Duration.minutes(1), budget: Duration.millis(50) },
 };
 
 function examplesOf(owners: string[]): Record<string, string> {
@@ -53,6 +62,14 @@ test('a warmer\'s function gets what it reads, and nothing else', () => {
   const settings = { function: 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live', invocations: 5, debug: true };
 
   expect(warmerEnvironment(settings)).toEqual(examplesOf(['warmer']));
+});
+
+test('a caller\'s layer gets what it reads, and nothing else', () => {
+  const settings = { targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'] };
+  const { TS_PROXY_URL, TS_DEBUG, ...others } = examplesOf(['caller']);
+
+  expect(callerEnvironment(settings)).toEqual(others);
+  expect([TS_PROXY_URL, TS_DEBUG]).not.toContain(undefined);
 });
 
 test('a function with the extension alone gets only what the extension reads', () => {

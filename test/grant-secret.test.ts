@@ -3,7 +3,8 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { grantSecret } from '../src/grant-secret';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
+import { grantParameter, grantSecret } from '../src/grant-secret';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
 const KEY_ARN = 'arn:aws:kms:eu-west-1:111122223333:key/0d9c1b2a-1111-2222-3333-444455556666';
@@ -18,10 +19,14 @@ beforeEach(() => {
 
 /** What a function may do that was granted the secret. */
 function granted(secret: secretsmanager.ISecret): unknown[] {
+  return allowed((fn) => grantSecret(secret, fn));
+}
+
+function allowed(grant: (fn: lambda.Function) => void): unknown[] {
   const fn = new lambda.Function(stack, 'Fn', {
     runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
   });
-  grantSecret(secret, fn);
+  grant(fn);
   const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
   return policies.flatMap((policy) => policy.Properties.PolicyDocument.Statement);
 }
@@ -58,6 +63,26 @@ test('an imported key decrypts for the function', () => {
   });
 
   expect(granted(secret)).toEqual([read(SECRET_ARN), decrypt(KEY_ARN)]);
+});
+
+describe('a parameter', () => {
+  const parameterName = '/tailscale/auth-key';
+  const arn = { 'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, ':ssm:eu-west-1:111122223333:parameter/tailscale/auth-key']] };
+  const get = { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arn };
+
+  test('is read alone, not its history', () => {
+    const parameter = ssm.StringParameter.fromSecureStringParameterAttributes(stack, 'Parameter', { parameterName });
+
+    expect(allowed((fn) => grantParameter(parameter, fn))).toEqual([get]);
+  });
+
+  test('with a key of its own is decrypted', () => {
+    const encryptionKey = kms.Key.fromKeyArn(stack, 'Key', KEY_ARN);
+    const parameter = ssm.StringParameter.fromSecureStringParameterAttributes(stack, 'Parameter', { parameterName, encryptionKey });
+    const viaSystemsManager = { StringEquals: { 'kms:ViaService': 'ssm.eu-west-1.amazonaws.com' } };
+
+    expect(allowed((fn) => grantParameter(parameter, fn))).toEqual([get, { ...decrypt(KEY_ARN), Condition: viaSystemsManager }]);
+  });
 });
 
 describe('of another stack', () => {

@@ -51,8 +51,8 @@ test.each<[string, () => ITailscaleLambdaProxy]>([
 
 test('addCaller takes another variable', () => {
   const caller = makeCaller();
-  imported().addCaller(caller, 'OFFICE_URL');
-  makeProxy().addCaller(caller, '');
+  imported().addCaller(caller, { environmentVariable: 'OFFICE_URL' });
+  makeProxy().addCaller(caller, { environmentVariable: '' });
 
   Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { OFFICE_URL: URL, TS_PROXY_URL: Match.anyValue() } } });
 });

@@ -52,6 +52,7 @@ test('the options reach the function, an interval of 0 as well', () => {
 test.each<[TailscaleMetricsOptions, string]>([
   [{ interval: Duration.minutes(16) }, 'metrics.interval is 16 minutes'],
   [{ budget: Duration.millis(0) }, 'metrics.budget is 0'],
+  [{ proxyName: 'the office' }, 'metrics.proxyName is "the office"'],
 ])('what the function would refuse is refused: %j', (metrics, words) => {
   makeProxy(metrics);
 
@@ -84,20 +85,37 @@ test.each<[string, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric, string]>(
   expect(metric(proxy)).toMatchObject({ namespace: 'AWS/Lambda', metricName, statistic, dimensions: { FunctionName: proxy.lambda.functionName } });
 });
 
-test('what finds a proxy out of the tailnet is counted in its own log, once', () => {
+test.each<[string, string, object, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric]>([
+  ['requests', 'requests', {}, (proxy) => proxy.metricProxyRequests()],
+  ['errors of a name', 'errors', { error: 'TargetTimeout' }, (proxy) => proxy.metricProxyErrors('TargetTimeout')],
+  ['a proxy that is not in the tailnet', 'errors', { error: 'TailnetUnavailable' }, (proxy) => proxy.metricTailnetUnavailable()],
+])('what nobody asks for is counted by the proxy\'s name, without a resource of its own: %s', (_, metricName, dimensions, metric) => {
   const proxy = makeProxy();
-  const [metric] = [proxy.metricTailnetUnavailable(), proxy.metricTailnetUnavailable({ period: Duration.minutes(1) })];
 
-  const namespace = { 'Fn::Join': ['', ['tailscale-lambda-proxy/', { Ref: Match.stringLikeRegexp('lambda') }]] };
-  const template = Template.fromStack(stack);
-  template.resourceCountIs('AWS::Logs::MetricFilter', 1);
-  template.hasResourceProperties('AWS::Logs::MetricFilter', {
-    LogGroupName: stack.resolve(proxy.lambda.logGroup.logGroupName),
-    FilterPattern: '"TailnetUnavailable"',
-    MetricTransformations: [{ MetricName: 'TailnetUnavailable', MetricNamespace: namespace, MetricValue: '1' }],
+  expect(metric(proxy)).toMatchObject({
+    namespace: 'tailscale-lambda-proxy', metricName, statistic: 'Sum', dimensions: { proxy: proxy.lambda.functionName, ...dimensions },
   });
-  expect(metric).toMatchObject({ metricName: 'TailnetUnavailable', statistic: 'Sum' });
-  expect(stack.resolve(metric.namespace)['Fn::Join'][1][0]).toBe('tailscale-lambda-proxy/');
+  Template.fromStack(stack).resourceCountIs('AWS::Logs::MetricFilter', 0);
+});
+
+test('a proxy can have another name than its function\'s in what is counted', () => {
+  const proxy = makeProxy({ proxyName: 'office/proxy' });
+
+  expect(proxy.metricProxyRequests({ period: Duration.minutes(1) })).toMatchObject({ dimensions: { proxy: 'office/proxy' }, period: Duration.minutes(1) });
+  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ TS_METRICS_PROXY_NAME: 'office/proxy' }) },
+  });
+});
+
+test.each<[string, (proxy: TailscaleLambdaProxy) => unknown]>([
+  ['metricProxyRequests', (proxy) => proxy.metricProxyRequests()],
+  ['metricProxyErrors', (proxy) => proxy.metricProxyErrors('TargetTimeout')],
+  ['metricTailnetUnavailable', (proxy) => proxy.metricTailnetUnavailable()],
+  ['metricTailnetUnavailable', (proxy) => proxy.createAlarms()],
+])('an alarm that could never be raised is refused where nothing is counted: %s', (method, use) => {
+  const proxy = makeProxy({ proxyCounts: false });
+
+  expect(() => use(proxy)).toThrow(`Network/proxy: ${method} is not available: nothing is counted for it: leave out metrics.proxyCounts, or set it to true`);
 });
 
 describe('createAlarms', () => {
@@ -108,7 +126,7 @@ describe('createAlarms', () => {
     const template = Template.fromStack(stack);
     const found = Object.values(template.findResources('AWS::CloudWatch::Alarm')).map(({ Properties }) => Properties);
     expect(alarms).toHaveLength(4);
-    expect(found.map(({ MetricName }) => MetricName).sort()).toEqual(['Errors', 'Errors', 'TailnetUnavailable', 'Throttles']);
+    expect(found.map(({ MetricName }) => MetricName).sort()).toEqual(['Errors', 'Errors', 'Throttles', 'errors']);
     const names = found.flatMap(({ Dimensions = [] }) => Dimensions).map(({ Value }) => Value);
     expect(names).toEqual(expect.arrayContaining([stack.resolve(proxy.lambda.functionName), stack.resolve(proxy.warmer!.functionName)]));
     template.allResourcesProperties('AWS::CloudWatch::Alarm', {
@@ -134,7 +152,7 @@ describe('a dashboard', () => {
   test('gets graphs of the proxy, and of all services', () => {
     makeProxy().addToDashboard(new cloudwatch.Dashboard(stack, 'dashboard'));
 
-    for (const word of ['proxy: requests', 'UrlRequestCount', 'Url5xxCount', 'Duration', 'Invocations', 'Errors', 'Throttles', 'tailscale-service', 'success', 'failure']) {
+    for (const word of ['proxy: requests', 'UrlRequestCount', 'Url5xxCount', 'Duration', 'Invocations', 'Errors', 'Throttles', 'tailscale-service', 'success', 'failure', 'tailscale-lambda-proxy,proxy,error']) {
       expect(body()).toContain(word);
     }
   });

@@ -57,16 +57,34 @@ test.each<[string, (scope: Stack) => secretsmanager.ISecret, unknown]>([
 });
 
 describe('another region', () => {
+  const elsewhere = { ...ENV, region: 'us-east-1' };
+  const refusal = '[Network/Proxy] tsAuthKeySecret is a secret in us-east-1: the function runs in eu-west-1: import the secret by its complete ARN ' +
+    '(Secret.fromSecretCompleteArn), or replicate it to eu-west-1, and import the replica';
+
   test.each<[string, () => secretsmanager.ISecret]>([
-    ['imported', () => secretsmanager.Secret.fromSecretCompleteArn(stack, 'Secret', arn('key-AbCdEf', { ...ENV, region: 'us-east-1' }))],
+    ['its complete ARN', () => secretsmanager.Secret.fromSecretCompleteArn(stack, 'Secret', arn('key-AbCdEf', elsewhere))],
+    ['a partial ARN that does not read like a complete one', () => secretsmanager.Secret.fromSecretPartialArn(stack, 'Secret', arn('api-key', elsewhere))],
+  ])('is read there by %s', (_, make) => {
+    const secret = make();
+
+    expect(asked(makeProxy(secret))).toBe(secret.secretArn);
+    expect(problems(stack)).toEqual([]);
+  });
+
+  test('is decrypted there', () => {
+    const encryptionKey = kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/0d9c1b2a-1111-2222-3333-444455556666');
+    makeProxy(secretsmanager.Secret.fromSecretAttributes(stack, 'Secret', { secretCompleteArn: arn('key-AbCdEf', elsewhere), encryptionKey }));
+
+    expect(JSON.stringify(Template.fromStack(stack).findResources('AWS::IAM::Policy'))).toContain('"kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"');
+  });
+
+  test.each<[string, () => secretsmanager.ISecret]>([
+    ['a partial ARN that is asked for by its name', () => secretsmanager.Secret.fromSecretPartialArn(stack, 'Secret', arn('tailscale-secret', elsewhere))],
     ['of the app', () => new secretsmanager.Secret(new Stack(app, 'Secrets', { env: { ...ENV, region: 'us-east-1' }, crossRegionReferences: true }), 'Secret')],
   ])('is refused: %s', (_, make) => {
     makeProxy(make());
 
-    expect(problems(stack)).toEqual([
-      '[Network/Proxy] tsAuthKeySecret is a secret in us-east-1: the function runs in eu-west-1 and reads secrets there: ' +
-      'replicate the secret to eu-west-1, and import the replica by its ARN',
-    ]);
+    expect(problems(stack)).toEqual([refusal]);
   });
 
   test('is not known in a stack that is for any', () => {

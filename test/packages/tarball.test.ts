@@ -13,7 +13,7 @@ function content(name: string): Buffer {
 }
 
 test('the tarball holds what a CDK app needs, and nothing else', () => {
-  const allowed = /^(lib\/[\w-]+\.(js|d\.ts)|assets\/(x86_64|arm64)\/\w+\.zip|assets\/THIRD-PARTY-LICENSES\.txt|\.jsii|package\.json|API\.md|README\.md|LICENSE)$/;
+  const allowed = /^(lib\/[\w-]+\.(js|d\.ts)|assets\/(x86_64|arm64)\/\w+\.zip|(assets|bin)\/THIRD-PARTY-LICENSES\.txt|bin\/tailscale-lambda-proxy\.js|\.jsii|package\.json|API\.md|README\.md|LICENSE)$/;
 
   expect(names.filter((name) => !allowed.test(name))).toEqual([]);
   expect(names).toEqual(expect.arrayContaining(['lib/index.js', 'lib/index.d.ts', '.jsii', 'README.md', 'LICENSE']));

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use aws::{Access, ProxyVariables};
 use http::Uri;
-use settings::{SettingError, Variables};
+use lambda_env::{SettingError, Variables, aws::ProxyVariables};
 
 use crate::{
+    auth::config::Credential,
     doors::{
         config::{DoorsConfig, OutboundConfig, ServerConfig},
         forwards,
@@ -32,12 +32,8 @@ const BEHIND_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0,
 pub struct Config {
     /// `host:port` of the Runtime and Extensions APIs.
     pub runtime_api: String,
-    /// ARN or name of the secret that holds the auth key.
-    pub secret_id: String,
-    /// Where Secrets Manager is, and as whom it is asked.
-    pub secrets: Access,
-    /// The field of the secret that holds the key, where the secret is a JSON object.
-    pub secret_field: Option<String>,
+    /// What the function logs in with.
+    pub credential: Credential,
     /// The machine's name in the tailnet.
     pub hostname: String,
     /// The tags to ask for, `tag:` included.
@@ -72,6 +68,7 @@ impl Config {
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables::new(get);
         refuse_snapshots(&variables)?;
+        let advertise_tags = variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?;
         let exit_node = exit_node(&variables)?;
         let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
         // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
@@ -97,20 +94,16 @@ impl Config {
                 "AWS_LAMBDA_RUNTIME_API",
                 "Lambda sets it: this program runs as a Lambda extension",
             )?,
-            secret_id: variables.required(
-                "TS_SECRET_API_KEY",
-                "set it to the ARN of the Secrets Manager secret that holds the Tailscale auth key",
+            credential: Credential::parse(
+                &variables,
+                &advertise_tags,
+                &ProxyVariables::read(&variables, &own_ports),
             )?,
-            secrets: Access {
-                proxy: ProxyVariables::read(&variables, &own_ports),
-                ..Access::read(&variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER")
-            },
             hostname: hostname(
                 variables.required("TS_HOSTNAME", "set it to the machine name that the tailnet shall show")?,
             )?,
-            advertise_tags: variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?,
+            advertise_tags,
             control_url: variables.text("TS_CONTROL_URL").map(control_url).transpose()?,
-            secret_field: variables.text("TS_SECRET_FIELD"),
             uncovered: if uncovered && !one_way_out {
                 Uncovered::Allow
             } else {
@@ -259,7 +252,7 @@ fn exit_node(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<O
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 
@@ -402,11 +395,12 @@ mod tests {
     fn the_local_ports_of_forwards_lead_into_the_tailnet_too() {
         let proxy = ("HTTPS_PROXY", "http://localhost:3128");
         let forward = ("TS_FORWARDS", "3128=proxy.example.ts.net:3128");
-        assert_eq!(
-            parse(&[proxy, forward]).unwrap().secrets.proxy,
-            ProxyVariables::default()
-        );
-        assert_ne!(parse(&[proxy]).unwrap().secrets.proxy, ProxyVariables::default());
+        let on_the_way = |variables: &[(&str, &str)]| match parse(variables).unwrap().credential {
+            Credential::Stored(stored) => stored.access.proxy,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(on_the_way(&[proxy, forward]), ProxyVariables::default());
+        assert_ne!(on_the_way(&[proxy]), ProxyVariables::default());
         assert_eq!(parse(&[forward]).unwrap().own_ports(), [1055, 1056, 3128]);
     }
 
@@ -430,7 +424,14 @@ mod tests {
         // The proxy's own, which names likely targets.
         names.insert("TS_ALLOWED_TARGETS".to_owned());
         let read = contract.asked_for(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")], |get| {
-            Config::parse(get).unwrap();
+            // Only one of these can be set.
+            const SECRET: &str = "TS_SECRET_API_KEY";
+            const PARAMETER: &str = "TS_AUTH_KEY_PARAMETER";
+            const CLIENT_ID: &str = "TS_WORKLOAD_IDENTITY_CLIENT_ID";
+            for credential in [SECRET, PARAMETER, CLIENT_ID] {
+                let is_other = |name: &str| matches!(name, SECRET | PARAMETER | CLIENT_ID) && name != credential;
+                Config::parse(|name| get(name).filter(|_| !is_other(name))).unwrap();
+            }
         });
         assert_eq!(read, names);
     }

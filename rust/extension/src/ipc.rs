@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::preflight::Preflight;
+use crate::{diagnose::diagnose, preflight::Preflight};
 
 /// How long a request may take to arrive once its connection is there.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
@@ -101,6 +101,9 @@ async fn answer(preflight: &Preflight, request: &Request) -> Response {
             Ok(verified(preflight.path()))
         }
         Request::KeepAlive { .. } => preflight.keep_alive(deadline).await.map(verified),
+        Request::Diagnose { host, .. } => Ok(Response::Diagnosed {
+            diagnosis: Box::new(diagnose(preflight, host, deadline).await),
+        }),
     };
     response.unwrap_or_else(refusal)
 }

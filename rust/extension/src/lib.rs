@@ -7,6 +7,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+pub mod diagnose;
 pub mod doors;
 pub mod error;
 pub mod ipc;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use settings::SettingError;
+use lambda_env::SettingError;
 use thiserror::Error;
 use tokio::{
     join, select,

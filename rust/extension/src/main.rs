@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use extension::{
-    auth::secrets_manager::Credentials,
+    auth::keys::Keys,
     config::Config,
     lifecycle::{refuse, run},
     tailscaled::process::Paths,
@@ -11,11 +11,11 @@ use extension::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match settings::start(|get| Config::parse(get), |config| config.debug) {
+    match lambda_env::start(|get| Config::parse(get), |config| config.debug) {
         Ok(config) => {
-            let keys = Credentials::new(&config);
+            let keys = Keys::new(config.credential.clone(), &config.advertise_tags);
             let program = Paths::with_socks(config.socks, config.own_ports());
-            settings::finish(run(&config, program, keys, tailnet::protocol::SOCKET).await)
+            lambda_env::finish(run(&config, program, keys, tailnet::protocol::SOCKET).await)
         }
         Err(error) => {
             if let Ok(runtime_api) = std::env::var("AWS_LAMBDA_RUNTIME_API")

@@ -66,6 +66,26 @@ impl Preflight {
         }
     }
 
+    /// The state of the tailnet.
+    pub fn tailnet(&self) -> &Tailnet {
+        &self.tailnet
+    }
+
+    /// tailscaled's LocalAPI.
+    pub fn api(&self) -> &LocalApi {
+        &self.api
+    }
+
+    /// The first address of the peer that a connection to `address` goes to.
+    pub fn address_of_peer(&self, address: IpAddr) -> Option<IpAddr> {
+        self.netmap.borrow().peer_for(address)?.addresses.first().copied()
+    }
+
+    /// The round trip to the peer behind `address`, if one has been measured.
+    pub fn round_trip(&self, address: IpAddr) -> Option<Duration> {
+        self.connectivity.round_trip(address)
+    }
+
     /// The path's generation.
     pub fn path(&self) -> u64 {
         self.connectivity.path()
@@ -181,7 +201,7 @@ impl Router for Preflight {
         let just_joined = since.elapsed() < SETTLING;
         let first = permitted.addresses.first().copied();
         if let Some(address) = first.filter(|_| just_joined && permitted.covered && self.is_online(&permitted)) {
-            self.connectivity.meet(address);
+            self.connectivity.meet(address, deadline).await;
         }
         Ok(Route {
             round_trip: first.and_then(|address| self.connectivity.round_trip(address)),

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use aws::Access;
-use settings::{SettingError, Variables};
+use lambda_env::aws::Access;
+use lambda_env::{SettingError, Variables};
 
 use crate::{
     allowlist::{self, Allowlist},
@@ -19,6 +19,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How often metrics are sent, and how long the next request may wait for that, where nothing else is set.
 const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 const METRICS_BUDGET: Duration = Duration::from_millis(100);
+
+/// The longest name of a proxy in its metrics.
+const LONGEST_PROXY_NAME: usize = 255;
 
 /// The proxy's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Config {
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
     pub allowed_targets: Option<Allowlist>,
+    /// Tell the target who asked.
+    pub forward_caller_arn: bool,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
     pub environment: String,
     /// What is counted, and how it leaves.
@@ -79,6 +84,7 @@ impl Config {
             ca_certificates: ca_certificates(variables.text("TS_CA_CERTIFICATES"))?,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
+            forward_caller_arn: variables.switch("TS_FORWARD_CALLER_ARN", false)?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
             metrics: metrics(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
@@ -121,6 +127,7 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
         }
     };
     Ok(metrics::Settings {
+        proxy: proxy_name(variables)?,
         output,
         details: variables.switch("TS_METRICS_DETAILS", false)?,
         interval: variables
@@ -129,6 +136,24 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
         budget: variables.milliseconds("TS_METRICS_BUDGET")?.unwrap_or(METRICS_BUDGET),
         access: Access::read(variables, "AWS_ENDPOINT_URL_CLOUDWATCH"),
     })
+}
+
+/// The name that the proxy's own counts have: the function's, unless told otherwise; none where they are switched off.
+fn proxy_name(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<Option<String>, SettingError> {
+    let counts = variables.switch("TS_METRICS_PROXY_COUNTS", true)?;
+    let given = variables.text("TS_METRICS_PROXY_NAME");
+    if let Some(name) = &given {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+        if name.len() > LONGEST_PROXY_NAME || !name.bytes().all(is_legal) {
+            return Err(SettingError::invalid(
+                "TS_METRICS_PROXY_NAME",
+                name,
+                "1 to 255 letters, digits, hyphens, underscores, full stops, slashes and colons",
+            ));
+        }
+    }
+    let name = given.or_else(|| variables.text("AWS_LAMBDA_FUNCTION_NAME"));
+    Ok(name.filter(|_| counts))
 }
 
 fn ca_certificates(text: Option<String>) -> Result<Option<CaCertificates>, SettingError> {
@@ -150,7 +175,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::LazyLock;
 
-    use settings::contract::Contract;
+    use lambda_env::contract::Contract;
 
     use super::*;
 
@@ -205,9 +230,12 @@ mod tests {
             ("TS_DEBUG", "1"),
             ("TS_INVOKE_MODE", "STREAM"),
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
+            ("TS_FORWARD_CALLER_ARN", "arn"),
             ("TS_ALLOWED_TARGETS", "10.0.0.1/8"),
             ("TS_METRICS", "on"),
             ("TS_METRICS_DETAILS", "1"),
+            ("TS_METRICS_PROXY_COUNTS", "no"),
+            ("TS_METRICS_PROXY_NAME", "the office"),
             ("TS_METRICS_INTERVAL", "-1"),
             ("TS_METRICS_BUDGET", "0"),
         ] {
@@ -217,6 +245,21 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn a_proxy_is_counted_under_its_functions_name_or_the_one_that_is_set() {
+        let name = |pairs: &[(&str, &str)]| {
+            let find = |asked: &str| pairs.iter().find(|(name, _)| *name == asked);
+            let config = Config::parse(|asked| find(asked).map(|(_, value)| (*value).to_owned()));
+            config.unwrap().metrics.proxy
+        };
+        let function = ("AWS_LAMBDA_FUNCTION_NAME", "stack-proxy-1A");
+        assert_eq!(name(&[]), None);
+        assert_eq!(name(&[function]).as_deref(), Some("stack-proxy-1A"));
+        let named = ("TS_METRICS_PROXY_NAME", "office/proxy");
+        assert_eq!(name(&[function, named]).as_deref(), Some("office/proxy"));
+        assert_eq!(name(&[function, named, ("TS_METRICS_PROXY_COUNTS", "false")]), None);
     }
 
     #[test]

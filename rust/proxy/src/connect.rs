@@ -22,10 +22,12 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
+    diagnose::{Report, Step},
     error::ProxyError,
     pool::Connection,
     read_to_end::ReadToEnd,
     target::{Host, Target},
+    timeouts::Limits,
     tls::Tls,
 };
 
@@ -126,6 +128,39 @@ impl Connector {
     pub(crate) async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {
         let deadline = deadline.min(Instant::now() + self.config.connect_timeout);
         self.router.keep_alive(deadline).await.map(drop).map_err(route_error)
+    }
+
+    /// Tries the way to `target`: what the extension knows of it, a connection, a TLS session. A step that cannot be taken
+    /// without the one before it is left out.
+    pub(crate) async fn diagnose(&self, target: &Target, allowed: Result<(), ProxyError>, limits: Limits) -> Report {
+        let deadline = limits.deadline.min(Instant::now() + limits.connect);
+        let tailnet = self.router.diagnose(&host(target), deadline).await.map_err(route_error);
+        let in_tailnet = tailnet.as_ref().is_ok_and(|diagnosis| diagnosis.trouble.is_none());
+        let mut report = Report {
+            allowed: Step::of(Instant::now(), &allowed),
+            ..Report::of(target, tailnet)
+        };
+        if allowed.is_err() || !in_tailnet {
+            return report;
+        }
+        let plain = Target {
+            tls: None,
+            ..target.clone()
+        };
+        let began = Instant::now();
+        let connected = self.connect(&plain, limits.connect, limits.deadline).await;
+        report.connection = Some(Step::of(began, &connected));
+        let Ok(connection) = connected else { return report };
+        connection.close().await;
+        if target.tls.is_some() {
+            let began = Instant::now();
+            let session = self.connect(target, limits.connect, limits.deadline).await;
+            report.tls = Some(Step::of(began, &session));
+            if let Ok(session) = session {
+                session.close().await;
+            }
+        }
+        report
     }
 
     /// What a connection that broke means: the target's doing, or the end of the tailnet.

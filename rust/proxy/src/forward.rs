@@ -1,6 +1,9 @@
 //! One request to its target and back: over a kept connection or a new one, and again where that is safe.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
@@ -15,6 +18,7 @@ use crate::{
     clock::Clock,
     config::Config,
     connect::Connector,
+    diagnose::Report,
     error::ProxyError,
     pool::{Connection, Kept, Pool},
     request::Outgoing,
@@ -32,6 +36,13 @@ const FRESH: Duration = Duration::from_millis(1500);
 const NO_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is checked where a name leads while its connection is never idle for long.
 const RESOLVE_AFTER: Duration = Duration::from_secs(30);
+/// How long the response of a connection that rested is waited for: this many times what its last one took, and between
+/// these two. The target may have closed the connection, and its FIN be lost with the freeze: a NAT forgot the flow, or
+/// tailscaled opened its UDP socket anew. Then what is sent is acknowledged, by a target that runs in userspace, and never
+/// read; the FIN comes again after seconds.
+const PATIENCE_TIMES: u32 = 4;
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+const MOST_PATIENCE: Duration = Duration::from_millis(800);
 /// How long a FIN that arrived during a freeze may take to reach us: it has to pass through tailscaled, which was frozen
 /// too.
 const FIN_GRACE: Duration = Duration::from_millis(5);
@@ -58,6 +69,9 @@ pub struct UpstreamResponse {
     until_close: bool,
 }
 
+/// The head of a target's response, its body, and the connection that it comes by.
+type Response = (Parts, Incoming, Connection);
+
 /// What came of a kept connection.
 enum Attempt {
     Responded(Parts, Incoming, Connection),
@@ -78,6 +92,11 @@ impl Forwarder {
     /// Has the extension make sure that the tailnet is there, by `deadline` at the latest.
     pub async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {
         self.connector.keep_alive(deadline).await
+    }
+
+    /// Tries the way to `target` as far as a connection; `allowed` is what the list of allowed targets says.
+    pub async fn diagnose(&self, target: &Target, allowed: Result<(), ProxyError>, limits: Limits) -> Report {
+        self.connector.diagnose(target, allowed, limits).await
     }
 
     /// Sends `request` to `target` and waits for the head of its response; `timings` tells how that went, whatever came of
@@ -174,13 +193,23 @@ impl Forwarder {
         mut request: Outgoing,
         limits: Limits,
         timings: &mut Timings,
-    ) -> Result<(Parts, Incoming, Connection), ProxyError> {
+    ) -> Result<Response, ProxyError> {
         if let Some(kept) = self.pool.take(target).await {
             match self.send_over_kept(target, kept, request, limits, timings).await? {
                 Attempt::Responded(parts, body, connection) => return Ok((parts, body, connection)),
                 Attempt::Again(again) => request = again,
             }
         }
+        self.send_over_new(target, request, limits, timings).await
+    }
+
+    async fn send_over_new(
+        &self,
+        target: &Target,
+        request: Outgoing,
+        limits: Limits,
+        timings: &mut Timings,
+    ) -> Result<Response, ProxyError> {
         let mut connection = self.connector.connect(target, limits.connect, limits.deadline).await?;
         timings.connection = Some(ConnectionKind::New);
         match transmit(&mut connection, request, limits, &mut timings.sent).await {
@@ -206,20 +235,41 @@ impl Forwarder {
         let check_until = limits.deadline.min(Instant::now() + limits.connect);
         let check = || self.connector.is_current(target, address, path, check_until);
         let copy = is_idempotent(request.method()).then(|| request.clone());
-        // Anything else goes out once the path is known to be good and no FIN is known to have come.
+        // Anything else goes out only where no FIN can have been lost, and none is known to have come.
         let usable = copy.is_some()
-            || (!must_check || check().await?) && (kept.idle < NO_PAUSE || is_open_still(&connection).await);
+            || kept.idle < FRESH
+                && (!must_check || check().await?)
+                && (kept.idle < NO_PAUSE || is_open_still(&connection).await);
         if !usable {
             connection.close().await;
             return Ok(Attempt::Again(request));
         }
         timings.connection = Some(ConnectionKind::Kept);
+        let patience = (kept.idle >= FRESH).then(|| patience(connection.first_byte));
         let transmitted = transmit(&mut connection, request, limits, &mut timings.sent);
-        let (outcome, checked) = if must_check && copy.is_some() {
+        let (outcome, checked) = match &copy {
             // What is idempotent goes out at once, and the path is verified meanwhile: if that had died, it goes again.
-            unless_stale(transmitted, check()).await?
-        } else {
-            (Some(transmitted.await), must_check)
+            Some(copy) if must_check => {
+                let mut transmitted = pin!(transmitted);
+                match watch(transmitted.as_mut(), check(), patience).await? {
+                    Watched::Done(outcome, checked) => (Some(outcome), checked),
+                    Watched::Stale => (None, false),
+                    Watched::Slow => {
+                        let mut second = Timings::default();
+                        let again = self.send_over_new(target, copy.clone(), limits, &mut second);
+                        match first_response(transmitted, again).await {
+                            First::Old(outcome) => (Some(outcome), true),
+                            First::New(response) => {
+                                let (parts, body, connection) = response?;
+                                timings.connection = Some(ConnectionKind::New);
+                                timings.retries += 1;
+                                return Ok(Attempt::Responded(parts, body, connection));
+                            }
+                        }
+                    }
+                }
+            }
+            _ => (Some(transmitted.await), must_check),
         };
         if checked {
             connection.resolved = self.clock.now();
@@ -265,21 +315,71 @@ impl UpstreamResponse {
     }
 }
 
-/// The outcome of `transmitted`, and whether `check` has ended well by then; no outcome as soon as `check` finds the
-/// connection stale.
-async fn unless_stale<T>(
-    transmitted: impl Future<Output = T>,
+/// What came of a request while its connection was checked.
+enum Watched<T> {
+    /// Its outcome, and whether the check had ended well by then.
+    Done(T, bool),
+    /// The connection is stale.
+    Stale,
+    /// The connection passed its check, and there was no response for as long as one is waited for.
+    Slow,
+}
+
+/// Waits for the outcome of `transmitted`, while `check` has nothing against its connection and for as long as `patience`
+/// says.
+async fn watch<T>(
+    mut transmitted: Pin<&mut impl Future<Output = T>>,
     check: impl Future<Output = Result<bool, ProxyError>>,
-) -> Result<(Option<T>, bool), ProxyError> {
-    let (mut transmitted, mut check) = (pin!(transmitted), pin!(check));
+    patience: Option<Duration>,
+) -> Result<Watched<T>, ProxyError> {
+    let began = Instant::now();
     select! {
         biased;
-        outcome = &mut transmitted => return Ok((Some(outcome), false)),
-        current = &mut check => if !current? {
-            return Ok((None, false));
+        outcome = &mut transmitted => return Ok(Watched::Done(outcome, false)),
+        current = check => if !current? {
+            return Ok(Watched::Stale);
         },
     }
-    Ok((Some(transmitted.await), true))
+    let Some(patience) = patience else {
+        return Ok(Watched::Done(transmitted.await, true));
+    };
+    Ok(timeout_at(began + patience, transmitted)
+        .await
+        .map_or(Watched::Slow, |outcome| Watched::Done(outcome, true)))
+}
+
+/// By which of two connections a response came first, or an error if it came by neither.
+enum First<O, N> {
+    Old(O),
+    New(N),
+}
+
+/// Waits for the first response of the two; for the other one where the first to end has none.
+async fn first_response<O, OE, N, NE>(
+    old: Pin<&mut impl Future<Output = Result<O, OE>>>,
+    new: impl Future<Output = Result<N, NE>>,
+) -> First<Result<O, OE>, Result<N, NE>> {
+    let mut new = pin!(new);
+    let mut old = old;
+    select! {
+        outcome = &mut old => match outcome {
+            Ok(response) => First::Old(Ok(response)),
+            Err(_) => First::New(new.await),
+        },
+        outcome = &mut new => match outcome {
+            Ok(response) => First::New(Ok(response)),
+            Err(error) => match old.await {
+                Ok(response) => First::Old(Ok(response)),
+                Err(_) => First::New(Err(error)),
+            },
+        },
+    }
+}
+
+/// How long a response may take over a connection that rested, before the request goes out over a new one as well: longer
+/// than the connection's last one took by far, so that few requests reach their target twice.
+fn patience(last: Duration) -> Duration {
+    (last * PATIENCE_TIMES).clamp(LEAST_PATIENCE, MOST_PATIENCE)
 }
 
 /// Whether a connection that passed its check is still open, once a FIN has had the time to show.
@@ -317,13 +417,17 @@ async fn transmit(
     sent: &mut Sent,
 ) -> Result<(Parts, Incoming), SendError> {
     let earlier = std::mem::replace(sent, Sent::Unknown);
+    let began = Instant::now();
     let response = connection.sender.try_send_request(request);
     let response = match limits.first_byte {
         Some(limit) => timeout(limit, response).await.map_err(|_| SendError::Late(limit))?,
         None => response.await,
     };
     match response {
-        Ok(response) => Ok(response.into_parts()),
+        Ok(response) => {
+            connection.first_byte = began.elapsed();
+            Ok(response.into_parts())
+        }
         Err(mut error) => match error.take_message() {
             Some(unsent) => {
                 *sent = earlier;

@@ -9,20 +9,21 @@ use std::{
     time::SystemTime,
 };
 
+use crate::warm_up::{Warm, WarmUp};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName};
 use tokio::{
     join,
     time::{Instant, sleep_until},
 };
-use warm_up::{Warm, WarmUp};
 
 use crate::{
     allowlist::Allowlist,
     clock::Clock,
     config::Config,
+    diagnose::Report,
     error::ProxyError,
-    event::Event,
+    event::{Event, Headers},
     forward::{Forwarder, UpstreamResponse},
     metrics::Metrics,
     request,
@@ -38,6 +39,7 @@ pub struct Handler {
     forwarder: Forwarder,
     timeouts: Timeouts,
     allowlist: Option<Allowlist>,
+    forward_caller_arn: bool,
     environment: String,
     /// Whether the environment has been invoked before.
     used: AtomicBool,
@@ -55,6 +57,7 @@ impl Handler {
             metrics: Arc::new(Metrics::new(config.metrics.clone())),
             timeouts: Timeouts::of(&config),
             allowlist: config.allowed_targets.clone(),
+            forward_caller_arn: config.forward_caller_arn,
             environment: config.environment.clone(),
             used: AtomicBool::new(false),
             forwarder: Forwarder::new(config, clock),
@@ -101,6 +104,21 @@ impl Handler {
         catch_panic(warmed).await
     }
 
+    /// Tries what a request with these headers would need, short of the request itself, and tells each step.
+    pub async fn diagnose(&self, headers: &Headers, deadline_ms: u64) -> Result<Report, ProxyError> {
+        self.used.store(true, Ordering::Relaxed);
+        let diagnosed = async {
+            let target = Target::parse(headers)?;
+            let limits = self.timeouts.limits(headers, deadline_ms)?;
+            let allowed = self.allowlist.as_ref().map_or(Ok(()), |list| list.check(&target));
+            Ok(Report {
+                environment: self.environment.clone(),
+                ..self.forwarder.diagnose(&target, allowed, limits).await
+            })
+        };
+        catch_panic(diagnosed).await
+    }
+
     async fn forward(
         &self,
         event: Event,
@@ -114,7 +132,10 @@ impl Handler {
             allowlist.check(&target)?;
         }
         let limits = self.timeouts.limits(&event.headers, deadline_ms)?;
-        let request = request::build(event, &target)?;
+        let mut request = request::build(event, &target)?;
+        if let Some(caller) = record.caller().filter(|_| self.forward_caller_arn) {
+            request::set_caller(&mut request, caller)?;
+        }
         // Names alone: values can be secrets.
         tracing::debug!(
             "to {target}: {}, headers {}",

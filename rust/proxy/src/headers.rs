@@ -28,13 +28,26 @@ const RENAMED: [&str; 5] = [
     "x-amz-security-token",
 ];
 
+/// The request header that tells a target who asked. The proxy alone sets it.
+pub const CALLER_ARN: HeaderName = HeaderName::from_static("ts-caller-arn");
+
 /// The name under which a request header goes on to the target, if it does; `name` is in lower case.
 pub fn forwarded_name(name: &str) -> Option<&str> {
+    if reads_as_caller_arn(name) {
+        return None;
+    }
     if let Some(rest) = name.strip_prefix("ts-") {
         return RENAMED.contains(&rest).then_some(rest);
     }
     let stops = signature::HEADERS.contains(&name) || ADDED_BY_AWS.contains(&name) || name.starts_with("x-amzn-");
     (!stops).then_some(name)
+}
+
+/// Whether a server may take this header for [`CALLER_ARN`]: CGI and its successors (RFC 3875 section 4.1.18, WSGI, Rack,
+/// PHP) turn what is neither a letter nor a digit into the same underscore.
+fn reads_as_caller_arn(name: &str) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+    name.bytes().map(folded).eq(CALLER_ARN.as_str().bytes())
 }
 
 /// Whether a response header stops here.
@@ -84,6 +97,14 @@ mod tests {
         ] {
             assert_eq!(forwarded_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn no_caller_can_forge_who_asked() {
+        for name in ["ts-caller-arn", "ts_caller_arn", "ts-caller_arn", "ts.caller.arn"] {
+            assert_eq!(forwarded_name(name), None, "{name}");
+        }
+        assert_eq!(forwarded_name("ts_caller_arns"), Some("ts_caller_arns"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use proxy::{config::Config, handler::Handler, runtime_api::RuntimeApi, service::Service};
+use proxy::{config::Config, handler::Handler, runtime_api::RuntimeApi, service::Service, warmer};
 use tokio::{
     select,
     signal::unix::{SignalKind, signal},
@@ -16,10 +16,10 @@ async fn main() -> ExitCode {
     if std::env::var_os(warmer::FUNCTION).is_some() {
         return warmer::main().await;
     }
-    let Ok(config) = settings::start(|get| Config::parse(get), |config| config.debug) else {
+    let Ok(config) = lambda_env::start(|get| Config::parse(get), |config| config.debug) else {
         return ExitCode::FAILURE;
     };
-    settings::finish(run(config).await)
+    lambda_env::finish(run(config).await)
 }
 
 /// Serves invocations until the environment ends, or the Runtime API.

@@ -1,4 +1,4 @@
-//! What the function is invoked with: a Function URL's request, or a warm-up.
+//! What the function is invoked with: a Function URL's request, a warm-up, or a diagnosis.
 
 use std::fmt;
 
@@ -6,9 +6,12 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use warm_up::{FIELD, WarmUp};
 
-use crate::event::Event;
+use crate::{
+    diagnose,
+    event::{Event, Headers},
+    warm_up::{FIELD, WarmUp},
+};
 
 /// What one invocation brings.
 #[derive(Debug, Clone)]
@@ -17,14 +20,17 @@ pub enum Payload {
     Request(Box<Event>),
     /// The warmer's.
     WarmUp(WarmUp),
+    /// The doctor's: the headers that a request would name its target by.
+    Diagnose(Headers),
 }
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ByFirstField).map_err(|error| {
             D::Error::custom(format!(
-                "the payload must be a Function URL's request, or {{\"{FIELD}\":{{\"until\":milliseconds since the \
-                 Unix epoch}}}}: {error}"
+                "the payload must be a Function URL's request, {{\"{FIELD}\":{{\"until\":milliseconds since the Unix \
+                 epoch}}}}, or {{\"{}\":{{\"ts-target-ip\":…,\"ts-target-port\":…}}}}: {error}",
+                diagnose::FIELD
             ))
         })
     }
@@ -44,13 +50,22 @@ impl<'de> Visitor<'de> for ByFirstField {
         let first: Option<String> = map.next_key()?;
         if first.as_deref() == Some(FIELD) {
             let warm_up = map.next_value()?;
-            return match map.next_key::<String>()? {
-                None => Ok(Payload::WarmUp(warm_up)),
-                Some(other) => Err(A::Error::custom(format!("{FIELD} goes alone, without {other}"))),
-            };
+            return alone(FIELD, map).map(|()| Payload::WarmUp(warm_up));
+        }
+        if first.as_deref() == Some(diagnose::FIELD) {
+            let headers = map.next_value()?;
+            return alone(diagnose::FIELD, map).map(|()| Payload::Diagnose(headers));
         }
         let event = Event::deserialize(MapAccessDeserializer::new(Rest { first, map }))?;
         Ok(Payload::Request(Box::new(event)))
+    }
+}
+
+/// That nothing follows the field.
+fn alone<'de, A: MapAccess<'de>>(field: &str, mut map: A) -> Result<(), A::Error> {
+    match map.next_key::<String>()? {
+        None => Ok(()),
+        Some(other) => Err(A::Error::custom(format!("{field} goes alone, without {other}"))),
     }
 }
 
@@ -117,6 +132,14 @@ mod tests {
     }
 
     #[test]
+    fn a_diagnosis_is_told_from_a_request() {
+        let Ok(Payload::Diagnose(headers)) = read(r#"{"diagnose":{"ts-target-ip":"db","ts-target-port":"80"}}"#) else {
+            panic!("no diagnosis")
+        };
+        assert_eq!(headers.get("ts-target-ip"), Some("db"));
+    }
+
+    #[test]
     fn anything_else_is_refused_with_what_it_must_be() {
         for (payload, why) in [
             ("{}", "missing field `rawPath`"),
@@ -125,6 +148,7 @@ mod tests {
             (r#"{"warmUp":{"until":"soon"}}"#, "invalid type: string \"soon\""),
             (r#"{"warmUp":{"until":1,"for":2}}"#, "unknown field `for`"),
             (r#"{"warmUp":{"until":1},"rawPath":"/"}"#, "goes alone, without rawPath"),
+            (r#"{"diagnose":{},"rawPath":"/"}"#, "goes alone, without rawPath"),
             (r#"{"warmer":true}"#, "missing field `rawPath`"),
         ] {
             let message = read(payload).unwrap_err();

@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) path: u64,
     /// When the target's name was last known to lead to the address.
     pub(crate) resolved: SystemTime,
+    /// How long the last response took to begin.
+    pub(crate) first_byte: Duration,
     opened: SystemTime,
     driver: JoinHandle<()>,
 }
@@ -77,6 +79,7 @@ impl Connection {
             address,
             path,
             resolved: now,
+            first_byte: Duration::ZERO,
             opened: now,
             driver,
         }

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use crate::{
     error::ProxyError,
     event::Event,
-    headers::{forwarded_name, remove_hop_by_hop},
+    headers::{CALLER_ARN, forwarded_name, remove_hop_by_hop},
     signature::without_signature,
     target::Target,
 };
@@ -28,6 +28,16 @@ pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Tells the target who asked. What a caller sent under that name has stopped here, and its `connection` header cannot
+/// name this one: the hop-by-hop headers are gone by now.
+pub fn set_caller(request: &mut Outgoing, arn: &str) -> Result<(), ProxyError> {
+    let value = HeaderValue::from_str(arn).map_err(|_| {
+        ProxyError::InvalidRequest("the caller's ARN has characters that no header can hold".to_owned())
+    })?;
+    request.headers_mut().insert(CALLER_ARN, value);
+    Ok(())
 }
 
 fn method(name: &str) -> Result<Method, ProxyError> {
@@ -232,6 +242,20 @@ mod tests {
         assert!(!outgoing(|_| ()).unwrap().headers().contains_key("content-length"));
         let post = outgoing(|event| event["requestContext"]["http"]["method"] = "POST".into()).unwrap();
         assert_eq!(post.headers()["content-length"], "0");
+    }
+
+    #[test]
+    fn who_asked_is_told_by_the_proxy_alone() {
+        let forged = |event: &mut Value| {
+            event["headers"]["ts-caller-arn"] = "arn:aws:iam::1:role/admin".into();
+            event["headers"]["ts_caller_arn"] = "arn:aws:iam::1:role/admin".into();
+            event["headers"]["connection"] = "ts-caller-arn".into();
+        };
+        let mut request = outgoing(forged).unwrap();
+        assert!(!format!("{request:?}").contains("admin"), "{request:?}");
+        set_caller(&mut request, "arn:aws:iam::1:user/shop").unwrap();
+        assert_eq!(request.headers()["ts-caller-arn"], "arn:aws:iam::1:user/shop");
+        assert!(set_caller(&mut request, "arn:\n").is_err());
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl RequestRecord {
         }
     }
 
+    /// Who asked: the ARN that IAM knows the caller by.
+    pub fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+
     /// The caller gets this error, or a response that breaks off because of it.
     pub fn fail(&mut self, error: &ProxyError) {
         self.error = Some(error.clone());
@@ -123,6 +128,8 @@ impl RequestRecord {
     }
 
     fn count(&self) {
+        self.metrics
+            .count_request(self.error.as_ref().map(|error| error.code().1));
         let (Some(dimensions), Some(outcome)) = (&self.asked, self.outcome()) else {
             return;
         };

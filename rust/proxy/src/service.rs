@@ -61,6 +61,10 @@ impl Service {
                 let warmed = self.handler.warm_up(warm_up, invocation.deadline_ms).await;
                 self.conclude(&invocation, warmed).await;
             }
+            Ok(Payload::Diagnose(headers)) => {
+                let report = self.handler.diagnose(&headers, invocation.deadline_ms).await;
+                self.conclude(&invocation, report).await;
+            }
             Err(error) => {
                 let error = ProxyError::InvalidRequest(error.to_string());
                 self.conclude::<()>(&invocation, Err(error)).await;

@@ -5,6 +5,7 @@
 //! path verified meanwhile ([`connect`]).
 
 pub mod connect;
+pub mod diagnosis;
 pub mod dial;
 pub mod protocol;
 mod socket_router;

@@ -19,6 +19,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::diagnosis::Diagnosis;
+
 /// Where the extension listens, inside the execution environment.
 pub const SOCKET: &str = "/tmp/tailscale-extension.sock";
 
@@ -62,6 +64,14 @@ pub enum Request {
         /// See above.
         deadline_ms: u64,
     },
+    /// How does the function stand in the tailnet, and how does it reach this host? Answered with
+    /// [`Response::Diagnosed`], whatever the state.
+    Diagnose {
+        /// An IP address or a name.
+        host: String,
+        /// See above.
+        deadline_ms: u64,
+    },
 }
 
 impl Request {
@@ -71,7 +81,8 @@ impl Request {
             Self::Route { deadline_ms, .. }
             | Self::Verify { deadline_ms, .. }
             | Self::Stalled { deadline_ms, .. }
-            | Self::KeepAlive { deadline_ms } => from_epoch_ms(*deadline_ms),
+            | Self::KeepAlive { deadline_ms }
+            | Self::Diagnose { deadline_ms, .. } => from_epoch_ms(*deadline_ms),
         }
     }
 }
@@ -101,6 +112,11 @@ pub enum Response {
         /// The generation of the path. It grows whenever links or sessions were made anew and with each new login: a
         /// connection that was opened over another generation may be dead, and not show it.
         path: u64,
+    },
+    /// What was found.
+    Diagnosed {
+        /// All of it.
+        diagnosis: Box<Diagnosis>,
     },
     /// The tailnet does not cover the host, or the host is the function itself.
     NotAllowed {

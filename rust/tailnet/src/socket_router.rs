@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     connect::{Route, RouteError, Router},
+    diagnosis::Diagnosis,
     protocol::{self, Request, Response, VERSION, epoch_ms},
 };
 
@@ -35,6 +36,18 @@ impl SocketRouter {
     pub async fn keep_alive(&self, deadline: Instant) -> Result<u64, RouteError> {
         let deadline_ms = epoch_ms(deadline);
         self.verified(&Request::KeepAlive { deadline_ms }, deadline).await
+    }
+
+    /// How the function stands in the tailnet, and how it reaches `host`.
+    pub async fn diagnose(&self, host: &str, deadline: Instant) -> Result<Diagnosis, RouteError> {
+        let request = Request::Diagnose {
+            host: host.to_owned(),
+            deadline_ms: epoch_ms(deadline),
+        };
+        match self.ask(&request, deadline).await? {
+            Response::Diagnosed { diagnosis } => Ok(*diagnosis),
+            other => Err(refusal(other)),
+        }
     }
 
     async fn verified(&self, request: &Request, deadline: Instant) -> Result<u64, RouteError> {
@@ -136,7 +149,7 @@ fn refusal(response: Response) -> RouteError {
                 if version == 0 { "another".to_owned() } else { format!("version {version}") }
             ),
         ),
-        Response::Route { .. } | Response::Verified { .. } => unavailable(
+        Response::Route { .. } | Response::Verified { .. } | Response::Diagnosed { .. } => unavailable(
             "ExtensionVersion",
             "the Tailscale extension gave the response to another request: deploy it and the proxy from the same release"
                 .to_owned(),

@@ -1,4 +1,4 @@
-//! Secrets Manager and CloudWatch, played by moto's server.
+//! Secrets Manager and CloudWatch, played by moto's server; the latter in the protocol that the SDKs speak to it.
 
 use std::{
     path::Path,
@@ -8,12 +8,14 @@ use std::{
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::{
-    Error,
+    Error, cloudwatch,
+    distance::Link,
     http_call::{CallError, call, json, succeeded},
     network::ADDRESS,
     process::{Process, command},
@@ -31,6 +33,7 @@ pub struct Aws {
     /// Its process.
     pub process: Process,
     address: String,
+    cloudwatch: String,
 }
 
 impl Aws {
@@ -47,15 +50,30 @@ impl Aws {
                 .map(|(_, address)| address.trim().to_owned())
         });
         let address = process.ready(START_LIMIT, "its address", address).await?;
-        Ok(Self { process, address })
+        let cloudwatch = cloudwatch::start(&address).await.map_err(Error::Runtime)?.to_string();
+        Ok(Self {
+            process,
+            address,
+            cloudwatch,
+        })
     }
 
-    /// `host:port`.
+    /// `host:port` of Secrets Manager.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What `AWS_ENDPOINT_URL_...` has to say.
+    /// `host:port` of CloudWatch.
+    pub fn cloudwatch_address(&self) -> &str {
+        &self.cloudwatch
+    }
+
+    /// What `AWS_ENDPOINT_URL_CLOUDWATCH` has to say.
+    pub fn cloudwatch_endpoint(&self) -> String {
+        format!("http://{}", self.cloudwatch)
+    }
+
+    /// What `AWS_ENDPOINT_URL_SECRETS_MANAGER` has to say.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -87,6 +105,29 @@ impl Aws {
         self.call("secretsmanager", "secretsmanager.PutSecretValue", body)
             .await
             .map(drop)
+    }
+
+    /// Reads a secret, as a program does that needs it; from the function's side of `link` if there is one.
+    pub async fn read_secret(&self, arn: &str, link: Option<&Link>) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Value {
+            #[serde(rename = "SecretString")]
+            text: String,
+        }
+        let target = "secretsmanager.GetSecretValue";
+        let request = self.request("secretsmanager", target, &serde_json::json!({"SecretId": arn}))?;
+        let address = self.address.clone();
+        let exchange = async move { exchange(&address, request).await };
+        let response = match link {
+            None => exchange.await?,
+            Some(link) => link
+                .spawn(exchange)
+                .await
+                .map_err(std::io::Error::from)
+                .map_err(Error::Runtime)??,
+        };
+        let value: Value = json(target, &succeeded(target, response)?)?;
+        Ok(value.text)
     }
 
     /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.
@@ -121,20 +162,29 @@ impl Aws {
     }
 
     async fn call(&self, service: &str, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
+        let request = self.request(service, target, &body)?;
+        Ok(succeeded(target, exchange(&self.address, request).await?)?)
+    }
+
+    fn request(&self, service: &str, target: &str, body: &serde_json::Value) -> Result<Request<Full<Bytes>>, Error> {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
             .body(Bytes::from(body.to_string()))
             .map_err(CallError::from)?;
-        let request = signed(request, service, &administrator())?;
-        let not_connected = |source| CallError::NotConnected {
-            address: self.address.clone(),
-            source,
-        };
-        let stream = TcpStream::connect(&self.address).await.map_err(not_connected)?;
-        Ok(succeeded(target, call(stream, request, CALL_LIMIT).await?)?)
+        Ok(signed(request, service, &administrator())?)
     }
+}
+
+/// Sends a request over a connection of its own.
+async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+    let not_connected = |source| CallError::NotConnected {
+        address: address.to_owned(),
+        source,
+    };
+    let stream = TcpStream::connect(address).await.map_err(not_connected)?;
+    call(stream, request, CALL_LIMIT).await
 }
 
 /// Names the version of a secret that a call makes: another one each time, or the call would count as a repetition.

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    cloudwatch,
     http_call::{CallError, call},
     network::ADDRESS,
 };
@@ -165,13 +166,11 @@ impl Service {
 
 /// An error in the form of the protocol that the request is in: <https://smithy.io/2.0/aws/protocols/>
 fn error(request: &Request<Full<Bytes>>, status: u16, code: &str) -> http::Result<Response<Full<Bytes>>> {
-    let answer = Response::builder().status(status);
-    if request.headers().contains_key("x-amz-target") {
-        let body = serde_json::json!({"__type": code, "message": FAULT_WORDS});
-        return answer.body(Full::from(body.to_string()));
+    if cloudwatch::speaks_cbor(request.headers()) {
+        return cloudwatch::error(status, code, FAULT_WORDS);
     }
-    let error = format!("<Error><Code>{code}</Code><Message>{FAULT_WORDS}</Message></Error>");
-    answer.body(Full::from(format!("<ErrorResponse>{error}</ErrorResponse>")))
+    let body = serde_json::json!({"__type": code, "message": FAULT_WORDS});
+    Response::builder().status(status).body(Full::from(body.to_string()))
 }
 
 async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {

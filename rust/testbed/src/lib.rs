@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod binaries;
 pub mod bounds;
+mod cloudwatch;
 pub mod control;
 mod daemons;
 pub mod deadline;

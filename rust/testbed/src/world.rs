@@ -119,7 +119,7 @@ impl Surroundings {
             ("TS_CONTROL_URL", self.control.url().to_owned()),
             ("TS_DIRECT_SOCKS", "true".to_owned()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.endpoint()),
-            ("AWS_ENDPOINT_URL_CLOUDWATCH", self.aws.endpoint()),
+            ("AWS_ENDPOINT_URL_CLOUDWATCH", self.aws.cloudwatch_endpoint()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     }
@@ -127,6 +127,11 @@ impl Surroundings {
     /// Puts another text into the function's secret.
     pub async fn put_secret(&self, text: &str) -> Result<(), Error> {
         self.aws.change_secret(&self.secret_arn, text).await
+    }
+
+    /// Reads the function's secret, from the function's side.
+    pub async fn read_secret(&self) -> Result<String, Error> {
+        self.aws.read_secret(&self.secret_arn, self.link.as_ref()).await
     }
 
     /// Deploys the function into them; `adjust` may change it before.

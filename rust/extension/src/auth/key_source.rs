@@ -7,6 +7,6 @@ pub trait KeySource: Send + Sync + 'static {
     /// A key for one login.
     fn login_key(&self) -> impl Future<Output = Result<Secret, JoinError>> + Send;
 
-    /// Reads the secret again. Returns whether it has changed since the last time.
+    /// Whether another login would have another key than the last one: what is stored is read again.
     fn changed(&self) -> impl Future<Output = Result<bool, JoinError>> + Send;
 }

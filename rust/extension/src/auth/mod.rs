@@ -1,6 +1,15 @@
 //! What the machine logs in with.
 
+pub mod attributes;
+pub mod config;
 pub mod key_source;
+pub mod keys;
 pub mod oauth;
+mod parameter_store;
 pub mod secret;
-pub mod secrets_manager;
+mod secrets_manager;
+mod signed_call;
+pub mod stored_key;
+pub mod sts;
+pub mod tailscale_api;
+pub mod workload_identity;

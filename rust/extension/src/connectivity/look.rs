@@ -80,6 +80,9 @@ impl Connectivity {
         let blamed = answers.found == Found::SessionSilent;
         let step = match answers.found {
             Found::Proved => {
+                if let Some(gap) = ended_gap {
+                    tracing::debug!(gap_ms = millis(gap), took_ms = millis(began.elapsed()), "path alive");
+                }
                 self.renew_idle_control(ended_gap);
                 return Ok(Outcome::Alive);
             }
@@ -123,15 +126,18 @@ impl Connectivity {
                 // Perhaps nobody answers because the tailnet has removed this machine: only the control server tells.
                 Err(_) => (join!(confirm, this.reconnect_control()).0, true),
             };
-            let (gap_ms, seen_ms) = (gap.unwrap_or_default().as_millis(), seen.as_millis());
-            let (took_ms, action) = (began.elapsed().as_millis(), step.name());
+            let (gap_ms, noticed_ms, took_ms) =
+                (millis(gap.unwrap_or_default()), millis(seen), millis(began.elapsed()));
+            let action = step.name();
             if confirmed {
-                tracing::info!(
-                    "the path had died in a gap of {gap_ms} ms: noticed after {seen_ms} ms, {action}, alive after {took_ms} ms"
-                );
+                tracing::info!(gap_ms, noticed_ms, action, took_ms, "path repaired");
             } else {
                 tracing::warn!(
-                    "no peer answers after a gap of {gap_ms} ms: noticed after {seen_ms} ms, {action}, still silent after {took_ms} ms"
+                    gap_ms,
+                    noticed_ms,
+                    action,
+                    took_ms,
+                    "no peer answers, after a repair too"
                 );
             }
             // After the data plane, if that is there: it needs the processor too.
@@ -249,4 +255,9 @@ impl Connectivity {
         }
         tracing::error!("tailscaled has no connection to the control server, and hears of no changes in the tailnet");
     }
+}
+
+/// Whole milliseconds, as a field of a log line.
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

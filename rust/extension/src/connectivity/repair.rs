@@ -34,8 +34,8 @@ impl Step {
     /// Its name in the log.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::ReconnectDerp => "reconnected to DERP",
-            Self::RenewSessions => "renewed the WireGuard sessions",
+            Self::ReconnectDerp => "reconnect-derp",
+            Self::RenewSessions => "renew-sessions",
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         bus::{Bus, WATCH_MASK},
         dns,
         error::LocalApiError,
+        status::StatusReport,
         transport::{Transport, UnixSocket},
     },
 };
@@ -177,6 +178,13 @@ impl LocalApi {
             path,
             detail: result.error,
         })
+    }
+
+    /// What tailscaled knows of this machine and its peers. It costs the more, the more peers there are.
+    pub async fn status(&self) -> Result<StatusReport, LocalApiError> {
+        let path = "/localapi/v0/status";
+        let body = self.call("GET", path, Bytes::new(), CALL_LIMIT).await?;
+        serde_json::from_slice(&body).map_err(|error| malformed(path, &error))
     }
 
     /// Closes the connections to the DERP servers and opens new ones at once. Left to itself, tailscaled would keep dead

@@ -5,4 +5,5 @@ pub mod client;
 pub mod dns;
 pub mod error;
 pub mod netmap;
+pub mod status;
 pub mod transport;

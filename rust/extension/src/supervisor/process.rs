@@ -277,10 +277,7 @@ impl<P: Program, K: KeySource> Supervision<P, K> {
             if since(&self.context.clock, read) >= REREAD {
                 read = self.context.clock.now();
                 match self.keys.changed().await {
-                    Ok(true) => {
-                        tracing::info!("the secret has changed: logging in with it");
-                        break;
-                    }
+                    Ok(true) => break,
                     Ok(false) => {}
                     Err(error) => tracing::warn!("{error}"),
                 }

@@ -8,7 +8,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use aws::leads_to_own_port;
+use lambda_env::aws::leads_to_own_port;
 use nix::sys::signal::Signal;
 use tokio::{
     process::{Child, Command},

@@ -5,63 +5,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::dimensions::Dimensions;
+use super::metric::{Dimensions, Metric};
 
 /// How many different sums are kept: what comes beyond is dropped, and counted as lost.
 const MOST: usize = 1000;
 /// As fine as CloudWatch keeps a metric of standard resolution, in s.
 const MINUTE: u64 = 60;
-
-/// What can be counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Metric {
-    /// The target answered.
-    Success,
-    /// No answer came from the target.
-    Failure,
-    /// From the request to the head of the target's answer, in ms.
-    FirstByte,
-    /// How many times the request was sent again.
-    Retries,
-    /// It went by a new connection.
-    NewConnection,
-    /// It went by a kept one.
-    KeptConnection,
-    /// From the start of the environment's login to its end, in ms.
-    TailnetReady,
-}
-
-/// What a metric's values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A number of things.
-    Count,
-    /// A time in ms.
-    Milliseconds,
-}
-
-impl Metric {
-    /// The metric's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::FirstByte => "first-byte",
-            Self::Retries => "retries",
-            Self::NewConnection => "new-connection",
-            Self::KeptConnection => "kept-connection",
-            Self::TailnetReady => "tailnet-ready",
-        }
-    }
-
-    /// The metric's unit.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::FirstByte | Self::TailnetReady => Unit::Milliseconds,
-            _ => Unit::Count,
-        }
-    }
-}
 
 /// One sum: what, by which dimensions, in which minute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -178,15 +127,15 @@ impl Aggregator {
     }
 }
 
-/// How long a sum is in a call of PutMetricData, at most: percent-encoding makes three bytes of one, and each value and
-/// each count has a name and a number.
+/// How long a sum is in a call of PutMetricData, at most, in CBOR: a value and its count are two numbers of nine bytes.
 fn encoded_length(key: &Key, values: &BTreeMap<u64, u64>) -> usize {
     const DATUM: usize = 512;
-    const VALUE: usize = 2 * 64;
+    const DIMENSION: usize = 32;
+    const VALUE: usize = 2 * 9;
     let dimensions: usize = key
         .dimensions
         .iter()
-        .map(|(name, value)| 3 * (name.len() + value.len()) + 128)
+        .map(|(name, value)| name.len() + value.len() + DIMENSION)
         .sum();
     DATUM + dimensions + values.len() * VALUE
 }
@@ -289,8 +238,8 @@ mod tests {
         }
         let minutes = |sums: Vec<Aggregate>| sums.iter().map(|sum| sum.key.minute / 60).collect::<Vec<_>>();
         assert_eq!(minutes(aggregator.take(10, 1)), [0], "one at least");
-        assert_eq!(minutes(aggregator.take(10, 8000)), [1, 2]);
-        assert_eq!(minutes(aggregator.take(0, 8000)), [] as [u64; 0]);
+        assert_eq!(minutes(aggregator.take(10, 3500)), [1, 2]);
+        assert_eq!(minutes(aggregator.take(0, 3500)), [] as [u64; 0]);
         assert_eq!(minutes(aggregator.take_all()), [3]);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use aws::{Access, NotSent, Wire};
 use aws_sdk_cloudwatch::{
     Client, Config,
     config::{
@@ -17,11 +16,9 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, MetricDatum, StandardUnit},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use lambda_env::aws::{Access, NotSent, Wire};
 
-use super::{
-    NAMESPACE,
-    aggregator::{Aggregate, Unit},
-};
+use super::{NAMESPACE, aggregator::Aggregate, metric::Unit};
 
 /// How many different values one datum may have
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>).
@@ -120,6 +117,7 @@ fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> PutOutcome {
         (Some(code), None) => code.to_owned(),
         _ => DisplayErrorContext(&error).to_string(),
     };
+    let status = error.raw_response().map(|response| response.status().as_u16());
     match &error {
         // Without credentials, a region, or a host that is one.
         SdkError::ConstructionFailure(_) => PutOutcome::Refused(words),
@@ -131,11 +129,13 @@ fn verdict(error: SdkError<PutMetricDataError, HttpResponse>) -> PutOutcome {
                 None => PutOutcome::Refused(words),
             }
         }
-        // CloudWatch itself says that it did not take the batch: whose fault it is decides whether another try helps.
-        SdkError::ServiceError(refusal) => match refusal.raw().status().as_u16() {
-            413 => PutOutcome::TooLarge(words),
-            400 if error.code() == Some("RequestEntityTooLarge") => PutOutcome::TooLarge(words),
-            400 if is_about_the_batch(error.code()) => PutOutcome::Unusable(words),
+        // CloudWatch itself, or what stands before it, says that it did not take the batch: whose fault it is decides whether
+        // another try helps.
+        SdkError::ServiceError(_) | SdkError::ResponseError(_) => match status {
+            Some(..400) | None => PutOutcome::Unknown(words),
+            Some(413) => PutOutcome::TooLarge(words),
+            Some(400) if error.code() == Some("RequestEntityTooLarge") => PutOutcome::TooLarge(words),
+            Some(400) if is_about_the_batch(error.code()) => PutOutcome::Unusable(words),
             _ => PutOutcome::Refused(words),
         },
         _ => PutOutcome::Unknown(words),

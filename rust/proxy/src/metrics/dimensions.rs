@@ -1,8 +1,6 @@
 //! What a caller asks to have counted: `ts-metric-service`, `ts-metric-dimension-name`, `ts-metric-dimension-value`.
 
-use std::sync::Arc;
-
-use super::aggregator::Metric;
+use super::metric::{Dimensions, Metric};
 use crate::event::Headers;
 
 /// CloudWatch's limits
@@ -13,7 +11,7 @@ const LONGEST_VALUE: usize = 1024;
 const SERVICE: &str = "service";
 
 /// Names that a caller's dimension cannot have: the other one's, and those of an embedded metric's own members.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 11] = [
     SERVICE,
     "_aws",
     Metric::Success.name(),
@@ -23,10 +21,9 @@ const RESERVED: [&str; 9] = [
     Metric::NewConnection.name(),
     Metric::KeptConnection.name(),
     Metric::TailnetReady.name(),
+    Metric::Requests.name(),
+    Metric::Errors.name(),
 ];
-
-/// The dimensions of what is counted: `service` and the caller's own, as far as CloudWatch can take them.
-pub type Dimensions = Arc<[(String, String)]>;
 
 /// The dimensions that a request asks for; `None` where it does not ask. What cannot be a dimension is left out, and
 /// the log says why: a metric is no reason to refuse a request.

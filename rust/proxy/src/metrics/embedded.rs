@@ -5,25 +5,22 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    NAMESPACE,
-    aggregator::{Aggregate, Unit},
-};
+use super::{aggregator::Aggregate, metric::Unit};
 
 /// How many different values one metric of a line may have.
 const VALUES: usize = 100;
 
-/// The lines for `sum`: one, but for sums with very many different values.
-pub fn lines(sum: &Aggregate) -> Vec<String> {
+/// The lines for `sum` in `namespace`: one, but for sums with very many different values.
+pub fn lines(namespace: &str, sum: &Aggregate) -> Vec<String> {
     let pairs: Vec<_> = sum.values.iter().collect();
     let line = |pairs: &[(&u64, &u64)]| {
         let (values, counts): (Vec<u64>, Vec<u64>) = pairs.iter().copied().unzip();
-        line(sum, json!({"Values": values, "Counts": counts}))
+        line(namespace, sum, json!({"Values": values, "Counts": counts}))
     };
     pairs.chunks(VALUES).map(line).collect()
 }
 
-fn line(sum: &Aggregate, values: Value) -> String {
+fn line(namespace: &str, sum: &Aggregate, values: Value) -> String {
     let name = sum.metric().name();
     let unit = match sum.metric().unit() {
         Unit::Count => "Count",
@@ -37,7 +34,7 @@ fn line(sum: &Aggregate, values: Value) -> String {
         json!({
             "Timestamp": time.as_millis(),
             "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
+                "Namespace": namespace,
                 "Dimensions": [names],
                 "Metrics": [{"Name": name, "Unit": unit}],
             }],

@@ -4,6 +4,8 @@ pub mod aggregator;
 pub mod cloudwatch;
 pub mod dimensions;
 pub mod embedded;
+mod metric;
+mod proxy_counts;
 mod publisher;
 
 use std::{
@@ -14,14 +16,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aggregator::Aggregator;
-pub use aggregator::Metric;
-use aws::Access;
-pub use dimensions::{Dimensions, requested_dimensions};
+use aggregator::{Aggregate, Aggregator};
+pub use dimensions::requested_dimensions;
+use lambda_env::aws::Access;
+pub use metric::{Dimensions, Metric};
+use proxy_counts::ProxyCounts;
 use publisher::Publisher;
 
-/// The namespace of every metric.
+/// The namespace of what callers ask to have counted.
 pub const NAMESPACE: &str = "tailscale-service";
+/// The namespace of what is counted of every request.
+const PROXY_NAMESPACE: &str = "tailscale-lambda-proxy";
 
 /// How metrics leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +42,9 @@ pub enum Output {
 /// What the construct set about metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How they leave. By PutMetricData unless told otherwise.
+    /// The name under which every request is counted, also where no caller asks; `None`: they are not.
+    pub proxy: Option<String>,
+    /// How what callers ask for leaves. By PutMetricData unless told otherwise.
     pub output: Output,
     /// More than `success` and `failure`. Off by default.
     pub details: bool,
@@ -52,6 +59,7 @@ pub struct Settings {
 /// Counts, and sends what was counted.
 pub struct Metrics {
     settings: Settings,
+    proxy: Option<ProxyCounts>,
     aggregator: Mutex<Aggregator>,
     /// The start of the environment has been told.
     started: AtomicBool,
@@ -63,10 +71,18 @@ impl Metrics {
     /// Metrics with these settings; nothing is opened or read before the first of them is sent.
     pub fn new(settings: Settings) -> Self {
         Self {
+            proxy: settings.proxy.as_deref().map(ProxyCounts::of),
             settings,
             aggregator: Mutex::default(),
             started: AtomicBool::new(false),
             sender: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Counts a request that ends now, with the error of this name if it does so with one.
+    pub fn count_request(&self, error: Option<&str>) {
+        if let Some(proxy) = &self.proxy {
+            proxy.add(error, SystemTime::now());
         }
     }
 
@@ -90,8 +106,12 @@ impl Metrics {
     /// Sends what is due, after a response has been posted. Takes no longer than the budget; what CloudWatch is slow to
     /// take goes on beside the next requests.
     pub async fn flush(&self) {
+        if let Some(proxy) = &self.proxy {
+            let due = proxy.take_due(self.settings.interval, SystemTime::now());
+            print(PROXY_NAMESPACE, &due);
+        }
         if self.settings.output == Output::Embedded {
-            self.print();
+            print(NAMESPACE, &self.aggregator().take_all());
         } else if let Ok(mut sender) = self.sender.try_lock() {
             sender.send_due(&self.settings, &self.aggregator).await;
         }
@@ -99,8 +119,11 @@ impl Metrics {
 
     /// Sends all there is, before the process ends; `limit` is how long that may take.
     pub async fn flush_all(&self, limit: Duration) {
+        if let Some(proxy) = &self.proxy {
+            print(PROXY_NAMESPACE, &proxy.take_all());
+        }
         if self.settings.output == Output::Embedded {
-            self.print();
+            print(NAMESPACE, &self.aggregator().take_all());
             return;
         }
         let until = tokio::time::Instant::now() + limit;
@@ -112,14 +135,13 @@ impl Metrics {
     fn aggregator(&self) -> MutexGuard<'_, Aggregator> {
         locked(&self.aggregator)
     }
+}
 
-    /// Lambda takes standard output for the log, and CloudWatch finds the lines there.
-    #[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
-    fn print(&self) {
-        let sums = self.aggregator().take_all();
-        for line in sums.iter().flat_map(embedded::lines) {
-            println!("{line}");
-        }
+/// Lambda takes standard output for the log, and CloudWatch finds the lines there.
+#[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
+fn print(namespace: &str, sums: &[Aggregate]) {
+    for line in sums.iter().flat_map(|sum| embedded::lines(namespace, sum)) {
+        println!("{line}");
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{config::Config, metrics::aggregator::Metric};
+    use crate::{config::Config, metrics::Metric};
 
     #[tokio::test]
     async fn a_batch_that_never_left_is_told_from_one_that_may_have_arrived() {

@@ -24,7 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How long anything may take here.
@@ -52,6 +52,8 @@ pub(crate) enum Turn {
     Answer(&'static [u8]),
     /// Answers with these bytes and closes the connection.
     AnswerAndClose(&'static [u8]),
+    /// Answers with these bytes after 400 ms.
+    AnswerLate(&'static [u8]),
     /// Reads the request and closes the connection without an answer.
     Close,
     /// Reads the request and never answers.
@@ -442,6 +444,14 @@ pub(crate) async fn socks_connection(mut stream: TcpStream, dial: Dial) {
 }
 
 pub(crate) async fn target(turns: &[Turn]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    target_reading(turns, |request| String::from_utf8(request).unwrap()).await
+}
+
+/// The same, with requests as `read` makes them of what stood on the wire.
+pub(crate) async fn target_reading<T: Send + 'static>(
+    turns: &[Turn],
+    read: fn(Vec<u8>) -> T,
+) -> (SocketAddr, Arc<Mutex<Vec<T>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -450,19 +460,25 @@ pub(crate) async fn target(turns: &[Turn]) -> (SocketAddr, Arc<Mutex<Vec<String>
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(target_connection(stream, Arc::clone(&script), Arc::clone(&recorded)));
+            tokio::spawn(target_connection(
+                stream,
+                Arc::clone(&script),
+                Arc::clone(&recorded),
+                read,
+            ));
         }
     });
     (address, requests)
 }
 
-async fn target_connection(
+async fn target_connection<T>(
     mut stream: TcpStream,
     script: Arc<Mutex<VecDeque<Turn>>>,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<T>>>,
+    read: fn(Vec<u8>) -> T,
 ) {
-    while let Some(request) = read_request(&mut stream).await {
-        requests.lock().unwrap().push(request);
+    while let Some(request) = read_bytes(&mut stream).await {
+        requests.lock().unwrap().push(read(request));
         let turn = script
             .lock()
             .unwrap()
@@ -470,6 +486,10 @@ async fn target_connection(
             .expect("the script has a turn for each request");
         match turn {
             Turn::Answer(bytes) => stream.write_all(bytes).await.unwrap(),
+            Turn::AnswerLate(bytes) => {
+                sleep(Duration::from_millis(400)).await;
+                stream.write_all(bytes).await.unwrap();
+            }
             Turn::AnswerAndClose(bytes) => return stream.write_all(bytes).await.unwrap(),
             Turn::Close => return,
             Turn::Hang => std::future::pending().await,
@@ -479,6 +499,12 @@ async fn target_connection(
 
 /// One request as it stood on the wire, its body by its content-length; `None` at the end of the connection.
 pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    read_bytes(stream)
+        .await
+        .map(|request| String::from_utf8(request).unwrap())
+}
+
+async fn read_bytes(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -488,7 +514,7 @@ pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<String> {
                 .find_map(|line| line.strip_prefix("content-length: "))
                 .map_or(0, |n| n.parse().unwrap());
             if bytes.len() >= end + 4 + length {
-                return Some(String::from_utf8(bytes).unwrap());
+                return Some(bytes);
             }
         }
         let mut chunk = [0; 4096];

@@ -8,32 +8,73 @@ use std::{
 
 use aws_credential_types::Credentials;
 use proxy::config::Config;
+use serde::Deserialize;
 use serde_json::Value;
 use tailnet::protocol::Response;
 
-use crate::fakes::{Turn, World, target, unavailable};
+use crate::fakes::{Turn, World, target_reading, unavailable};
 
 const OK: Turn = Turn::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+/// `{"__type": "Throttling"}` in CBOR, and the header that tells the code to clients that knew the query protocol.
 const THROTTLED: Turn = Turn::Answer(
-    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 102\r\n\r\n\
-    <ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>\n",
+    b"HTTP/1.1 400 Bad Request\r\nsmithy-protocol: rpc-v2-cbor\r\nx-amzn-query-error: Throttling;Sender\r\n\
+    content-length: 19\r\n\r\n\xa1\x66__type\x6aThrottling",
 );
 const UNUSABLE: Turn = Turn::Answer(
-    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 103\r\n\r\n\
-    <ErrorResponse><Error><Code>InvalidParameterValue</Code><Message>No</Message></Error></ErrorResponse>\n\n\n",
+    b"HTTP/1.1 400 Bad Request\r\nsmithy-protocol: rpc-v2-cbor\r\n\
+    x-amzn-query-error: InvalidParameterValue;Sender\r\n\
+    content-length: 30\r\n\r\n\xa1\x66__type\x75InvalidParameterValue",
 );
 /// Long enough for the last batches here.
 const LAST: Duration = Duration::from_secs(5);
 
+/// A call of PutMetricData.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Call {
+    namespace: String,
+    metric_data: Vec<Datum>,
+}
+
+/// What is told of one sum, but for its time.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Datum {
+    metric_name: String,
+    dimensions: Vec<Dimension>,
+    unit: String,
+    values: Vec<f64>,
+    counts: Vec<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Dimension {
+    name: String,
+    value: String,
+}
+
+/// The call that a request is: <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>
+fn read(request: Vec<u8>) -> Call {
+    let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = std::str::from_utf8(&request[..end]).unwrap();
+    let path = "POST /service/GraniteServiceVersion20100801/operation/PutMetricData HTTP/1.1\r\n";
+    assert!(
+        head.starts_with(path) && head.contains("\r\nhost: 127.0.0.1:"),
+        "{head}"
+    );
+    ciborium::from_reader(&request[end + 4..]).unwrap()
+}
+
 /// CloudWatch, and what it was told.
 struct CloudWatch {
     address: SocketAddr,
-    told: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<Call>>>,
 }
 
 impl CloudWatch {
     async fn new(turns: &[Turn]) -> Self {
-        let (address, told) = target(turns).await;
+        let (address, told) = target_reading(turns, read).await;
         Self { address, told }
     }
 
@@ -46,38 +87,28 @@ impl CloudWatch {
         config.metrics.access.credentials = Some(Credentials::new("AKID", "secret", None, None, "test"));
     }
 
-    /// The fields of each call's form that are not about the call itself, `MetricData.member.` left out.
-    fn calls(&self) -> Vec<Vec<String>> {
-        let told = self.told.lock().unwrap();
-        let form = |request: &String| {
-            let (head, form) = request.split_once("\r\n\r\n").unwrap();
-            assert!(
-                head.starts_with("POST / HTTP/1.1\r\n") && head.contains("\r\nhost: 127.0.0.1:"),
-                "{head}"
-            );
-            let fields = form.split('&').filter(|field| !field.contains("Timestamp"));
-            let mut fields: Vec<_> = fields.map(|field| field.replace("MetricData.member.", "")).collect();
-            fields.retain(|field| !field.starts_with("Action=") && !field.starts_with("Version="));
-            fields.sort();
-            fields
-        };
-        told.iter().map(form).collect()
+    fn calls(&self) -> Vec<Call> {
+        self.told.lock().unwrap().clone()
     }
 }
 
-/// One sum of so many ones, for the service `shop`, as a call tells it.
-fn sum(metric: &str, count: u32) -> Vec<String> {
-    let mut fields = vec![
-        format!("1.Counts.member.1={count}.0"),
-        "1.Dimensions.member.1.Name=service".to_owned(),
-        "1.Dimensions.member.1.Value=shop".to_owned(),
-        format!("1.MetricName={metric}"),
-        "1.Unit=Count".to_owned(),
-        "1.Values.member.1=1.0".to_owned(),
-        "Namespace=tailscale-service".to_owned(),
-    ];
-    fields.sort();
-    fields
+/// A call with one sum of so many ones, for the service `shop`.
+fn sum(metric: &str, count: u32) -> Call {
+    let shop = Dimension {
+        name: "service".into(),
+        value: "shop".into(),
+    };
+    let datum = Datum {
+        metric_name: metric.into(),
+        dimensions: vec![shop],
+        unit: "Count".into(),
+        values: vec![1.0],
+        counts: vec![count.into()],
+    };
+    Call {
+        namespace: "tailscale-service".into(),
+        metric_data: vec![datum],
+    }
 }
 
 fn asks(event: &mut Value) {
@@ -142,7 +173,7 @@ async fn what_is_refused_or_does_not_ask_is_not_counted() {
     let silent = world(&cloudwatch, None, &[OK]).await;
     assert_eq!(silent.get().await["statusCode"], 200);
     silent.handler.metrics().flush_all(LAST).await;
-    assert_eq!(cloudwatch.calls(), Vec::<Vec<String>>::new());
+    assert_eq!(cloudwatch.calls(), [] as [Call; 0]);
 }
 
 #[tokio::test]
@@ -242,7 +273,7 @@ async fn details_are_measured_where_they_are_asked_for() {
     let world = world.await;
     request(&world).await;
     request(&world).await;
-    let calls: Vec<_> = cloudwatch.calls().iter().map(|call| names(call)).collect();
+    let calls: Vec<_> = cloudwatch.calls().iter().map(names).collect();
     assert_eq!(
         calls,
         [
@@ -253,9 +284,8 @@ async fn details_are_measured_where_they_are_asked_for() {
 }
 
 /// The metrics that a call counts.
-fn names(call: &[String]) -> Vec<String> {
-    let name = |field: &String| field.split_once(".MetricName=").map(|(_, name)| name.to_owned());
-    let mut names: Vec<String> = call.iter().filter_map(name).collect();
+fn names(call: &Call) -> Vec<String> {
+    let mut names: Vec<String> = call.metric_data.iter().map(|datum| datum.metric_name.clone()).collect();
     names.sort();
     names
 }
@@ -286,7 +316,7 @@ async fn a_batch_that_is_too_large_goes_in_parts_and_later_ones_are_smaller() {
     let world = world.await;
     world.send(asks).await;
     world.handler.metrics().flush_all(LAST).await;
-    let calls: Vec<_> = cloudwatch.calls().iter().map(|call| names(call)).collect();
+    let calls: Vec<_> = cloudwatch.calls().iter().map(names).collect();
     assert_eq!(calls.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 2]);
     let mut parts = [&calls[1][..], &calls[2]].concat();
     parts.sort();

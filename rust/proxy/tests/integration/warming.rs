@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy::config::InvokeMode;
+use proxy::warm_up::{Payload, WarmUp};
 use serde_json::{Value, json};
 use tailnet::protocol::{Request, Response};
-use warm_up::{Payload, WarmUp};
 
 use crate::fakes::{World, go, unavailable};
 

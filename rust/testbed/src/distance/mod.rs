@@ -111,7 +111,7 @@ pub struct Profile {
 }
 
 /// What suites measure at.
-pub const PROFILES: [Profile; 5] = [
+pub const PROFILES: [Profile; 6] = [
     Profile {
         name: "near",
         distance: None,
@@ -123,6 +123,10 @@ pub const PROFILES: [Profile; 5] = [
     Profile {
         name: "100 ms",
         distance: Some(Distance::of_millis(100)),
+    },
+    Profile {
+        name: "150 ms",
+        distance: Some(Distance::of_millis(150)),
     },
     Profile {
         name: "300 ms",

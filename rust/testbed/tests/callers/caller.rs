@@ -82,7 +82,7 @@ impl Caller {
     pub(crate) async fn ask(self, setting: &Setting, world: &World, question: &Question) -> Result<Said, Failed> {
         let mut command = match self {
             Self::TypeScript => {
-                let module = bundle(setting, "caller").await?;
+                let module = bundle(setting, "examples/typescript/functions/caller.ts").await?;
                 let mut command = command("node".as_ref(), &setting.run_dir);
                 command.args(["-e", NODE_DRIVER, &module, &event(question)]);
                 command
@@ -131,13 +131,13 @@ fn event(question: &Question) -> String {
     event.to_string()
 }
 
-/// One of the functions of examples/typescript, bundled as the CDK bundles it; where the bundle is.
-pub(crate) async fn bundle(setting: &Setting, function: &str) -> Result<String, Failed> {
-    let bundle = setting.run_dir.join(format!("{function}.js"));
+/// A TypeScript file of the repository, bundled as the CDK bundles a function; where the bundle is.
+pub(crate) async fn bundle(setting: &Setting, source: &str) -> Result<String, Failed> {
+    let bundle = setting.run_dir.join(source.replace('/', "-")).with_extension("js");
     if !bundle.exists() {
         let root = &setting.binaries.root;
         let mut command = command(&root.join("node_modules/.bin/esbuild"), &setting.run_dir);
-        command.arg(root.join(format!("examples/typescript/functions/{function}.ts")));
+        command.arg(root.join(source));
         command.args(["--bundle", "--platform=node", "--log-level=warning"]);
         command.arg(format!("--outfile={}", bundle.display()));
         run("esbuild", &mut command).await?;
@@ -151,7 +151,7 @@ pub(crate) async fn node(setting: &Setting, bundle: &str, event: &str) -> Result
     run("node", command.args(["-e", NODE_DRIVER, bundle, event])).await
 }
 
-async fn run(name: &str, command: &mut Command) -> Result<Said, Failed> {
+pub(crate) async fn run(name: &str, command: &mut Command) -> Result<Said, Failed> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = within(LIMIT, name, command.output()).await?;
     let output = output.map_err(|error| format!("{name} could not be started: {error}"))?;

@@ -120,7 +120,7 @@ async fn direct(setting: Arc<Setting>) -> Outcome {
         &setting.run_dir,
     );
     let function = function.await?;
-    let module = bundle(&setting, "direct").await?;
+    let module = bundle(&setting, "examples/typescript/functions/direct.ts").await?;
     for host in [HOSTNAME.to_owned(), surroundings.target.node.address().to_string()] {
         let event = json!({"url": format!("http://{host}:{PORT}/get?month=11")}).to_string();
         let said = caller::node(&setting, &module, &event).await?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod caller;
+mod doctor;
 mod examples;
 mod signers;
 
@@ -11,7 +12,11 @@ use testbed::suite::{Outcome, Setting, run, trial};
 
 fn main() -> ExitCode {
     run(|setting| {
-        let trials = [examples::trials(setting), signers::trials(setting)];
+        let trials = [
+            examples::trials(setting),
+            signers::trials(setting),
+            doctor::trials(setting),
+        ];
         trials.into_iter().flatten().collect()
     })
 }

@@ -9,6 +9,7 @@
 //! `cargo test -p testbed --test distance -- 'cold start, 30 ms'`.
 #![allow(clippy::unwrap_used)]
 
+mod bare;
 mod cold;
 mod crowd;
 mod dead;

@@ -34,6 +34,11 @@ impl Path {
             .map_or(Duration::ZERO, |distance| distance.round_trip)
     }
 
+    /// Whether a bare tailscaled can be measured beside the function: without a link it stands where nothing blocks its UDP.
+    pub(crate) fn has_bare(self) -> bool {
+        self.udp || self.profile.distance.is_some()
+    }
+
     /// A tailnet at this distance.
     pub(crate) async fn surroundings(self, setting: &Setting) -> Result<Surroundings, Error> {
         nat::remember().await?;

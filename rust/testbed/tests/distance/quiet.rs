@@ -8,11 +8,12 @@ use testbed::{
     server::{Sample, Server},
     suite::{Outcome, Setting, awake as never_frozen},
     watch::Watch,
-    world::World,
+    world::{AUTH_KEY, World},
 };
 use tokio::time::sleep;
 
 use crate::{
+    bare::Bare,
     path::{Path, repeats, seconds},
     table::{self, Row},
 };
@@ -23,8 +24,8 @@ const QUIET: [u64; 2] = [3, 12];
 const LONG_QUIET: [u64; 3] = [3, 12, 70];
 /// How long the server keeps idle connections: longer than any quiet.
 const KEPT: Duration = Duration::from_secs(75);
-/// The three kinds of requests.
-const KINDS: u32 = 3;
+/// The three kinds of requests, and the bare tailscaled's.
+const KINDS: u32 = 4;
 
 pub(crate) fn limit() -> Duration {
     let once = periods().into_iter().map(|period| period + Duration::from_secs(20));
@@ -37,7 +38,36 @@ fn periods() -> Vec<Duration> {
 }
 
 pub(crate) async fn awake(setting: Arc<Setting>, path: Path) -> Outcome {
-    measure(&setting, path, "quiet", never_frozen).await
+    measure(&setting, path, "quiet", never_frozen).await?;
+    if path.has_bare() {
+        bare(&setting, path).await
+    } else {
+        Ok(())
+    }
+}
+
+/// A bare tailscaled after the same quiet.
+async fn bare(setting: &Setting, path: Path) -> Outcome {
+    let world = path.world(setting, |_| ()).await?;
+    let node = Bare::start(&world, "bare", AUTH_KEY).await?;
+    node.ask().await?;
+    let mut rows = Vec::new();
+    for period in periods() {
+        let mut samples = Vec::new();
+        for _ in 0..repeats() {
+            // The quiet itself: its length is what is measured.
+            sleep(period).await;
+            samples.push(Sample {
+                took: node.ask().await?,
+                status: 200,
+            });
+        }
+        let what = format!("GET, new connection, after {} s", period.as_secs());
+        rows.push(Row::new("quiet", path, "bare", what, samples));
+    }
+    node.stop().await;
+    world.stop().await;
+    table::add(rows)
 }
 
 pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {

@@ -127,7 +127,7 @@ async fn used(setting: Arc<Setting>) -> Outcome {
         visitors.len() >= 2 && visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),
         "{visitors:?}"
     );
-    logged(&world, 0, "the path had died").await;
+    logged(&world, 0, "path repaired").await;
     nat::remember().await?;
     world.stop().await;
     Ok(())

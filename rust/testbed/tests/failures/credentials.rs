@@ -77,7 +77,7 @@ async fn keyless(setting: Arc<Setting>) -> Outcome {
             "tskey-auth-hidden",
             "key",
             "",
-            "it is not JSON, so it has no field 'key'; fix: correct the secret",
+            "it is not JSON, so it has no field 'key'; fix: correct it",
         ),
         (
             OBJECT,

@@ -47,7 +47,7 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 /// A world whose proxy calls CloudWatch by way of a proxy that fails on demand, after each request.
 async fn world(setting: &Setting) -> Result<(World, FaultProxy), libtest_mimic::Failed> {
     let surroundings = setting.surroundings().await?;
-    let faults = FaultProxy::start(surroundings.aws.address()).await?;
+    let faults = FaultProxy::start(surroundings.aws.cloudwatch_address()).await?;
     let endpoint = faults.endpoint();
     let adjust = |function: &mut testbed::lambda::Function| {
         set(function, "AWS_ENDPOINT_URL_CLOUDWATCH", &endpoint);

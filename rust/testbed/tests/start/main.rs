@@ -178,7 +178,11 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
 async fn crowd(setting: Arc<Setting>) -> Outcome {
     let mut tailnets = Vec::new();
     for (peers, siblings) in [(5, 0), (5000, 20)] {
-        let surroundings = setting.surroundings().await?;
+        // Each has files of its own.
+        let run_dir = setting.run_dir.join(peers.to_string());
+        std::fs::create_dir(&run_dir)?;
+        let binaries = setting.binaries.clone();
+        let surroundings = Setting { binaries, run_dir }.surroundings().await?;
         let crowd = Crowd {
             peers: peers - siblings,
             online: peers / 100,

@@ -9,6 +9,7 @@ mod exceptions;
 mod exchange;
 mod freeze;
 mod guard;
+mod identity;
 mod logs;
 mod streaming;
 mod tls;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             streaming::trials(setting),
             freeze::trials(setting),
             guard::trials(setting),
+            identity::trials(setting),
             errors::trials(setting),
             tls::trials(setting),
             logs::trials(setting),

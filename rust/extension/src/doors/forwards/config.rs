@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt, net::IpAddr};
 
-use settings::{SettingError, Variables};
+use lambda_env::{SettingError, Variables};
 
 const NAME: &str = "TS_FORWARDS";
 const EXPECTED: &str = "local ports and targets, separated by commas: 5432=db.example.ts.net:5432,6379=100.64.0.7:6379, no local port twice";

@@ -1,0 +1,78 @@
+//! As whom AWS is called, and where.
+
+use crate::Variables;
+use aws_credential_types::Credentials;
+
+use super::{proxy::ProxyVariables, wire::Wire};
+
+/// What Lambda puts into the environment, and the SDKs' own variables for another endpoint.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The function's region.
+    pub region: Option<String>,
+    /// An endpoint other than the region's own.
+    pub endpoint: Option<String>,
+    /// The function's role.
+    pub credentials: Option<Credentials>,
+    /// A proxy on the way there. [`read`](Self::read) looks for none.
+    pub proxy: ProxyVariables,
+}
+
+impl Access {
+    /// Connections by way of the proxy, if there is one.
+    pub fn wire(&self) -> Wire {
+        Wire::default().through(self.proxy.clone())
+    }
+
+    /// The access to a service: `endpoint_variable` names its endpoint (`AWS_ENDPOINT_URL_...`), if there is another
+    /// one than the region's; next comes `AWS_ENDPOINT_URL`, which is for all services
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+    pub fn read(variables: &Variables<impl Fn(&str) -> Option<String>>, endpoint_variable: &'static str) -> Self {
+        let id = variables.text("AWS_ACCESS_KEY_ID");
+        let key = id.zip(variables.text("AWS_SECRET_ACCESS_KEY"));
+        let token = variables.text("AWS_SESSION_TOKEN");
+        Self {
+            region: variables.text("AWS_REGION"),
+            endpoint: variables
+                .text(endpoint_variable)
+                .or_else(|| variables.text("AWS_ENDPOINT_URL")),
+            proxy: ProxyVariables::default(),
+            credentials: key.map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(pairs: &[(&str, &str)]) -> Access {
+        let find = |name: &str| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Access::read(&Variables::new(find), "AWS_ENDPOINT_URL_X")
+    }
+
+    #[test]
+    fn the_services_own_endpoint_comes_before_the_one_for_all() {
+        let all = ("AWS_ENDPOINT_URL", "http://all");
+        assert_eq!(access(&[all]).endpoint.as_deref(), Some("http://all"));
+        let own = access(&[all, ("AWS_ENDPOINT_URL_X", "http://x")]);
+        assert_eq!(own.endpoint.as_deref(), Some("http://x"));
+        assert_eq!(access(&[]), Access::default());
+    }
+
+    #[test]
+    fn credentials_are_whole_or_none_and_never_shown() {
+        let id = ("AWS_ACCESS_KEY_ID", "AKID");
+        assert_eq!(access(&[id]).credentials, None);
+        let whole = access(&[id, ("AWS_SECRET_ACCESS_KEY", "s3cret"), ("AWS_SESSION_TOKEN", "t0ken")]);
+        assert!(whole.credentials.is_some());
+        let shown = format!("{whole:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
+    }
+}

@@ -1,0 +1,147 @@
+//! The tailnet that all contenders of a part share: a target in it, and a bare tailscaled beside the function.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Stdio,
+    time::Duration,
+};
+
+use aws_credential_types::Credentials;
+use serde::Deserialize;
+use testbed::{
+    Error,
+    binaries::architecture,
+    distance::Profile,
+    function_url::FunctionUrl,
+    http_call::json,
+    lambda::{Function, LocalLambda},
+    nat,
+    node::Node,
+    process::{Process, command},
+    suite::Setting,
+    world::{AUTH_KEY, Surroundings},
+};
+
+use crate::{
+    contender::{Contender, Deployed, Direct},
+    handler::Handler,
+};
+
+/// How long the target may take to start.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Where the bare tailscaled's SOCKS5 server listens, on its side of the link.
+const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1088);
+
+/// The target's ports.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Ports {
+    pub(crate) http: u16,
+    pub(crate) https: u16,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) machine: Ipv4Addr,
+    pub(crate) ports: Ports,
+}
+
+pub(crate) struct Scene {
+    pub(crate) surroundings: Surroundings,
+    pub(crate) target: Target,
+    // Dropping it ends it.
+    _server: Process,
+}
+
+impl Scene {
+    /// A tailnet at a distance.
+    pub(crate) async fn open(setting: &Setting, profile: Profile) -> Result<Self, Error> {
+        nat::remember().await?;
+        Self::around(setting.surroundings_at(profile.distance).await?).await
+    }
+
+    /// A tailnet that is there already.
+    pub(crate) async fn around(surroundings: Surroundings) -> Result<Self, Error> {
+        let dist = surroundings.binaries.root.join("tailscaled/dist").join(architecture());
+        let program = dist.join("bench-target");
+        let mut command = command(&program, &surroundings.run_dir);
+        // It ends when its input does.
+        command.stdin(Stdio::piped());
+        let (process, mut lines) = Process::spawn_reading("the bench's target", &mut command)?;
+        let line = process.ready(START_LIMIT, "its ports", lines.recv()).await?;
+        let ports = json("the bench's target", line.unwrap_or_default().as_bytes())?;
+        let machine = surroundings.target.node.address();
+        Ok(Self {
+            surroundings,
+            target: Target { machine, ports },
+            _server: process,
+        })
+    }
+
+    /// Deploys a handler whose environments are not frozen; `adjust` may change it before.
+    pub(crate) async fn deploy(&self, handler: Handler, adjust: impl FnOnce(&mut Function)) -> Result<Deployed, Error> {
+        let caller = Credentials::new("AKIDBENCHCALLER", "bench-caller-secret", None, None, "testbed");
+        let surroundings = &self.surroundings;
+        let mut function = Function {
+            environment: surroundings.function_environment(),
+            callers: vec![caller.clone()],
+            settings: [("freeze".to_owned(), "off".into())].into(),
+        };
+        handler.configure(&mut function, &surroundings.binaries);
+        adjust(&mut function);
+        let (run_dir, link) = (&surroundings.run_dir, surroundings.link.as_ref());
+        let lambda = LocalLambda::start(&surroundings.binaries, &function, run_dir, link).await?;
+        let address = lambda.address().to_owned();
+        Ok(Deployed::new(
+            handler,
+            lambda,
+            FunctionUrl { address, caller },
+            self.target,
+        ))
+    }
+
+    /// The path without a function: a tailscaled of its own, on the function's side of the link.
+    pub(crate) async fn direct(&self) -> Result<Direct, Error> {
+        let Surroundings {
+            binaries,
+            control,
+            run_dir,
+            link,
+            ..
+        } = &self.surroundings;
+        let (program, name) = (&binaries.tailscaled, "direct");
+        let (socks, node) = match link {
+            None => {
+                let node = Node::start(program, name, Some(SOCKS), control, AUTH_KEY, run_dir).await?;
+                (SOCKS, node)
+            }
+            Some(link) => {
+                let node = Node::start_across(link, program, name, Some(SOCKS), control, AUTH_KEY, run_dir).await?;
+                (link.forward(SOCKS).map_err(Error::Runtime)?, node)
+            }
+        };
+        Ok(Direct::new(node, socks, self.target))
+    }
+
+    /// The direct path, the empty handler, and all that forward; each has answered once.
+    pub(crate) async fn contenders(&self, adjust: impl Fn(&mut Function)) -> Result<Vec<Contender>, Error> {
+        let mut contenders = vec![Contender::Direct(self.direct().await?)];
+        for handler in [Handler::Empty].into_iter().chain(Handler::forwarding()) {
+            contenders.push(Contender::Function(self.deploy(handler, &adjust).await?));
+        }
+        for contender in &mut contenders {
+            contender.warm_up().await?;
+        }
+        Ok(contenders)
+    }
+
+    /// Ends everything.
+    pub(crate) async fn close(self, contenders: Vec<Contender>) {
+        for contender in contenders {
+            contender.stop(STOP_LIMIT).await;
+        }
+        self.surroundings.stop().await;
+    }
+}

@@ -1,0 +1,135 @@
+//! 16 environments at once: their cold starts, their requests, and the memory that each adds.
+
+use std::{sync::Arc, time::Instant};
+
+use testbed::{
+    Error,
+    distance::Profile,
+    lambda::Event,
+    server::Sample,
+    signed::signed,
+    suite::{Outcome, Setting},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    contender::{Ask, Deployed, connect, request},
+    handler::Handler,
+    processes,
+    rounds::{millis, percentile, rounds},
+    rows::{self, Row},
+    scene::Scene,
+};
+
+const ENVIRONMENTS: usize = 16;
+const AT: &str = "16 environments";
+/// How many requests each caller sends in a round, one after the other.
+const REQUESTS: usize = 50;
+
+pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
+    for handler in Handler::forwarding() {
+        let scene = Scene::open(&setting, profile).await?;
+        let deployed = scene.deploy(handler, |function| {
+            function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
+        });
+        let deployed = deployed.await?;
+        let began = Instant::now();
+        // So long that none is free for another caller.
+        let starts = at_once(&deployed, &Ask::get("/?delay=1s"), 1).await?;
+        let whole = millis(began.elapsed()) - 1000.0;
+        let failed = count_failed(&starts);
+        let mut rows = vec![
+            Row::new(
+                "side by side",
+                AT,
+                handler.name(),
+                "all started and answered",
+                "ms",
+                &[whole],
+            )
+            .with_failed(failed),
+        ];
+        let runtimes = runtimes(&deployed);
+        let mut members = Vec::new();
+        for runtime in &runtimes {
+            members.extend(processes::members(*runtime).map_err(Error::Runtime)?);
+        }
+        let (mut medians, mut tails, mut processor, mut failed) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for _ in 0..rounds() {
+            let before = processes::processor(&members).map_err(Error::Runtime)?;
+            let samples = at_once(&deployed, &Ask::get("/"), REQUESTS).await?;
+            let used = processes::processor(&members)
+                .map_err(Error::Runtime)?
+                .saturating_sub(before);
+            processor.push(millis(used) / samples.len() as f64);
+            medians.push(percentile(&samples, 50));
+            tails.push(percentile(&samples, 99));
+            failed += count_failed(&samples);
+        }
+        let memory: Result<f64, _> = members.iter().map(processes::Member::proportional).sum();
+        let each = memory.map_err(Error::Runtime)? / runtimes.len() as f64;
+        let row = |what: &str, unit, values: &[f64]| {
+            Row::new("side by side", AT, handler.name(), what, unit, values).with_failed(failed)
+        };
+        rows.extend([
+            row("environments", "", &[runtimes.len() as f64]),
+            row("GET kept, median", "ms", &medians),
+            row("GET kept, p99", "ms", &tails),
+            row("GET kept, CPU", "ms", &processor),
+            row("memory of each", "MB", &[each]),
+        ]);
+        rows::add(rows);
+        deployed.lambda.process.stop(std::time::Duration::from_secs(10)).await;
+        scene.close(Vec::new()).await;
+    }
+    Ok(())
+}
+
+/// The handler's process in each environment.
+fn runtimes(deployed: &Deployed) -> Vec<u32> {
+    let runtime = |number: u64| {
+        deployed.lambda.events.look(0, |event| match event {
+            Event::Process { environment, .. } if *environment == number => event.runtime_started(),
+            _ => None,
+        })
+    };
+    (1..=ENVIRONMENTS as u64).filter_map(runtime).collect()
+}
+
+fn count_failed(samples: &[Sample]) -> usize {
+    samples.iter().filter(|sample| sample.status != 200).count()
+}
+
+/// As many callers as environments; each sends so many requests, one after the other.
+async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<Sample>, Error> {
+    let mut callers = JoinSet::new();
+    for _ in 0..ENVIRONMENTS {
+        let ((url, target), ask) = (deployed.caller(), ask.clone());
+        callers.spawn(async move {
+            let mut connection = connect(&url).await?;
+            let mut samples = Vec::new();
+            for _ in 0..requests {
+                let request = signed(request(&url, target, &ask)?, "lambda", &url.caller)?;
+                let began = Instant::now();
+                let answer = connection
+                    .send_request(request)
+                    .await
+                    .map_err(testbed::http_call::CallError::from)?;
+                let status = answer.status().as_u16();
+                let read = http_body_util::BodyExt::collect(answer.into_body()).await;
+                read.map_err(testbed::http_call::CallError::from)?;
+                samples.push(Sample {
+                    took: began.elapsed(),
+                    status,
+                });
+                connection.ready().await.map_err(testbed::http_call::CallError::from)?;
+            }
+            Ok::<_, Error>(samples)
+        });
+    }
+    let mut samples = Vec::new();
+    while let Some(done) = callers.join_next().await {
+        samples.extend(done.expect("a caller panicked")?);
+    }
+    Ok(samples)
+}

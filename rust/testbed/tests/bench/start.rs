@@ -1,0 +1,125 @@
+//! Cold starts: from the first process to the end of INIT, and to the first answer.
+
+use std::{sync::Arc, time::Instant};
+
+use testbed::{
+    Error,
+    distance::Profile,
+    lambda::Event,
+    suite::{Outcome, Setting},
+};
+
+use crate::{
+    contender::{Ask, Contender},
+    handler::Handler,
+    rounds::{millis, rounds},
+    rows::{self, Row},
+    scene::Scene,
+};
+
+/// How many starts of each handler in a round.
+const STARTS: usize = 2;
+
+#[derive(Default)]
+struct Starts {
+    /// From the handler's start to the end of INIT: its first `/next`, and the extension's.
+    next: Vec<f64>,
+    whole: Vec<f64>,
+    failed: usize,
+}
+
+pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
+    let scene = Scene::open(&setting, profile).await?;
+    let mut contenders = Vec::new();
+    for handler in [Handler::Empty, Handler::Alone]
+        .into_iter()
+        .chain(Handler::forwarding())
+    {
+        contenders.push(Contender::Function(scene.deploy(handler, |_| ()).await?));
+    }
+    let mut starts: Vec<Starts> = contenders.iter().map(|_| Starts::default()).collect();
+    let mut environment = 0;
+    for round in 0..rounds() * STARTS {
+        environment += 1;
+        for turn in 0..contenders.len() {
+            let who = (turn + round) % contenders.len();
+            start(&mut contenders[who], environment, &mut starts[who]).await?;
+        }
+    }
+    let mut rows = Vec::new();
+    for (contender, starts) in contenders.iter_mut().zip(&starts) {
+        let name = contender.name();
+        let row = |what: &str, values: &[f64]| {
+            Row::new("start", profile.name, name, what, "ms", values).with_failed(starts.failed)
+        };
+        let handler = contender.function().map(|deployed| deployed.handler);
+        // With the extension INIT ends when that is ready too, whose login comes first.
+        let what = match handler {
+            Some(Handler::Ours | Handler::Node) => "handler start to the end of INIT",
+            _ => "handler start to /next",
+        };
+        rows.push(row(what, &starts.next));
+        if !starts.whole.is_empty() {
+            rows.push(row("cold start to first answer", &starts.whole));
+        }
+    }
+    rows::add(rows);
+    scene.close(contenders).await;
+    Ok(())
+}
+
+async fn start(contender: &mut Contender, environment: usize, starts: &mut Starts) -> Result<(), Error> {
+    let forwards = contender
+        .function()
+        .is_some_and(|deployed| deployed.handler != Handler::Alone);
+    let deployed = contender.function().expect("only functions start");
+    let (events, since) = (deployed.lambda.events.clone(), deployed.lambda.events.len());
+    let timeline = async {
+        let first = events.find(since, process_started);
+        first.await;
+        let first = Instant::now();
+        events.find(since, Event::runtime_started).await;
+        let handler = Instant::now();
+        events.find(since, initialized).await;
+        (first, handler, Instant::now())
+    };
+    let ask = Ask::get("/");
+    let ((first, handler, ready), (sample, answered)) = tokio::join!(timeline, async {
+        let sample = contender.ask(&ask).await;
+        (sample, Instant::now())
+    });
+    starts.next.push(millis(ready - handler));
+    if forwards {
+        starts.whole.push(millis(answered - first));
+        starts.failed += usize::from(sample.status != 200);
+    }
+    let deployed = contender.function().expect("only functions start");
+    end(deployed, since, environment).await
+}
+
+/// Ends the environment once it is idle.
+async fn end(deployed: &crate::contender::Deployed, since: usize, environment: usize) -> Result<(), Error> {
+    let invoked = deployed
+        .lambda
+        .events
+        .find(since, |event| matches!(event, Event::Invocation { .. }).then_some(()));
+    invoked.await;
+    let mut attempts = 0;
+    // It is idle a moment after the invocation's end.
+    while let Err(error) = deployed.lambda.spin_down(environment).await {
+        attempts += 1;
+        if attempts > 100 {
+            return Err(error.into());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Ok(deployed.lambda.reached(since, "stopped").await?)
+}
+
+fn process_started(event: &Event) -> Option<()> {
+    matches!(event, Event::Process { state, .. } if state == "started").then_some(())
+}
+
+fn initialized(event: &Event) -> Option<()> {
+    matches!(event, Event::Environment { state, .. } if state == "initialized").then_some(())
+}

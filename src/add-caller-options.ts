@@ -1,0 +1,37 @@
+/**
+ * How a function calls the proxy.
+ */
+export interface AddCallerOptions {
+  /**
+   * The environment variable that the function finds the URL in. The layer reads `TS_PROXY_URL`: with `layer`, leave the name.
+   *
+   * @default TS_PROXY_URL
+   */
+  readonly environmentVariable?: string;
+
+  /**
+   * Whether to add the caller's layer: an HTTP proxy on `http://localhost:8055` in the function, which signs requests and sends
+   * them to the tailnet's proxy. The code then requests `http://billing.example.ts.net:8080/invoices` by the HTTP client that it
+   * has, without a signature and without `ts-` headers. A request to port 443 is sent on by https: write `http://name:443`.
+   *
+   * @default false
+   */
+  readonly layer?: boolean;
+
+  /**
+   * What goes into the tailnet, with `layer`: addresses, networks (`10.1.0.0/16`), names, `*.suffix` for all names below one, or
+   * `<local>` for all names without a dot, each optionally followed by `:port` or `:from-to`, with IPv6 in brackets before a
+   * port. All other requests go straight to where they are for.
+   *
+   * @default - `*.ts.net`, `100.64.0.0/10`, `fd7a:115c:a1e0::/48` and `<local>`
+   */
+  readonly targets?: string[];
+
+  /**
+   * Whether to set `HTTP_PROXY`, `http_proxy`, `NO_PROXY`, `no_proxy` and `NODE_USE_ENV_PROXY`, so that HTTP clients use the layer
+   * by themselves. Without them, tell the client to use the proxy `http://localhost:8055`. Node.js reads them from 22.21 and 24 on.
+   *
+   * @default true with `layer`
+   */
+  readonly httpProxy?: boolean;
+}

@@ -1,0 +1,104 @@
+// What makes a function a caller of a proxy: of this app, or imported.
+import { Stack, Token } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { AddCallerOptions } from './add-caller-options';
+import { callerLayerOf } from './caller-layer';
+import { callerEnvironment, Variable } from './environment';
+import { Validation } from './validation';
+import { warn, Warning } from './warnings';
+
+/** Where the layer listens. Part of the contract with rust/caller. */
+const LAYER_URL = 'http://localhost:8055';
+
+/** This machine, and what AWS's own programs ask in a function: Lambda's Runtime API, and the sources of credentials. */
+const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2';
+
+/** The functions that have the layer already. */
+const LAYERED = new WeakSet<lambda.Function>();
+
+/**
+ * The proxy, as far as its callers need it.
+ * @internal
+ */
+export interface Called {
+  /** The address of its URL. */
+  readonly url: string;
+  /** The ARN that callers may invoke. */
+  readonly functionArn: string;
+  /** The account that it is in. */
+  readonly account: string;
+  /** Lets a caller send requests to the URL. */
+  grantInvokeUrl(grantee: iam.IGrantable): iam.Grant;
+}
+
+/**
+ * Lets a function call a proxy, and tells it how.
+ * @internal
+ */
+export function addCallerOf(proxy: Called, caller: lambda.Function, options: AddCallerOptions = {}): iam.Grant {
+  // Of this function alone, so that another caller is not held back.
+  const validation = new Validation(caller);
+  validateCaller(validation, caller, options);
+  warnOfAccount(proxy, caller);
+  if (!validation.failed) {
+    const variables = { [options.environmentVariable || Variable.PROXY_URL]: proxy.url, ...options.layer ? layerVariables(options) : {} };
+    Object.entries(variables).forEach(([name, value]) => caller.addEnvironment(name, value));
+    if (options.layer) {
+      LAYERED.add(caller);
+      caller.addLayers(callerLayerOf(Stack.of(caller), caller.architecture));
+    }
+  }
+  return proxy.grantInvokeUrl(caller);
+}
+
+function layerVariables({ targets, httpProxy }: AddCallerOptions): Record<string, string> {
+  // Some clients read the one case, some the other.
+  const clients = { HTTP_PROXY: LAYER_URL, http_proxy: LAYER_URL, NO_PROXY, no_proxy: NO_PROXY, NODE_USE_ENV_PROXY: '1' };
+  return { ...callerEnvironment({ targets }), ...httpProxy === false ? {} : clients };
+}
+
+function validateCaller(validation: Validation, caller: lambda.Function, options: AddCallerOptions): void {
+  const { path } = caller.node;
+  validation.text('environmentVariable', options.environmentVariable || undefined, /^[A-Za-z][A-Za-z0-9_]+$/,
+    'use letters, digits and underscores, with a letter first');
+  if (!options.layer) {
+    for (const name of ['targets', 'httpProxy'] as const) {
+      if (options[name] !== undefined) {
+        validation.refuse(name, 'set without the layer', 'set layer to true as well');
+      }
+    }
+    return;
+  }
+  validation.targets('targets', options.targets);
+  if (options.environmentVariable && options.environmentVariable !== Variable.PROXY_URL) {
+    validation.refuse('environmentVariable', `"${options.environmentVariable}"`, `the layer reads ${Variable.PROXY_URL}: leave it out`);
+  }
+  if (LAYERED.has(caller)) {
+    validation.refuse('layer', `true for ${path}, which has it already`, 'a function has one proxy that the layer sends to: sign requests to others');
+  }
+  if (caller.runtime.name === lambda.Runtime.FROM_IMAGE.name) {
+    validation.refuse('layer', `true for ${path}, which is a container image`,
+      'Lambda has no layers for images: put the layer\'s content into the image\'s /opt, and leave out layer');
+  }
+  refuseSnapStart(caller);
+}
+
+/** SnapStart may also be switched on later, by an aspect or on the function's resource: it is looked for at the end. */
+function refuseSnapStart(caller: lambda.Function): void {
+  caller.node.addValidation({
+    validate: () => (caller.node.defaultChild as lambda.CfnFunction).snapStart === undefined ? [] : [
+      'snapStart is set: the layer would sign with credentials of the snapshot, which expire: leave out snapStart, or call addCaller without layer',
+    ],
+  });
+}
+
+/** Between accounts, both sides must allow a call. */
+function warnOfAccount(proxy: Called, caller: lambda.Function): void {
+  const { account } = Stack.of(caller);
+  const known = ![account, proxy.account].some(Token.isUnresolved);
+  if (known && account !== proxy.account) {
+    warn(caller, Warning.CALLER_OF_OTHER_ACCOUNT, `the proxy is in account ${proxy.account}, and this function in ${account}: the proxy's account must ` +
+      'allow the call as well. In the proxy\'s app, call proxy.grantInvokeUrl(new iam.ArnPrincipal(...)) with the ARN of this function\'s role.');
+  }
+}
