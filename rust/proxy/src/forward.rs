@@ -175,7 +175,10 @@ impl Forwarder {
             // Most responses are one piece, and are not copied.
             return Ok((self.release(response), first));
         }
-        let mut body = BytesMut::from(first);
+        // At once as large as it will be, where that is known: growing copies it several times.
+        let expected = usize::try_from(length).unwrap_or_default().max(first.len());
+        let mut body = BytesMut::with_capacity(expected);
+        body.extend_from_slice(&first);
         while let Some(bytes) = self.next(&mut response).await {
             body.extend_from_slice(&bytes?);
             if body.len() > BUFFERED_LIMIT {
