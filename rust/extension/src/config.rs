@@ -7,9 +7,10 @@ use std::{
 
 use http::Uri;
 use lambda_env::aws::Access;
+use lambda_env::extensions_api::Events;
 use lambda_env::{SettingError, Variables};
 
-use crate::{lambda_api::Events, policy::Uncovered, socks::config::SocksConfig, supervisor::exit_node::ExitNode};
+use crate::{policy::Uncovered, socks::config::SocksConfig, supervisor::exit_node::ExitNode};
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);

@@ -9,7 +9,6 @@ pub mod config;
 pub mod connectivity;
 pub mod error;
 pub mod ipc;
-pub mod lambda_api;
 pub mod lifecycle;
 pub mod localapi;
 pub mod policy;

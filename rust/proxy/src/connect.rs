@@ -20,13 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock,
-    config::Config,
-    error::ProxyError,
-    pool::Connection,
-    read_to_end::ReadToEnd,
-    target::{Host, Target},
-    tls::Tls,
+    clock::Clock, config::Config, error::ProxyError, pool::Connection, read_to_end::ReadToEnd, target::Target, tls::Tls,
 };
 
 /// How long the extension may take to say whether the tailnet was the cause of a break.

@@ -23,7 +23,7 @@ use crate::{
     request::Outgoing,
     request_log::{ConnectionKind, Sent, Timings},
     response::{BUFFERED_LIMIT, too_large},
-    target::{Host, Target},
+    target::Target,
     timeouts::Limits,
 };
 

@@ -6,7 +6,9 @@
 
 pub mod connect;
 pub mod dial;
+pub mod host;
 pub mod protocol;
 mod socket_router;
+pub mod target_list;
 
 pub use self::socket_router::SocketRouter;
