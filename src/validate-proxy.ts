@@ -33,6 +33,9 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   validation.duration('metrics.budget', props.metrics?.budget, Duration.millis(1), LONGEST_TIMEOUT);
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
+  if (props.functionUrl === false && props.cors) {
+    validation.refuse('cors', 'set without a Function URL', 'leave out cors, or functionUrl');
+  }
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
       'Lambda does not stream responses from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');
@@ -53,6 +56,7 @@ function standIn(props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
   const { vpc, architecture } = props.options?.lambda ?? {};
   return {
     tsHostname: 'refused',
+    functionUrl: props.functionUrl,
     options: {
       lambda: { vpc, architecture: architecture && isThere(architecture) ? architecture : undefined, alias: hasAlias(props) },
       warmer: props.options?.warmer && {},

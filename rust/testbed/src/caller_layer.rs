@@ -17,7 +17,7 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use libtest_mimic::Failed;
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     binaries::Binaries,
@@ -35,7 +35,8 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub struct CallerLayer {
     /// Its process.
     pub process: Process,
-    extensions_api: JoinHandle<()>,
+    /// Ends with it.
+    _extensions_api: JoinSet<()>,
 }
 
 impl CallerLayer {
@@ -55,21 +56,16 @@ impl CallerLayer {
         if let Some(token) = role.session_token() {
             command.env("AWS_SESSION_TOKEN", token);
         }
-        let extensions_api = tokio::spawn(extensions_api(listener, Arc::clone(&ready)));
+        let mut api = JoinSet::new();
+        api.spawn(extensions_api(listener, Arc::clone(&ready)));
         let process = Process::spawn("tailscale-caller", &mut command)?;
         process
             .ready(START_LIMIT, "its request for an event", ready.notified())
             .await?;
         Ok(Self {
             process,
-            extensions_api,
+            _extensions_api: api,
         })
-    }
-}
-
-impl Drop for CallerLayer {
-    fn drop(&mut self) {
-        self.extensions_api.abort();
     }
 }
 
