@@ -50,6 +50,9 @@ export enum Variable {
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
   PROXY_URL = 'TS_PROXY_URL',
   PROXY_TARGETS = 'TS_PROXY_TARGETS',
+  METRIC_SERVICE = 'TS_METRIC_SERVICE',
+  METRIC_DIMENSION_NAME = 'TS_METRIC_DIMENSION_NAME',
+  METRIC_DIMENSION_VALUE = 'TS_METRIC_DIMENSION_VALUE',
 }
 
 /**
@@ -86,6 +89,9 @@ export interface WarmerSettings {
  */
 export interface CallerSettings {
   readonly targets?: string[];
+  readonly metricService?: string;
+  readonly metricDimensionName?: string;
+  readonly metricDimensionValue?: string;
 }
 
 /**
@@ -159,7 +165,12 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
  * @internal
  */
 export function callerEnvironment(settings: CallerSettings): Record<string, string> {
-  return withoutUnset({ [Variable.PROXY_TARGETS]: joined(settings.targets) });
+  return withoutUnset({
+    [Variable.PROXY_TARGETS]: joined(settings.targets),
+    [Variable.METRIC_SERVICE]: settings.metricService,
+    [Variable.METRIC_DIMENSION_NAME]: settings.metricDimensionName,
+    [Variable.METRIC_DIMENSION_VALUE]: settings.metricDimensionValue,
+  });
 }
 
 function switchedOn(value: boolean | undefined): string | undefined {

@@ -35,6 +35,9 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
     'use 1 to 255 letters, digits, hyphens, underscores, full stops, slashes and colons');
   validation.targets('allowedTargets', props.allowedTargets);
   validation.certificates('caCertificates', props.caCertificates || undefined, 3_000);
+  if (props.functionUrl === false && props.cors) {
+    validation.refuse('cors', 'set without a Function URL', 'leave out cors, or functionUrl');
+  }
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
       'Lambda does not stream responses from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');
@@ -55,6 +58,7 @@ function standIn(props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
   const { vpc, architecture } = props.options?.lambda ?? {};
   return {
     tsHostname: 'refused',
+    functionUrl: props.functionUrl,
     options: {
       lambda: { vpc, architecture: architecture && isThere(architecture) ? architecture : undefined, alias: hasAlias(props) },
       warmer: props.options?.warmer && {},

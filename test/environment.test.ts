@@ -65,7 +65,9 @@ test('a warmer\'s function gets what it reads, and nothing else', () => {
 });
 
 test('a caller\'s layer gets what it reads, and nothing else', () => {
-  const settings = { targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'] };
+  const settings = {
+    targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'], metricService: 'billing', metricDimensionName: 'route', metricDimensionValue: 'invoices',
+  };
   const { TS_PROXY_URL, TS_DEBUG, ...others } = examplesOf(['caller']);
 
   expect(callerEnvironment(settings)).toEqual(others);

@@ -6,7 +6,9 @@ use std::{
 };
 
 use http::Uri;
-use lambda_env::{SettingError, Variables, aws::ProxyVariables};
+use lambda_env::aws::ProxyVariables;
+use lambda_env::extensions_api::Events;
+use lambda_env::{SettingError, Variables};
 
 use crate::{
     auth::config::Credential,
@@ -14,7 +16,6 @@ use crate::{
         config::{DoorsConfig, OutboundConfig, ServerConfig},
         forwards,
     },
-    lambda_api::Events,
     policy::Uncovered,
     supervisor::{exit_node::ExitNode, state::Join},
 };

@@ -11,7 +11,6 @@ pub mod diagnose;
 pub mod doors;
 pub mod error;
 pub mod ipc;
-pub mod lambda_api;
 pub mod lifecycle;
 pub mod localapi;
 pub mod policy;

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use lambda_env::SettingError;
+use lambda_env::{
+    SettingError,
+    extensions_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
+};
 use thiserror::Error;
 use tokio::{
     join, select,
@@ -25,7 +28,6 @@ use crate::{
         listeners::{Doors, ListenError},
     },
     ipc::StatusServer,
-    lambda_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
     policy::Uncovered,
     preflight::Preflight,
     supervisor::{
@@ -35,6 +37,9 @@ use crate::{
     },
     tailscaled::process::Program,
 };
+
+/// The name of the extension's file in `/opt/extensions`.
+const NAME: &str = "tailscale-extension";
 
 /// How long the login may hold up INIT, which has 10 s for all: after it, requests are told why they cannot pass.
 ///
@@ -117,9 +122,10 @@ pub async fn run(
     let clock: Clock = Arc::new(SystemClock);
     // Registering is the first thing on the wire, because Lambda starts the runtime only after it; tailscaled comes up
     // while the response is on its way.
-    let (lambda, supervisor) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
-        Supervisor::start(config, Arc::clone(&clock), program, keys)
-    });
+    let (lambda, supervisor) = join!(
+        ExtensionsApi::register(&config.runtime_api, NAME, config.events),
+        async { Supervisor::start(config, Arc::clone(&clock), program, keys) }
+    );
     let options = Options::new(config, status_socket);
     match lambda {
         Ok(lambda) => live(lambda, supervisor, &options, clock, terminated.recv()).await,
@@ -247,7 +253,7 @@ fn left_until(deadline_ms: u64, clock: &Clock) -> Duration {
 
 /// Tells Lambda why the extension does not start, so that its logs show more than an exit code.
 pub async fn refuse(runtime_api: &str, error: &SettingError) -> Result<(), ApiError> {
-    ExtensionsApi::register(runtime_api, Events::ShutdownOnly)
+    ExtensionsApi::register(runtime_api, NAME, Events::ShutdownOnly)
         .await?
         .init_error("Extension.InvalidConfiguration", &error.to_string())
         .await

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tailnet::host::Host;
 use tokio::{
     select,
     time::{Instant, sleep, timeout, timeout_at},
@@ -24,7 +25,7 @@ use crate::{
     request::Outgoing,
     request_log::{ConnectionKind, Sent, Timings},
     response::{BUFFERED_LIMIT, too_large},
-    target::{Host, Target},
+    target::Target,
     timeouts::Limits,
 };
 

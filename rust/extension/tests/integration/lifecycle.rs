@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use extension::{error::JoinError, lambda_api::Events, lifecycle::Fatal, supervisor::state::TailnetState};
+use extension::{error::JoinError, lifecycle::Fatal, supervisor::state::TailnetState};
+use lambda_env::extensions_api::Events;
 use tokio::time::{Instant, sleep};
 
 use crate::{
