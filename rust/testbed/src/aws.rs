@@ -1,4 +1,4 @@
-//! Secrets Manager and CloudWatch, played by moto's server.
+//! Secrets Manager, Systems Manager and CloudWatch, played by moto's server.
 
 use std::{
     path::Path,
@@ -87,6 +87,12 @@ impl Aws {
         self.call("secretsmanager", "secretsmanager.PutSecretValue", body)
             .await
             .map(drop)
+    }
+
+    /// Puts an encrypted parameter into Systems Manager.
+    pub async fn put_parameter(&self, name: &str, value: &str) -> Result<(), Error> {
+        let body = serde_json::json!({"Name": name, "Value": value, "Type": "SecureString"});
+        self.call("ssm", "AmazonSSM.PutParameter", body).await.map(drop)
     }
 
     /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.
