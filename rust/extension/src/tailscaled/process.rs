@@ -158,11 +158,19 @@ fn command(paths: &Paths) -> Command {
         .env("TS_NO_LOGS_NO_SUPPORT", "true")
         .env("HOME", &paths.state_directory)
         .envs(passed_on(&paths.own_ports, |name| std::env::var(name).ok()))
+        .envs(memory_limit(|name| std::env::var(name).ok()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// Go's soft limit on memory: half of the function's. Without one, tailscaled grows to 300 MB (measured) while 200 MB are
+/// downloaded, which ends a small function.
+fn memory_limit(get: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    let megabytes: u64 = get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().ok()?;
+    Some(("GOMEMLIMIT", format!("{}MiB", megabytes / 2)))
 }
 
 /// The variables that tailscaled gets.
@@ -216,6 +224,15 @@ mod tests {
                 .any(|name| name.contains("KEY") || name.contains("TOKEN") || name == "PATH"),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn tailscaled_may_take_half_of_the_functions_memory() {
+        let limit =
+            |size: &str| memory_limit(|name| (name == "AWS_LAMBDA_FUNCTION_MEMORY_SIZE").then(|| size.to_owned()));
+        assert_eq!(limit("256"), Some(("GOMEMLIMIT", "128MiB".to_owned())));
+        assert_eq!(limit("much"), None);
+        assert_eq!(memory_limit(|_| None), None);
     }
 
     #[test]
