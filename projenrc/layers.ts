@@ -10,7 +10,7 @@ export interface LayersOptions {
   readonly tailscaled: Tailscaled;
 }
 
-/** The zips that ship: assets/<architecture>/{proxy,extension}.zip. */
+/** The zips that ship: assets/<architecture>/{proxy,extension,caller}.zip. */
 export class Layers extends Component {
   /** Builds this machine's binaries, and zips them. */
   public readonly build: Task;

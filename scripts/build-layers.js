@@ -28,6 +28,8 @@ function contents(architecture) {
       'bin/tailscaled': path.join(tailscaled, 'tailscaled'),
       'extensions/tailscale-extension': path.join(rust, 'tailscale-extension'),
     },
+    // The layer of callers.
+    'caller.zip': { 'extensions/tailscale-caller': path.join(rust, 'tailscale-caller') },
   };
 }
 

@@ -17,7 +17,7 @@ const WORKSPACE = path.join(ROOT, 'rust');
 const TOOLS = path.join(ROOT, '.venv', 'bin');
 
 /** The packages that ship. */
-const SHIPPED = ['proxy', 'extension'];
+const SHIPPED = ['proxy', 'extension', 'caller'];
 
 /** The glibc of provided.al2023: what is linked against a newer one does not start there. */
 const GLIBC = '2.34';

@@ -1,12 +1,13 @@
 'use strict';
-// Puts what a release carries beside the packages into a folder: the zips, named by their architecture, their licenses, a
-// software bill of materials (CycloneDX), and checksums of all of it. The same zips make the same files.
+// Puts what a release carries beside the packages into a folder: the zips, named by their architecture, an OCI image of what
+// the layer holds, their licenses, a software bill of materials (CycloneDX), and checksums of all of it. The same zips make the same files.
 // `node scripts/release-files.js FOLDER`
 
 const { createHash } = require('crypto');
 const fs = require('fs');
 const path = require('path');
 const { ARCHITECTURES } = require('./architecture');
+const { writeImage } = require('./build-image');
 const { ASSETS, contents } = require('./build-layers');
 const { FILE: LICENSES, components } = require('./collect-licences');
 const { runMain } = require('./run');
@@ -16,6 +17,7 @@ const ROOT = path.join(__dirname, '..');
 const LIBRARIES = path.join(ROOT, '.sbom', 'package.json');
 const SBOM = 'sbom.cdx.json';
 const SUMS = 'SHA256SUMS';
+const IMAGE = 'extension-image.tar';
 
 /** @param {string} file */
 function sha256(file) {
@@ -80,8 +82,10 @@ async function main() {
   fs.mkdirSync(folder, { recursive: true });
   namedZips(ASSETS).forEach(([name, zip]) => fs.copyFileSync(zip, path.join(folder, name)));
   fs.copyFileSync(LICENSES, path.join(folder, path.basename(LICENSES)));
-  const sbom = await billOfMaterials(
-    components(), fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version, require('module').createRequire(LIBRARIES));
+  const release = fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version;
+  const layers = Object.fromEntries(Object.keys(ARCHITECTURES).map((name) => [name, path.join(ASSETS, name, 'extension.zip')]));
+  writeImage(layers, release, path.join(folder, IMAGE));
+  const sbom = await billOfMaterials(components(), release, require('module').createRequire(LIBRARIES));
   fs.writeFileSync(path.join(folder, SBOM), sbom);
   fs.writeFileSync(path.join(folder, SUMS), checksums(folder));
   console.log(`${path.relative(ROOT, folder)}: ${fs.readdirSync(folder).join(', ')}`);

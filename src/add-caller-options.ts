@@ -28,6 +28,27 @@ export interface AddCallerOptions {
   readonly targets?: string[];
 
   /**
+   * The service that the function's requests are counted for, with `layer`: the `ts-metric-service` of requests that have none.
+   *
+   * @default - requests are counted if they say so themselves
+   */
+  readonly metricService?: string;
+
+  /**
+   * The `ts-metric-dimension-name` of requests that have none, with `layer`.
+   *
+   * @default - none
+   */
+  readonly metricDimensionName?: string;
+
+  /**
+   * The `ts-metric-dimension-value` of requests that have none, with `layer`.
+   *
+   * @default - none
+   */
+  readonly metricDimensionValue?: string;
+
+  /**
    * Whether to set `HTTP_PROXY`, `http_proxy`, `NO_PROXY`, `no_proxy` and `NODE_USE_ENV_PROXY`, so that HTTP clients use the layer
    * by themselves. Without them, tell the client to use the proxy `http://localhost:8055`. Node.js reads them from 22.21 and 24 on.
    *

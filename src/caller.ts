@@ -52,10 +52,10 @@ export function addCallerOf(proxy: Called, caller: lambda.Function, options: Add
   return proxy.grantInvokeUrl(caller);
 }
 
-function layerVariables({ targets, httpProxy }: AddCallerOptions): Record<string, string> {
+function layerVariables({ httpProxy, ...settings }: AddCallerOptions): Record<string, string> {
   // Some clients read the one case, some the other.
   const clients = { HTTP_PROXY: LAYER_URL, http_proxy: LAYER_URL, NO_PROXY, no_proxy: NO_PROXY, NODE_USE_ENV_PROXY: '1' };
-  return { ...callerEnvironment({ targets }), ...httpProxy === false ? {} : clients };
+  return { ...callerEnvironment(settings), ...httpProxy === false ? {} : clients };
 }
 
 function validateCaller(validation: Validation, caller: lambda.Function, options: AddCallerOptions): void {
@@ -63,7 +63,7 @@ function validateCaller(validation: Validation, caller: lambda.Function, options
   validation.text('environmentVariable', options.environmentVariable || undefined, /^[A-Za-z][A-Za-z0-9_]+$/,
     'use letters, digits and underscores, with a letter first');
   if (!options.layer) {
-    for (const name of ['targets', 'httpProxy'] as const) {
+    for (const name of ['targets', 'httpProxy', 'metricService', 'metricDimensionName', 'metricDimensionValue'] as const) {
       if (options[name] !== undefined) {
         validation.refuse(name, 'set without the layer', 'set layer to true as well');
       }

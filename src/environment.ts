@@ -27,6 +27,8 @@ export enum Variable {
   CONTROL_URL = 'TS_CONTROL_URL',
   SHIELDS_UP = 'TS_SHIELDS_UP',
   REQUIRE_TAILNET = 'TS_REQUIRE_TAILNET',
+  JOIN = 'TS_JOIN',
+  FORWARDS = 'TS_FORWARDS',
   DEBUG = 'TS_DEBUG',
   CONNECT_TIMEOUT = 'TS_CONNECT_TIMEOUT',
   RESPONSE_TIMEOUT = 'TS_RESPONSE_TIMEOUT',
@@ -51,6 +53,9 @@ export enum Variable {
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
   PROXY_URL = 'TS_PROXY_URL',
   PROXY_TARGETS = 'TS_PROXY_TARGETS',
+  METRIC_SERVICE = 'TS_METRIC_SERVICE',
+  METRIC_DIMENSION_NAME = 'TS_METRIC_DIMENSION_NAME',
+  METRIC_DIMENSION_VALUE = 'TS_METRIC_DIMENSION_VALUE',
 }
 
 /**
@@ -89,6 +94,9 @@ export interface WarmerSettings {
  */
 export interface CallerSettings {
   readonly targets?: string[];
+  readonly metricService?: string;
+  readonly metricDimensionName?: string;
+  readonly metricDimensionValue?: string;
 }
 
 /**
@@ -112,6 +120,8 @@ export function extensionEnvironment(options: TailscaleFunctionOptions): Record<
     [Variable.CONTROL_URL]: options.tsControlUrl,
     [Variable.SHIELDS_UP]: options.tsShieldsUp === false ? 'false' : undefined,
     [Variable.REQUIRE_TAILNET]: switchedOn(options.tsRequireTailnet),
+    [Variable.JOIN]: options.tsJoin,
+    [Variable.FORWARDS]: options.forwards?.map(({ localPort, target }) => `${digits(localPort)}=${target}`).join(','),
     [Variable.DEBUG]: switchedOn(options.debug),
   });
 }
@@ -162,7 +172,12 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
  * @internal
  */
 export function callerEnvironment(settings: CallerSettings): Record<string, string> {
-  return withoutUnset({ [Variable.PROXY_TARGETS]: joined(settings.targets) });
+  return withoutUnset({
+    [Variable.PROXY_TARGETS]: joined(settings.targets),
+    [Variable.METRIC_SERVICE]: settings.metricService,
+    [Variable.METRIC_DIMENSION_NAME]: settings.metricDimensionName,
+    [Variable.METRIC_DIMENSION_VALUE]: settings.metricDimensionValue,
+  });
 }
 
 function switchedOn(value: boolean | undefined): string | undefined {

@@ -4,6 +4,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { AddCallerOptions } from './add-caller-options';
 import { addCallerOf } from './caller';
+import { grantInvokeOf } from './grant-invoke';
 import { ITailscaleLambdaProxy, TailscaleLambdaProxyAttributes } from './tailscale-lambda-proxy-interface';
 
 /**
@@ -25,6 +26,10 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
 
   public grantInvokeUrl(grantee: iam.IGrantable): iam.Grant {
     return this.fn.grantInvokeUrl(grantee);
+  }
+
+  public grantInvoke(grantee: iam.IGrantable): iam.Grant {
+    return grantInvokeOf(this.functionArn, grantee);
   }
 
   public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {

@@ -22,8 +22,8 @@ const MANAGED_POLICIES: Suppression = {
 const NO_RESOURCES: Suppression = {
   id: 'AwsSolutions-IAM5',
   findings: ['Resource::*'],
-  reason: 'cloudwatch:PutMetricData and the actions of AWS X-Ray have no resources. Metrics are limited to one namespace ' +
-    'by a condition.',
+  reason: 'cloudwatch:PutMetricData, sts:GetWebIdentityToken and the actions of AWS X-Ray have no resources. Metrics are limited to ' +
+    'one namespace and tokens to one audience, by conditions.',
 };
 
 /** As much as is used of the CDK's own suppressions, which cdk-nag reads from version 3 on. Older versions of the CDK have none. */

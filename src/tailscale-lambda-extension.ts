@@ -5,8 +5,10 @@ import { isOnAmazonLinux2 } from './amazon-linux';
 import { extensionEnvironment } from './environment';
 import { grantParameter, grantSecret } from './grant-secret';
 import { layerOf } from './layer-of-stack';
+import { proxyVariables } from './proxy-environment';
 import { secretOf } from './secret-validation';
 import { TailscaleFunctionOptions } from './tailscale-function-options';
+import { validateDoors } from './validate-doors';
 import { validateNode } from './validate-node';
 import { Validation } from './validation';
 import { warn, Warning } from './warnings';
@@ -31,13 +33,19 @@ export interface TailscaleLambdaExtensionProps {
   readonly options?: lambda.LayerVersionOptions;
 }
 
+/** What a validated function gets beside the variables of the extension. */
+interface Attachment {
+  /** An image brings the extension itself. */
+  readonly layer: boolean;
+}
+
 /** The functions that have an extension already. */
 const EXTENDED = new WeakSet<lambda.Function>();
 
 /**
- * A Lambda layer with an extension that joins a tailnet, and a SOCKS5 proxy on `localhost:1055` that leads into it.
+ * A Lambda layer with an extension that joins a tailnet, and a proxy on `localhost:1055` that leads into it: HTTP and SOCKS5.
  *
- * For one function that uses SOCKS5 itself. Its connections wait for the tailnet and are retried as the proxy's own are.
+ * For one function, with any client: HTTP clients by `proxyEnvironment`, database drivers by `forwards`, others by SOCKS5. Connections wait for the tailnet and are retried as the proxy's own are.
  * Connections to addresses that the tailnet does not cover use the function's own network, unless an exit node is required.
  *
  * For several functions, or for plain HTTP, see `TailscaleLambdaProxy`.
@@ -90,10 +98,29 @@ export class TailscaleLambdaExtension extends Construct {
   public addToFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
     // Of this function alone, so that another function of the same extension is not held back.
     const validation = new Validation(this);
-    validateNode(validation, options, fn);
+    this.validateOptions(validation, fn, options);
     this.validateFunction(validation, fn);
     if (!validation.failed) {
-      this._attach(fn, options);
+      this.attach(fn, options, { layer: true });
+    }
+  }
+
+  /**
+   * Sets the environment variables with which a function from a container image joins the tailnet, and lets it read the
+   * secret. Lambda has no layers for images: the image must hold the extension itself, in `/opt`, as the page about the
+   * extension says.
+   *
+   * @param fn a function from a container image
+   * @param options how the function joins the tailnet
+   */
+  public addToImageFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    const validation = new Validation(this);
+    this.validateOptions(validation, fn, options);
+    if (fn.runtime.name !== lambda.Runtime.FROM_IMAGE.name) {
+      validation.refuse('fn', `${fn.node.path}, which is not a container image`, 'use addToFunction, which adds the layer');
+    }
+    if (!validation.failed) {
+      this.attach(fn, options, { layer: false });
     }
   }
 
@@ -128,9 +155,16 @@ export class TailscaleLambdaExtension extends Construct {
    * @internal
    */
   public _attach(fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    this.attach(fn, options, { layer: true });
+  }
+
+  private attach(fn: lambda.Function, options: TailscaleFunctionOptions, { layer }: Attachment): void {
     EXTENDED.add(fn);
-    fn.addLayers(layerOf(Stack.of(fn), this.architecture, this.options));
-    for (const [name, value] of Object.entries(extensionEnvironment(options))) {
+    if (layer) {
+      fn.addLayers(layerOf(Stack.of(fn), this.architecture, this.options));
+    }
+    const proxies = options.proxyEnvironment ? proxyVariables(options.noProxy) : {};
+    for (const [name, value] of Object.entries({ ...extensionEnvironment(options), ...proxies })) {
       fn.addEnvironment(name, value);
     }
     const secret = secretOf(options);
@@ -145,18 +179,23 @@ export class TailscaleLambdaExtension extends Construct {
     }
   }
 
+  private validateOptions(validation: Validation, fn: lambda.Function, options: TailscaleFunctionOptions): void {
+    validateNode(validation, options, fn);
+    validateDoors(validation, options);
+    if (EXTENDED.has(fn)) {
+      validation.refuse('fn', `${fn.node.path}, which has the extension already`, 'add it once to each function');
+    }
+  }
+
   private validateFunction(validation: Validation, fn: lambda.Function): void {
     const { path } = fn.node;
-    if (EXTENDED.has(fn)) {
-      validation.refuse('fn', `${path}, which has the extension already`, 'call addToFunction once for each function');
-    }
     if (fn.architecture.name !== this.architecture.name) {
       validation.refuse('architecture', `"${this.architecture.name}"`,
         `${path} has "${fn.architecture.name}": give the extension the function's architecture`);
     }
     if (fn.runtime.name === lambda.Runtime.FROM_IMAGE.name) {
       validation.refuse('fn', `${path}, which is a container image`,
-        'Lambda has no layers for images: use a function with a zip, or put the layer\'s content into the image\'s /opt');
+        'Lambda has no layers for images: put the extension into the image, and use addToImageFunction');
     } else if (isOnAmazonLinux2(fn.runtime)) {
       validation.refuse('runtime', `"${fn.runtime.name}" in ${path}`,
         'the extension needs Amazon Linux 2023: use a later runtime, such as python3.12, nodejs20.x, java21 or provided.al2023');

@@ -26,6 +26,19 @@ export interface ITailscaleLambdaProxy extends IConstruct {
   grantInvokeUrl(grantee: iam.IGrantable): iam.Grant;
 
   /**
+   * Lets a caller invoke the proxy by Lambda's API (`lambda:InvokeFunction`): where there are no Function URLs, or from a subnet without
+   * internet, by the interface endpoint of Lambda. The payload is an event of a Function URL, and so is the response; the page on callers
+   * by Invoke shows both.
+   *
+   * More is trusted to such a caller than to one of the Function URL: it writes the event, and so chooses what the log says of it.
+   * A grantee of another account needs a permission of the function as well.
+   *
+   * @param grantee the caller, or its role
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+   */
+  grantInvoke(grantee: iam.IGrantable): iam.Grant;
+
+  /**
    * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
    * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
    *

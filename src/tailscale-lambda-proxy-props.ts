@@ -76,6 +76,14 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
   readonly invokeMode?: lambda.InvokeMode;
 
   /**
+   * Whether the function has a Function URL. Without it, callers invoke the function by Lambda's API: see `grantInvoke`. Needed where
+   * Lambda has no Function URLs, such as in China and GovCloud.
+   *
+   * @default true
+   */
+  readonly functionUrl?: boolean;
+
+  /**
    * What browsers may request from other origins. Lambda then answers preflight requests itself, and replaces the target's CORS
    * headers. Requests must be signed all the same, such as with credentials of a Cognito identity pool: allow the headers
    * `authorization`, `x-amz-date`, `x-amz-security-token` and the `ts-` headers, and expose `ts-error-name`.

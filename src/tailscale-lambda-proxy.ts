@@ -7,6 +7,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { AddCallerOptions } from './add-caller-options';
 import { addCallerOf } from './caller';
+import { grantInvokeOf } from './grant-invoke';
 import { grantSecret } from './grant-secret';
 import { ImportedProxy } from './imported-proxy';
 import { suppressFindings } from './nag-suppressions';
@@ -95,11 +96,6 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   public readonly alias?: lambda.Alias;
 
   /**
-   * The address that callers send signed requests to: that of the function, or of the alias if there is one.
-   */
-  public readonly lambdaFunctionUrl: lambda.FunctionUrl;
-
-  /**
    * The function that keeps environments of the proxy warm, if `options.warmer` asks for it.
    */
   public readonly warmer?: lambda.Function;
@@ -111,6 +107,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
 
   private readonly proxyName: string;
   private readonly hasProxyCounts: boolean;
+  private readonly functionUrl?: lambda.FunctionUrl;
 
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
@@ -131,11 +128,13 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
     this.proxyName = sound.metrics?.proxyName || this.lambda.functionName;
     this.hasProxyCounts = sound.metrics?.proxyCounts ?? true;
     this.alias = makeAlias(this.lambda, sound);
-    this.lambdaFunctionUrl = (this.alias ?? this.lambda).addFunctionUrl({
-      authType: lambda.FunctionUrlAuthType.AWS_IAM,
-      invokeMode: sound.invokeMode ?? lambda.InvokeMode.BUFFERED,
-      cors: sound.cors,
-    });
+    if (sound.functionUrl !== false) {
+      this.functionUrl = (this.alias ?? this.lambda).addFunctionUrl({
+        authType: lambda.FunctionUrlAuthType.AWS_IAM,
+        invokeMode: sound.invokeMode ?? lambda.InvokeMode.BUFFERED,
+        cors: sound.cors,
+      });
+    }
     if (sound.options?.warmer) {
       this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, sound);
       this.warmerRule = makeWarmerRule(this, 'proxy-warmer-rule', this.warmer, sound);
@@ -147,7 +146,14 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   }
 
   /**
-   * The address that callers send signed requests to. It ends with a slash.
+   * The Function URL: that of the function, or of the alias if there is one. Fails with `functionUrl: false`.
+   */
+  public get lambdaFunctionUrl(): lambda.FunctionUrl {
+    return this.functionUrl ?? new Validation(this).fail('functionUrl', 'false', 'without it callers have no URL: leave it out, or use grantInvoke');
+  }
+
+  /**
+   * The address that callers send signed requests to. It ends with a slash. Fails with `functionUrl: false`.
    */
   public get url(): string {
     return this.lambdaFunctionUrl.url;
@@ -175,6 +181,21 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    */
   public grantInvokeUrl(grantee: iam.IGrantable): iam.Grant {
     return this.lambdaFunctionUrl.grantInvokeUrl(grantee);
+  }
+
+  /**
+   * Lets a caller invoke the proxy by Lambda's API (`lambda:InvokeFunction`): where there are no Function URLs, or from a subnet without
+   * internet, by the interface endpoint of Lambda. The payload is an event of a Function URL, and so is the response; the page on callers
+   * by Invoke shows both.
+   *
+   * More is trusted to such a caller than to one of the Function URL: it writes the event, and so chooses what the log says of it.
+   * A grantee of another account needs a permission of the function as well.
+   *
+   * @param grantee the caller, or its role
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+   */
+  public grantInvoke(grantee: iam.IGrantable): iam.Grant {
+    return grantInvokeOf(this.functionArn, grantee);
   }
 
   /**

@@ -41,6 +41,9 @@ export function validateProxy(owner: Construct, props: TailscaleLambdaProxyProps
   if (props.clientCertificateSecret) {
     validateSecretPlace(validation, 'clientCertificateSecret', props.clientCertificateSecret, owner);
   }
+  if (props.functionUrl === false && props.cors) {
+    validation.refuse('cors', 'set without a Function URL', 'leave out cors, or functionUrl');
+  }
   if (props.invokeMode === lambda.InvokeMode.RESPONSE_STREAM && props.options?.lambda?.vpc) {
     validation.refuse('invokeMode', 'RESPONSE_STREAM',
       'Lambda does not stream responses from a function in a VPC: use BUFFERED, or leave out options.lambda.vpc');
@@ -61,6 +64,7 @@ function standIn(props: TailscaleLambdaProxyProps): TailscaleLambdaProxyProps {
   const { vpc, architecture } = props.options?.lambda ?? {};
   return {
     tsHostname: 'refused',
+    functionUrl: props.functionUrl,
     options: {
       lambda: { vpc, architecture: architecture && isThere(architecture) ? architecture : undefined, alias: hasAlias(props) },
       warmer: props.options?.warmer && {},

@@ -25,7 +25,9 @@ const OTHER_PARTITION = /^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-/;
  */
 export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps): void {
   const options = props.options?.lambda ?? {};
-  warnOfRegion(proxy);
+  if (props.functionUrl !== false) {
+    warnOfRegion(proxy);
+  }
   warnOfSubnets(proxy, options.vpc, options.vpcSubnets);
   if (options.provisionedConcurrentExecutions !== undefined && options.alias === undefined) {
     warn(proxy, Warning.ALIAS, 'without provisionedConcurrentExecutions the proxy has another URL, and CloudFormation refuses that change while ' +
@@ -64,7 +66,7 @@ function warnOfRegion(proxy: Construct): void {
   const { region } = Stack.of(proxy);
   if (!Token.isUnresolved(region) && (WITHOUT_FUNCTION_URLS.has(region) || OTHER_PARTITION.test(region))) {
     warn(proxy, Warning.FUNCTION_URL_REGION, `Lambda had no Function URLs in ${region} when this version was released: the deployment fails there. ` +
-      'Use another region, or TailscaleLambdaExtension, which needs no Function URL.');
+      'Set functionUrl to false and call grantInvoke for callers, use another region, or TailscaleLambdaExtension.');
   }
 }
 

@@ -76,9 +76,9 @@ test.each([lambda.Architecture.X86_64, lambda.Architecture.ARM_64])('with the la
 });
 
 test('the layer is told what goes into the tailnet, and may be left to clients that are told of it', () => {
-  imported(stack).addCaller(makeCaller(stack), { layer: true, httpProxy: false, targets: ['10.1.0.0/16', '*.corp:8080', '<local>'] });
+  imported(stack).addCaller(makeCaller(stack), { layer: true, httpProxy: false, metricService: 'billing', targets: ['10.1.0.0/16', '*.corp:8080', '<local>'] });
 
-  expect(variables(stack)).toEqual([{ TS_PROXY_URL: URL, TS_PROXY_TARGETS: '10.1.0.0/16,*.corp:8080,<local>' }]);
+  expect(variables(stack)).toEqual([{ TS_PROXY_URL: URL, TS_PROXY_TARGETS: '10.1.0.0/16,*.corp:8080,<local>', TS_METRIC_SERVICE: 'billing' }]);
 });
 
 test('callers of one stack and architecture share a layer', () => {
@@ -99,7 +99,8 @@ test('a caller of another stack has a layer of its own stack, and neither stack 
   Template.fromStack(callers).resourceCountIs('AWS::Lambda::LayerVersion', 1);
   expect(stack.dependencies).toEqual([]);
   expect(callers.dependencies).toEqual([stack]);
-  const exported = Object.values(Template.fromStack(stack).toJSON().Outputs as Record<string, { Value: unknown }>).map(({ Value }) => JSON.stringify(Value));
+  const outputs: Record<string, { Value: unknown }> = Template.fromStack(stack).toJSON().Outputs;
+  const exported = Object.values(outputs).map(({ Value }) => JSON.stringify(Value));
   expect(exported).toHaveLength(2);
   expect(exported.filter((value) => value.includes('Layer'))).toEqual([]);
   expect(statements(callers)).toEqual(both(expect.objectContaining({ 'Fn::ImportValue': expect.stringContaining('Proxy') })));

@@ -2,7 +2,7 @@ import { Duration, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { TailscaleMetricsOutput } from '../src';
+import { TailscaleJoin, TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
 import { callerEnvironment, extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
@@ -28,6 +28,8 @@ const everyOption = {
   tsControlUrl: 'https://headscale.example.com',
   tsShieldsUp: false,
   tsRequireTailnet: true,
+  tsJoin: TailscaleJoin.INIT,
+  forwards: [{ localPort: 5432, target: 'db.example.ts.net:5432' }, { localPort: 6379, target: '100.64.0.7:6379' }],
   debug: true,
 };
 
@@ -65,7 +67,9 @@ test('a warmer\'s function gets what it reads, and nothing else', () => {
 });
 
 test('a caller\'s layer gets what it reads, and nothing else', () => {
-  const settings = { targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'] };
+  const settings = {
+    targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'], metricService: 'billing', metricDimensionName: 'route', metricDimensionValue: 'invoices',
+  };
   const { TS_PROXY_URL, TS_DEBUG, ...others } = examplesOf(['caller']);
 
   expect(callerEnvironment(settings)).toEqual(others);

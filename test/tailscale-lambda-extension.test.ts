@@ -209,7 +209,7 @@ describe('synthesis refuses', () => {
     new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, options());
 
     expect(problems(stack)).toEqual([
-      expect.stringContaining('[Network/Tailscale] fn is Network/Image, which is a container image: Lambda has no layers for images: use a function with a zip'),
+      expect.stringContaining('[Network/Tailscale] fn is Network/Image, which is a container image: Lambda has no layers for images: put the extension into the image, and use addToImageFunction'),
     ]);
   });
 
@@ -237,7 +237,7 @@ describe('synthesis refuses', () => {
     new TailscaleLambdaExtension(stack, 'Other').addToFunction(fn, options());
 
     expect(problems(stack)).toEqual([
-      expect.stringContaining('[Network/Tailscale] fn is Network/Handler, which has the extension already: call addToFunction once for each function'),
+      expect.stringContaining('[Network/Tailscale] fn is Network/Handler, which has the extension already: add it once to each function'),
       expect.stringContaining('[Network/Other] fn is Network/Handler, which has the extension already'),
     ]);
   });

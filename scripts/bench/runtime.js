@@ -2,7 +2,9 @@
 // Lambda's Runtime API for a Node.js handler: fetches an event, calls the handler, posts its response.
 
 const http = require('http');
-const { handler } = require('./index.js');
+const path = require('path');
+// The published handler, which is beside this file in the zip alone.
+const { handler } = require(path.join(__dirname, 'index.js'));
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const [hostname, port] = /** @type {string} */ (process.env.AWS_LAMBDA_RUNTIME_API).split(':');
@@ -16,9 +18,9 @@ const [hostname, port] = /** @type {string} */ (process.env.AWS_LAMBDA_RUNTIME_A
  */
 function call(method, what, body) {
   return new Promise((resolve, reject) => {
-    const path = `/2018-06-01/runtime/invocation/${what}`;
+    const called = `/2018-06-01/runtime/invocation/${what}`;
     const headers = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
-    const request = http.request({ agent, hostname, port, method, path, headers }, (response) => {
+    const request = http.request({ agent, hostname, port, method, path: called, headers }, (response) => {
       /** @type {Buffer[]} */
       const pieces = [];
       response.on('data', (piece) => pieces.push(piece));

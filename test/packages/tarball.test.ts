@@ -22,7 +22,7 @@ test('the tarball holds what a CDK app needs, and nothing else', () => {
 test.each(['x86_64', 'arm64'])('the tarball holds the zips of %s as they were built', (architecture) => {
   const built = fs.readdirSync(path.join(ROOT, 'assets', architecture));
 
-  expect(built).toEqual(expect.arrayContaining(['extension.zip', 'proxy.zip']));
+  expect(built).toEqual(expect.arrayContaining(['caller.zip', 'extension.zip', 'proxy.zip']));
   for (const zip of built) {
     const file = path.join('assets', architecture, zip);
     expect(content(file).equals(fs.readFileSync(path.join(ROOT, file)))).toBe(true);

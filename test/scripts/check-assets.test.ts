@@ -3,7 +3,7 @@ import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
 import { contents } from '../../scripts/build-layers';
-import { assetProblems, BUDGET } from '../../scripts/check-assets';
+import { assetProblems, BUDGETS } from '../../scripts/check-assets';
 
 const MACHINES: Record<string, number> = { x86_64: 62, arm64: 183 };
 let assets: string;
@@ -75,10 +75,13 @@ test('refuses a layer without the daemon', async () => {
   ]);
 });
 
-test('refuses what is over the budget', async () => {
-  write('x86_64', 'proxy.zip', ['bootstrap'], elf('x86_64', BUDGET));
+test('refuses what is over a budget', async () => {
+  const [together, alone] = BUDGETS;
+  write('x86_64', 'proxy.zip', ['bootstrap'], elf('x86_64', together.budget));
+  write('arm64', 'caller.zip', ['extensions/tailscale-caller'], elf('arm64', alone.budget));
 
   expect(await assetProblems(assets)).toEqual([
     expect.stringMatching(/^proxy\.zip and extension\.zip of x86_64 have \d+ bytes together, and may have 12000000$/),
+    expect.stringMatching(/^caller\.zip of arm64 have \d+ bytes together, and may have 3000000$/),
   ]);
 });

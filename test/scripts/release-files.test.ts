@@ -6,7 +6,7 @@ import { checksums, namedZips } from '../../scripts/release-files';
 
 test('the zips of all architectures have names of their own', () => {
   const names = namedZips('assets').map(([name]) => name);
-  expect(names).toEqual(expect.arrayContaining(['extension-x86_64.zip', 'extension-arm64.zip', 'proxy-x86_64.zip', 'proxy-arm64.zip']));
+  expect(names).toEqual(expect.arrayContaining(['caller-x86_64.zip', 'caller-arm64.zip', 'extension-x86_64.zip', 'extension-arm64.zip', 'proxy-x86_64.zip', 'proxy-arm64.zip']));
   expect(new Set(names).size).toBe(names.length);
 });
 

@@ -6,17 +6,24 @@ use std::{
 };
 
 use http::Uri;
+use lambda_env::aws::ProxyVariables;
+use lambda_env::extensions_api::Events;
 use lambda_env::{SettingError, Variables};
 
 use crate::{
-    auth::config::Credential, lambda_api::Events, policy::Uncovered, socks::config::SocksConfig,
-    supervisor::exit_node::ExitNode,
+    auth::config::Credential,
+    doors::{
+        config::{DoorsConfig, OutboundConfig, ServerConfig},
+        forwards,
+    },
+    policy::Uncovered,
+    supervisor::{exit_node::ExitNode, state::Join},
 };
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const PINGS: u32 = 4;
-/// Where the function's processes find SOCKS5.
+/// Where the function's processes find SOCKS5 and the HTTP proxy.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
 /// Where tailscaled's own server listens behind ours. Peers that are let in reach 127.0.0.1, and not this address.
 const BEHIND_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 1056);
@@ -40,6 +47,8 @@ pub struct Config {
     pub shields_up: bool,
     /// The function must not start without the tailnet. By default it starts, and requests are told why there is none.
     pub require_tailnet: bool,
+    /// When the environment joins the tailnet.
+    pub join: Join,
     /// Which events the environment has.
     pub events: Events,
     /// Whether targets that the tailnet does not cover may be dialled. Refused by default.
@@ -48,9 +57,9 @@ pub struct Config {
     pub likely_targets: Vec<String>,
     /// Where tailscaled's own SOCKS5 server listens.
     pub socks: SocketAddr,
-    /// The SOCKS5 server in front of it: there by default, and not for the proxy, which asks the status socket before it
-    /// dials.
-    pub socks_server: Option<SocksConfig>,
+    /// What listens in front of it: SOCKS5 and an HTTP proxy by default, and not for the Lambda proxy, which asks the status
+    /// socket before it dials; and the local ports that lead to one target each.
+    pub doors: DoorsConfig,
     /// Log everything, tailscaled's lines included.
     pub debug: bool,
 }
@@ -59,26 +68,38 @@ impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables::new(get);
+        refuse_snapshots(&variables)?;
         let advertise_tags = variables.text("TS_ADVERTISE_TAGS").map_or(Ok(Vec::new()), tags)?;
         let exit_node = exit_node(&variables)?;
         let uncovered = variables.switch("TS_ALLOW_UNCOVERED_TARGETS", false)?;
         // Where all else must leave by the exit node, what that does not cover, because it is gone, must not leave.
         let one_way_out = exit_node.as_ref().is_some_and(|node| node.required);
-        let socks_server = (!variables.switch("TS_DIRECT_SOCKS", false)?).then_some(SocksConfig {
-            listen: SOCKS,
-            daemon: BEHIND_OURS,
-            uncovered: if one_way_out {
-                Uncovered::Refuse
-            } else {
-                Uncovered::Allow
+        let direct = variables.switch("TS_DIRECT_SOCKS", false)?;
+        let server = (!direct).then_some(ServerConfig { listen: SOCKS });
+        let socks = if direct { SOCKS } else { BEHIND_OURS };
+        let doors = DoorsConfig {
+            server,
+            forwards: forwards::config::read(&variables, &[SOCKS.port(), BEHIND_OURS.port()])?,
+            outbound: OutboundConfig {
+                daemon: socks,
+                uncovered: if one_way_out {
+                    Uncovered::Refuse
+                } else {
+                    Uncovered::Allow
+                },
             },
-        });
+        };
+        let own_ports = own_ports(&doors, socks);
         Ok(Self {
             runtime_api: variables.required(
                 "AWS_LAMBDA_RUNTIME_API",
                 "Lambda sets it: this program runs as a Lambda extension",
             )?,
-            credential: Credential::parse(&variables, &advertise_tags)?,
+            credential: Credential::parse(
+                &variables,
+                &advertise_tags,
+                &ProxyVariables::read(&variables, &own_ports),
+            )?,
             hostname: hostname(
                 variables.required("TS_HOSTNAME", "set it to the machine name that the tailnet shall show")?,
             )?,
@@ -92,12 +113,13 @@ impl Config {
             exit_node,
             shields_up: variables.switch("TS_SHIELDS_UP", true)?,
             require_tailnet: variables.switch("TS_REQUIRE_TAILNET", false)?,
+            join: join(&variables)?,
             likely_targets: variables
                 .text("TS_ALLOWED_TARGETS")
                 .map(single_hosts)
                 .unwrap_or_default(),
-            socks: socks_server.map_or(SOCKS, |server| server.daemon),
-            socks_server,
+            socks,
+            doors,
             events: if variables.managed_instance() {
                 Events::ShutdownOnly
             } else {
@@ -111,9 +133,48 @@ impl Config {
 impl Config {
     /// The ports of this environment that lead into the tailnet.
     pub fn own_ports(&self) -> Vec<u16> {
-        let ours = self.socks_server.map(|server| server.listen.port());
-        ours.into_iter().chain([self.socks.port()]).collect()
+        own_ports(&self.doors, self.socks)
     }
+}
+
+fn own_ports(doors: &DoorsConfig, socks: SocketAddr) -> Vec<u16> {
+    let server = doors.server.map(|server| server.listen.port());
+    let forwards = doors.forwards.iter().map(|forward| forward.local_port);
+    server.into_iter().chain([socks.port()]).chain(forwards).collect()
+}
+
+/// Who must not be here at all.
+fn refuse_snapshots(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<(), SettingError> {
+    const NAME: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+    match variables.text(NAME) {
+        Some(kind) if kind == "snap-start" => Err(SettingError::invalid(
+            NAME,
+            kind,
+            "another: environments restored from one snapshot would share one machine of the tailnet, with its keys; \
+             fix: switch SnapStart off, or have the function call a TailscaleLambdaProxy",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn join(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<Join, SettingError> {
+    const NAME: &str = "TS_JOIN";
+    let join = match variables.text(NAME).as_deref() {
+        None | Some("init") => Join::Init,
+        Some("background") => Join::Background,
+        Some("lazy") => Join::Lazy,
+        Some(value) => return Err(SettingError::invalid(NAME, value, "init, background or lazy")),
+    };
+    if join != Join::Init && variables.switch("TS_REQUIRE_TAILNET", false)? {
+        let reason = "TS_REQUIRE_TAILNET is true, so INIT must wait for the tailnet".to_owned();
+        let expected = "init, or TS_REQUIRE_TAILNET false";
+        return Err(SettingError::Unusable {
+            name: NAME,
+            reason,
+            expected,
+        });
+    }
+    Ok(join)
 }
 
 /// The addresses and names in the proxy's list of allowed targets, without ports, networks and wildcards. The proxy itself
@@ -246,6 +307,8 @@ mod tests {
             ("TS_EXIT_NODE_PING_RETRIES", "-1"),
             ("TS_ALLOW_UNCOVERED_TARGETS", "1"),
             ("TS_DIRECT_SOCKS", "yes"),
+            ("TS_FORWARDS", "5432"),
+            ("TS_JOIN", "later"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(
@@ -276,18 +339,18 @@ mod tests {
         assert_eq!(parse(&[allowed, exit]).unwrap().uncovered, Uncovered::Allow);
         let required = parse(&[allowed, exit, ("TS_EXIT_NODE_REQUIRED", "true")]).unwrap();
         assert_eq!(required.uncovered, Uncovered::Refuse);
-        assert_eq!(required.socks_server.unwrap().uncovered, Uncovered::Refuse);
+        assert_eq!(required.doors.outbound.uncovered, Uncovered::Refuse);
     }
 
     #[test]
     fn a_handler_that_asks_before_it_dials_has_tailscaleds_own_server() {
         let others = parse(&[]).unwrap();
-        let server = others.socks_server.unwrap();
-        assert_eq!((server.listen.port(), server.daemon.port()), (1055, 1056));
-        assert_eq!((others.socks, server.uncovered), (server.daemon, Uncovered::Allow));
+        let (server, outbound) = (others.doors.server.unwrap(), others.doors.outbound);
+        assert_eq!((server.listen.port(), outbound.daemon.port()), (1055, 1056));
+        assert_eq!((others.socks, outbound.uncovered), (outbound.daemon, Uncovered::Allow));
         assert_eq!(others.own_ports(), [1055, 1056]);
         let proxy = parse(&[("TS_DIRECT_SOCKS", "true")]).unwrap();
-        assert_eq!((proxy.socks.port(), proxy.socks_server), (1055, None));
+        assert_eq!((proxy.socks.port(), proxy.doors.server), (1055, None));
         assert_eq!(proxy.own_ports(), [1055]);
     }
 
@@ -299,6 +362,47 @@ mod tests {
             config.likely_targets,
             ["100.64.0.7", "db.tail.net", "fd7a::1", "fd7a::2", "web"]
         );
+    }
+
+    #[test]
+    fn a_snapshot_is_refused_with_the_reason() {
+        let message = parse(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("snap-start") && message.contains("one machine of the tailnet"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_function_that_needs_the_tailnet_waits_for_it_in_init() {
+        let required = ("TS_REQUIRE_TAILNET", "true");
+        for (value, expected) in [
+            ("init", Join::Init),
+            ("background", Join::Background),
+            ("lazy", Join::Lazy),
+        ] {
+            assert_eq!(parse(&[("TS_JOIN", value)]).unwrap().join, expected);
+            assert_eq!(
+                parse(&[("TS_JOIN", value), required]).is_ok(),
+                expected == Join::Init,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_local_ports_of_forwards_lead_into_the_tailnet_too() {
+        let proxy = ("HTTPS_PROXY", "http://localhost:3128");
+        let forward = ("TS_FORWARDS", "3128=proxy.example.ts.net:3128");
+        let on_the_way = |variables: &[(&str, &str)]| match parse(variables).unwrap().credential {
+            Credential::Stored(stored) => stored.access.proxy,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(on_the_way(&[proxy, forward]), ProxyVariables::default());
+        assert_ne!(on_the_way(&[proxy]), ProxyVariables::default());
+        assert_eq!(parse(&[forward]).unwrap().own_ports(), [1055, 1056, 3128]);
     }
 
     #[test]

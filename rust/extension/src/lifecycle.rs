@@ -7,7 +7,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use lambda_env::SettingError;
+use lambda_env::{
+    SettingError,
+    extensions_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
+};
 use thiserror::Error;
 use tokio::{
     join, select,
@@ -19,18 +22,24 @@ use crate::{
     auth::key_source::KeySource,
     clock::{Clock, SystemClock},
     config::Config,
+    doors::{
+        config::DoorsConfig,
+        flow::Thaws,
+        listeners::{Doors, ListenError},
+    },
     ipc::StatusServer,
-    lambda_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime},
     policy::Uncovered,
     preflight::Preflight,
-    socks::{config::SocksConfig, server::SocksServer},
     supervisor::{
         exit_node::ExitNode,
         process::Supervisor,
-        state::{Tailnet, TailnetState, Unavailable},
+        state::{Join, Tailnet, TailnetState, Unavailable},
     },
     tailscaled::process::Program,
 };
+
+/// The name of the extension's file in `/opt/extensions`.
+const NAME: &str = "tailscale-extension";
 
 /// How long the login may hold up INIT, which has 10 s for all: after it, requests are told why they cannot pass.
 ///
@@ -54,6 +63,9 @@ pub enum Fatal {
     /// The function must not start without the tailnet, and there is none.
     #[error("not in the tailnet: {0}")]
     NoTailnet(Unavailable),
+    /// A port for the function's processes cannot be opened: something else has it.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Something of the operating system is missing.
     #[error("{what}: {source}")]
     System {
@@ -71,12 +83,14 @@ pub struct Options {
     pub status_socket: PathBuf,
     /// Whether targets that the tailnet does not cover may be dialled.
     pub uncovered: Uncovered,
-    /// The SOCKS5 server for handlers that are not the proxy.
-    pub socks_server: Option<SocksConfig>,
+    /// What listens for handlers that are not the proxy.
+    pub doors: DoorsConfig,
     /// The exit node that was configured.
     pub exit_node: Option<ExitNode>,
     /// The function must not start without the tailnet.
     pub require_tailnet: bool,
+    /// When the tailnet is joined.
+    pub join: Join,
 }
 
 impl Options {
@@ -85,9 +99,10 @@ impl Options {
         Self {
             status_socket: status_socket.into(),
             uncovered: config.uncovered,
-            socks_server: config.socks_server,
+            doors: config.doors.clone(),
             exit_node: config.exit_node.clone(),
             require_tailnet: config.require_tailnet,
+            join: config.join,
         }
     }
 }
@@ -107,9 +122,10 @@ pub async fn run(
     let clock: Clock = Arc::new(SystemClock);
     // Registering is the first thing on the wire, because Lambda starts the runtime only after it; tailscaled comes up
     // while the response is on its way.
-    let (lambda, supervisor) = join!(ExtensionsApi::register(&config.runtime_api, config.events), async {
-        Supervisor::start(config, Arc::clone(&clock), program, keys)
-    });
+    let (lambda, supervisor) = join!(
+        ExtensionsApi::register(&config.runtime_api, NAME, config.events),
+        async { Supervisor::start(config, Arc::clone(&clock), program, keys) }
+    );
     let options = Options::new(config, status_socket);
     match lambda {
         Ok(lambda) => live(lambda, supervisor, &options, clock, terminated.recv()).await,
@@ -141,7 +157,7 @@ async fn serve<T>(
     terminated: impl Future<Output = T>,
 ) -> Result<(), Fatal> {
     let preflight = Preflight::new(supervisor, options.uncovered, options.exit_node.as_ref());
-    let (status, socks) = match open_listeners(&preflight, options).await {
+    let (status, doors) = match open_listeners(&preflight, options).await {
         Ok(listeners) => listeners,
         Err((error_type, error)) => {
             lambda.init_error(error_type, &error.to_string()).await?;
@@ -149,8 +165,14 @@ async fn serve<T>(
         }
     };
     let tailnet = supervisor.tailnet();
+    let thaws = doors.thaws();
     let ending = async {
-        let deadline = Instant::now() + INIT_LIMIT;
+        let limit = if options.join == Join::Init {
+            INIT_LIMIT
+        } else {
+            Duration::ZERO
+        };
+        let deadline = Instant::now() + limit;
         match tailnet.wait_until_settled(deadline).await.unavailable() {
             Some(unavailable) if options.require_tailnet => {
                 let message = unavailable.to_string();
@@ -160,13 +182,13 @@ async fn serve<T>(
             Some(_) => {}
             None => tailnet.wait_until_warm(deadline).await,
         }
-        Ok(until_shutdown(lambda, tailnet, &preflight, clock).await?)
+        Ok(until_shutdown(lambda, tailnet, &preflight, &thaws, clock).await?)
     };
     select! {
         end = ending => end,
         _ = terminated => Ok(()),
         () = status.serve() => Ok(()),
-        () = serve_optional(socks) => Ok(()),
+        () = doors.serve() => Ok(()),
     }
 }
 
@@ -174,41 +196,33 @@ async fn serve<T>(
 async fn open_listeners(
     preflight: &Preflight,
     options: &Options,
-) -> Result<(StatusServer, Option<SocksServer>), (&'static str, Fatal)> {
+) -> Result<(StatusServer, Doors), (&'static str, Fatal)> {
     let status = StatusServer::bind(&options.status_socket, preflight.clone()).map_err(|source| {
         let what = "the status socket cannot be opened";
         ("Extension.StatusSocket", Fatal::System { what, source })
     })?;
-    let Some(config) = options.socks_server else {
-        return Ok((status, None));
-    };
-    let socks = SocksServer::bind(config, preflight.clone()).await.map_err(|source| {
-        let what = "the SOCKS5 server on localhost:1055 cannot be opened";
-        ("Extension.SocksServer", Fatal::System { what, source })
-    })?;
-    Ok((status, Some(socks)))
-}
-
-async fn serve_optional(server: Option<SocksServer>) {
-    match server {
-        Some(server) => server.serve().await,
-        None => std::future::pending().await,
-    }
+    let doors = Doors::bind(&options.doors, preflight).await;
+    let doors = doors.map_err(|error| ("Extension.ListenFailed", error.into()))?;
+    Ok((status, doors))
 }
 
 async fn until_shutdown(
     lambda: &mut impl LambdaRuntime,
     tailnet: &Tailnet,
     preflight: &Preflight,
+    thaws: &Thaws,
     clock: &Clock,
 ) -> Result<(), ApiError> {
     loop {
+        let (path, paused) = (preflight.path(), clock.now());
         match lambda.next().await? {
             // It may come after a freeze: the path is looked at, whether or not the function asks. When the function's time is
             // up, SHUTDOWN may follow, and only an extension that asks for it hears it.
             Event::Invoke { deadline_ms } => {
                 let left = left_until(deadline_ms, clock).min(INVOCATION_LIMIT);
+                let began = clock.now();
                 invoked(tailnet, preflight, Instant::now() + left).await;
+                thaws.announce(path, preflight.path(), paused, began);
             }
             Event::Shutdown { shutdown_reason } => {
                 tracing::debug!("the environment ends: {shutdown_reason:?}");
@@ -221,6 +235,9 @@ async fn until_shutdown(
 /// An invocation begins, perhaps after a freeze: looks after the path, or after a login that failed before. It keeps the
 /// environment awake meanwhile, which delays no response, but is billed.
 async fn invoked(tailnet: &Tailnet, preflight: &Preflight, deadline: Instant) {
+    if !tailnet.is_wanted() {
+        return;
+    }
     if matches!(tailnet.state(), TailnetState::Unavailable(_)) {
         tailnet.retry(deadline).await;
     } else if let Err(error) = preflight.keep_alive(deadline).await {
@@ -236,7 +253,7 @@ fn left_until(deadline_ms: u64, clock: &Clock) -> Duration {
 
 /// Tells Lambda why the extension does not start, so that its logs show more than an exit code.
 pub async fn refuse(runtime_api: &str, error: &SettingError) -> Result<(), ApiError> {
-    ExtensionsApi::register(runtime_api, Events::ShutdownOnly)
+    ExtensionsApi::register(runtime_api, NAME, Events::ShutdownOnly)
         .await?
         .init_error("Extension.InvalidConfiguration", &error.to_string())
         .await

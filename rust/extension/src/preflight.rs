@@ -104,6 +104,7 @@ impl Preflight {
     }
 
     async fn running(&self, deadline: Instant) -> Result<Instant, RouteError> {
+        self.tailnet.want();
         self.tailnet.wait_until_running(deadline).await.map_err(unavailable)
     }
 
@@ -200,7 +201,7 @@ impl Router for Preflight {
         let just_joined = since.elapsed() < SETTLING;
         let first = permitted.addresses.first().copied();
         if let Some(address) = first.filter(|_| just_joined && permitted.covered && self.is_online(&permitted)) {
-            self.connectivity.meet(address, deadline).await;
+            self.connectivity.meet(address);
         }
         Ok(Route {
             round_trip: first.and_then(|address| self.connectivity.round_trip(address)),

@@ -1,9 +1,11 @@
 //! How a program lives in Lambda's environment: reads its settings once and strictly, with errors that say what to do;
-//! logs as the function's logging configuration has it; and calls AWS as the function's role.
+//! logs as the function's logging configuration has it; calls AWS as the function's role; and, as an extension, asks Lambda
+//! for the next event.
 
 pub mod aws;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod extensions_api;
 mod logging;
 mod program;
 mod variables;

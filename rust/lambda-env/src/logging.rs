@@ -9,13 +9,15 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 /// The targets whose details are ours to show: this product's crates and programs. tailscaled's lines are among the
 /// extension's. Those of the libraries beneath say nothing to an owner, and could say too much.
-const OURS: [&str; 6] = [
+const OURS: [&str; 8] = [
     "proxy",
     "bootstrap",
     "extension",
     "tailscale_extension",
     "tailnet",
     "lambda_env",
+    "caller",
+    "tailscale_caller",
 ];
 
 /// Sends log lines to standard output, where Lambda collects them.

@@ -11,7 +11,7 @@ use lambda_env::aws::Access;
 use lambda_env::{SettingError, Variables};
 
 use crate::{
-    allowlist::{self, Allowlist},
+    allowlist::Allowlist,
     ca_certificates::CaCertificates,
     client_certificate::ClientCertificate,
     metrics::{self, Output},
@@ -192,7 +192,7 @@ fn ca_certificates(text: Option<String>, file: Option<String>) -> Result<Option<
 
 fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingError> {
     let parsed = list.map(|list| Allowlist::parse(&list)).transpose();
-    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, allowlist::EXPECTED))
+    parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, tailnet::target_list::EXPECTED))
 }
 
 #[cfg(test)]

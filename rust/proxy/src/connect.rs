@@ -10,6 +10,7 @@ use tailnet::{
     SocketRouter,
     connect::{ConnectError, Connected, RouteError, Router, connect},
     dial::Dialer,
+    host::Host,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,7 +27,7 @@ use crate::{
     error::ProxyError,
     pool::Connection,
     read_to_end::ReadToEnd,
-    target::{Host, Target},
+    target::Target,
     timeouts::Limits,
     tls::{self, Tls},
 };

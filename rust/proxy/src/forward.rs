@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tailnet::host::Host;
 use tokio::{
     select,
     time::{Instant, sleep, timeout, timeout_at},
@@ -24,7 +25,7 @@ use crate::{
     request::Outgoing,
     request_log::{ConnectionKind, Sent, Timings},
     response::{BUFFERED_LIMIT, too_large},
-    target::{Host, Target},
+    target::Target,
     timeouts::Limits,
 };
 
@@ -175,7 +176,10 @@ impl Forwarder {
             // Most responses are one piece, and are not copied.
             return Ok((self.release(response), first));
         }
-        let mut body = BytesMut::from(first);
+        // At once as large as it will be, where that is known: growing copies it several times.
+        let expected = usize::try_from(length).unwrap_or_default().max(first.len());
+        let mut body = BytesMut::with_capacity(expected);
+        body.extend_from_slice(&first);
         while let Some(bytes) = self.next(&mut response).await {
             body.extend_from_slice(&bytes?);
             if body.len() > BUFFERED_LIMIT {

@@ -183,18 +183,15 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// The body as text where that is shorter in JSON, else in base64.
+/// The body as text where that is shorter in JSON, else in base64. Text that nobody else holds is not copied.
 fn encode(body: Bytes) -> (String, bool) {
     let base64_length = body.len().div_ceil(3) * 4;
-    if escaped_length(&body) <= base64_length
-        && let Ok(text) = str::from_utf8(&body)
-    {
-        return (text.to_owned(), false);
+    if escaped_length(&body) > base64_length {
+        return (BASE64_STANDARD.encode(&body), true);
     }
-    if body.is_empty() {
-        (String::new(), false)
-    } else {
-        (BASE64_STANDARD.encode(body), true)
+    match String::from_utf8(body.into()) {
+        Ok(text) => (text, false),
+        Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), true),
     }
 }
 

@@ -1,11 +1,9 @@
 //! Where a request wants to go: `ts-target-ip`, `ts-target-port`, `ts-https`.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{fmt, net::Ipv6Addr};
 
 use http::uri::Authority;
+use tailnet::host::{Host, ends_in_a_number, is_name};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::{error::ProxyError, event::Headers};
@@ -19,15 +17,6 @@ pub struct Target {
     pub port: u16,
     /// The name that its certificate must be for, where TLS is spoken to it.
     pub tls: Option<ServerName<'static>>,
-}
-
-/// A target's address or name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// An address.
-    Address(IpAddr),
-    /// A name for the tailnet's resolver, in lower case.
-    Name(String),
 }
 
 impl Target {
@@ -63,16 +52,6 @@ impl Target {
             self.host.to_string()
         } else {
             self.to_string()
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
-            Self::Address(IpAddr::V4(address)) => address.fmt(f),
-            Self::Name(name) => name.fmt(f),
         }
     }
 }
@@ -131,14 +110,6 @@ fn parse_host(value: &str) -> Result<Host, ProxyError> {
     ))
 }
 
-/// The rule of the WHATWG's URL standard, "ends in a number": what it says of is an IPv4 address or nothing.
-fn ends_in_a_number(value: &str) -> bool {
-    let last = value.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
-    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 /// The host to ask for (RFC 9110 section 7.2). The value is not shown: what is no host may hold a password.
 fn parse_ts_host(value: &str) -> Result<Authority, ProxyError> {
     let authority = value.trim().parse::<Authority>().ok();
@@ -171,22 +142,6 @@ fn server_name(host: &Host, ts_host: Option<&Authority>) -> Result<ServerName<'s
     };
     let name = ts_host.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     ServerName::try_from(name).map_err(|_| bad_ts_host())
-}
-
-/// Whether `value` can be a name for the tailnet's resolver: labels of letters, digits, hyphens and underscores, the
-/// last of which no resolver takes for the end of an address.
-pub(crate) fn is_name(value: &str) -> bool {
-    if ends_in_a_number(value) {
-        return false;
-    }
-    let name = value.strip_suffix('.').unwrap_or(value);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]

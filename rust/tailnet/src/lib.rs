@@ -7,7 +7,9 @@
 pub mod connect;
 pub mod diagnosis;
 pub mod dial;
+pub mod host;
 pub mod protocol;
 mod socket_router;
+pub mod target_list;
 
 pub use self::socket_router::SocketRouter;

@@ -1,4 +1,4 @@
-//! Secrets Manager and CloudWatch, played by moto's server; the latter in the protocol that the SDKs speak to it.
+//! Secrets Manager, Systems Manager and CloudWatch, played by moto's server; the last in the protocol that the SDKs speak to it.
 
 use std::{
     path::Path,
@@ -128,6 +128,12 @@ impl Aws {
         };
         let value: Value = json(target, &succeeded(target, response)?)?;
         Ok(value.text)
+    }
+
+    /// Puts an encrypted parameter into Systems Manager.
+    pub async fn put_parameter(&self, name: &str, value: &str) -> Result<(), Error> {
+        let body = serde_json::json!({"Name": name, "Value": value, "Type": "SecureString"});
+        self.call("ssm", "AmazonSSM.PutParameter", body).await.map(drop)
     }
 
     /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.

@@ -28,6 +28,8 @@ pub struct Binaries {
     pub proxy_zip: PathBuf,
     /// The layer, as it ships.
     pub extension_zip: PathBuf,
+    /// The layer of callers, as it ships.
+    pub caller_zip: PathBuf,
 }
 
 /// Some of the programs are not there.
@@ -59,6 +61,7 @@ impl Binaries {
             scripted_function: root.join("rust/target/debug/scripted-function"),
             proxy_zip: assets.join("proxy.zip"),
             extension_zip: assets.join("extension.zip"),
+            caller_zip: assets.join("caller.zip"),
         };
         let missing: Vec<_> = found
             .tasks()
@@ -76,7 +79,7 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 9] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 10] {
         [
             (&self.tailscaled, "tailscaled:build"),
             (&self.router, "tailscaled:build"),
@@ -87,6 +90,7 @@ impl Binaries {
             (&self.scripted_function, "rust:build:development"),
             (&self.proxy_zip, "layers:build"),
             (&self.extension_zip, "layers:build"),
+            (&self.caller_zip, "layers:build"),
         ]
     }
 }

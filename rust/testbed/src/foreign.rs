@@ -15,13 +15,22 @@ use crate::{lambda::Function, suite::Setting, world::World};
 
 /// The handler's zip: it does as it is told.
 pub fn handler(setting: &Setting) -> Result<PathBuf, Failed> {
-    let path = setting.run_dir.join("foreign.zip");
+    handler_with(setting, "foreign", &[])
+}
+
+/// The same, with more files: name within `/var/task`, and where each is.
+pub fn handler_with(setting: &Setting, name: &str, files: &[(String, PathBuf)]) -> Result<PathBuf, Failed> {
+    let path = setting.run_dir.join(format!("{name}.zip"));
     let mut zip = ZipWriter::new(File::create(&path)?);
     let options = SimpleFileOptions::default()
         .unix_permissions(0o755)
         .compression_method(CompressionMethod::Stored);
     zip.start_file("bootstrap", options)?;
     zip.write_all(&std::fs::read(&setting.binaries.scripted_function)?)?;
+    for (name, file) in files {
+        zip.start_file(name.as_str(), options)?;
+        zip.write_all(&std::fs::read(file)?)?;
+    }
     zip.finish()?;
     Ok(path)
 }

@@ -1,6 +1,6 @@
 //! What the function logs in with: one of a secret, a parameter and its own role.
 
-use lambda_env::aws::Access;
+use lambda_env::aws::{Access, ProxyVariables};
 use lambda_env::{SettingError, Variables};
 
 use crate::auth::{attributes::Attributes, workload_identity::WorkloadIdentity};
@@ -39,10 +39,12 @@ pub enum Store {
 }
 
 impl Credential {
-    /// Reads the variables that name it. `tags` are those that the machine is to have.
+    /// Reads the variables that name it. `tags` are those that the machine is to have; `proxy` is on the way to all that is
+    /// asked for a key.
     pub fn parse(
         variables: &Variables<impl Fn(&str) -> Option<String>>,
         tags: &[String],
+        proxy: &ProxyVariables,
     ) -> Result<Self, SettingError> {
         let named = [SECRET, PARAMETER, CLIENT_ID].map(|name| variables.text(name).map(|_| name));
         let mut named = named.into_iter().flatten();
@@ -54,9 +56,9 @@ impl Credential {
             });
         }
         if let Some(text) = variables.text(CLIENT_ID) {
-            return workload_identity(variables, &text, tags).map(Self::WorkloadIdentity);
+            return workload_identity(variables, &text, tags, proxy).map(Self::WorkloadIdentity);
         }
-        let (store, access) = match variables.text(PARAMETER) {
+        let (store, mut access) = match variables.text(PARAMETER) {
             Some(name) => (
                 Store::ParameterStore(name),
                 Access::read(variables, "AWS_ENDPOINT_URL_SSM"),
@@ -71,6 +73,7 @@ impl Credential {
                 (Store::SecretsManager(id), access)
             }
         };
+        access.proxy = proxy.clone();
         Ok(Self::Stored(StoredKeyConfig {
             store,
             field: variables.text("TS_SECRET_FIELD"),
@@ -91,6 +94,7 @@ fn workload_identity(
     variables: &Variables<impl Fn(&str) -> Option<String>>,
     text: &str,
     tags: &[String],
+    proxy: &ProxyVariables,
 ) -> Result<WorkloadIdentity, SettingError> {
     if tags.is_empty() {
         return Err(SettingError::Missing {
@@ -117,7 +121,10 @@ fn workload_identity(
         client_id: client_id.to_owned(),
         attributes,
         tags: tags.to_vec(),
-        access: Access::read(variables, "AWS_ENDPOINT_URL_STS"),
+        access: Access {
+            proxy: proxy.clone(),
+            ..Access::read(variables, "AWS_ENDPOINT_URL_STS")
+        },
     })
 }
 
@@ -133,7 +140,7 @@ mod tests {
             all.find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
         let tags: Vec<_> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        Credential::parse(&Variables::new(find), &tags)
+        Credential::parse(&Variables::new(find), &tags, &ProxyVariables::default())
     }
 
     fn region(secret: &str) -> Option<String> {

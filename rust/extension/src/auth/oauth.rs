@@ -1,5 +1,6 @@
 //! OAuth client secrets: each login takes a new auth key, which Tailscale's API hands out for the secret.
 
+use lambda_env::aws::Wire;
 use thiserror::Error;
 
 use crate::{
@@ -82,15 +83,15 @@ impl ClientSecret {
         })
     }
 
-    /// A new key, for one login.
-    pub async fn new_key(&self) -> Result<Secret, OAuthError> {
+    /// A new key, for one login, by connections of `wire`.
+    pub async fn new_key(&self, wire: Wire) -> Result<Secret, OAuthError> {
         // The id is ignored: the secret names its client.
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", "tailscale-extension")
             .append_pair("client_secret", self.secret.expose())
             .finish();
-        let mut api = Session::new(&self.attributes.base);
+        let mut api = Session::new(&self.attributes.base, wire);
         let token = api.access_token(TOKEN, form, &self.secret).await?;
         let wanted = KeyRequest {
             ephemeral: self.attributes.ephemeral,

@@ -7,7 +7,7 @@ use aws_sdk_secretsmanager::{
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata},
 };
-use lambda_env::aws::{Access, Wire};
+use lambda_env::aws::Access;
 
 /// How long Secrets Manager may take, retries included: INIT has 10 s for everything.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -24,7 +24,7 @@ pub(crate) async fn read(access: &Access, id: &str) -> Result<String, String> {
     let mut config = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(access.region.clone().map(Region::new))
-        .http_client(Wire::default())
+        .http_client(access.wire())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)

@@ -54,7 +54,7 @@ pub(crate) enum CallError {
 impl Call<'_> {
     /// The body of the response. Where `is_busy` recognizes the refusal of a service that is, the call is repeated.
     pub(crate) async fn send(&self, access: &Access, is_busy: impl Fn(u16, &[u8]) -> bool) -> Result<Bytes, CallError> {
-        let wire = Wire::default();
+        let wire = access.wire();
         for pause in PAUSES {
             match self.attempt(access, &wire).await {
                 Err(CallError::Refused { status, body }) if is_busy(status, &body) => {
@@ -160,6 +160,7 @@ mod tests {
             region: Some("eu-west-1".into()),
             endpoint: None,
             credentials: Some(Credentials::new("AKID", "s3cret", Some("t0ken".into()), None, "test")),
+            ..Access::default()
         }
     }
 

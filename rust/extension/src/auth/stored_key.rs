@@ -69,7 +69,10 @@ impl KeySource for StoredKey {
         drop(known);
         match ClientSecret::parse(&secret, &self.tags) {
             None => Ok(secret),
-            Some(Ok(client)) => client.new_key().await.map_err(|error| self.no_client_key(&error)),
+            Some(Ok(client)) => client
+                .new_key(self.config.access.wire())
+                .await
+                .map_err(|error| self.no_client_key(&error)),
             Some(Err(error)) => Err(self.no_client_key(&error)),
         }
     }

@@ -83,11 +83,11 @@ struct Key {
 }
 
 impl Session {
-    /// No connection yet.
-    pub fn new(base: &str) -> Self {
+    /// No connection yet: they are `wire`'s.
+    pub fn new(base: &str, wire: Wire) -> Self {
         Self {
             base: base.to_owned(),
-            wire: Wire::default(),
+            wire,
             connection: None,
         }
     }

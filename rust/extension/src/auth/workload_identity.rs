@@ -73,7 +73,7 @@ pub enum WorkloadIdentityError {
 impl WorkloadIdentity {
     /// A new key, for one login.
     async fn new_key(&self) -> Result<Secret, WorkloadIdentityError> {
-        let mut api = Session::new(&self.attributes.base);
+        let mut api = Session::new(&self.attributes.base, self.access.wire());
         // The connection to Tailscale takes as long as STS does.
         let (token, ()) = tokio::join!(web_identity_token(&self.access, &self.audience), api.connect());
         let token = token.map_err(WorkloadIdentityError::NoToken)?;

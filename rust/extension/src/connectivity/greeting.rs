@@ -21,28 +21,26 @@ use crate::{
 
 /// How long a greeting may take: a peer may hear late of this machine (Headscale sends changes every 0.8 s), and be far away.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
-/// How long a dial waits for it at most: there are peers that answer no pings (those that speak WireGuard alone).
-const MEETING_LIMIT: Duration = Duration::from_secs(2);
 /// How many round trips the first message of a session takes, its answer included, where the DERP server is not connected
 /// yet: TCP, TLS, the upgrade, the message; and some to spare.
 pub(super) const DERP_ROUND_TRIPS: u32 = 7;
 /// What it may take beyond them.
 const SESSION_SLACK: Duration = Duration::from_millis(50);
+/// How often the sessions are begun anew for a peer that answers pings alone, and what each of these may take beyond them.
+const RENEWALS: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(400),
+];
 /// How many pings measure the round trip to a peer that has answered for the first time.
 const SAMPLES: usize = 3;
 
 impl Connectivity {
-    /// Greets the peer at `address`, which may not have heard of this machine yet: it has just joined. Returns when that is
-    /// done, by `deadline` at the latest: a dial that came before it would waste WireGuard's first message.
-    pub async fn meet(&self, address: IpAddr, deadline: Instant) {
-        let under_way = lock(&self.0.greetings).get(&address).cloned();
-        let greeting = match under_way {
-            Some(greeting) => greeting,
-            None if self.evidence().heard(address) => return,
-            None => self.greeting(address),
-        };
-        // Either end of it is fine, as for the greeting itself.
-        let _ = timeout_at(deadline.min(Instant::now() + MEETING_LIMIT), greeting).await;
+    /// Begins to greet the peer at `address`, which may not have heard of this machine yet: it has just joined.
+    pub fn meet(&self, address: IpAddr) {
+        if !self.evidence().heard(address) {
+            drop(self.greeting(address));
+        }
     }
 
     /// Joins the greeting of a peer that is under way, or begins one.
@@ -83,45 +81,58 @@ impl Connectivity {
 
     /// Begins the WireGuard session with a peer, and makes sure that it is one that both ends know.
     ///
-    /// If the peer does not know this machine yet, WireGuard's first message is lost, and WireGuard sends no other for 5 s.
-    /// So pings come first: magicsock answers them as soon as it knows their sender, without a session. They also open the
-    /// connection to the peer's DERP server, and look for direct paths. A peer that knows the sender may still have no way
-    /// back for WireGuard: that takes a packet which came to it over DERP, or this machine's home DERP region, and there is
-    /// one of them once tailscaled is in the tailnet.
+    /// The first message is sent at once: tailscaled holds it until the connection to the peer's DERP server is there, which
+    /// takes three round trips, and looks for direct paths both ways meanwhile. If the peer does not know this machine yet,
+    /// the message is lost, and WireGuard sends no other for 5 s. That shows by pings of the other kind, which a peer answers
+    /// as soon as it knows their sender: when they are answered and no session comes, all sessions are begun anew.
     async fn greet(&self, address: IpAddr) {
         // tailscaled sets the data plane up under the lock that this call waits for.
         if self.0.api.awake().await.is_err() {
             return;
         }
+        let began = Instant::now();
+        let session = self.session(address);
+        tokio::pin!(session);
+        let answered = select! {
+            biased;
+            proved = &mut session => {
+                if proved {
+                    self.acquaint(address);
+                }
+                return;
+            }
+            answered = probe::until_answered(&self.0.api, address) => answered,
+        };
         // One that cannot be pinged at all is dialled as it is.
-        let Some(longest) = probe::until_answered(&self.0.api, address).await else {
+        let Some(longest) = answered else {
             return;
         };
         self.evidence().record_heard(address, self.0.clock.now());
-        self.in_tailnet().await;
-        let session = self.session(address);
-        tokio::pin!(session);
         // What was answered may be an old ping, which waited in a queue or for the end of a freeze: only a new one tells the
         // round trip.
-        let again = timeout(longest, probe::until_answered(&self.0.api, address));
-        let proved = select! {
+        let round_trip = select! {
             biased;
-            proved = &mut session => proved,
-            answered = again => {
-                let round_trip = answered.ok().flatten().map_or(longest, |answered| answered.min(longest));
-                match timeout(round_trip * 2 + SESSION_SLACK, &mut session).await {
-                    Ok(proved) => proved,
-                    Err(_) => self.begin_sessions_anew(address, round_trip).await,
+            proved = &mut session => {
+                if proved {
+                    self.acquaint(address);
                 }
+                return;
             }
+            answered = timeout(longest, probe::until_answered(&self.0.api, address)) => {
+                answered.ok().flatten().map_or(longest, |answered| answered.min(longest))
+            }
+        };
+        // The message may still wait for the connection to the DERP server.
+        let due = (began + round_trip * DERP_ROUND_TRIPS).max(Instant::now() + round_trip * 2) + SESSION_SLACK;
+        let proved = match timeout_at(due, &mut session).await {
+            Ok(proved) => proved,
+            Err(_) => self.begin_sessions_anew(address, round_trip).await,
         };
         if proved {
             self.acquaint(address);
         }
     }
 
-    /// Begins all sessions anew, because that with `address` does not come. It disturbs all other peers, so a peer that never
-    /// answers through its session has this done once.
     async fn begin_sessions_anew(&self, address: IpAddr, round_trip: Duration) -> bool {
         if !self.evidence().may_blame_session(address)
             || !self.0.steps.try_acquire(Step::RenewSessions, self.0.clock.now())
@@ -130,12 +141,20 @@ impl Connectivity {
         }
         self.evidence().blame_session(address);
         tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
-        if let Err(error) = self.take(Step::RenewSessions).await {
-            tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
-            return false;
+        // A peer answers pings some time before WireGuard knows this machine there, and drops a message that follows another
+        // one closely: if the first renewal was too early, the next one is not. Nothing goes over these paths yet.
+        let mut proved = false;
+        for slack in RENEWALS {
+            if let Err(error) = self.take(Step::RenewSessions).await {
+                tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
+                return false;
+            }
+            let limit = round_trip * DERP_ROUND_TRIPS + slack;
+            proved = timeout(limit, self.session(address)).await.unwrap_or_default();
+            if proved {
+                break;
+            }
         }
-        let limit = round_trip * DERP_ROUND_TRIPS + SESSION_SLACK;
-        let proved = timeout(limit, self.session(address)).await.unwrap_or_default();
         self.reconnect_control().await;
         proved
     }

@@ -61,8 +61,6 @@ pub(super) struct Inner {
     pub(super) greetings: Mutex<HashMap<IpAddr, Greeting>>,
     /// Wakes those who wait for a session.
     pub(super) proofs: Notify,
-    /// tailscaled is in the tailnet, as far as the login knows.
-    in_tailnet: watch::Sender<bool>,
     pub(super) steps: StepLimiter,
 }
 
@@ -79,7 +77,6 @@ impl Connectivity {
             looks: Mutex::default(),
             greetings: Mutex::default(),
             proofs: Notify::new(),
-            in_tailnet: watch::Sender::new(false),
             steps: StepLimiter::default(),
         }))
     }
@@ -97,20 +94,12 @@ impl Connectivity {
     /// The login has come to its end.
     pub fn joined(&self) {
         self.evidence().joined(self.0.clock.now());
-        self.0.in_tailnet.send_replace(true);
-    }
-
-    /// Waits until the login has come to its end.
-    pub(super) async fn in_tailnet(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.0.in_tailnet.subscribe().wait_for(|joined| *joined).await;
     }
 
     /// A new tailscaled starts: nothing is known of its paths.
     pub fn renew_path(&self) {
         self.evidence().renew_path();
         self.0.steps.reset();
-        self.0.in_tailnet.send_replace(false);
     }
 
     /// The longest round trip that was seen lately.

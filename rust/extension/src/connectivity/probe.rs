@@ -137,7 +137,7 @@ const PING_LIMIT: Duration = Duration::from_secs(3);
 /// How many failures in a row say that a peer cannot be pinged: a few may be a moment's, in the login.
 const MAX_FAILURES: usize = 4;
 /// The first pause between two pings; it doubles up to the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(200)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(200)];
 
 /// Pings `address` again and again until it answers, and returns how long the answered ping took. `None`: it cannot be
 /// pinged. The caller sets the limit.

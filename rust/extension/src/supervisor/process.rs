@@ -23,7 +23,7 @@ use crate::{
     supervisor::{
         backoff::Backoff,
         login::{Context, LoginSession},
-        state::{Reports, Tailnet, TailnetState},
+        state::{Join, Reports, Tailnet, TailnetState},
     },
     tailscaled::process::{Program, Running},
 };
@@ -82,6 +82,9 @@ impl Supervisor {
             warm,
             reports: Arc::clone(&reports),
         };
+        if config.join != Join::Lazy {
+            reports.wanted.send_replace(true);
+        }
         let supervision = Supervision {
             program,
             keys: Arc::new(keys),
@@ -145,6 +148,12 @@ enum End {
 
 impl<P: Program, K: KeySource> Supervision<P, K> {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut wanted = self.context.reports.wanted.subscribe();
+        select! {
+            // The sender is part of the context: it is not gone.
+            _ = wanted.wait_for(|wanted| *wanted) => {}
+            _ = &mut stopped => return,
+        }
         loop {
             let (began, wall) = (Instant::now(), self.context.clock.now());
             let End::Failed(error) = self.one_life(&mut stopped).await else {

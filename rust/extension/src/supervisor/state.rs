@@ -12,6 +12,17 @@ use crate::error::JoinError;
 /// The code of a login that is under way.
 const LOGIN_PENDING: &str = "LoginPending";
 
+/// When an environment joins the tailnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// While it starts: INIT waits for it.
+    Init,
+    /// INIT begins it, and does not wait.
+    Background,
+    /// The first connection begins it.
+    Lazy,
+}
+
 /// Where the function stands with the tailnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TailnetState {
@@ -77,6 +88,8 @@ pub struct Reports {
     pub(crate) requested: Notify,
     /// tailscaled does not respond.
     pub(crate) unresponsive: Notify,
+    /// Whether anybody has wanted the tailnet yet.
+    pub(crate) wanted: watch::Sender<bool>,
 }
 
 /// The state of the tailnet. Clones share it.
@@ -97,6 +110,18 @@ impl Tailnet {
     /// The state now.
     pub fn state(&self) -> TailnetState {
         self.state.borrow().clone()
+    }
+
+    /// Somebody wants the tailnet: a login that waits for that begins.
+    pub fn want(&self) {
+        self.reports
+            .wanted
+            .send_if_modified(|wanted| !std::mem::replace(wanted, true));
+    }
+
+    /// Whether anybody has wanted it yet.
+    pub fn is_wanted(&self) -> bool {
+        *self.reports.wanted.borrow()
     }
 
     /// Waits while the login is under way, and returns the state then, or at `deadline`.

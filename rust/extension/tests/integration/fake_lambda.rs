@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use extension::lambda_api::{ApiError, Event, LambdaRuntime};
+use lambda_env::extensions_api::{ApiError, Event, LambdaRuntime};
 use tokio::{sync::mpsc, time::Instant};
 
 /// Delivers the events that a test sends.

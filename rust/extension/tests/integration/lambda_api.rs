@@ -1,8 +1,10 @@
 //! The requests to the Extensions API.
 
-use extension::lambda_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime, ShutdownReason};
+use lambda_env::extensions_api::{ApiError, Event, Events, ExtensionsApi, LambdaRuntime, ShutdownReason};
 
 use crate::fake_http::FakeHttp;
+
+const NAME: &str = "tailscale-extension";
 
 /// Accepts the registration, and answers the first request for an event with SHUTDOWN.
 fn lambda() -> FakeHttp {
@@ -28,7 +30,7 @@ async fn the_extension_registers_for_its_events() {
         (Events::ShutdownOnly, r#"{"events":["SHUTDOWN"]}"#),
     ] {
         let lambda = lambda();
-        ExtensionsApi::register(&lambda.on_loopback().await, events)
+        ExtensionsApi::register(&lambda.on_loopback().await, NAME, events)
             .await
             .unwrap();
         assert_eq!(lambda.received()[0].body, body);
@@ -38,7 +40,7 @@ async fn the_extension_registers_for_its_events() {
 #[tokio::test]
 async fn errors_are_reported_and_events_are_read() {
     let lambda = lambda();
-    let mut api = ExtensionsApi::register(&lambda.on_loopback().await, Events::All)
+    let mut api = ExtensionsApi::register(&lambda.on_loopback().await, NAME, Events::All)
         .await
         .unwrap();
     api.init_error("Extension.TailnetUnavailable", "no key").await.unwrap();
@@ -47,7 +49,7 @@ async fn errors_are_reported_and_events_are_read() {
     let end = api.next().await.unwrap();
     let shutdown_reason = ShutdownReason::Spindown;
     assert_eq!(end, Event::Shutdown { shutdown_reason });
-    let refused = ExtensionsApi::register(&no_lambda().on_loopback().await, Events::All)
+    let refused = ExtensionsApi::register(&no_lambda().on_loopback().await, NAME, Events::All)
         .await
         .err()
         .unwrap();

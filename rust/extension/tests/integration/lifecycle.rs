@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use extension::{error::JoinError, lambda_api::Events, lifecycle::Fatal, supervisor::state::TailnetState};
+use extension::{error::JoinError, lifecycle::Fatal, supervisor::state::TailnetState};
+use lambda_env::extensions_api::Events;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -167,7 +168,7 @@ async fn on_managed_instances_it_registers_for_shutdown_alone_and_ends_at_it() {
     let mut config = config();
     config.runtime_api = lambda.on_loopback().await;
     config.events = Events::ShutdownOnly;
-    config.socks_server = None;
+    config.doors.server = None;
     let tailscaled = FakeTailscaled::new(Plan::default());
     let socket = unique_path("managed");
     extension::lifecycle::run(&config, tailscaled.clone(), FakeKeys::Good, &socket)

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod concurrency;
+mod doors;
 mod ending;
 mod exit_node;
 mod fake_http;
@@ -21,7 +22,6 @@ mod random_freezes;
 mod removal;
 mod repair;
 mod silent_peers;
-mod socks;
 mod stage;
 mod start;
 mod status_socket;

@@ -18,6 +18,7 @@ async fn stored(ssm: &FakeHttp) -> StoredKey {
             region: Some("eu-west-1".into()),
             endpoint: Some(format!("http://{}", ssm.on_loopback().await)),
             credentials: Some(Credentials::new("AKID", "s3cret", None, None, "test")),
+            ..Access::default()
         },
     };
     StoredKey::new(config, Vec::new())

@@ -14,7 +14,6 @@ use extension::{
     auth::key_source::KeySource,
     clock::Clock,
     config::Config,
-    lambda_api::{Event, ShutdownReason},
     lifecycle::{Fatal, Options, live},
     preflight::Preflight,
     supervisor::{
@@ -22,6 +21,7 @@ use extension::{
         state::{Tailnet, TailnetState},
     },
 };
+use lambda_env::extensions_api::{Event, ShutdownReason};
 use tailnet::connect::{Route, RouteError, Router};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc, oneshot},
@@ -107,10 +107,8 @@ impl Stage {
         };
         let (terminate, terminated) = oneshot::channel();
         let socket = unique_path("stage");
-        let options = Options {
-            socks_server: None,
-            ..Options::new(config, &socket)
-        };
+        let mut options = Options::new(config, &socket);
+        options.doors.server = None;
         let end = tokio::spawn(async move { live(lambda, supervisor, &options, shared, terminated).await });
         Self {
             tailscaled,

@@ -64,6 +64,7 @@ async fn identity(sts: &FakeHttp, api: &FakeHttp) -> WorkloadIdentity {
             region: Some("eu-west-1".into()),
             endpoint: Some(format!("http://{}", sts.on_loopback().await)),
             credentials: Some(Credentials::new("AKID", "s3cret", Some("session".into()), None, "test")),
+            ..Access::default()
         },
     }
 }

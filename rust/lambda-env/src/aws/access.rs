@@ -3,6 +3,8 @@
 use crate::Variables;
 use aws_credential_types::Credentials;
 
+use super::{proxy::ProxyVariables, wire::Wire};
+
 /// What Lambda puts into the environment, and the SDKs' own variables for another endpoint.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,9 +15,16 @@ pub struct Access {
     pub endpoint: Option<String>,
     /// The function's role.
     pub credentials: Option<Credentials>,
+    /// A proxy on the way there. [`read`](Self::read) looks for none.
+    pub proxy: ProxyVariables,
 }
 
 impl Access {
+    /// Connections by way of the proxy, if there is one.
+    pub fn wire(&self) -> Wire {
+        Wire::default().through(self.proxy.clone())
+    }
+
     /// The access to a service: `endpoint_variable` names its endpoint (`AWS_ENDPOINT_URL_...`), if there is another
     /// one than the region's; next comes `AWS_ENDPOINT_URL`, which is for all services
     /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
@@ -28,6 +37,7 @@ impl Access {
             endpoint: variables
                 .text(endpoint_variable)
                 .or_else(|| variables.text("AWS_ENDPOINT_URL")),
+            proxy: ProxyVariables::default(),
             credentials: key.map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")),
         }
     }

@@ -4,9 +4,11 @@
 //! HTTP client does beyond [`Wire`] is of no use to a program that is frozen between its calls.
 
 mod access;
+mod proxy;
 mod secrets_manager;
 mod wire;
 
 pub use access::Access;
+pub use proxy::{ProxyVariables, leads_to_own_port};
 pub use secrets_manager::{SecretNotRead, read_secret};
 pub use wire::{Connection, NotSent, Wire};

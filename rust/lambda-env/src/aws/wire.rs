@@ -36,6 +36,8 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
 };
 
+use super::proxy::{ProxyVariables, tunnel};
+
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// The longest answer that is read: secrets have 64 KB at most, and JSON doubles some characters.
@@ -56,9 +58,16 @@ pub struct Wire {
     /// Made at the first need.
     tls: Arc<OnceLock<TlsConnector>>,
     sent: Arc<AtomicBool>,
+    proxy: ProxyVariables,
 }
 
 impl Wire {
+    /// The same, through a proxy where there is one.
+    #[must_use]
+    pub fn through(self, proxy: ProxyVariables) -> Self {
+        Self { proxy, ..self }
+    }
+
     /// A client that sets `sent` as soon as a request begins to leave: until then it is certain that it did not arrive.
     pub fn reporting(sent: Arc<AtomicBool>) -> Self {
         Self {
@@ -96,7 +105,10 @@ impl Wire {
             ConnectorError::io(NotSent { host, source }.into())
         };
         let connected = async {
-            let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+            let stream = match self.proxy.intercept(&uri) {
+                Some(proxy) => tunnel(&proxy, &host, port).await?,
+                None => TcpStream::connect((host.trim_matches(['[', ']']), port)).await?,
+            };
             stream.set_nodelay(true)?;
             if !https {
                 return Ok(Stream::Plain(stream));

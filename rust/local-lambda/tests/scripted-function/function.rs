@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod http;
+mod programs;
 mod socks;
 
 use std::io::Write;
@@ -128,6 +129,9 @@ fn obey(id: &str, told: &Value, next: &Answer) {
             socks::listen(told);
             respond(&response, &json!("listening"));
         }
+        "run" => respond(&response, &programs::run(told)),
+        "start" => respond(&response, &programs::start(told)),
+        "say" => respond(&response, &programs::say_to(told)),
         "clock" => {
             let ticks = std::fs::read_to_string("/tmp/ticks").unwrap_or_default();
             respond(&response, &json!(ticks.len()));

@@ -38,6 +38,7 @@ impl Invoker {
             region,
             endpoint,
             credentials,
+            ..
         } = config.access.clone();
         let mut client = aws_sdk_lambda::Config::builder()
             .behavior_version(BehaviorVersion::latest())

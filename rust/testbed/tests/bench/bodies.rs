@@ -35,7 +35,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             Kind::new("download", Ask::get(format!("/?bytes={bytes}"))),
             Kind::new("upload", Ask::post("/", Bytes::from(vec![b'a'; bytes]))),
         ];
-        rows::add(rounds::measure(&place, &mut contenders, &kinds, requests, true).await);
+        rows::add(rounds::measure(&place, &mut contenders, &kinds, requests, true).await?);
     }
     scene.close(contenders).await;
     Ok(())

@@ -37,6 +37,8 @@ use crate::{
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// The first dials after a start can fail.
 const WARM_UP_ATTEMPTS: usize = 200;
+/// How many environments a handler may have in a row: each is ended by a request that took too long.
+const MOST_ENVIRONMENTS: u64 = 100;
 /// How long a failed first request is followed by the next one.
 const WARM_UP_PAUSE: Duration = Duration::from_millis(50);
 
@@ -171,9 +173,21 @@ impl Deployed {
         &self.members
     }
 
+    /// The handler's process in each environment that there has been, up to so many.
+    pub(crate) fn runtimes(&self, environments: u64) -> Vec<u32> {
+        let runtime = |number: u64| {
+            self.lambda.events.look(0, |event| match event {
+                Event::Process { environment, .. } if *environment == number => event.runtime_started(),
+                _ => None,
+            })
+        };
+        (1..=environments).filter_map(runtime).collect()
+    }
+
+    /// Those of the youngest environment: one whose request took too long has been ended.
     fn find_members(&mut self) -> Result<(), Error> {
-        let runtime = self.lambda.events.look(0, Event::runtime_started);
-        let runtime = runtime.expect("the environment has been started");
+        let runtimes = self.runtimes(MOST_ENVIRONMENTS);
+        let runtime = *runtimes.last().expect("the environment has been started");
         self.members = processes::members(runtime).map_err(Error::Runtime)?;
         self.runtime = Some(runtime);
         Ok(())

@@ -6,7 +6,7 @@
 //! Figures of different runs are not comparable: the ratios within one run are.
 //!
 //! `BENCH_ROUNDS` (5) and `BENCH_REQUESTS` (300, in each round) keep it short. A filter of the trials' names chooses parts, as
-//! `cargo test -p testbed --test bench -- 'requests, 30 ms'`. Rows go as JSON to the file that `BENCH_JSON` names;
+//! `cargo test -p testbed --test bench -- 'kept requests, 30 ms'`. Rows go as JSON to the file that `BENCH_JSON` names;
 //! `scripts/bench-report.js` makes the table, the verdicts and the chart of them.
 #![allow(clippy::unwrap_used)]
 
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     let code = run(|setting| {
         let mut trials = Vec::new();
         for profile in distances() {
-            trials.push(of(setting, "requests", profile, requests::measure));
+            trials.push(of(setting, "kept requests", profile, requests::kept));
+            trials.push(of(setting, "new requests", profile, requests::new));
         }
         let near = PROFILES[0];
         trials.push(of(setting, "share of a core", near, share::measure));

@@ -38,7 +38,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             Kind::new("GET new", Ask::get("/?close")),
         ];
         let requests = rounds::requests(Duration::ZERO);
-        let mut rows = rounds::measure(&place, &mut contenders, &kinds, requests, false).await;
+        let mut rows = rounds::measure(&place, &mut contenders, &kinds, requests, false).await?;
         for contender in &mut contenders {
             let name = contender.name();
             let Some(deployed) = contender.function() else { continue };

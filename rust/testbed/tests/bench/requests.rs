@@ -14,8 +14,30 @@ use crate::{
     scene::Scene,
 };
 
-pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+const BODY: &str = "a body of some forty bytes, as text/plain";
+
+/// Over connections to the target that are open.
+pub(crate) async fn kept(setting: Arc<Setting>, profile: Profile) -> Outcome {
+    let kinds = [
+        Kind::new("GET kept", Ask::get("/")),
+        Kind::new("POST kept", Ask::post("/", BODY)),
+        Kind::new("https kept", Ask::get("/").over_https()),
+    ];
+    measure(&setting, profile, &kinds).await
+}
+
+/// Each over a connection of its own.
+pub(crate) async fn new(setting: Arc<Setting>, profile: Profile) -> Outcome {
+    let kinds = [
+        Kind::new("GET new", Ask::get("/?close")),
+        Kind::new("POST new", Ask::post("/?close", BODY)),
+        Kind::new("https new", Ask::get("/?close").over_https()),
+    ];
+    measure(&setting, profile, &kinds).await
+}
+
+async fn measure(setting: &Setting, profile: Profile, kinds: &[Kind]) -> Outcome {
+    let scene = Scene::open(setting, profile).await?;
     let mut contenders = scene.contenders(|_| ()).await?;
     let place = Place {
         part: "requests",
@@ -23,19 +45,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
     };
     let round_trip = profile.distance.map_or(Duration::ZERO, |distance| distance.round_trip);
     let requests = rounds::requests(round_trip);
-    rows::add(rounds::measure(&place, &mut contenders, &kinds(), requests, false).await);
+    rows::add(rounds::measure(&place, &mut contenders, kinds, requests, false).await?);
     scene.close(contenders).await;
     Ok(())
-}
-
-fn kinds() -> Vec<Kind> {
-    let body = "a body of some forty bytes, as text/plain";
-    vec![
-        Kind::new("GET kept", Ask::get("/")),
-        Kind::new("POST kept", Ask::post("/", body)),
-        Kind::new("https kept", Ask::get("/").over_https()),
-        Kind::new("GET new", Ask::get("/?close")),
-        Kind::new("POST new", Ask::post("/?close", body)),
-        Kind::new("https new", Ask::get("/?close").over_https()),
-    ]
 }

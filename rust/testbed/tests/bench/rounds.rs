@@ -2,7 +2,8 @@
 
 use std::{env, time::Duration};
 
-use testbed::server::Sample;
+use testbed::{Error, server::Sample};
+use tokio::time::sleep;
 
 use crate::{
     contender::{Ask, Contender},
@@ -42,11 +43,23 @@ fn number(variable: &str, default: usize) -> usize {
 pub(crate) struct Kind {
     pub(crate) name: String,
     pub(crate) ask: Ask,
+    /// Between two requests.
+    pause: Duration,
 }
 
 impl Kind {
     pub(crate) fn new(name: impl Into<String>, ask: Ask) -> Self {
-        Self { name: name.into(), ask }
+        Self {
+            name: name.into(),
+            ask,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// The same, with so long between two requests.
+    #[must_use]
+    pub(crate) fn every(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 }
 
@@ -76,7 +89,7 @@ pub(crate) async fn measure(
     kinds: &[Kind],
     requests: usize,
     as_ratio: bool,
-) -> Vec<Row> {
+) -> Result<Vec<Row>, Error> {
     let mut measured: Vec<Vec<Measured>> = contenders
         .iter()
         .map(|_| kinds.iter().map(|_| Measured::default()).collect())
@@ -86,7 +99,7 @@ pub(crate) async fn measure(
             // Another one is the first in each round.
             for turn in 0..contenders.len() {
                 let who = (turn + round) % contenders.len();
-                batch(&mut contenders[who], &kind.ask, requests, &mut measured[who][number]).await;
+                batch(&mut contenders[who], kind, requests, &mut measured[who][number]).await?;
             }
         }
     }
@@ -120,18 +133,33 @@ pub(crate) async fn measure(
             }
         }
     }
-    rows
+    Ok(rows)
 }
 
-async fn batch(contender: &mut Contender, ask: &Ask, requests: usize, measured: &mut Measured) {
+async fn batch(contender: &mut Contender, kind: &Kind, requests: usize, measured: &mut Measured) -> Result<(), Error> {
+    let Kind { ask, pause, .. } = kind;
     // Whatever the kind before it left behind: a connection, or none.
-    contender.ask(ask).await;
+    if contender.ask(ask).await.status != 200 {
+        contender.warm_up().await?;
+    }
     let before = contender.processors();
     let mut samples = Vec::with_capacity(requests);
     for _ in 0..requests {
         samples.push(contender.ask(ask).await);
+        if !pause.is_zero() {
+            sleep(*pause).await;
+        }
     }
     let after = contender.processors();
+    let failed = samples.iter().filter(|sample| sample.status != 200).count();
+    measured.failed += failed;
+    measured.medians.push(percentile(&samples, 50));
+    measured.tails.push(percentile(&samples, 99));
+    if failed > 0 {
+        // The environment may be another one now: this round says nothing of the processor, and the next one must.
+        contender.warm_up().await?;
+        return Ok(());
+    }
     let used = before
         .iter()
         .zip(&after)
@@ -145,9 +173,7 @@ async fn batch(contender: &mut Contender, ask: &Ask, requests: usize, measured: 
         member.0 = name;
         member.1.push(used);
     }
-    measured.failed += samples.iter().filter(|sample| sample.status != 200).count();
-    measured.medians.push(percentile(&samples, 50));
-    measured.tails.push(percentile(&samples, 99));
+    Ok(())
 }
 
 /// In ms, of all samples.

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use testbed::{
     Error,
     distance::Profile,
-    lambda::Event,
     server::Sample,
     signed::signed,
     suite::{Outcome, Setting},
@@ -49,7 +48,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             )
             .with_failed(failed),
         ];
-        let runtimes = runtimes(&deployed);
+        let runtimes = deployed.runtimes(ENVIRONMENTS as u64);
         let mut members = Vec::new();
         for runtime in &runtimes {
             members.extend(processes::members(*runtime).map_err(Error::Runtime)?);
@@ -83,17 +82,6 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         scene.close(Vec::new()).await;
     }
     Ok(())
-}
-
-/// The handler's process in each environment.
-fn runtimes(deployed: &Deployed) -> Vec<u32> {
-    let runtime = |number: u64| {
-        deployed.lambda.events.look(0, |event| match event {
-            Event::Process { environment, .. } if *environment == number => event.runtime_started(),
-            _ => None,
-        })
-    };
-    (1..=ENVIRONMENTS as u64).filter_map(runtime).collect()
 }
 
 fn count_failed(samples: &[Sample]) -> usize {

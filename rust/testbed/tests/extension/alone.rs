@@ -15,7 +15,6 @@ use testbed::{
     expect::logged,
     foreign,
     lambda::Function,
-    nat,
     network::ADDRESS,
     node::Node,
     suite::{Outcome, Setting, awake, set, trial},
@@ -289,37 +288,25 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// WireGuard's first message to a peer that has not heard of this machine is lost, and the next would follow after 5 s. Where
-/// UDP is blocked, the peer has no way back but the connection to the DERP server that it heard from first.
+/// WireGuard's first message to a peer that has not heard of this machine is lost, and the next would follow after 5 s.
 async fn hears_late(setting: Arc<Setting>) -> Outcome {
-    for udp in [true, false] {
-        nat::remember().await?;
-        if !udp {
-            nat::block_udp().await?;
-        }
-        let world = world_with(&setting, |_| ()).await?;
-        let target = &world.surroundings.target.node;
-        target.process.signal(Signal::SIGSTOP).await;
-        let address = target.address().to_string();
-        let heard = async {
-            let log = world.lambda.process.log();
-            log.find(0, |line| line.contains("joined tailnet as").then_some(()))
-                .await;
-            // The delay itself: it is what is tested.
-            sleep(DEAF).await;
-            target.process.signal(Signal::SIGCONT).await;
-            Instant::now()
-        };
-        let (answer, heard) = join!(dial(&world, &address, target::PORT), heard);
-        let (answer, took) = (answer?, heard.elapsed());
-        assert_eq!(answer["status"], 200, "UDP: {udp}: {answer}\n{}", log(&world));
-        assert!(
-            took < Duration::from_secs(1),
-            "UDP: {udp}: it took {took:?}\n{}",
-            log(&world)
-        );
-        world.stop().await;
-    }
-    nat::remember().await?;
+    let world = world_with(&setting, |_| ()).await?;
+    let target = &world.surroundings.target.node;
+    target.process.signal(Signal::SIGSTOP).await;
+    let address = target.address().to_string();
+    let heard = async {
+        let log = world.lambda.process.log();
+        log.find(0, |line| line.contains("joined tailnet as").then_some(()))
+            .await;
+        // The delay itself: it is what is tested.
+        sleep(DEAF).await;
+        target.process.signal(Signal::SIGCONT).await;
+        Instant::now()
+    };
+    let (answer, heard) = join!(dial(&world, &address, target::PORT), heard);
+    let (answer, took) = (answer?, heard.elapsed());
+    assert_eq!(answer["status"], 200, "{answer}\n{}", log(&world));
+    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", log(&world));
+    world.stop().await;
     Ok(())
 }

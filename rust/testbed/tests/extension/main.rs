@@ -1,13 +1,16 @@
-//! What the extension does beside logging in, on the real stack: exit nodes, client secrets, a Secrets Manager that
-//! fails, functions that are not ours, and the end.
+//! What the extension does beside logging in, on the real stack: exit nodes, client secrets, no secret at all, a
+//! Secrets Manager that fails, functions that are not ours, and the end.
 #![allow(clippy::unwrap_used)]
 
 mod alone;
 mod ending;
 mod exit_nodes;
+mod keyless;
 mod oauth;
 mod secrets;
 mod server;
+mod sts;
+mod tailscale_api;
 
 use std::process::ExitCode;
 
@@ -19,6 +22,7 @@ fn main() -> ExitCode {
             exit_nodes::trials(setting),
             alone::trials(setting),
             oauth::trials(setting),
+            keyless::trials(setting),
             secrets::trials(setting),
             ending::trials(setting),
         ];

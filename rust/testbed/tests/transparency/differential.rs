@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use testbed::{
+    caller_layer::CallerLayer,
     lambda::Function,
     raw_target::{Move, RawTarget, Seen},
     target,
@@ -13,8 +14,8 @@ use testbed::{
 use crate::{
     Outcome, Setting,
     cases::{self, Case},
-    exceptions::{Needed, expected_answer, expected_line, expected_request, received_answer},
-    exchange::{Answer, headers, straight, through},
+    exceptions::{Needed, expected_answer, expected_host, expected_line, expected_request, received_answer},
+    exchange::{Answer, Way, headers, straight, through},
     stream, trial,
 };
 
@@ -25,12 +26,17 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
         trial(setting, "differential: BUFFERED, every case is equal", buffered),
         trial(setting, "differential: RESPONSE_STREAM, every case is equal", streamed),
+        trial(
+            setting,
+            "differential: by the caller's layer, every case is equal, headers that AWS renames included",
+            by_layer,
+        ),
     ]
 }
 
 async fn buffered(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
-    compare(&world, "BUFFERED").await?;
+    compare(&world, Way::Signed, "BUFFERED").await?;
     world.stop().await;
     Ok(())
 }
@@ -42,12 +48,22 @@ async fn streamed(setting: Arc<Setting>) -> Outcome {
         function.settings.insert("maxEnvironments".into(), 3.into());
     };
     let world = setting.world(adjust).await?;
-    compare(&world, "RESPONSE_STREAM").await?;
+    compare(&world, Way::Signed, "RESPONSE_STREAM").await?;
     world.stop().await;
     Ok(())
 }
 
-async fn compare(world: &World, mode: &str) -> Outcome {
+async fn by_layer(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let url = world.url();
+    let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
+    compare(&world, Way::Layer, "by the caller's layer").await?;
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn compare(world: &World, way: Way, mode: &str) -> Outcome {
     let raw = RawTarget::start().await?;
     let mut needed = Needed::new();
     let mut wrong = Vec::new();
@@ -55,12 +71,12 @@ async fn compare(world: &World, mode: &str) -> Outcome {
     assert!(cases.len() >= LEAST_CASES, "only {} cases", cases.len());
     for case in &cases {
         let outcome = match &case.answer {
-            None => httpbin(case, world, &mut needed).await,
+            None => httpbin(case, world, way, &mut needed).await,
             Some((answer, close)) => {
                 let mut moves = vec![Move::Send(answer.clone())];
                 moves.extend(close.then_some(Move::Close));
                 raw.play(moves);
-                written(case, world, &raw, &mut needed).await
+                written(case, world, way, &raw, &mut needed).await
             }
         };
         if let Err(difference) = outcome {
@@ -83,26 +99,26 @@ async fn compare(world: &World, mode: &str) -> Outcome {
 }
 
 /// A case for go-httpbin, which answers with what it saw.
-async fn httpbin(case: &Case, world: &World, needed: &mut Needed) -> Outcome {
+async fn httpbin(case: &Case, world: &World, way: Way, needed: &mut Needed) -> Outcome {
     let mut direct = straight(case, world, target::PORT).await?;
-    let mut proxied = through(case, world, target::PORT).await?;
+    let mut proxied = through(case, world, way, target::PORT).await?;
     // Sent at another second, it may be another date; go-httpbin's answers were last modified now.
-    for (answer, date) in [(&mut direct, "date"), (&mut proxied, "x-amzn-remapped-date")] {
+    for (answer, date) in [(&mut direct, "date"), (&mut proxied, way.date())] {
         for name in [date, "last-modified"] {
             if let Some(date) = answer.headers.get_mut(name) {
                 *date = vec![b"(some time)".to_vec()];
             }
         }
     }
-    equal_answers(direct, proxied, &case.method, needed)
+    equal_answers(direct, proxied, &case.method, way, needed)
 }
 
 /// A case for the raw target, which answers as the case says, and tells what it saw.
-async fn written(case: &Case, world: &World, raw: &RawTarget, needed: &mut Needed) -> Outcome {
+async fn written(case: &Case, world: &World, way: Way, raw: &RawTarget, needed: &mut Needed) -> Outcome {
     let port = raw.address().port();
     let (direct, saw_direct) = watched(raw, straight(case, world, port)).await?;
-    let (proxied, saw_proxied) = watched(raw, through(case, world, port)).await?;
-    equal_answers(direct, proxied, &case.method, needed)?;
+    let (proxied, saw_proxied) = watched(raw, through(case, world, way, port)).await?;
+    equal_answers(direct, proxied, &case.method, way, needed)?;
     let pairs = |seen: &Seen| {
         headers(
             seen.headers
@@ -116,6 +132,13 @@ async fn written(case: &Case, world: &World, raw: &RawTarget, needed: &mut Neede
         saw_proxied.line.clone(),
     )?;
     let expected = expected_request(pairs(&saw_direct), &case.method, saw_direct.body.len(), needed);
+    let expected = match way {
+        Way::Signed => expected,
+        Way::Layer => {
+            let host = format!("{}:{port}", world.surroundings.target.node.address());
+            expected_host(expected, &host, needed)
+        }
+    };
     equal("the request's headers", expected, pairs(&saw_proxied))?;
     equal("the request's body", &saw_direct.body, &saw_proxied.body)
 }
@@ -137,9 +160,9 @@ async fn watched(
     Ok((answer, seen))
 }
 
-fn equal_answers(direct: Answer, proxied: Answer, method: &str, needed: &mut Needed) -> Outcome {
-    let expected = expected_answer(direct, method, needed);
-    let received = received_answer(proxied, method);
+fn equal_answers(direct: Answer, proxied: Answer, method: &str, way: Way, needed: &mut Needed) -> Outcome {
+    let expected = expected_answer(direct, method, way, needed);
+    let received = received_answer(proxied, &expected, method);
     equal("the status", expected.status, received.status)?;
     equal("the answer's headers", &expected.headers, &received.headers)?;
     equal("the answer's body", &expected.body, &received.body)

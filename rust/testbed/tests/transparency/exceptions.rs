@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::exchange::{Answer, Headers};
+use crate::exchange::{Answer, Headers, Way};
 
 /// A difference that the contract or the service makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,9 @@ pub(crate) enum Exception {
     Reserved,
     /// The service writes these over a caller's own, so they say nothing of the caller, and stay behind.
     Overwritten,
+    /// By the caller's layer: a URL in absolute form names the host, and a `host` header beside it is ignored (RFC 9112
+    /// section 3.2.2). A caller that wants another one sends `ts-host`.
+    HostOfUrl,
     /// `rawQueryString` is empty both for no query and for an empty one: the lone `?` is lost.
     EmptyQuery,
 }
@@ -56,7 +59,7 @@ const OVERWRITTEN: [&str; 4] = [
 ];
 
 /// What the caller gets of this answer of the target's, if the proxy is transparent.
-pub(crate) fn expected_answer(mut answer: Answer, method: &str, needed: &mut Needed) -> Answer {
+pub(crate) fn expected_answer(mut answer: Answer, method: &str, way: Way, needed: &mut Needed) -> Answer {
     let headers = &mut answer.headers;
     let mut need = |exception, needs: bool| *needed.entry(exception).or_default() += usize::from(needs);
     need(Exception::HopByHop, remove_hop_by_hop(headers));
@@ -67,9 +70,12 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, needed: &mut Nee
         Exception::Joined,
         join(headers, |name| (name != "set-cookie").then_some(", ")),
     );
-    need(Exception::Date, rename(headers, "date"));
-    for name in REMAPPED {
-        need(Exception::Remapped, rename(headers, name));
+    // The caller's layer gives both their own names again.
+    if way == Way::Signed {
+        need(Exception::Date, rename(headers, "date"));
+        for name in REMAPPED {
+            need(Exception::Remapped, rename(headers, name));
+        }
     }
     if !claims_length(method, answer.status) {
         need(Exception::Framing, headers.remove("content-length").is_none());
@@ -82,9 +88,9 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, needed: &mut Nee
 }
 
 /// What the caller got, without what the service adds.
-pub(crate) fn received_answer(mut answer: Answer, method: &str) -> Answer {
+pub(crate) fn received_answer(mut answer: Answer, expected: &Answer, method: &str) -> Answer {
     remove(&mut answer.headers, |name| {
-        ADDED.contains(&name) || name == "transfer-encoding"
+        (ADDED.contains(&name) && !expected.headers.contains_key(name)) || name == "transfer-encoding"
     });
     if !claims_length(method, answer.status) {
         answer.headers.remove("content-length");
@@ -111,6 +117,14 @@ pub(crate) fn expected_request(mut headers: Headers, method: &str, body: usize, 
     need(Exception::Latin1, to_utf8(&mut headers));
     let separator = |name: &str| Some(if name == "cookie" { "; " } else { "," });
     need(Exception::Joined, join(&mut headers, separator));
+    headers
+}
+
+/// The same by the caller's layer, for a request to `host`.
+pub(crate) fn expected_host(mut headers: Headers, host: &str, needed: &mut Needed) -> Headers {
+    let own = headers.insert("host".into(), vec![host.into()]);
+    let differs = own.is_some_and(|own| own != [host.as_bytes()]);
+    *needed.entry(Exception::HostOfUrl).or_default() += usize::from(differs);
     headers
 }
 

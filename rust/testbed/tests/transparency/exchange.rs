@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use libtest_mimic::Failed;
 use testbed::{
+    caller_layer,
     function_url::{ANSWER_LIMIT, FunctionUrl},
     http_call::call,
     world::World,
@@ -146,16 +147,44 @@ pub(crate) async fn straight(case: &Case, world: &World, port: u16) -> Result<An
     Ok(observed(call(stream, request, ANSWER_LIMIT).await?))
 }
 
+/// Which way a case takes through the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Signed by the client itself.
+    Signed,
+    /// By the caller's layer, as an HTTP proxy.
+    Layer,
+}
+
+impl Way {
+    /// The name under which the target's date comes back.
+    pub(crate) fn date(self) -> &'static str {
+        match self {
+            Self::Signed => "x-amzn-remapped-date",
+            Self::Layer => "date",
+        }
+    }
+}
+
 /// Sends a case through the function.
-pub(crate) async fn through(case: &Case, world: &World, port: u16) -> Result<Answer, Failed> {
+pub(crate) async fn through(case: &Case, world: &World, way: Way, port: u16) -> Result<Answer, Failed> {
+    let address = world.surroundings.target.node.address();
+    if way == Way::Layer {
+        let authority = format!("{address}:{port}");
+        let mut request = case.request(&authority, str::to_owned)?;
+        *request.uri_mut() = format!("http://{authority}{}", case.path).parse()?;
+        let stream = TcpStream::connect(caller_layer::ADDRESS).await?;
+        return Ok(observed(call(stream, request.map(Full::new), ANSWER_LIMIT).await?));
+    }
     let url: FunctionUrl = world.url();
     let prefixed = |name: &str| match TAKEN.contains(&name) {
         true => format!("ts-{name}"),
         false => name.to_owned(),
     };
     let mut request = case.request(&url.address, prefixed)?;
-    let address = world.surroundings.target.node.address().to_string();
-    request.headers_mut().insert("ts-target-ip", address.parse()?);
+    request
+        .headers_mut()
+        .insert("ts-target-ip", address.to_string().parse()?);
     request.headers_mut().insert("ts-target-port", port.into());
     Ok(observed(url.send(request).await?))
 }

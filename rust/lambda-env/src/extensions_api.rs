@@ -10,9 +10,6 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinHandle};
 
-/// The name under which the extension registers: the file's name under `/opt/extensions`, as Lambda demands.
-pub const NAME: &str = "tailscale-extension";
-
 const API: &str = "/2020-01-01/extension";
 const IDENTIFIER: &str = "lambda-extension-identifier";
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
@@ -109,8 +106,9 @@ pub struct ExtensionsApi {
 }
 
 impl ExtensionsApi {
-    /// Registers for `events` at `address` (`host:port`).
-    pub async fn register(address: &str, events: Events) -> Result<Self, ApiError> {
+    /// Registers for `events` at `address` (`host:port`), under `name`: the name of the extension's file in
+    /// `/opt/extensions`, as Lambda demands.
+    pub async fn register(address: &str, name: &str, events: Events) -> Result<Self, ApiError> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ApiError::Unreachable {
             address: address.to_owned(),
             source,
@@ -134,7 +132,7 @@ impl ExtensionsApi {
             Events::ShutdownOnly => r#"{"events":["SHUTDOWN"]}"#,
         };
         let response = api
-            .call("/register", "POST", &[("lambda-extension-name", NAME)], body)
+            .call("/register", "POST", &[("lambda-extension-name", name)], body)
             .await?;
         api.identifier = response.headers().get(IDENTIFIER).cloned().ok_or(ApiError::Malformed {
             path: "/register",

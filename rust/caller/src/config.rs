@@ -1,0 +1,241 @@
+//! What the construct set: read once from the environment, checked in full before the first request.
+
+use std::net::SocketAddr;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use http::{HeaderName, HeaderValue, Uri};
+use lambda_env::{SettingError, Variables, aws::Access};
+use tailnet::target_list::{self, TargetList};
+
+/// Where HTTP clients find the proxy. Part of the contract with the constructs.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8055);
+
+/// What goes into the tailnet where nothing else is set: Tailscale's names and addresses, and MagicDNS's short names.
+const TARGETS: &str = "*.ts.net,100.64.0.0/10,fd7a:115c:a1e0::/48,<local>";
+
+const URL: &str = "the URL of the proxy's function, such as https://abc.lambda-url.eu-west-1.on.aws/";
+
+/// The headers that a variable gives to requests that have none of their own.
+const METRIC_HEADERS: [(&str, &str); 3] = [
+    ("TS_METRIC_SERVICE", "ts-metric-service"),
+    ("TS_METRIC_DIMENSION_NAME", "ts-metric-dimension-name"),
+    ("TS_METRIC_DIMENSION_VALUE", "ts-metric-dimension-value"),
+];
+
+/// The caller's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP clients find the proxy.
+    pub listen: SocketAddr,
+    /// Lambda's Extensions API, as `host:port`; empty outside Lambda.
+    pub runtime_api: String,
+    /// The Function URL.
+    pub endpoint: Endpoint,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// What goes into the tailnet.
+    pub targets: TargetList,
+    /// What signs.
+    pub credentials: SharedCredentialsProvider,
+    /// Who calls, for messages: the function's name, or empty.
+    pub function: String,
+    /// Headers for requests that have none of these names.
+    pub defaults: Vec<(HeaderName, HeaderValue)>,
+    /// Log each request.
+    pub debug: bool,
+}
+
+/// A Function URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether it is reached by TLS, as every one is but those of tests.
+    pub tls: bool,
+    /// Its host, IPv6 in brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The value of the `host` header.
+    pub authority: HeaderValue,
+}
+
+impl Config {
+    /// Reads the settings of a function's extension through `get`, which is the process's environment everywhere but in tests.
+    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let variables = Variables::new(get);
+        let access = Access::read(&variables, "AWS_ENDPOINT_URL_LAMBDA");
+        let credentials = access.credentials.ok_or(SettingError::Missing {
+            name: "AWS_ACCESS_KEY_ID",
+            remedy: "Lambda sets it, and AWS_SECRET_ACCESS_KEY, from the function's role, but not with SnapStart: switch SnapStart off",
+        })?;
+        Self::new(&variables, access.region, SharedCredentialsProvider::new(credentials))
+    }
+
+    /// The same, with other credentials.
+    pub fn new(
+        variables: &Variables<impl Fn(&str) -> Option<String>>,
+        region: Option<String>,
+        credentials: SharedCredentialsProvider,
+    ) -> Result<Self, SettingError> {
+        let url = variables.text("TS_PROXY_URL").ok_or(SettingError::Missing {
+            name: "TS_PROXY_URL",
+            remedy: "set it to the URL of the proxy's function, as proxy.addCaller does",
+        })?;
+        let endpoint = Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("TS_PROXY_URL", &*url, URL))?;
+        Ok(Self {
+            listen: LISTEN,
+            runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
+            region: endpoint
+                .region()
+                .map(str::to_owned)
+                .or(region)
+                .ok_or(SettingError::Missing {
+                    name: "AWS_REGION",
+                    remedy: "set it to the region of the proxy's function",
+                })?,
+            endpoint,
+            targets: targets(variables.text("TS_PROXY_TARGETS"))?,
+            credentials,
+            function: variables.text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+            defaults: defaults(variables)?,
+            debug: variables.switch("TS_DEBUG", false)?,
+        })
+    }
+}
+
+impl Endpoint {
+    /// Reads a URL that has a host, and no path, query or user.
+    pub fn parse(url: &str) -> Option<Self> {
+        let uri: Uri = url.trim().parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
+            return None;
+        }
+        Some(Self {
+            tls,
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            authority: HeaderValue::try_from(authority.as_str()).ok()?,
+        })
+    }
+
+    /// The region that a Function URL's name has in it: `<id>.lambda-url.<region>.on.aws`.
+    fn region(&self) -> Option<&str> {
+        let (_, rest) = self.host.split_once(".lambda-url.")?;
+        rest.split('.').next().filter(|region| !region.is_empty())
+    }
+}
+
+fn targets(value: Option<String>) -> Result<TargetList, SettingError> {
+    TargetList::parse(value.as_deref().unwrap_or(TARGETS))
+        .map_err(|entry| SettingError::invalid("TS_PROXY_TARGETS", entry, target_list::EXPECTED))
+}
+
+fn defaults(
+    variables: &Variables<impl Fn(&str) -> Option<String>>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, SettingError> {
+    let set = METRIC_HEADERS
+        .into_iter()
+        .filter_map(|(variable, header)| Some((variable, header, variables.text(variable)?)));
+    set.map(|(variable, header, text)| {
+        let value = HeaderValue::try_from(text.as_str());
+        let value = value.map_err(|_| SettingError::invalid(variable, text, "text without control characters"))?;
+        Ok((HeaderName::from_static(header), value))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use lambda_env::contract::Contract;
+    use tailnet::host::Host;
+
+    use super::*;
+
+    const ROLE: [(&str, &str); 3] = [
+        ("AWS_ACCESS_KEY_ID", "ASIAROLE"),
+        ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Config, SettingError> {
+        let all = [&ROLE, pairs].concat();
+        Config::parse(|name| {
+            let found = all.iter().rev().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn every_variable_of_the_contract_is_read_and_no_other() {
+        let contract = Contract::of("caller");
+        let asked = contract.asked_for(&ROLE, |get| {
+            Config::parse(get).unwrap();
+        });
+        assert_eq!(asked, contract.names());
+    }
+
+    #[test]
+    fn the_region_is_that_of_the_url_and_else_the_functions_own() {
+        let region = |url| parse(&[("TS_PROXY_URL", url)]).unwrap().region;
+        assert_eq!(region("https://abc.lambda-url.us-east-2.on.aws/"), "us-east-2");
+        assert_eq!(region("https://proxy.example.com"), "eu-central-1");
+    }
+
+    #[test]
+    fn what_goes_into_the_tailnet_by_default() {
+        let targets = parse(&[("TS_PROXY_URL", "https://a.b")]).unwrap().targets;
+        for host in [
+            "billing.example.ts.net",
+            "100.64.0.1",
+            "100.127.255.255",
+            "[fd7a:115c:a1e0::1]",
+            "billing",
+        ] {
+            assert!(targets.holds(&Host::parse(host).unwrap(), 8080), "{host}");
+        }
+        for host in [
+            "api.example.com",
+            "10.1.2.3",
+            "100.128.0.1",
+            "localhost",
+            "169.254.169.254",
+            "ts.net",
+        ] {
+            assert!(!targets.holds(&Host::parse(host).unwrap(), 80), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_it_must_be() {
+        for url in ["abc", "ftp://a/", "https://a/path", "https://a/?q", "https://user@a/"] {
+            let message = parse(&[("TS_PROXY_URL", url)]).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("TS_PROXY_URL is '{url}', but must be")),
+                "{message}"
+            );
+        }
+        assert!(
+            parse(&[])
+                .unwrap_err()
+                .to_string()
+                .starts_with("TS_PROXY_URL is not set")
+        );
+        let url = ("TS_PROXY_URL", "https://a/");
+        let message = parse(&[url, ("TS_PROXY_TARGETS", "db,*")]).unwrap_err().to_string();
+        assert!(message.starts_with("TS_PROXY_TARGETS is '*'"), "{message}");
+        let message = parse(&[url, ("AWS_ACCESS_KEY_ID", "")]).unwrap_err().to_string();
+        assert!(message.contains("SnapStart"), "{message}");
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let shown = format!("{:?}", parse(&[("TS_PROXY_URL", "https://a/")]).unwrap());
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a request gets no response of the target's, and how that is told.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+
+use crate::response::Body;
+
+/// Whether the target may have seen the request, as `ts-error-sent` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Certainly not.
+    No,
+    /// It is not known.
+    Unknown,
+}
+
+/// Why a request gets no response of the target's. The messages are for the developer of the function.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The request cannot be sent on: the code must change.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// The request asks for a tunnel into the tailnet, which the proxy has not.
+    #[error("{0}")]
+    TunnelRefused(String),
+    /// The body is larger than Lambda takes.
+    #[error("{0}")]
+    RequestTooLarge(String),
+    /// AWS rejected the signature or the caller: a grant is missing.
+    #[error("{0}")]
+    CallerNotAllowed(String),
+    /// Neither the tailnet's proxy nor another server can be reached.
+    #[error("{message}")]
+    Unreachable {
+        /// What happened.
+        message: String,
+        /// Whether the target may have seen the request.
+        sent: Sent,
+    },
+}
+
+impl CallError {
+    /// The status, and the value of `ts-error-name`.
+    pub fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Self::TunnelRefused(_) => (StatusCode::METHOD_NOT_ALLOWED, "InvalidRequest"),
+            Self::RequestTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge"),
+            Self::CallerNotAllowed(_) => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
+            Self::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "ProxyUnreachable"),
+        }
+    }
+
+    fn sent(&self) -> &'static str {
+        match self {
+            Self::Unreachable {
+                sent: Sent::Unknown, ..
+            } => "unknown",
+            _ => "no",
+        }
+    }
+
+    /// The response that the function's HTTP client gets: as the tailnet's proxy itself responds.
+    pub(crate) fn response(&self) -> Response<Body> {
+        let (status, name) = self.code();
+        let message = self.to_string();
+        let json = serde_json::json!({"error": name, "message": message}).to_string();
+        let mut response = Response::new(Full::from(json).map_err(|never| match never {}).boxed_unsync());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("ts-error-name", HeaderValue::from_static(name));
+        headers.insert("ts-error-message", header_safe(&message));
+        headers.insert("ts-error-sent", HeaderValue::from_static(self.sent()));
+        response
+    }
+}
+
+/// A message as a header value: one line of visible ASCII, of a length that every client takes.
+fn header_safe(message: &str) -> HeaderValue {
+    let visible = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    let text: String = message.chars().take(1024).map(visible).collect();
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,75 @@
+//! A request of the function's, as the tailnet's proxy takes it.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, header, request::Parts, uri::PathAndQuery};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tailnet::host::Host;
+
+use crate::{
+    config::Config,
+    error::CallError,
+    headers::{make_room_for_signature, remove_hop_by_hop},
+};
+
+/// Lambda's limit for a whole request: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
+const BODY_LIMIT: usize = 6 * 1024 * 1024;
+
+/// Turns a request for `host` and `port`, in absolute form, into one for the Function URL that is still to be signed.
+pub(crate) async fn rewrite(
+    request: Request<Incoming>,
+    host: &Host,
+    port: u16,
+    config: &Config,
+) -> Result<Request<Bytes>, CallError> {
+    let (mut head, body) = request.into_parts();
+    let body = collect(body).await?;
+    address(&mut head, host, port, config);
+    Ok(Request::from_parts(head, body))
+}
+
+fn address(head: &mut Parts, host: &Host, port: u16, config: &Config) {
+    let path = head
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
+    head.uri = path.into();
+    head.version = http::Version::HTTP_11;
+    remove_hop_by_hop(&mut head.headers);
+    make_room_for_signature(&mut head.headers);
+    for (name, value) in &config.defaults {
+        head.headers.entry(name).or_insert_with(|| value.clone());
+    }
+    // In absolute form, the URL names the host; a `host` header beside it must be ignored (RFC 9112 section 3.2.2).
+    head.headers.insert(header::HOST, config.endpoint.authority.clone());
+    let target = match host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    };
+    if let Ok(target) = HeaderValue::try_from(target) {
+        head.headers.insert(HeaderName::from_static("ts-target-ip"), target);
+    }
+    head.headers
+        .insert(HeaderName::from_static("ts-target-port"), port.into());
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, CallError> {
+    // Before a byte is read: a client that waits for 100 Continue does not send it at all.
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_large());
+    }
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(CallError::InvalidRequest(format!(
+            "the request's body ended too early: {error}"
+        ))),
+    }
+}
+
+fn too_large() -> CallError {
+    CallError::RequestTooLarge(format!(
+        "the request's body is larger than {BODY_LIMIT} bytes, which is the most that Lambda takes (4.5 MB if it is not text): send it in parts"
+    ))
+}

@@ -1,0 +1,181 @@
+//! Clients that know nothing of this project, and the function that runs them.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use testbed::{
+    foreign,
+    lambda::Function,
+    suite::{Setting, set},
+    world::{Surroundings, World},
+};
+
+/// The Node.js to test, if it is not `/usr/bin/node`.
+const NODE: &str = "DOOR_NODE";
+/// What `requests` consists of.
+const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
+
+/// The variables that `proxyEnvironment` sets; a jest test holds them to this list.
+const PROXY: &str = "http://127.0.0.1:1055";
+const NO_PROXY: &str = "localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,169.254.79.129,.amazonaws.com,\
+                        .amazonaws.com.cn,.api.aws,.on.aws";
+
+/// Sets what `proxyEnvironment: true` sets.
+pub(crate) fn proxy_environment(function: &mut Function) {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        set(function, name, PROXY);
+        set(function, &name.to_lowercase(), PROXY);
+    }
+    set(function, "NO_PROXY", NO_PROXY);
+    set(function, "no_proxy", NO_PROXY);
+    set(function, "NODE_USE_ENV_PROXY", "1");
+}
+
+/// A command line that gets a URL, and the client's name.
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
+    pub(crate) command: Vec<String>,
+}
+
+/// The function's zip with all clients that this machine can run, and these; the others are named.
+pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed> {
+    let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
+    let mut files = Vec::new();
+    let mut clients = Vec::new();
+    let mut add = |name, words: &[&str]| {
+        let command = words.iter().map(|word| (*word).to_owned()).collect();
+        clients.push(Client { name, command });
+    };
+    add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
+    files.push(("client.py".to_owned(), own.join("requests_client.py")));
+    let venv = setting.binaries.root.join(".venv/lib");
+    for package in REQUESTS {
+        pack(
+            &python_packages(&venv)?.join(package),
+            &format!("python/{package}"),
+            &mut files,
+        )?;
+    }
+    add("Python requests", &["/usr/bin/python3", "/var/task/client.py"]);
+    let go = setting.run_dir.join("go-client");
+    if build_go(&own.join("client.go"), &go) {
+        files.push(("go-client".to_owned(), go));
+        add("Go net/http", &["/var/task/go-client"]);
+    } else {
+        eprintln!("    Go's client is not tested: `go build` does not work here");
+    }
+    files.push(("fetch.mjs".to_owned(), own.join("fetch.mjs")));
+    let node = std::env::var_os(NODE).map_or_else(|| PathBuf::from("/usr/bin/node"), PathBuf::from);
+    match node_version(&node) {
+        Some((major, minor)) if major > 24 || (major == 24 && minor >= 5) || (major == 22 && minor >= 21) => {
+            if std::env::var_os(NODE).is_some() {
+                files.push(("node".to_owned(), node));
+                add("Node fetch", &["/var/task/node", "/var/task/fetch.mjs"]);
+            } else {
+                add("Node fetch", &["/usr/bin/node", "/var/task/fetch.mjs"]);
+            }
+        }
+        found => eprintln!(
+            "    Node's fetch is not tested: {} is {found:?}, and proxy variables need 22.21 or 24.5; {NODE} names another",
+            node.display()
+        ),
+    }
+    files.push(("Client.java".to_owned(), own.join("Client.java")));
+    if Path::new("/usr/bin/java").exists() {
+        add(
+            "Java HttpClient",
+            &["/usr/bin/java", "-XX:TieredStopAtLevel=1", "/var/task/Client.java"],
+        );
+    } else {
+        eprintln!("    Java's client is not tested: there is no /usr/bin/java");
+    }
+    for script in ["session.py", "postgres.py"] {
+        files.push((script.to_owned(), own.join(script)));
+    }
+    Ok((foreign::handler_with(setting, "clients", &files)?, clients))
+}
+
+fn build_go(source: &Path, output: &Path) -> bool {
+    let mut command = Command::new("go");
+    command
+        .args(["build", "-o"])
+        .arg(output)
+        .arg(source)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod");
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn node_version(node: &Path) -> Option<(u32, u32)> {
+    let output = Command::new(node).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text.trim().trim_start_matches('v').split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn python_packages(venv: &Path) -> Result<PathBuf, Failed> {
+    let versions = std::fs::read_dir(venv)?;
+    let found = versions
+        .flatten()
+        .map(|entry| entry.path().join("site-packages"))
+        .find(|path| path.exists());
+    found.ok_or_else(|| format!("{} holds no packages: run `npx projen python:venv`", venv.display()).into())
+}
+
+/// Names the files of a folder, without what was compiled: Python runs the sources, too.
+fn pack(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<(), Failed> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let inner = format!(
+            "{name}/{}",
+            path.file_name().and_then(OsStr::to_str).unwrap_or_default()
+        );
+        if path.is_dir() {
+            if !path.ends_with("__pycache__") {
+                pack(&path, &inner, files)?;
+            }
+        } else if path.extension() != Some(OsStr::new("so")) {
+            files.push((inner, path));
+        }
+    }
+    Ok(())
+}
+
+/// Deploys the function with all clients.
+pub(crate) async fn deploy(
+    surroundings: Surroundings,
+    handler: &Path,
+    adjust: impl FnOnce(&mut Function),
+) -> Result<World, Failed> {
+    let deployed = surroundings.deploy(|function| {
+        foreign::be(function, handler);
+        adjust(function);
+    });
+    Ok(deployed.await?)
+}
+
+/// Has the function run a client.
+pub(crate) async fn run(world: &World, command: &[String], last: &[&str]) -> Result<Value, Failed> {
+    let words: Vec<&str> = command.iter().map(String::as_str).chain(last.iter().copied()).collect();
+    foreign::tell(world, json!({"do": "run", "command": words})).await
+}
+
+/// Starts a program that goes on from one invocation to the next.
+pub(crate) async fn start(world: &World, session: &str, command: &[&str]) -> Result<(), Failed> {
+    let started = foreign::tell(world, json!({"do": "start", "session": session, "command": command})).await?;
+    assert_eq!(started, "started");
+    Ok(())
+}
+
+/// Says a line to it, and returns its answer, and after how many milliseconds that came.
+pub(crate) async fn say(world: &World, session: &str, line: &str) -> Result<(String, u64), Failed> {
+    let answer = foreign::tell(world, json!({"do": "say", "session": session, "line": line})).await?;
+    let said = answer["line"].as_str();
+    let said = said.ok_or_else(|| Failed::from(format!("{answer}\n{}", world.lambda.process.log().tail())))?;
+    Ok((said.to_owned(), answer["ms"].as_u64().unwrap_or_default()))
+}

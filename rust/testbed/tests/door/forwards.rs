@@ -1,0 +1,181 @@
+//! Local ports, for clients that know no proxy: their connections through freezes.
+
+use std::{sync::Arc, time::Duration};
+
+use libtest_mimic::{Failed, Trial};
+use testbed::{
+    expect::logged,
+    freeze::with_dead_flows,
+    lambda::Function,
+    nat,
+    suite::{Outcome, Setting, set, trial_within},
+    world::World,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+    time::sleep,
+};
+
+use crate::{
+    clients::{deploy, packed, say, start},
+    postgres,
+};
+
+/// The lengths of the freezes with dead flows, in seconds.
+const FREEZES: [u64; 2] = [5, 12];
+/// A freeze that leaves the flows alive.
+const SHORT_FREEZE: Duration = Duration::from_secs(4);
+/// How soon a client learns that its connection is dead, and how soon its next query is answered.
+const SOON: u64 = 1000;
+const LIMIT: Duration = Duration::from_secs(180);
+const LOCAL_PORT: u16 = 5433;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial_within(
+            LIMIT,
+            setting,
+            "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once",
+            dead_flows,
+        ),
+        trial_within(
+            LIMIT,
+            setting,
+            "forward: connections that outlive a freeze are left alone",
+            live_flows,
+        ),
+        trial_within(
+            LIMIT,
+            setting,
+            "forward: PostgreSQL by its own client survives freezes with dead flows",
+            postgresql,
+        ),
+    ]
+}
+
+fn forward(function: &mut Function, target: &str) {
+    set(function, "TS_FORWARDS", &format!("{LOCAL_PORT}={target}"));
+}
+
+/// A server behind the target's machine that answers each line with the number of the connection that it came by.
+async fn numbering() -> Result<u16, Failed> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        for number in 1.. {
+            let Ok((mut stream, _)) = listener.accept().await else {
+                return;
+            };
+            tokio::spawn(async move {
+                let (read, mut write) = stream.split();
+                let mut lines = BufReader::new(read).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    if write.write_all(format!("{number} {line}\n").as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok(port)
+}
+
+/// The function with a client that keeps a connection to a local port. All goes by DERP.
+async fn with_session(setting: &Setting) -> Result<World, Failed> {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let port = numbering().await?;
+    let (handler, _) = packed(setting)?;
+    let world = deploy(setting.surroundings().await?, &handler, |function| {
+        forward(function, &format!("target:{port}"));
+    })
+    .await?;
+    let command = ["/usr/bin/python3", "/var/task/session.py", &LOCAL_PORT.to_string()];
+    start(&world, "client", &command).await?;
+    Ok(world)
+}
+
+async fn dead_flows(setting: Arc<Setting>) -> Outcome {
+    let world = with_session(&setting).await?;
+    let mut since = world.lambda.events.len();
+    assert_eq!(say(&world, "client", "first").await?.0, "1 first");
+    for (index, seconds) in FREEZES.into_iter().enumerate() {
+        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
+        let (first, took) = say(&world, "client", "lost").await?;
+        let log = || world.lambda.process.log().tail();
+        eprintln!("    after {seconds} s: {first:?} in {took} ms");
+        assert!(first.starts_with("failed: ConnectionReset"), "{first}\n{}", log());
+        assert!(took < SOON, "it took {took} ms\n{}", log());
+        logged(&world, 0, "reset, because a freeze had killed it").await;
+        since = world.lambda.events.len();
+        let (second, took) = say(&world, "client", "again").await?;
+        eprintln!("    the next: {second:?} in {took} ms");
+        assert_eq!(second, format!("{} again", index + 2), "{}", log());
+        assert!(took < SOON, "it took {took} ms\n{}", log());
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn live_flows(setting: Arc<Setting>) -> Outcome {
+    let world = with_session(&setting).await?;
+    for word in ["one", "two", "three"] {
+        let since = world.lambda.events.len();
+        let (answer, took) = say(&world, "client", word).await?;
+        assert_eq!(answer, format!("1 {word}"), "{}", world.lambda.process.log().tail());
+        assert!(took < SOON, "it took {took} ms");
+        world.lambda.reached(since, "frozen").await?;
+        // The freeze itself.
+        sleep(SHORT_FREEZE).await;
+    }
+    world.stop().await;
+    Ok(())
+}
+
+/// The pid of the server's process for a connection tells the connections apart.
+async fn postgresql(setting: Arc<Setting>) -> Outcome {
+    let Some(programs) = postgres::programs() else {
+        eprintln!("    NOT TESTED: this machine has no PostgreSQL in /usr/lib/postgresql");
+        return Ok(());
+    };
+    nat::remember().await?;
+    nat::block_udp().await?;
+    let (handler, _) = packed(&setting)?;
+    let server = postgres::start(&setting, &programs).await?;
+    let world = deploy(setting.surroundings().await?, &handler, |function| {
+        forward(function, &format!("target:{}", postgres::PORT));
+    })
+    .await?;
+    let connection = format!("host=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=disable");
+    let command = ["/usr/bin/python3", "/var/task/postgres.py", &connection];
+    start(&world, "pool", &command).await?;
+    let query = "select pg_backend_pid()";
+    let mut since = world.lambda.events.len();
+    let (mut backend, _) = say(&world, "pool", query).await?;
+    backend
+        .parse::<u32>()
+        .map_err(|_| format!("{backend}\n{}", world.lambda.process.log().tail()))?;
+    for seconds in [5, 70] {
+        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
+        let (first, lost) = say(&world, "pool", query).await?;
+        since = world.lambda.events.len();
+        let (second, took) = say(&world, "pool", query).await?;
+        eprintln!("    PostgreSQL after {seconds} s: {first:?} in {lost} ms, then {second:?} in {took} ms");
+        let log = || world.lambda.process.log().tail();
+        assert!(
+            first.starts_with("failed: ") && lost < SOON,
+            "{first} in {lost} ms\n{}",
+            log()
+        );
+        assert!(
+            second.parse::<u32>().is_ok() && second != backend,
+            "{second}, {backend}\n{}",
+            log()
+        );
+        assert!(took < SOON, "it took {took} ms\n{}", log());
+        backend = second;
+    }
+    world.stop().await;
+    postgres::stop(server).await
+}

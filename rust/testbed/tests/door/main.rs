@@ -1,0 +1,24 @@
+//! The ways into the tailnet for clients that are not ours, on the real stack: an HTTP proxy beside SOCKS5, local ports for
+//! drivers, and what becomes of their connections in freezes.
+#![allow(clippy::unwrap_used)]
+
+mod clients;
+mod forwards;
+mod joining;
+mod postgres;
+mod proxies;
+
+use std::process::ExitCode;
+
+use testbed::suite::run;
+
+fn main() -> ExitCode {
+    run(|setting| {
+        let trials = [
+            proxies::trials(setting),
+            forwards::trials(setting),
+            joining::trials(setting),
+        ];
+        trials.into_iter().flatten().collect()
+    })
+}

@@ -1,0 +1,83 @@
+//! A PostgreSQL server behind the target's machine.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use libtest_mimic::Failed;
+use testbed::{
+    deadline::within,
+    process::{Process, command},
+    suite::Setting,
+};
+use tokio::{net::TcpStream, time::sleep};
+
+/// Where it listens.
+pub(crate) const PORT: u16 = 5432;
+/// How long it may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// As whom it runs: it refuses root.
+const USER: &str = "nobody";
+
+/// The folder of its programs, if this machine has them.
+pub(crate) fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
+    found.sort();
+    found.pop().filter(|folder| folder.join("postgres").exists())
+}
+
+/// Starts it with a database of its own, which trusts everybody on this machine.
+pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Process, Failed> {
+    let data = data();
+    remove(&data)?;
+    std::fs::create_dir_all(&data)?;
+    let own = Command::new("chown").arg(USER).arg(&data).status()?;
+    assert!(own.success(), "chown {USER}");
+    let as_user = |program: &str| {
+        let mut words = vec!["-u".to_owned(), USER.to_owned(), "--".to_owned()];
+        words.push(programs.join(program).display().to_string());
+        words
+    };
+    let made = Command::new("runuser")
+        .args(as_user("initdb"))
+        .args(["-A", "trust", "-U", "app", "--no-sync", "-D"])
+        .arg(&data)
+        .current_dir("/tmp")
+        .output()?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut server = command("runuser".as_ref(), &setting.run_dir);
+    server
+        .args(as_user("postgres"))
+        .args(["-h", "127.0.0.1", "-p", &PORT.to_string(), "-k", "", "-F", "-D"])
+        .arg(&data);
+    let process = Process::spawn("postgres", &mut server)?;
+    let listening = async {
+        while TcpStream::connect(("127.0.0.1", PORT)).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ready = within(START_LIMIT, "PostgreSQL's port", listening).await;
+    ready.map_err(|late| format!("{late}\n{}", process.log().tail()))?;
+    Ok(process)
+}
+
+/// Ends it, and removes its database.
+pub(crate) async fn stop(server: Process) -> Result<(), Failed> {
+    server.stop(Duration::from_secs(2)).await;
+    remove(&data())
+}
+
+/// Where its user may write: the suite's own folder is the suite's alone.
+fn data() -> PathBuf {
+    std::env::temp_dir().join(format!("door-postgres-{}", std::process::id()))
+}
+
+fn remove(data: &Path) -> Result<(), Failed> {
+    match std::fs::remove_dir_all(data) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

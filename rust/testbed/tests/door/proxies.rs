@@ -1,0 +1,105 @@
+//! HTTP clients, which find the proxy by their variables alone.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use testbed::{
+    expect::logged,
+    suite::{Outcome, Setting, awake, trial},
+    target,
+};
+
+use crate::clients::{deploy, packed, proxy_environment, run};
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "proxy: unmodified HTTP clients reach a machine of the tailnet by their variables alone",
+            clients_reach,
+        ),
+        trial(
+            setting,
+            "proxy: tunnels, absolute-form requests and refusals, as curl sees them",
+            curl_sees,
+        ),
+    ]
+}
+
+async fn clients_reach(setting: Arc<Setting>) -> Outcome {
+    let (handler, clients) = packed(&setting)?;
+    // The extension's own calls do not go to its own port, nor do tailscaled's: it joins.
+    let world = deploy(setting.surroundings().await?, &handler, proxy_environment).await?;
+    // Without the proxy nobody gets there: the function's own network knows no such address.
+    let address = world.surroundings.target.node.address();
+    for client in &clients {
+        for host in [&address.to_string(), target::HOSTNAME] {
+            let url = format!("http://{host}:{}/get?client=1", target::PORT);
+            let output = run(&world, &client.command, &[&url]).await?;
+            let said = output["stdout"].as_str().unwrap_or_default();
+            assert!(
+                said.contains("200") && said.contains("client=1"),
+                "{} for {url}: {output}\n{}",
+                client.name,
+                world.lambda.process.log().tail()
+            );
+            eprintln!("    {} reached {host} in {} ms", client.name, output["ms"]);
+        }
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn curl_sees(setting: Arc<Setting>) -> Outcome {
+    let (handler, _) = packed(&setting)?;
+    let world = deploy(setting.surroundings().await?, &handler, |function| {
+        proxy_environment(function);
+        awake(function);
+    })
+    .await?;
+    let curl = |more: &[&str]| {
+        let words = ["/usr/bin/curl", "-sS", "-i", "-m", "15"];
+        words
+            .iter()
+            .chain(more)
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let address = world.surroundings.target.node.address();
+    let url = |path: &str| format!("http://{address}:{}{path}", target::PORT);
+    let got = run(&world, &curl(&["--proxytunnel"]), &[&url("/get")]).await?;
+    let said = got["stdout"].as_str().unwrap_or_default();
+    assert!(
+        said.starts_with("HTTP/1.1 200") && !said.contains("tailscale-extension"),
+        "{got}"
+    );
+    // Two requests over one connection to the proxy, with a body each.
+    let got = run(&world, &curl(&["-d", "a=1"]), &[&url("/post"), &url("/post")]).await?;
+    let said = got["stdout"].as_str().unwrap_or_default();
+    assert_eq!(said.matches("\"a\"").count(), 2, "{got}");
+    // SOCKS5 is on the same port.
+    let got = run(&world, &curl(&["-x", "socks5h://localhost:1055"]), &[&url("/get")]).await?;
+    assert!(
+        got["stdout"].as_str().unwrap_or_default().contains("HTTP/1.1 200"),
+        "{got}"
+    );
+    for (target, status, name) in [
+        ("http://127.0.0.1:9001/", "403", "TargetNotAllowed"),
+        ("http://localhost:9001/", "403", "TargetNotAllowed"),
+        (
+            &format!("http://{address}:{}/", target::CLOSED_PORT),
+            "502",
+            "TargetUnreachable",
+        ),
+    ] {
+        let got = run(&world, &curl(&["--noproxy", "none.invalid"]), &[target]).await?;
+        let said = got["stdout"].as_str().unwrap_or_default();
+        assert!(
+            said.contains(&format!("HTTP/1.1 {status}")) && said.contains(&format!("ts-error-name: {name}")),
+            "{target}: {got}"
+        );
+        logged(&world, 0, name).await;
+    }
+    world.stop().await;
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! One request by each language's own client: a query, cookies, Basic authentication and a body of every byte.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
+use testbed::{
+    caller_layer::{ADDRESS, CallerLayer},
+    deadline::within,
+    process::command,
+    target::PORT,
+};
+use tokio::process::Command;
+
+use crate::{Outcome, Setting, trial};
+
+/// How long a client may take, or a compiler with a cold cache.
+const LIMIT: Duration = Duration::from_secs(100);
+/// The first Node.js releases that read `HTTP_PROXY` if `NODE_USE_ENV_PROXY` says so.
+const NODE_WITH_PROXY: [(u32, u32); 2] = [(22, 21), (24, 5)];
+
+const NODE: &str = "const [url, file] = process.argv.slice(1);
+fetch(url, { method: 'POST', body: require('fs').readFileSync(file),
+    headers: { cookie: 'a=1; b=2', authorization: 'Basic dTpw', 'content-type': 'application/octet-stream' } })
+    .then(async (answer) => console.log(await answer.text()));";
+const REQUESTS: &str = "import sys, requests
+answer = requests.post(sys.argv[1], data=open(sys.argv[2], 'rb').read(), cookies={'a': '1', 'b': '2'}, auth=('u', 'p'),
+    headers={'content-type': 'application/octet-stream'})
+print(answer.text)";
+const HTTPX: &str = "import sys, httpx
+answer = httpx.post(sys.argv[1], content=open(sys.argv[2], 'rb').read(), auth=('u', 'p'),
+    headers={'cookie': 'a=1; b=2', 'content-type': 'application/octet-stream'})
+print(answer.text)";
+/// The URL and the file come last, as they do for the others.
+const CURL: &str = "exec curl -sS -u u:p -H 'cookie: a=1; b=2' -H 'content-type: application/octet-stream' \
+    --data-binary @\"$1\" \"$0\"";
+const URLLIB: &str = "import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], data=open(sys.argv[2], 'rb').read(), headers={'cookie': 'a=1; b=2',
+    'authorization': 'Basic dTpw', 'content-type': 'application/octet-stream'})
+print(urllib.request.urlopen(request).read().decode())";
+const GO: &str = r#"package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	body, err := os.Open(os.Args[2])
+	check(err)
+	request, err := http.NewRequest("POST", os.Args[1], body)
+	check(err)
+	request.Header.Set("cookie", "a=1; b=2")
+	request.Header.Set("content-type", "application/octet-stream")
+	request.SetBasicAuth("u", "p")
+	answer, err := http.DefaultClient.Do(request)
+	check(err)
+	text, err := io.ReadAll(answer.Body)
+	check(err)
+	fmt.Println(string(text))
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+"#;
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request",
+            each,
+        ),
+        trial(setting, "clients: curl authenticates by Digest", digest),
+    ]
+}
+
+async fn each(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let url = world.url();
+    let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
+    let body: Vec<u8> = (0..=255).collect();
+    let file = setting.run_dir.join("every-byte");
+    std::fs::write(&file, &body)?;
+    for (name, mut client) in clients(&setting).await? {
+        for host in [
+            world.surroundings.target.node.address().to_string(),
+            "target".to_owned(),
+        ] {
+            let asked = format!("http://{host}:{PORT}/post?month=11&name=J%C3%BCrgen%20M&month=12");
+            let mut command = client();
+            tell(&mut command).arg(&asked).arg(&file);
+            let said = run(name, &mut command).await?;
+            let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{name}: {error}: {said}"))?;
+            assert_eq!(
+                answer["args"],
+                json!({"month": ["11", "12"], "name": ["Jürgen M"]}),
+                "{name}"
+            );
+            assert_eq!(answer["headers"]["Cookie"], json!(["a=1; b=2"]), "{name}");
+            assert_eq!(answer["headers"]["Authorization"], json!(["Basic dTpw"]), "{name}");
+            assert_eq!(answer["headers"]["Host"], json!([format!("{host}:{PORT}")]), "{name}");
+            let data = answer["data"].as_str().unwrap_or_default();
+            assert_eq!(
+                data,
+                format!("data:application/octet-stream;base64,{}", base64_of_every_byte()),
+                "{name}"
+            );
+            let headers = answer["headers"].as_object().unwrap();
+            let told_of_aws = |name: &&String| {
+                let name = name.to_ascii_lowercase();
+                name.starts_with("x-amz") || name.starts_with("ts-") || name.starts_with("proxy-")
+            };
+            assert_eq!(headers.keys().find(told_of_aws), None, "{name}");
+        }
+        eprintln!("{name}: passed");
+    }
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn digest(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let url = world.url();
+    let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
+    let mut curl = command("curl".as_ref(), &setting.run_dir);
+    curl.args(["-sS", "--digest", "-u", "u:p"])
+        .arg(format!("http://target:{PORT}/digest-auth/auth/u/p"));
+    let said = run("curl", tell(&mut curl)).await?;
+    let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+    assert_eq!(answer["authorized"], json!(true), "{said}");
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+type Client = Box<dyn FnMut() -> Command + Send>;
+
+async fn clients(setting: &Setting) -> Result<Vec<(&'static str, Client)>, Failed> {
+    let run_dir = setting.run_dir.clone();
+    let python = setting.binaries.root.join(".venv/bin/python");
+    let go = go(&run_dir).await?;
+    let script = |program: PathBuf, flag: &'static str, script: &'static str| -> Client {
+        let run_dir = run_dir.clone();
+        Box::new(move || {
+            let mut command = command(&program, &run_dir);
+            command.args([flag, script]);
+            command
+        })
+    };
+    let mut clients = vec![
+        ("requests", script(python.clone(), "-c", REQUESTS)),
+        ("httpx", script(python.clone(), "-c", HTTPX)),
+        ("urllib", script(python, "-c", URLLIB)),
+    ];
+    clients.push(("curl", script("sh".into(), "-c", CURL)));
+    let go_dir = run_dir.clone();
+    clients.push(("Go net/http", Box::new(move || command(&go, &go_dir))));
+    match node_version(&run_dir).await? {
+        version if reads_proxy(version) => clients.push(("Node.js fetch", script("node".into(), "-e", NODE))),
+        (major, minor) => eprintln!(
+            "SKIPPED: Node.js {major}.{minor} knows no NODE_USE_ENV_PROXY: put 22.21 or 24.5 on the PATH to have fetch tested"
+        ),
+    }
+    Ok(clients)
+}
+
+/// Tells a client of the layer, as `addCaller` does.
+fn tell(command: &mut Command) -> &mut Command {
+    let proxy = format!("http://localhost:{}", ADDRESS.port());
+    command
+        .env("HTTP_PROXY", &proxy)
+        .env("http_proxy", &proxy)
+        .env("NODE_USE_ENV_PROXY", "1")
+}
+
+async fn go(run_dir: &Path) -> Result<PathBuf, Failed> {
+    let (source, program) = (run_dir.join("client.go"), run_dir.join("go-client"));
+    std::fs::write(&source, GO)?;
+    let mut build = command("go".as_ref(), run_dir);
+    let cache =
+        std::env::var("GOCACHE").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/go-build")));
+    build
+        .env("GOCACHE", cache?)
+        .env("GOFLAGS", "-mod=mod")
+        .env("CGO_ENABLED", "0");
+    build.args(["build", "-o"]).arg(&program).arg(&source);
+    run("go build", &mut build).await?;
+    Ok(program)
+}
+
+async fn node_version(run_dir: &Path) -> Result<(u32, u32), Failed> {
+    let mut node = command("node".as_ref(), run_dir);
+    node.arg("--version");
+    let said = run("node", &mut node).await?;
+    let mut numbers = said.trim().trim_start_matches('v').split('.').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(format!("node --version said {said}").into()),
+    }
+}
+
+fn reads_proxy((major, minor): (u32, u32)) -> bool {
+    major > 24 || NODE_WITH_PROXY.iter().any(|known| known.0 == major && known.1 <= minor)
+}
+
+async fn run(name: &str, command: &mut Command) -> Result<String, Failed> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = within(LIMIT, name, command.output()).await?;
+    let output = output.map_err(|error| format!("{name} could not be started: {error}"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name} failed with {}: {error}", output.status).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// All 256 bytes, as `base64` writes them.
+fn base64_of_every_byte() -> &'static str {
+    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZ\
+     WltcXV5fYGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn+AgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq+wsbKz\
+     tLW2t7i5uru8vb6/wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t/g4eLj5OXm5+jp6uvs7e7v8PHy8/T19vf4+fr7/P3+/w=="
+}

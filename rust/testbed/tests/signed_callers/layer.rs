@@ -1,0 +1,287 @@
+//! What the layer does with requests and responses that are not the usual ones, and what it costs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use libtest_mimic::{Failed, Trial};
+use testbed::{
+    caller_layer::{ADDRESS, CallerLayer},
+    deadline::within,
+    function_url::ANSWER_LIMIT,
+    http_call::{call, open},
+    raw_target::{Move, RawTarget},
+    suite::set,
+    target::PORT,
+    world::World,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+};
+
+use crate::{Outcome, Setting, trial};
+
+/// How many requests the overhead is measured with, of each kind.
+const MEASURED: usize = 300;
+/// What the layer may add to the median.
+const OVERHEAD: Duration = Duration::from_millis(1);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "layer: an event of a stream arrives before the next one is sent",
+            streams,
+        ),
+        trial(
+            setting,
+            "layer: a missing grant and a wrong secret are told in words",
+            refused,
+        ),
+        trial(setting, "layer: the proxy's own errors pass as they are", proxys_errors),
+        trial(
+            setting,
+            "layer: what is not for the tailnet goes straight out, by request or by tunnel",
+            direct,
+        ),
+        trial(
+            setting,
+            "layer: a tunnel into the tailnet is answered with what to write instead",
+            no_tunnel,
+        ),
+        trial(
+            setting,
+            "layer: a body that Lambda does not take is refused before it is sent",
+            too_large,
+        ),
+        trial(setting, "layer: it adds at most a millisecond to the median", overhead),
+    ]
+}
+
+async fn start(setting: &Setting, world: &World) -> Result<CallerLayer, Failed> {
+    let url = world.url();
+    CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await
+}
+
+/// A request by the layer.
+async fn send(method: &str, url: &str, body: impl Into<Bytes>) -> Result<Response<Bytes>, Failed> {
+    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let request = Request::builder().method(method).uri(url).header("host", host);
+    let request = request.body(Full::new(body.into()))?;
+    Ok(call(TcpStream::connect(ADDRESS).await?, request, ANSWER_LIMIT).await?)
+}
+
+fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
+    let text = |name| answer.headers().get(name).map_or("", |value| value.to_str().unwrap());
+    (
+        answer.status().as_u16(),
+        text("ts-error-name"),
+        text("ts-error-message"),
+    )
+}
+
+async fn streams(setting: Arc<Setting>) -> Outcome {
+    let adjust = |function: &mut testbed::lambda::Function| {
+        function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
+        set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
+    };
+    let world = setting.world(adjust).await?;
+    let layer = start(&setting, &world).await?;
+    let raw = RawTarget::start().await?;
+    let goes_on = Arc::new(Semaphore::new(0));
+    raw.play([
+        Move::Send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: first\n\n".into()),
+        Move::Await(Arc::clone(&goes_on)),
+        Move::Send("data: second\n\n".into()),
+        Move::Close,
+    ]);
+    let authority = format!("target:{}", raw.address().port());
+    let request = Request::get(format!("http://{authority}/events")).header("host", &authority);
+    let stream = TcpStream::connect(ADDRESS).await?;
+    let answer = within(ANSWER_LIMIT, "the head", open(stream, request.body(Full::default())?)).await??;
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut body = answer.into_body();
+    let mut text = Vec::new();
+    while !text.ends_with(b"first\n\n") {
+        let frame = within(ANSWER_LIMIT, "the first event", body.frame())
+            .await?
+            .ok_or("the stream ended")??;
+        text.extend_from_slice(&frame.into_data().unwrap_or_default());
+    }
+    goes_on.add_permits(1);
+    let rest = within(ANSWER_LIMIT, "the rest", body.collect()).await??.to_bytes();
+    assert_eq!(rest, "data: second\n\n");
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn refused(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let url = world.url();
+    let stranger = Credentials::new("ASIASTRANGER", "secret", None, None, "test");
+    let forger = Credentials::new(url.caller.access_key_id(), "another secret", None, None, "test");
+    for (role, words) in [
+        (stranger, "billing"),
+        (forger, "AWS rejected the signature of the function billing"),
+    ] {
+        let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &role).await?;
+        let answer = send("GET", &format!("http://target:{PORT}/get"), "").await?;
+        let (status, name, message) = error_of(&answer);
+        assert_eq!((status, name), (403, "CallerNotAllowed"), "{message}");
+        assert!(message.contains(words), "{message}");
+        layer.process.stop(Duration::from_secs(2)).await;
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn proxys_errors(setting: Arc<Setting>) -> Outcome {
+    let world = setting
+        .world(|function| set(function, "TS_ALLOWED_TARGETS", "target:8080"))
+        .await?;
+    let layer = start(&setting, &world).await?;
+    let answer = send("GET", "http://target:8081/get", "").await?;
+    assert_eq!(error_of(&answer).1, "TargetNotAllowed", "{answer:?}");
+    let answer = send("GET", &format!("http://target:{PORT}/status/403"), "").await?;
+    assert_eq!(
+        (answer.status().as_u16(), error_of(&answer).1),
+        (403, ""),
+        "the target's own 403: {answer:?}"
+    );
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn direct(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = start(&setting, &world).await?;
+    let answer = send("POST", &format!("http://127.0.0.1:{PORT}/post?a=1"), "straight").await?;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    assert!(
+        text.contains("straight") && !text.to_ascii_lowercase().contains("x-amz"),
+        "{text}"
+    );
+    // By a tunnel, as clients ask for https: any bytes pass.
+    let mut tunnel = TcpStream::connect(ADDRESS).await?;
+    let port = PORT;
+    tunnel
+        .write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n").as_bytes())
+        .await?;
+    let mut head = vec![0; 12];
+    within(ANSWER_LIMIT, "the tunnel", tunnel.read_exact(&mut head)).await??;
+    assert_eq!(head, b"HTTP/1.1 200");
+    let rest = b"GET /get?by=tunnel HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    tunnel.write_all(rest).await?;
+    let mut text = String::new();
+    within(ANSWER_LIMIT, "the answer", tunnel.read_to_string(&mut text)).await??;
+    assert!(text.contains("\"by\""), "{text}");
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = start(&setting, &world).await?;
+    let mut client = TcpStream::connect(ADDRESS).await?;
+    client
+        .write_all(
+            b"CONNECT db.example.ts.net:443 HTTP/1.1\r\nhost: db.example.ts.net:443\r\nconnection: close\r\n\r\n",
+        )
+        .await?;
+    let mut text = String::new();
+    within(ANSWER_LIMIT, "the refusal", client.read_to_string(&mut text)).await??;
+    assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
+    assert!(text.contains("request http://db.example.ts.net:443/"), "{text}");
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn too_large(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = start(&setting, &world).await?;
+    let raw = RawTarget::start().await?;
+    let answer = send(
+        "POST",
+        &format!("http://target:{}/", raw.address().port()),
+        vec![b'x'; 6 * 1024 * 1024 + 1],
+    )
+    .await?;
+    let (status, name, message) = error_of(&answer);
+    assert_eq!((status, name), (413, "RequestTooLarge"), "{message}");
+    assert_eq!(raw.seen().len(), 0);
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn overhead(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = start(&setting, &world).await?;
+    let raw = RawTarget::start().await?;
+    raw.play([Move::Send(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok".into(),
+    )]);
+    let port = raw.address().port();
+    let (url, asked) = (world.url(), format!("http://target:{port}/"));
+    let (mut signed, mut layered) = (Vec::new(), Vec::new());
+    let before = processor_time(layer.process.pid())?;
+    // By turns, so that a busy machine slows both.
+    for _ in 0..MEASURED {
+        let request = url.request_to("target", port, "GET", "/").body(Bytes::new())?;
+        let began = Instant::now();
+        url.send(request).await?;
+        signed.push(began.elapsed());
+        let began = Instant::now();
+        let answer = send("GET", &asked, "").await?;
+        layered.push(began.elapsed());
+        assert_eq!(answer.body(), "ok");
+    }
+    let spent = processor_time(layer.process.pid())? - before;
+    let resident = resident_kilobytes(layer.process.pid())?;
+    let (signed, layered) = (median(signed), median(layered));
+    eprintln!(
+        "median signed by the client {signed:?}, by the layer {layered:?}; {:?} of processor time for each request; {resident} kB resident",
+        spent / u32::try_from(MEASURED)?
+    );
+    assert!(
+        layered <= signed + OVERHEAD,
+        "{layered:?} by the layer, {signed:?} without it"
+    );
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// User and system time of a process: fields 14 and 15 of /proc/PID/stat, in hundredths of a second (proc(5)).
+fn processor_time(pid: u32) -> Result<Duration, Failed> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn resident_kilobytes(pid: u32) -> Result<u64, Failed> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .ok_or("no VmRSS")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no value")?.parse()?)
+}
