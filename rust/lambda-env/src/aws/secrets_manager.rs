@@ -9,7 +9,7 @@ use aws_sdk_secretsmanager::{
 };
 use thiserror::Error;
 
-use super::{Access, Wire};
+use super::Access;
 
 /// How long Secrets Manager may take, retries included: INIT has 10 s for everything.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -56,7 +56,7 @@ pub async fn read_secret(access: &Access, secret: &str) -> Result<String, Secret
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(region_of(secret).or_else(|| access.region.clone()).map(Region::new))
-        .http_client(Wire::default())
+        .http_client(access.wire())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
@@ -120,6 +120,7 @@ mod tests {
             region: Some("eu-west-1".into()),
             endpoint: Some(format!("http://{}", closed.local_addr().unwrap())),
             credentials: Some(Credentials::new("id", "secret", None, None, "test")),
+            ..Access::default()
         };
         drop(closed);
         let message = read_secret(&access, "a").await.unwrap_err().to_string();
