@@ -24,8 +24,11 @@ struct Parameter {
 struct Refusal {
     #[serde(rename = "__type")]
     code: String,
-    #[serde(alias = "Message", default)]
+    #[serde(default)]
     message: String,
+    /// Some refusals write it so, and some in both ways.
+    #[serde(rename = "Message", default)]
+    capital_message: String,
 }
 
 /// The parameter's text, decrypted; or why it cannot be read, and what fixes it.
@@ -68,10 +71,9 @@ fn refused(status: u16, body: &[u8]) -> String {
         Some(refusal) => {
             let code = refusal.code();
             // Some refusals have none.
-            let message = match refusal.message.as_str() {
-                "" => String::new(),
-                message => format!(": {message}"),
-            };
+            let messages = [&refusal.message, &refusal.capital_message];
+            let message = messages.into_iter().find(|message| !message.is_empty());
+            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
             format!("{code}{message}; fix: {}", fix(Some(code)))
         }
         None => format!("status {status}; fix: {}", fix(Some(""))),
@@ -125,6 +127,11 @@ pub(crate) mod tests {
             reason.starts_with("ParameterNotFound: Parameter /a not found.; fix: check that"),
             "{reason}"
         );
+        for names in [r#""Message":"no""#, r#""message":"no","Message":"no""#] {
+            let refusal = format!(r#"{{"__type":"AccessDeniedException",{names}}}"#);
+            let reason = refused(400, refusal.as_bytes());
+            assert!(reason.starts_with("AccessDeniedException: no; fix: let"), "{reason}");
+        }
         assert!(refused(502, b"Bad gateway").starts_with("status 502; fix: "));
     }
 }

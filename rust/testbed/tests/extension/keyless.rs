@@ -11,15 +11,17 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     control::Counts,
     deadline::within,
+    distance::Distance,
     expect::{fails_soon, get, logged, recovers},
     freeze::with_dead_flows,
-    lambda::Function,
-    server,
+    lambda::{Event, Function},
+    server as target_server,
     suite::{Outcome, Setting, awake, set, trial},
     world::{Surroundings, World},
 };
 
 use crate::{
+    server::Server,
     sts::{ISSUER, ROLE, Sts},
     tailscale_api::{ACCESS_TOKEN, AUDIENCE, KEY, TailscaleApi, TrustCredential},
 };
@@ -28,6 +30,10 @@ use crate::{
 const RECOVERY: Duration = Duration::from_secs(30);
 /// How long the function is frozen.
 const FREEZE: Duration = Duration::from_secs(2);
+/// How many cold starts of each kind are measured.
+const STARTS: usize = 5;
+/// What a busy machine may add to the median of these, in milliseconds.
+const NOISE_MS: f64 = 20.0;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -51,6 +57,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "keyless: a busy STS is waited out within the start",
             waited_out,
+        ),
+        trial(
+            setting,
+            "keyless: a cold start takes no longer than with a client secret",
+            cold_start,
         ),
         trial(setting, "a key in Parameter Store serves as one in a secret", parameter),
     ]
@@ -133,10 +144,11 @@ async fn logs_in(setting: Arc<Setting>) -> Outcome {
 
 async fn renews(setting: Arc<Setting>) -> Outcome {
     testbed::nat::remember().await?;
+    testbed::nat::block_udp().await?;
     let surroundings = setting.surroundings().await?;
     let identity = Identity::beside(&surroundings, 1).await?;
     let world = surroundings.deploy(|function| identity.used_by(function)).await?;
-    let target = server::Server::keeping(&world, Duration::from_secs(75)).await?;
+    let target = target_server::Server::keeping(&world, Duration::from_secs(75)).await?;
     let since = world.lambda.events.len();
     target.must_answer(&world, "GET").await;
     with_dead_flows(&world, since, FREEZE).await?;
@@ -281,6 +293,59 @@ async fn waited_out(setting: Arc<Setting>) -> Outcome {
     );
     assert_eq!(identity.asked(), (2, 2));
     world.stop().await;
+    Ok(())
+}
+
+/// INITs of one function, one after the other.
+async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
+    let mut inits = Vec::new();
+    for environment in 1..=STARTS {
+        let since = world.lambda.events.len();
+        let (answer, _) = get(world).await?;
+        assert_eq!(
+            answer.status(),
+            StatusCode::OK,
+            "{answer:?}\n{}",
+            world.lambda.process.log().tail()
+        );
+        let init = world.lambda.events.find(since, |event| match event {
+            Event::Invocation { init_ms, .. } => *init_ms,
+            _ => None,
+        });
+        inits.push(within(RECOVERY, "the end of the invocation", init).await?);
+        world.lambda.reached(since, "frozen").await?;
+        world.lambda.spin_down(environment).await?;
+        world.lambda.reached(since, "stopped").await?;
+    }
+    inits.sort_by(f64::total_cmp);
+    Ok(inits)
+}
+
+/// Both take three calls. Secrets Manager is played by moto, which takes longer than STS's stand-in: the bound leaves that out.
+async fn cold_start(setting: Arc<Setting>) -> Outcome {
+    for millis in [0, 30] {
+        let distance = (millis > 0).then(|| Distance::of_millis(millis));
+        let surroundings = setting.surroundings_at(distance).await?;
+        let identity = Identity::beside(&surroundings, STARTS).await?;
+        let with_key = surroundings.deploy(|_| ()).await?;
+        let key = inits(&with_key).await?;
+        let (surroundings, _) = with_key.undeploy().await;
+        let oauth = Server::start(crate::oauth::tailscale).await?;
+        let secret = format!("{}?baseURL=http://{}", crate::oauth::CLIENT, oauth.address);
+        surroundings.put_secret(&secret).await?;
+        let with_secret = surroundings.deploy(crate::oauth::tagged).await?;
+        let client_secret = inits(&with_secret).await?;
+        let (surroundings, _) = with_secret.undeploy().await;
+        let keyless = surroundings.deploy(|function| identity.used_by(function)).await?;
+        let role = inits(&keyless).await?;
+        let median = |inits: &[f64]| inits[inits.len() / 2];
+        eprintln!("  INIT at {millis} ms: key {key:.1?}, client secret {client_secret:.1?}, role {role:.1?}");
+        assert!(
+            median(&role) <= median(&client_secret) + NOISE_MS,
+            "at {millis} ms: {role:?} against {client_secret:?}"
+        );
+        keyless.stop().await;
+    }
     Ok(())
 }
 
