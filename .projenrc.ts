@@ -37,6 +37,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   // Publishing without a token takes npm 11.5.1, which Node 24 brings. The nightly workflow tests with the lowest Node.
   workflowNodeVersion: '24',
   packageManager: javascript.NodePackageManager.NPM,
+  // bin/ holds build output: what it offers is named below.
+  autoDetectBin: false,
   projenrcTs: true,
   devDeps: [
     // A later version wants a later constructs library than the lowest one that this package is for.
