@@ -66,7 +66,7 @@ pub(crate) fn restore_remapped(headers: &mut HeaderMap, has_body: bool) {
     for name in remapped {
         let own = name.as_str().trim_start_matches(REMAPPED).parse::<HeaderName>();
         match own {
-            Ok(own) if !HOP_BY_HOP.contains(&own) && !(own == header::CONTENT_LENGTH && has_body) => {
+            Ok(own) if !(HOP_BY_HOP.contains(&own) || own == header::CONTENT_LENGTH && has_body) => {
                 headers.remove(&own);
                 rename(headers, &name, own);
             }
