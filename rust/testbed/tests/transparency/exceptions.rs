@@ -31,6 +31,8 @@ pub(crate) enum Exception {
     /// By the caller's layer: a URL in absolute form names the host, and a `host` header beside it is ignored (RFC 9112
     /// section 3.2.2). A caller that wants another one sends `ts-host`.
     HostOfUrl,
+    /// By the caller's layer: a 304 need not say how long the body would be (RFC 9110 section 8.6), and hyper's server never does.
+    LengthOfNotModified,
     /// `rawQueryString` is empty both for no query and for an empty one: the lone `?` is lost.
     EmptyQuery,
 }
@@ -79,6 +81,12 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, way: Way, needed
     }
     if !claims_length(method, answer.status) {
         need(Exception::Framing, headers.remove("content-length").is_none());
+    }
+    if way == Way::Layer && answer.status == 304 {
+        need(
+            Exception::LengthOfNotModified,
+            headers.remove("content-length").is_some(),
+        );
     }
     if !headers.contains_key("content-type") {
         need(Exception::DefaultType, true);
