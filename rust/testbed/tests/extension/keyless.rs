@@ -33,7 +33,7 @@ const FREEZE: Duration = Duration::from_secs(2);
 /// How many cold starts of each kind are measured.
 const STARTS: usize = 5;
 /// What a busy machine may add to the median of these, in milliseconds.
-const NOISE_MS: f64 = 20.0;
+const NOISE_MS: f64 = 60.0;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
