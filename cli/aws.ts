@@ -53,12 +53,16 @@ export function endpoint(service: string, host: string): URL {
   return new URL(process.env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`] ?? `https://${host}`);
 }
 
+/** The host of a service in a region. */
+export function regionalHost(service: string, region: string): string {
+  return `${service}.${region}.${region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'}`;
+}
+
 /** A call of AWS's query protocol, which STS and IAM speak. */
 export function queryCall(service: 'sts' | 'iam', region: string, fields: Record<string, string>): Call {
   const version = { sts: '2011-06-15', iam: '2010-05-08' }[service];
-  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
   // IAM is global: its endpoint is in the partition's first region.
-  const place = service === 'iam' ? iamPlace(region) : { host: `sts.${region}.${suffix}`, region };
+  const place = service === 'iam' ? iamPlace(region) : { host: regionalHost('sts', region), region };
   return {
     service,
     region: place.region,

@@ -1,4 +1,4 @@
-import { Answer, Credentials, element, endpoint, findCredentials, queryCall, signedCall } from './aws';
+import { Answer, Credentials, element, endpoint, findCredentials, queryCall, regionalHost, signedCall } from './aws';
 import { failed, failedWith, Finding, firstBroken, ok, skipped } from './report';
 
 /** What the doctor is asked. */
@@ -131,11 +131,7 @@ async function permissions(question: Question, creds: Credentials, arn?: string)
 
 /** Sends a GET for `/` as any caller would. */
 async function signedRequest({ url, region, target }: Question, creds: Credentials): Promise<Finding> {
-  const headers = {
-    'ts-target-ip': target.host,
-    'ts-target-port': target.port,
-    ...target.https === undefined ? {} : { 'ts-https': target.https },
-  };
+  const headers = targetHeaders(target);
   try {
     return interpret(await signedCall({ service: 'lambda', region, url, method: 'GET', headers }, creds));
   } catch (error) {
@@ -145,6 +141,11 @@ async function signedRequest({ url, region, target }: Question, creds: Credentia
 }
 
 const REQUEST = 'signed request';
+
+/** The headers that a request names its target by. */
+function targetHeaders({ host, port, https }: Question['target']): Record<string, string> {
+  return { 'ts-target-ip': host, 'ts-target-port': port, ...https === undefined ? {} : { 'ts-https': https } };
+}
 
 /** What the answer of the URL means: the service's, the proxy's or the target's. */
 export function interpret({ status, headers, body }: Answer): Finding {
@@ -177,17 +178,12 @@ export function interpret({ status, headers, body }: Answer): Finding {
 async function seenByTheFunction({ region, target, functionName }: Question, creds: Credentials): Promise<Finding[]> {
   const check = 'the function';
   if (!functionName) return [skipped(check, 'give --function NAME for its login, its path to the target and its log\'s words')];
-  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
-  const url = endpoint('lambda', `lambda.${region}.${suffix}`);
+  const url = endpoint('lambda', regionalHost('lambda', region));
   url.pathname = `/2015-03-31/functions/${encodeURIComponent(functionName)}/invocations`;
-  const headers = {
-    'ts-target-ip': target.host,
-    'ts-target-port': target.port,
-    ...target.https === undefined ? {} : { 'ts-https': target.https },
-  };
+  const body = JSON.stringify({ diagnose: targetHeaders(target) });
   let answer: Answer;
   try {
-    answer = await signedCall({ service: 'lambda', region, url, method: 'POST', body: JSON.stringify({ diagnose: headers }) }, creds);
+    answer = await signedCall({ service: 'lambda', region, url, method: 'POST', body }, creds);
   } catch (error) {
     return [skipped(check, `Lambda cannot be reached: ${message(error)}`)];
   }
