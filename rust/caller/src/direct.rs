@@ -9,12 +9,12 @@ use http::{
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use tailnet::intermediary::remove_hop_by_hop;
 use tokio::{io::copy_bidirectional, net::TcpStream, time::timeout};
 
 use crate::{
+    body::{Body, whole},
     error::{CallError, Sent},
-    headers::remove_hop_by_hop,
-    response::{Body, whole},
 };
 
 /// How long opening a connection may take.

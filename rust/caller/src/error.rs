@@ -1,9 +1,9 @@
 //! Why a request gets no response of the target's, and how that is told.
 
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use tailnet::intermediary::header_text;
 
-use crate::response::Body;
+use crate::body::{Body, whole};
 
 /// Whether the target may have seen the request, as `ts-error-sent` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,20 +65,14 @@ impl CallError {
         let (status, name) = self.code();
         let message = self.to_string();
         let json = serde_json::json!({"error": name, "message": message}).to_string();
-        let mut response = Response::new(Full::from(json).map_err(|never| match never {}).boxed_unsync());
+        let mut response = Response::new(whole(json));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("ts-error-name", HeaderValue::from_static(name));
-        headers.insert("ts-error-message", header_safe(&message));
+        let text = HeaderValue::try_from(header_text(&message)).unwrap_or(HeaderValue::from_static(""));
+        headers.insert("ts-error-message", text);
         headers.insert("ts-error-sent", HeaderValue::from_static(self.sent()));
         response
     }
-}
-
-/// A message as a header value: one line of visible ASCII, of a length that every client takes.
-fn header_safe(message: &str) -> HeaderValue {
-    let visible = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    let text: String = message.chars().take(1024).map(visible).collect();
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,18 +1,7 @@
 //! Which headers are renamed, and which stop here.
 
 use http::{HeaderMap, HeaderName, header};
-
-/// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that earlier HTTP versions treated as such.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use tailnet::intermediary::is_hop_by_hop;
 
 /// The headers that SigV4 takes, and the names under which the tailnet's proxy takes the target's own.
 const TAKEN_BY_SIGNATURE: [(HeaderName, HeaderName); 4] = [
@@ -34,20 +23,6 @@ const TAKEN_BY_SIGNATURE: [(HeaderName, HeaderName); 4] = [
 /// What the service puts before the names of headers that it does not let through.
 const REMAPPED: &str = "x-amzn-remapped-";
 
-/// Takes out the hop-by-hop headers, those that `connection` names included.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-}
-
 /// Gives the headers that the signature takes the names under which they reach the target.
 pub(crate) fn make_room_for_signature(headers: &mut HeaderMap) {
     for (name, prefixed) in TAKEN_BY_SIGNATURE {
@@ -66,7 +41,7 @@ pub(crate) fn restore_remapped(headers: &mut HeaderMap, has_body: bool) {
     for name in remapped {
         let own = name.as_str().trim_start_matches(REMAPPED).parse::<HeaderName>();
         match own {
-            Ok(own) if !(HOP_BY_HOP.contains(&own) || own == header::CONTENT_LENGTH && has_body) => {
+            Ok(own) if !(is_hop_by_hop(&own) || own == header::CONTENT_LENGTH && has_body) => {
                 headers.remove(&own);
                 rename(headers, &name, own);
             }

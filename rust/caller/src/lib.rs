@@ -1,8 +1,10 @@
 //! An HTTP proxy on `localhost:8055` for callers of a tailnet's proxy: requests into the tailnet are signed, and sent to the
 //! proxy's Function URL; all others go straight to where they are for.
 //!
-//! An arrow means "may name": `lifecycle` → `server` → `signed`, `direct` → `request`, `response`, `upstream` → `error`, `config`.
+//! An arrow means "may name": `lifecycle` → `server` → `signed`, `direct` → `request`, `response`, `upstream` → `error`, `config` →
+//! `body`.
 
+mod body;
 pub mod config;
 mod direct;
 pub mod error;

@@ -4,13 +4,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, header, request::Parts, uri::PathAndQuery};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use tailnet::host::Host;
+use tailnet::{host::Host, intermediary::remove_hop_by_hop};
 
-use crate::{
-    config::Config,
-    error::CallError,
-    headers::{make_room_for_signature, remove_hop_by_hop},
-};
+use crate::{config::Config, error::CallError, headers::make_room_for_signature};
 
 /// Lambda's limit for a whole request: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const BODY_LIMIT: usize = 6 * 1024 * 1024;

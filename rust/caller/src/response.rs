@@ -1,17 +1,11 @@
 //! The proxy's response, as the target gave it; and AWS's own refusals in words that say what to do.
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, response::Parts};
-use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tailnet::intermediary::remove_hop_by_hop;
 
-use crate::{
-    error::CallError,
-    headers::{remove_hop_by_hop, restore_remapped},
-};
-
-/// A body on its way to the function's HTTP client.
-pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+use crate::{body::Body, error::CallError, headers::restore_remapped};
 
 /// The header by which AWS names its own errors.
 const ERROR_TYPE: &str = "x-amzn-errortype";
@@ -69,11 +63,6 @@ pub(crate) async fn restore(
 
 const THROTTLED: &str =
     "AWS had no environment of the proxy's function for the request: raise its concurrency, or retry later";
-
-/// A whole body as a response's.
-pub(crate) fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// The name of AWS's error, without the namespace that some services put behind it.
 fn error_type(head: &Parts) -> Option<String> {

@@ -12,7 +12,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{config::Config, direct, error::CallError, response::Body, signed::Signed};
+use crate::{body::Body, config::Config, direct, error::CallError, signed::Signed};
 
 /// How many connections are served at once: further ones wait, as a function may have 1,024 files open.
 const MAX_CONNECTIONS: usize = 256;

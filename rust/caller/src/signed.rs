@@ -8,10 +8,11 @@ use hyper::body::Incoming;
 use tailnet::host::Host;
 
 use crate::{
+    body::Body,
     config::Config,
     error::CallError,
     request,
-    response::{self, Body, Call},
+    response::{self, Call},
     signature::sign,
     upstream::Upstream,
 };

@@ -5,20 +5,19 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use lambda_env::aws::PublicTls;
+use tailnet::intermediary::is_idempotent;
 use tokio::{net::TcpStream, task::yield_now, time::timeout};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
-};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::{
     config::Endpoint,
@@ -38,7 +37,7 @@ type Sender = http1::SendRequest<Full<Bytes>>;
 pub(crate) struct Upstream {
     endpoint: Endpoint,
     /// Made at the first need: INIT is not to wait for it.
-    tls: OnceLock<TlsConnector>,
+    tls: PublicTls,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -51,7 +50,7 @@ impl Upstream {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
-            tls: OnceLock::new(),
+            tls: PublicTls::default(),
             kept: Mutex::default(),
         }
     }
@@ -124,22 +123,7 @@ impl Upstream {
             return handshake(stream).await;
         }
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
-        handshake(self.tls()?.connect(name, stream).await?).await
-    }
-
-    fn tls(&self) -> io::Result<&TlsConnector> {
-        if let Some(tls) = self.tls.get() {
-            return Ok(tls);
-        }
-        let roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(client))))
+        handshake(self.tls.connector()?.connect(name, stream).await?).await
     }
 
     fn unreachable(&self, error: &dyn std::fmt::Display, sent: Sent) -> CallError {
@@ -169,17 +153,4 @@ async fn handshake(
     // Its error is the error of the request that it hits.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
-}
-
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ]
-    .contains(method)
 }

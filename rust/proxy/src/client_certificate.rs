@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use lambda_env::aws::{Access, SecretNotRead, read_secret};
+use lambda_env::aws::{
+    Access,
+    secrets_manager::{SecretNotRead, read_secret},
+};
 use thiserror::Error;
 use tokio_rustls::rustls::{
     crypto::aws_lc_rs,

@@ -84,6 +84,7 @@ impl Config {
     /// Reads the settings through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let variables = Variables::new(get);
+        let client_certificate_secret = variables.text("TS_CLIENT_CERTIFICATE_SECRET");
         Ok(Self {
             socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
             runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
@@ -97,8 +98,8 @@ impl Config {
                 variables.text("TS_CA_CERTIFICATES"),
                 variables.text("TS_CA_CERTIFICATES_FILE"),
             )?,
-            client_certificate_secret: variables.text("TS_CLIENT_CERTIFICATE_SECRET"),
-            secrets: Access::read(&variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            secrets: Access::read_for_secret(&variables, client_certificate_secret.as_deref().unwrap_or_default()),
+            client_certificate_secret,
             client_certificate: None,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,

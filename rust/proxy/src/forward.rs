@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tailnet::host::Host;
+use tailnet::{host::Host, intermediary::is_idempotent};
 use tokio::{
     select,
     time::{Instant, sleep, timeout, timeout_at},
@@ -360,11 +360,10 @@ enum First<O, N> {
 
 /// Waits for the first response of the two; for the other one where the first to end has none.
 async fn first_response<O, OE, N, NE>(
-    old: Pin<&mut impl Future<Output = Result<O, OE>>>,
+    mut old: Pin<&mut impl Future<Output = Result<O, OE>>>,
     new: impl Future<Output = Result<N, NE>>,
 ) -> First<Result<O, OE>, Result<N, NE>> {
     let mut new = pin!(new);
-    let mut old = old;
     select! {
         outcome = &mut old => match outcome {
             Ok(response) => First::Old(Ok(response)),
@@ -440,19 +439,6 @@ async fn transmit(
             None => Err(SendError::Broken(error.into_error())),
         },
     }
-}
-
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ]
-    .contains(method)
 }
 
 /// Whether the connection ended before a response began, as a kept connection does that the other end has closed.

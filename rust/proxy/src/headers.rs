@@ -1,20 +1,8 @@
 //! Which headers stop at the proxy, in both directions.
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderName;
 
 use crate::signature;
-
-/// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that earlier HTTP versions treated as such.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// What the Function URL adds.
 const ADDED_BY_AWS: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"];
@@ -58,24 +46,8 @@ pub fn is_reserved(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-amzn-remapped-") || name.as_str().starts_with("ts-error-")
 }
 
-/// Takes out the hop-by-hop headers, those that `connection` names included.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -126,21 +98,5 @@ mod tests {
         ] {
             assert_eq!(forwarded_name(name), Some(name));
         }
-    }
-
-    #[test]
-    fn headers_that_connection_names_are_hop_by_hop_too() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Own"),
-            ("x-own", "1"),
-            ("te", "trailers"),
-            ("x-kept", "2"),
-            ("upgrade", "h2c"),
-        ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        remove_hop_by_hop(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
     }
 }

@@ -4,11 +4,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
+use tailnet::intermediary::remove_hop_by_hop;
 
 use crate::{
     error::ProxyError,
     event::Event,
-    headers::{CALLER_ARN, forwarded_name, remove_hop_by_hop},
+    headers::{CALLER_ARN, forwarded_name},
     signature::without_signature,
     target::Target,
 };

@@ -5,12 +5,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use tailnet::intermediary::{header_text, remove_hop_by_hop};
 
-use crate::{
-    error::ProxyError,
-    headers::{is_reserved, remove_hop_by_hop},
-    request_log::Sent,
-};
+use crate::{error::ProxyError, headers::is_reserved, request_log::Sent};
 
 /// The service's limit for a whole buffered response, as JSON
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>: 6 MB; the service counts 6 MiB and 100 bytes).
@@ -69,7 +66,7 @@ impl ResponseHead {
         let mut headers = vec![
             ("content-type".to_owned(), "application/json".to_owned()),
             ("ts-error-name".to_owned(), name.to_owned()),
-            ("ts-error-message".to_owned(), header_safe(&message)),
+            ("ts-error-message".to_owned(), header_text(&message)),
             ("ts-error-sent".to_owned(), sent.as_str().to_owned()),
         ];
         if let Some(retry_after) = error.retry_after() {
@@ -203,15 +200,6 @@ fn escaped_length(bytes: &[u8]) -> usize {
         _ => 1,
     };
     bytes.iter().map(escaped).sum()
-}
-
-/// A message as a header value: one line of visible ASCII, of a length that every client takes.
-fn header_safe(message: &str) -> String {
-    message
-        .chars()
-        .take(1024)
-        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
-        .collect()
 }
 
 fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -68,8 +68,7 @@ impl Credential {
                     SECRET,
                     "set it to the ARN of the Secrets Manager secret that holds the Tailscale auth key, or set TS_AUTH_KEY_PARAMETER or TS_WORKLOAD_IDENTITY_CLIENT_ID",
                 )?;
-                let mut access = Access::read(variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
-                access.region = region_of(&id).or(access.region);
+                let access = Access::read_for_secret(variables, &id);
                 (Store::SecretsManager(id), access)
             }
         };
@@ -79,14 +78,6 @@ impl Credential {
             field: variables.text("TS_SECRET_FIELD"),
             access,
         }))
-    }
-}
-
-/// A secret is read where it is: the region in its ARN, if it is named by that.
-fn region_of(arn: &str) -> Option<String> {
-    match arn.split(':').collect::<Vec<_>>()[..] {
-        ["arn", _, "secretsmanager", region, _, "secret", ..] if !region.is_empty() => Some(region.to_owned()),
-        _ => None,
     }
 }
 

@@ -14,4 +14,5 @@ pub mod listeners;
 mod outbound;
 pub mod server;
 mod socks5;
+pub mod target;
 mod throttled_log;

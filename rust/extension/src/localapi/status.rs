@@ -2,20 +2,22 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+use crate::localapi::netmap::null_as_default;
 
 /// This machine and its peers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct StatusReport {
     /// This machine.
-    #[serde(rename = "Self", deserialize_with = "or_default")]
+    #[serde(rename = "Self", deserialize_with = "null_as_default")]
     pub own: MachineStatus,
     /// What is wrong, in tailscaled's words.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub health: Vec<String>,
     /// The peers, by their node keys.
-    #[serde(rename = "Peer", deserialize_with = "or_default")]
+    #[serde(rename = "Peer", deserialize_with = "null_as_default")]
     pub peers: HashMap<String, MachineStatus>,
 }
 
@@ -27,10 +29,10 @@ pub struct MachineStatus {
     #[serde(rename = "DNSName")]
     pub dns_name: String,
     /// Its addresses.
-    #[serde(rename = "TailscaleIPs", deserialize_with = "or_default")]
+    #[serde(rename = "TailscaleIPs", deserialize_with = "null_as_default")]
     pub addresses: Vec<IpAddr>,
     /// Its tags.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub tags: Vec<String>,
     /// The code of the DERP region that it is home in.
     pub relay: String,
@@ -40,11 +42,6 @@ pub struct MachineStatus {
     pub online: bool,
     /// When its key expires.
     pub key_expiry: Option<String>,
-}
-
-/// Go writes an empty list, and what is not there, as null.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use extension::{
     doors::{
         config::{DoorsConfig, OutboundConfig, ServerConfig},
         flow::{FORGOTTEN, Thaws},
-        forwards::config::{Forward, Target},
+        forwards::config::Forward,
         listeners::Doors,
+        target::Target,
     },
     policy::Uncovered,
 };

@@ -41,6 +41,23 @@ impl Access {
             credentials: key.map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")),
         }
     }
+
+    /// The access to Secrets Manager for the secret of this name or ARN, which is read where it is: in the region of its
+    /// ARN, if it is named by that.
+    pub fn read_for_secret(variables: &Variables<impl Fn(&str) -> Option<String>>, secret: &str) -> Self {
+        let access = Self::read(variables, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
+        Self {
+            region: region_of(secret).or(access.region),
+            ..access
+        }
+    }
+}
+
+fn region_of(arn: &str) -> Option<String> {
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "secretsmanager", region, _, "secret", ..] if !region.is_empty() => Some(region.to_owned()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +91,18 @@ mod tests {
         assert!(whole.credentials.is_some());
         let shown = format!("{whole:?}");
         assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_read_in_the_region_of_its_arn() {
+        let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:mtls-AbCdEf";
+        assert_eq!(region_of(arn).as_deref(), Some("us-east-1"));
+        for name in [
+            "mtls",
+            "a:b:secretsmanager:c:d:secret:e",
+            "arn:aws:secretsmanager::1:secret:a",
+        ] {
+            assert_eq!(region_of(name), None, "{name}");
+        }
     }
 }

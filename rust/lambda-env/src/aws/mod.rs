@@ -5,10 +5,11 @@
 
 mod access;
 mod proxy;
-mod secrets_manager;
+pub mod secrets_manager;
+mod tls;
 mod wire;
 
 pub use access::Access;
 pub use proxy::{ProxyVariables, leads_to_own_port};
-pub use secrets_manager::{SecretNotRead, read_secret};
+pub use tls::PublicTls;
 pub use wire::{Connection, NotSent, Wire};

@@ -15,47 +15,52 @@ use super::Access;
 const LIMIT: Duration = Duration::from_secs(6);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(2500);
-/// How many attempts there are; the pauses between them must leave time for the last one's response.
+/// How many attempts there are: the pauses between them (1 s at most, then 1.5 s twice) must leave time for the last one's
+/// response, or throttling that goes on would be told as a Secrets Manager that is out of reach.
 const ATTEMPTS: u32 = 4;
 /// The longest pause before another attempt.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1500);
 
 /// Secrets Manager did not return a secret. Who deployed the function must fix it, unless the service is busy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{cause}; fix: {}", self.remedy())]
+#[error("{}{cause}; fix: {}", named(self.code.as_deref()), remedy(self.code.as_deref()))]
 pub struct SecretNotRead {
     /// The service's code for it, if it was the service that refused.
-    code: Option<String>,
-    cause: String,
+    pub code: Option<String>,
+    /// The service's words, or what kept it from being asked.
+    pub cause: String,
 }
 
-impl SecretNotRead {
-    /// What fixes it, by the codes of
-    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
-    fn remedy(&self) -> &'static str {
-        match self.code.as_deref() {
-            Some("AccessDeniedException") => {
-                "let the function's role do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
-            }
-            Some("ResourceNotFoundException") => "check that the secret exists, has a value, and is in this region",
-            Some("ThrottlingException" | "InternalServiceError") => "none: Secrets Manager is busy",
-            Some("InvalidRequestException") => "check that the secret is not scheduled for deletion",
-            Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
-            Some(_) => "check the secret and the function's role",
-            None => "check the function's way to Secrets Manager (subnets, NAT or a VPC endpoint, security groups)",
+/// The code, as it stands before a cause.
+pub fn named(code: Option<&str>) -> String {
+    code.map(|code| format!("{code}: ")).unwrap_or_default()
+}
+
+/// What fixes a refusal with this code, by
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>; or, without one, that the
+/// service was not reached.
+pub fn remedy(code: Option<&str>) -> &'static str {
+    match code {
+        Some("AccessDeniedException") => {
+            "let the function's role do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
         }
+        Some("ResourceNotFoundException") => "check that the secret exists, has a value, and is in this region",
+        Some("ThrottlingException" | "InternalServiceError") => "none: Secrets Manager is busy",
+        Some("InvalidRequestException") => "check that the secret is not scheduled for deletion",
+        Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
+        Some(_) => "check the secret and the function's role",
+        None => "check the function's way to Secrets Manager (subnets, NAT or a VPC endpoint, security groups)",
     }
 }
 
-/// Reads the text of the secret of this name or ARN; empty where it has none. It is read where it is: in the region of its
-/// ARN, if it is named by that.
+/// Reads the text of the secret of this name or ARN; empty where it has none.
 ///
 /// # Errors
 /// [`SecretNotRead`], after up to 6 s of attempts.
 pub async fn read_secret(access: &Access, secret: &str) -> Result<String, SecretNotRead> {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(region_of(secret).or_else(|| access.region.clone()).map(Region::new))
+        .region(access.region.clone().map(Region::new))
         .http_client(access.wire())
         .retry_config(
             RetryConfig::standard()
@@ -77,18 +82,11 @@ pub async fn read_secret(access: &Access, secret: &str) -> Result<String, Secret
         Ok(answer) => Ok(answer.secret_string.unwrap_or_default()),
         Err(error) => Err(SecretNotRead {
             code: error.code().map(str::to_owned),
-            cause: match (error.code(), error.message()) {
-                (Some(code), Some(message)) => format!("{code}: {message}"),
-                _ => DisplayErrorContext(&error).to_string(),
+            cause: match error.message() {
+                Some(message) => message.to_owned(),
+                None => DisplayErrorContext(&error).to_string(),
             },
         }),
-    }
-}
-
-fn region_of(arn: &str) -> Option<String> {
-    match arn.split(':').collect::<Vec<_>>()[..] {
-        ["arn", _, "secretsmanager", region, _, "secret", ..] if !region.is_empty() => Some(region.to_owned()),
-        _ => None,
     }
 }
 
@@ -98,19 +96,6 @@ mod tests {
     use aws_credential_types::Credentials;
 
     use super::*;
-
-    #[test]
-    fn a_secret_is_read_in_the_region_of_its_arn() {
-        let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:mtls-AbCdEf";
-        assert_eq!(region_of(arn).as_deref(), Some("us-east-1"));
-        for name in [
-            "mtls",
-            "a:b:secretsmanager:c:d:secret:e",
-            "arn:aws:secretsmanager::1:secret:a",
-        ] {
-            assert_eq!(region_of(name), None, "{name}");
-        }
-    }
 
     #[tokio::test]
     async fn what_keeps_a_secret_from_being_read_is_told_with_what_fixes_it() {

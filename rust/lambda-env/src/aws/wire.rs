@@ -6,7 +6,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -30,13 +30,12 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
-};
+use tokio_rustls::{client::TlsStream, rustls::pki_types::ServerName};
 
-use super::proxy::{ProxyVariables, tunnel};
+use super::{
+    proxy::{ProxyVariables, tunnel},
+    tls::PublicTls,
+};
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -55,8 +54,7 @@ pub struct NotSent {
 /// authorities that are built in.
 #[derive(Clone, Default)]
 pub struct Wire {
-    /// Made at the first need.
-    tls: Arc<OnceLock<TlsConnector>>,
+    tls: PublicTls,
     sent: Arc<AtomicBool>,
     proxy: ProxyVariables,
 }
@@ -74,21 +72,6 @@ impl Wire {
             sent,
             ..Self::default()
         }
-    }
-
-    fn tls(&self) -> io::Result<&TlsConnector> {
-        if let Some(tls) = self.tls.get() {
-            return Ok(tls);
-        }
-        let roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(client))))
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -114,7 +97,9 @@ impl Wire {
                 return Ok(Stream::Plain(stream));
             }
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            Ok(Stream::Tls(Box::new(self.tls()?.connect(name, stream).await?)))
+            Ok(Stream::Tls(Box::new(
+                self.tls.connector()?.connect(name, stream).await?,
+            )))
         };
         let connected = timeout(CONNECT_LIMIT, connected).await;
         let connected = connected

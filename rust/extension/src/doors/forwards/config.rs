@@ -1,8 +1,10 @@
 //! Which local ports lead where.
 
-use std::{collections::HashSet, fmt, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr};
 
 use lambda_env::{SettingError, Variables};
+
+use crate::doors::target::Target;
 
 const NAME: &str = "TS_FORWARDS";
 const EXPECTED: &str = "local ports and targets, separated by commas: 5432=db.example.ts.net:5432,6379=100.64.0.7:6379, no local port twice";
@@ -18,26 +20,6 @@ pub struct Forward {
     pub local_port: u16,
     /// Where it leads.
     pub target: Target,
-}
-
-/// A host and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// An address, or a name.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
 }
 
 /// Reads the forwards, whose local ports must not be among `own_ports`.

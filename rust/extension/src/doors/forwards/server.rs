@@ -14,8 +14,9 @@ use tokio::{
 use crate::doors::{
     connections::{Limits, Serve},
     flow::{End, Thaws, carry},
-    forwards::config::{Forward, Target},
+    forwards::config::Forward,
     outbound::Outbound,
+    target::Target,
     throttled_log::ThrottledLog,
 };
 

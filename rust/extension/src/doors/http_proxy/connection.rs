@@ -23,9 +23,9 @@ use crate::doors::{
     http_proxy::{
         forward::Forwarder,
         response::{Body, ProxyError},
-        target::Target,
     },
     outbound::{Outbound, Upstream},
+    target::Target,
     throttled_log::ThrottledLog,
 };
 

@@ -18,9 +18,9 @@ use crate::doors::{
         headers,
         pool::Pool,
         response::{Body, ProxyError},
-        target::Target,
     },
     outbound::{Outbound, Upstream},
+    target::Target,
 };
 
 /// Sends requests on. Clones share the kept connections.

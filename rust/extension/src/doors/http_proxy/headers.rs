@@ -1,37 +1,18 @@
 //! Which headers stop at the proxy, in both directions.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-
-/// Hop-by-hop headers (RFC 9110 section 7.6.1), and those that earlier HTTP versions treated as such.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use http::{HeaderMap, HeaderValue, Version, header};
+use tailnet::intermediary::remove_hop_by_hop;
 
 /// Takes out the hop-by-hop headers, those that `connection` names included, and adds `via` (RFC 9110 section 7.6.3) for a
 /// message that came by `version`.
 pub(crate) fn forward(headers: &mut HeaderMap, version: Version) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
     // Where a length stands beside a transfer coding, an intermediary must remove it (RFC 9112 section 6.3).
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
+    remove_hop_by_hop(headers);
+    // It is this proxy's to send (RFC 9110 section 11.7.1).
+    headers.remove(header::PROXY_AUTHENTICATE);
     let via = if version == Version::HTTP_10 {
         "1.0 tailscale-extension"
     } else {
@@ -50,6 +31,8 @@ pub(crate) fn remove_reserved(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use http::HeaderName;
+
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::yield_now;
 
-use crate::doors::http_proxy::{response::Body, target::Target};
+use crate::doors::{http_proxy::response::Body, target::Target};
 
 /// How long a connection is kept idle: many servers close it after 60 s or less.
 const IDLE_LIMIT: Duration = Duration::from_secs(50);

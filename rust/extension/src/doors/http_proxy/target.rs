@@ -1,27 +1,8 @@
 //! What a request is for.
 
-use std::fmt;
-
 use http::{Method, Uri, uri::Authority};
 
-/// A host and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Target {
-    /// An address without brackets, or a name.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
-}
+use crate::doors::target::Target;
 
 impl Target {
     /// The target of a request, or what is wrong with it.
