@@ -19,11 +19,11 @@ use uuid::Uuid;
 
 use crate::function_url::Settings;
 use crate::function_url::errors::ServiceError;
-use crate::function_url::exchange::{AnswerBody, REQUEST_ID, full, own_answer};
+use crate::function_url::exchange::{REQUEST_ID, full, own_answer};
 use crate::function_url::gate::Gate;
 use crate::function_url::limits;
 use crate::function_url::outgoing::Flushes;
-use crate::function_url::serve::{Front, serve_front};
+use crate::function_url::serve::{AnswerBody, Front, serve_front};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
 const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");

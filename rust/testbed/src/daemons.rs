@@ -10,7 +10,7 @@ use rustix::{
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
-use crate::{lambda::Event, log::History};
+use crate::{event::Event, log::History};
 
 /// The process's name.
 const DAEMON: &str = "tailscaled";

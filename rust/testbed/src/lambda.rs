@@ -11,7 +11,6 @@ use std::{
 use aws_credential_types::Credentials;
 use http::Request;
 use http_body_util::Full;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::UnixStream, sync::mpsc};
 
@@ -21,6 +20,7 @@ use crate::{
     daemons,
     deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
+    event::RUNTIME,
     http_call::{CallError, call, succeeded},
     log::History,
     network::ADDRESS,
@@ -28,14 +28,14 @@ use crate::{
     signed::REGION,
 };
 
+pub use crate::event::Event;
+
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long local-lambda may take to take an order.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 /// How long an environment may take to come into a state.
 const STATE_LIMIT: Duration = Duration::from_secs(15);
-/// What local-lambda calls the function's own process.
-const RUNTIME: &str = "runtime";
 
 /// Why local-lambda does not run.
 #[derive(Debug, thiserror::Error)]
@@ -94,78 +94,6 @@ fn credentials(of: &Credentials) -> Value {
         fields["sessionToken"] = token.into();
     }
     fields
-}
-
-/// What local-lambda tells, as one line of JSON each.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
-pub enum Event {
-    /// The URL can be called.
-    Ready {
-        /// Where.
-        url: String,
-        /// Where the Invoke API is.
-        invoke_url: Option<String>,
-    },
-    /// An environment changed its state.
-    Environment {
-        /// Its number.
-        id: u64,
-        /// `starting`, `initialized`, `frozen`, `thawed`, `invoking` or `stopped`.
-        state: String,
-        /// Why it ended.
-        reason: Option<String>,
-        /// The failure in words.
-        message: Option<String>,
-    },
-    /// A process of an environment started or ended.
-    Process {
-        /// The environment's number.
-        environment: u64,
-        /// `runtime`, or `extension:` and the extension's name.
-        name: String,
-        /// `started` or `exited`.
-        state: String,
-        /// Its id, as seen from here.
-        pid: Option<u32>,
-        /// How it ended, if it did so by itself.
-        exit_code: Option<i32>,
-        /// The signal that ended it.
-        signal: Option<i32>,
-        /// Whether it was being shut down.
-        expected: Option<bool>,
-    },
-    /// An invocation ended.
-    Invocation {
-        /// The environment's number.
-        environment: u64,
-        /// The invocation's id.
-        request_id: String,
-        /// How long INIT took, in a cold environment.
-        init_ms: Option<f64>,
-        /// From the event's delivery to the end of the answer.
-        duration_ms: f64,
-        /// `success`, `error` or `timeout`.
-        outcome: String,
-    },
-    /// A kind that is not known here.
-    #[serde(other)]
-    Other,
-}
-
-impl Event {
-    /// An environment was frozen.
-    pub fn frozen(&self) -> Option<()> {
-        matches!(self, Self::Environment { state, .. } if state == "frozen").then_some(())
-    }
-
-    /// The function's own process was started, with this id.
-    pub fn runtime_started(&self) -> Option<u32> {
-        match self {
-            Self::Process { name, state, pid, .. } if name == RUNTIME && state == "started" => *pid,
-            _ => None,
-        }
-    }
 }
 
 /// A process inside an environment ended though nobody had asked it to.
@@ -372,10 +300,5 @@ mod tests {
         let line =
             r#"{"event":"process","environment":1,"name":"runtime","state":"exited","exitCode":0,"expected":true}"#;
         assert_eq!(unexpected(&event(line)), None);
-    }
-
-    #[test]
-    fn kinds_of_events_that_are_new_are_no_error() {
-        assert_eq!(event(r#"{"event":"weather","state":"rain"}"#), Event::Other);
     }
 }

@@ -16,6 +16,7 @@ pub mod distance;
 pub mod door;
 pub mod emulated;
 mod error;
+mod event;
 pub mod expect;
 pub mod fault_proxy;
 pub mod foreign;

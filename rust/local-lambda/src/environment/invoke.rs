@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::current::Current;
 use super::report::{self, Report, milliseconds};
 use super::requests::give;
 use super::task::Environment;
@@ -15,18 +16,6 @@ use crate::event_log::{Event, State};
 use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::PAYLOAD_BYTES;
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
-
-/// The invocation that an environment is busy with.
-pub(super) struct Current {
-    pub(super) delivery: Delivery,
-    /// The caller, until it has its answer or the beginning of one.
-    reply: Option<oneshot::Sender<Result<Answer, JobError>>>,
-    /// To end a streamed answer before its end.
-    stream: Option<oneshot::Sender<StreamBroken>>,
-    begun: Instant,
-    init: Option<Duration>,
-    told: bool,
-}
 
 impl Host {
     /// An invocation that never began.

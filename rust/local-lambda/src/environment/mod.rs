@@ -4,6 +4,7 @@
 //! task as a message; every wait in it has a deadline, and ends at once when a process dies.
 
 mod board;
+mod current;
 mod ending;
 mod init;
 mod invoke;

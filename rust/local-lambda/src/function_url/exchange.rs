@@ -7,9 +7,9 @@ use std::task::{self, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -18,13 +18,10 @@ use super::event::Context;
 use super::gate::Gate;
 use super::outgoing::Flushes;
 use super::response_head::{ResponseHead, remapped};
-use super::serve::Front;
+use super::serve::{AnswerBody, Front, serve_front};
 use super::stream::StreamedBody;
-use super::{InvokeMode, answer, event, limits, stream};
+use super::{InvokeMode, Settings, answer, event, limits, stream};
 use crate::invocation::{Answer, Function, Invocation, StreamBroken};
-
-/// What leaves as an answer's body; an error of it breaks the client's connection.
-pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, StreamBroken>;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
@@ -33,6 +30,17 @@ pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errort
 /// The URL.
 pub(crate) struct UrlFront<F> {
     gate: Gate<F>,
+}
+
+/// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
+/// no invocation is left.
+pub async fn serve<F: Function>(
+    listener: TcpListener,
+    settings: Settings,
+    function: Arc<F>,
+    stop: impl Future<Output = ()>,
+) {
+    serve_front(listener, UrlFront::new(Gate::new(settings, function)), stop).await;
 }
 
 /// What belongs to a request, but is not in it.

@@ -23,9 +23,9 @@ mod stream;
 use std::time::SystemTime;
 
 pub use caller::Caller;
+pub use exchange::serve;
 pub use habits::Habits;
 pub use limits::{ANSWER_BYTES, EVENT_BYTES, STREAM_BYTES};
-pub use serve::serve;
 
 /// What the URL is, and who may call it.
 #[derive(Debug, Clone)]

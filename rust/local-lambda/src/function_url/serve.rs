@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,15 +18,16 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::exchange::{AnswerBody, UrlFront};
-use super::gate::Gate;
 use super::outgoing::{Flushes, Outgoing};
-use super::{Settings, limits};
-use crate::invocation::Function;
+use super::limits;
+use crate::invocation::StreamBroken;
 
 /// After a failed accept: what the machine lacks (file descriptors, memory) is not back at once, and there is no event
 /// to await.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The body of a response; an error of it breaks the client's connection.
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, StreamBroken>;
 
 /// What answers the requests of a server.
 pub(crate) trait Front: Send + Sync + 'static {
@@ -40,18 +43,8 @@ pub(crate) trait Front: Send + Sync + 'static {
     fn end(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
+/// Serves a front until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
 /// no invocation of the front is left.
-pub async fn serve<F: Function>(
-    listener: TcpListener,
-    settings: Settings,
-    function: Arc<F>,
-    stop: impl Future<Output = ()>,
-) {
-    serve_front(listener, UrlFront::new(Gate::new(settings, function)), stop).await;
-}
-
-/// Serves a front until `stop`, as [`serve`] does the URL.
 pub(crate) async fn serve_front(listener: TcpListener, front: impl Front, stop: impl Future<Output = ()>) {
     let front = Arc::new(front);
     let mut connections = JoinSet::new();

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use super::network::{NetworkError, ip};
+use super::network::{Addresses, NetworkError, ip, remove};
 
 /// The third bytes that there are: 169.254.100.0/24 to 169.254.127.0/24.
 const BLOCKS: std::ops::RangeInclusive<u8> = 100..=127;
@@ -17,17 +17,6 @@ pub(crate) struct Block {
     third: u8,
     /// An abstract socket's name belongs to the network namespace: nobody else there can bind it meanwhile.
     _claim: UnixListener,
-}
-
-/// The addresses of one environment: a /30 of the block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addresses {
-    /// The environment's own.
-    pub inside: Ipv4Addr,
-    /// Its default route: the end that stays with local-lambda.
-    pub outside: Ipv4Addr,
-    /// The name of the interface that stays.
-    pub interface: String,
 }
 
 impl Block {
@@ -72,24 +61,6 @@ impl Block {
             remove(name)?;
         }
         Ok(())
-    }
-}
-
-impl Addresses {
-    /// Removes an environment's interface at once; else it goes a little after the last process of its namespace.
-    pub(crate) fn remove(&self) -> Result<(), NetworkError> {
-        remove(&self.interface)
-    }
-}
-
-fn remove(interface: &str) -> Result<(), NetworkError> {
-    match ip(
-        "remove the environment's interface",
-        &format!("link delete {interface}\n"),
-    ) {
-        // The kernel was quicker.
-        Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
-        outcome => outcome.map(drop),
     }
 }
 

@@ -24,9 +24,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-pub use block::Addresses;
 pub use cgroup::CgroupError;
-pub use network::NetworkError;
+pub use network::{Addresses, NetworkError};
 pub use scratch::{Scratch, ScratchError};
 
 use crate::config::{Freeze, Function};

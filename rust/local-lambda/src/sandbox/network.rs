@@ -2,17 +2,34 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::block::Addresses;
 use crate::process_variables::RUNTIME_API;
 
 /// The interface's name inside, as on Lambda.
 const INSIDE: &str = "vinternal_1";
+
+/// The addresses of one environment: a /30 of local-lambda's block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The environment's own.
+    pub inside: Ipv4Addr,
+    /// Its default route: the end that stays with local-lambda.
+    pub outside: Ipv4Addr,
+    /// The name of the interface that stays.
+    pub interface: String,
+}
+
+impl Addresses {
+    /// Removes the environment's interface at once; else it goes a little after the last process of its namespace.
+    pub(crate) fn remove(&self) -> Result<(), NetworkError> {
+        remove(&self.interface)
+    }
+}
 
 /// Why an environment has no network.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +92,18 @@ pub(crate) fn enter_new(addresses: &Addresses) -> Result<TcpListener, NetworkErr
         &format!("route add default via {outside}\n"),
     )?;
     Ok(TcpListener::bind(RUNTIME_API)?)
+}
+
+/// Removes an interface; one that is gone already is no error.
+pub(super) fn remove(interface: &str) -> Result<(), NetworkError> {
+    match ip(
+        "remove the environment's interface",
+        &format!("link delete {interface}\n"),
+    ) {
+        // The kernel was quicker.
+        Err(NetworkError::Refused { complaint, .. }) if complaint.contains("Cannot find device") => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }
 
 /// Has `ip` run a script, and returns what it printed.

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::block::Addresses;
+use super::network::Addresses;
 use super::network;
 use super::protocol::{Blueprint, Report};
 use super::{Ground, Sandbox, SandboxError, supervisor};

@@ -1,0 +1,89 @@
+//! The events that local-lambda prints.
+
+use serde::Deserialize;
+
+/// What local-lambda calls the function's own process.
+pub(crate) const RUNTIME: &str = "runtime";
+
+/// An event: one line of JSON each.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The URL can be called.
+    Ready {
+        /// Where.
+        url: String,
+        /// Where the Invoke API is.
+        invoke_url: Option<String>,
+    },
+    /// An environment changed its state.
+    Environment {
+        /// Its number.
+        id: u64,
+        /// `starting`, `initialized`, `frozen`, `thawed`, `invoking` or `stopped`.
+        state: String,
+        /// Why it ended.
+        reason: Option<String>,
+        /// The failure in words.
+        message: Option<String>,
+    },
+    /// A process of an environment started or ended.
+    Process {
+        /// The environment's number.
+        environment: u64,
+        /// `runtime`, or `extension:` and the extension's name.
+        name: String,
+        /// `started` or `exited`.
+        state: String,
+        /// Its id, as seen from here.
+        pid: Option<u32>,
+        /// How it ended, if it did so by itself.
+        exit_code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// Whether it was being shut down.
+        expected: Option<bool>,
+    },
+    /// An invocation ended.
+    Invocation {
+        /// The environment's number.
+        environment: u64,
+        /// The invocation's id.
+        request_id: String,
+        /// How long INIT took, in a cold environment.
+        init_ms: Option<f64>,
+        /// From the event's delivery to the end of the answer.
+        duration_ms: f64,
+        /// `success`, `error` or `timeout`.
+        outcome: String,
+    },
+    /// A kind that is not known here.
+    #[serde(other)]
+    Other,
+}
+
+impl Event {
+    /// An environment was frozen.
+    pub fn frozen(&self) -> Option<()> {
+        matches!(self, Self::Environment { state, .. } if state == "frozen").then_some(())
+    }
+
+    /// The function's own process was started, with this id.
+    pub fn runtime_started(&self) -> Option<u32> {
+        match self {
+            Self::Process { name, state, pid, .. } if name == RUNTIME && state == "started" => *pid,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn kinds_of_events_that_are_new_are_no_error() {
+        assert_eq!(serde_json::from_str::<Event>(r#"{"event":"weather","state":"rain"}"#).unwrap(), Event::Other);
+    }
+}
