@@ -84,6 +84,9 @@ mod tests {
 
     #[test]
     fn kinds_of_events_that_are_new_are_no_error() {
-        assert_eq!(serde_json::from_str::<Event>(r#"{"event":"weather","state":"rain"}"#).unwrap(), Event::Other);
+        assert_eq!(
+            serde_json::from_str::<Event>(r#"{"event":"weather","state":"rain"}"#).unwrap(),
+            Event::Other
+        );
     }
 }

@@ -18,8 +18,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::outgoing::{Flushes, Outgoing};
 use super::limits;
+use super::outgoing::{Flushes, Outgoing};
 use crate::invocation::StreamBroken;
 
 /// After a failed accept: what the machine lacks (file descriptors, memory) is not back at once, and there is no event

@@ -14,8 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::network::Addresses;
 use super::network;
+use super::network::Addresses;
 use super::protocol::{Blueprint, Report};
 use super::{Ground, Sandbox, SandboxError, supervisor};
 
