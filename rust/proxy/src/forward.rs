@@ -116,7 +116,6 @@ impl Forwarder {
         timings.tailnet_ready = self.connector.tailnet_ready();
         let (parts, body, connection) = sent.unwrap_or_else(|_| Err(too_late(&target, began)))?;
         timings.head = Some((parts.status, Instant::now()));
-        timings.sent = Sent::Yes;
         Ok(UpstreamResponse {
             until_close: !is_head && ends_with_connection(&parts),
             private: authenticates || authenticates_connection(&parts.headers, &header::WWW_AUTHENTICATE),
@@ -392,11 +391,22 @@ async fn is_open_still(connection: &Connection) -> bool {
 }
 
 /// A target that changes the protocol unasked (101) leaves nothing to pass on; hyper takes in all other 1xx responses.
+/// A transfer coding that was not asked for (RFC 9112 section 7.4) would go on as if it were the content.
 fn final_response(target: &Target, parts: Parts) -> Result<Parts, ProxyError> {
     if parts.status.is_informational() {
         return Err(ProxyError::TargetUnreachable(format!(
             "{target} responded {}, and with that it left HTTP",
             parts.status
+        )));
+    }
+    let codings = parts.headers.get_all(header::TRANSFER_ENCODING);
+    let mut codings = codings.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(first) = codings.next()
+        && (codings.next().is_some() || !first.trim().eq_ignore_ascii_case("chunked"))
+    {
+        return Err(ProxyError::TargetUnreachable(format!(
+            "{target} responded with 'transfer-encoding: {}', though only chunked is understood",
+            first.escape_default()
         )));
     }
     Ok(parts)
@@ -429,6 +439,7 @@ async fn transmit(
     match response {
         Ok(response) => {
             connection.first_byte = began.elapsed();
+            *sent = Sent::Yes;
             Ok(response.into_parts())
         }
         Err(mut error) => match error.take_message() {

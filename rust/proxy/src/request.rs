@@ -17,10 +17,14 @@ use crate::{
 /// A request for a target; its body is shared, so that it can be sent a second time.
 pub type Outgoing = Request<Full<Bytes>>;
 
+/// How many headers a request may have: no server takes nearly as many, and a map of headers does not hold three times
+/// as many.
+const MAX_HEADERS: usize = 12_000;
+
 /// Builds the request for `target` from `event`.
 pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
     let method = method(&event.request_context.http.method)?;
-    let uri = uri(&event.raw_path, &without_signature(&event.raw_query_string))?;
+    let uri = uri(&method, &event.raw_path, &without_signature(&event.raw_query_string))?;
     let mut headers = request_headers(&event, target)?;
     let body = body(event.body.unwrap_or_default(), event.is_base64_encoded)?;
     set_length(&mut headers, &method, body.len());
@@ -54,25 +58,35 @@ fn method(name: &str) -> Result<Method, ProxyError> {
     }
 }
 
-fn uri(path: &str, query: &str) -> Result<Uri, ProxyError> {
+/// Origin form, or `*` for OPTIONS (RFC 9112 section 3.2).
+fn uri(method: &Method, path: &str, query: &str) -> Result<Uri, ProxyError> {
     let text = if query.is_empty() {
         path.to_owned()
     } else {
         format!("{path}?{query}")
     };
+    let has_form = path.starts_with('/') || (text == "*" && *method == Method::OPTIONS);
     let legal = PathAndQuery::try_from(text.as_str())
         .ok()
-        .filter(|parsed| parsed.as_str() == text);
+        .filter(|parsed| has_form && parsed.as_str() == text);
     legal.map(Uri::from).ok_or_else(|| {
         // Neither is shown: both can hold secrets, and this goes to the log.
         ProxyError::InvalidRequest(
-            "the path and the query must be percent-encoded (RFC 3986 sections 3.3 and 3.4)".to_owned(),
+            "the path must begin with a slash, and path and query must be percent-encoded (RFC 3986 sections 3.3 and \
+             3.4), and shorter than 65,535 bytes together"
+                .to_owned(),
         )
     })
 }
 
 fn request_headers(event: &Event, target: &Target) -> Result<HeaderMap, ProxyError> {
-    let mut headers = HeaderMap::with_capacity(event.headers.0.len() + 2);
+    let count = event.headers.0.len();
+    if count > MAX_HEADERS {
+        return Err(ProxyError::InvalidRequest(format!(
+            "the request has {count} headers: there may be {MAX_HEADERS}"
+        )));
+    }
+    let mut headers = HeaderMap::with_capacity(count + 2);
     for (name, value) in &event.headers.0 {
         let lower = name.to_ascii_lowercase();
         if let Some(forwarded) = forwarded_name(&lower) {
@@ -178,9 +192,51 @@ mod tests {
 
     #[test]
     fn a_path_that_no_request_line_can_hold_is_refused() {
-        for path in ["/a b", "/a#b", "/\"<>", "/\u{7f}", "/\n"] {
-            let request = outgoing(|event| event["rawPath"] = path.into());
-            assert!(matches!(request, Err(ProxyError::InvalidRequest(_))), "{path:?}");
+        let long = format!("/{}", "a".repeat(70_000));
+        for path in [
+            "/a b",
+            "/a#b",
+            "/\"<>",
+            "/\u{7f}",
+            "/\n",
+            "",
+            "?",
+            "*",
+            "a",
+            "http://db/",
+            &long,
+        ] {
+            for query in ["", "token=s3cret"] {
+                let error = outgoing(|event| {
+                    event["rawPath"] = path.into();
+                    event["rawQueryString"] = query.into();
+                })
+                .unwrap_err();
+                assert!(matches!(error, ProxyError::InvalidRequest(_)), "{path:?} {query}");
+                // It goes to the log.
+                assert!(!error.to_string().contains("s3cret"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_may_ask_for_the_whole_server() {
+        let request = outgoing(|event| {
+            event["rawPath"] = "*".into();
+            event["requestContext"]["http"]["method"] = "OPTIONS".into();
+        });
+        assert_eq!(request.unwrap().uri(), "*");
+    }
+
+    #[test]
+    fn more_headers_than_a_map_holds_are_refused() {
+        for (count, name) in [(100_000, "x-a"), (100_000, "x-amzn-a"), (MAX_HEADERS, "x-a")] {
+            let mut event = event(|_| ());
+            let target = Target::parse(&event.headers).unwrap();
+            let headers = (0..count).map(|number| (format!("{name}{number}"), "1".into()));
+            event.headers.0 = headers.collect();
+            let built = build(event, &target);
+            assert_eq!(built.is_ok(), count == MAX_HEADERS, "{count} {name}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a request wants to go: `ts-target-ip`, `ts-target-port`, `ts-https`.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{collections::HashSet, fmt, net::Ipv6Addr};
 
 use http::uri::Authority;
 use tailnet::host::{Host, ends_in_a_number, is_name};
@@ -22,6 +22,7 @@ pub struct Target {
 impl Target {
     /// Reads the target from the request's headers.
     pub fn parse(headers: &Headers) -> Result<Self, ProxyError> {
+        refuse_repeated(headers)?;
         let host = required(
             headers,
             "ts-target-ip",
@@ -59,6 +60,21 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// An event of the service's has each name once; one of another invoker's may not, and then what is checked might not be
+/// what is sent (RFC 9112 section 3.2 on `host`).
+fn refuse_repeated(headers: &Headers) -> Result<(), ProxyError> {
+    let mut seen = HashSet::new();
+    let names = headers.0.iter().map(|(name, _)| name.to_ascii_lowercase());
+    let mut own = names.filter(|name| name.starts_with("ts-"));
+    match own.find(|name| !seen.insert(name.clone())) {
+        None => Ok(()),
+        Some(name) => Err(ProxyError::InvalidRequest(format!(
+            "the header {} is in the event more than once: it must be there once at most",
+            name.escape_default()
+        ))),
     }
 }
 
@@ -115,9 +131,14 @@ fn parse_ts_host(value: &str) -> Result<Authority, ProxyError> {
     let authority = value.trim().parse::<Authority>().ok();
     let legal = |authority: &Authority| {
         let port = authority.as_str().len() - authority.host().len();
+        let bracketed = authority
+            .host()
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
         // A list (`a,b`) is how the service joins a header that came twice.
         !authority.host().is_empty()
             && !authority.as_str().contains(['@', ','])
+            && bracketed.is_none_or(|inner| inner.parse::<Ipv6Addr>().is_ok())
             && (port == 0 || authority.port_u16().is_some())
     };
     authority.filter(legal).ok_or_else(bad_ts_host)
@@ -247,6 +268,31 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_the_proxys_own_that_comes_twice_is_refused_and_named() {
+        for (name, other) in [
+            ("ts-target-ip", "TS-Target-IP"),
+            ("ts-host", "ts-host"),
+            ("ts-https", "Ts-Https"),
+        ] {
+            let pairs = [
+                ("ts-target-ip", "db"),
+                ("ts-target-port", "80"),
+                (name, "false"),
+                (other, "false"),
+            ];
+            let error = target(&pairs).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("more than once"), "{error}");
+        }
+        let others = [
+            ("ts-target-ip", "db"),
+            ("ts-target-port", "80"),
+            ("x-a", "1"),
+            ("X-A", "2"),
+        ];
+        assert!(target(&others).is_ok());
+    }
+
+    #[test]
     fn https_is_the_default_on_port_443_only() {
         let https = |more: &[(&str, &str)]| {
             target(&[&[("ts-target-ip", "db")], more].concat()).map(|target| (target.tls.is_some(), target.authority()))
@@ -311,6 +357,8 @@ mod tests {
                 "db:",
                 "db:x",
                 "db:99999",
+                "[db]",
+                "[192.0.2.1]:80",
                 ":80",
                 "http://db",
                 "db/x",

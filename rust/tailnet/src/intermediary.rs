@@ -23,12 +23,12 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Takes out the hop-by-hop headers, those that `connection` names included.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Byte by byte: what is no name in one place of the list takes nothing from the names in the others.
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
@@ -75,5 +75,15 @@ mod tests {
         }
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+    #[test]
+    fn what_is_no_name_in_connection_hides_none() {
+        for value in ["caf\u{e9}, x-own", "a b,x-own", ",,X-Own\t,", "\u{80}\u{ff},x-own"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-own", HeaderValue::from_static("1"));
+            headers.insert("connection", HeaderValue::from_bytes(value.as_bytes()).expect(value));
+            remove_hop_by_hop(&mut headers);
+            assert!(headers.is_empty(), "{value}: {headers:?}");
+        }
     }
 }

@@ -98,6 +98,12 @@ async fn a_target_that_is_not_in_the_list_is_refused_before_any_dial() {
     })
     .await;
     assert_eq!(error_name(&world.get().await), (403, "TargetNotAllowed"));
+    // Nor is its body decoded before.
+    let undecodable = world.send(|event| {
+        event["body"] = "no base64".into();
+        event["isBase64Encoded"] = true.into();
+    });
+    assert_eq!(error_name(&undecodable.await), (403, "TargetNotAllowed"));
     assert_eq!(world.dials(), 0);
     let answer = world.send(|event| event["headers"]["ts-target-ip"] = "db.tail.net".into());
     assert_eq!(answer.await["body"], "ok");

@@ -52,6 +52,29 @@ async fn lengths_that_differ_are_an_error() {
 }
 
 #[tokio::test]
+async fn a_transfer_coding_that_was_not_asked_for_is_an_error_and_never_content() {
+    for head in [
+        "transfer-encoding: gzip",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked, gzip",
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: identity\r\ncontent-length: 5",
+        "transfer-encoding: xchunked",
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let world = world(&[Turn::AnswerAndClose(text.leak().as_bytes()), Turn::Answer(OK)]).await;
+        let answer = world.get().await;
+        assert_eq!(
+            answer["headers"]["ts-error-name"], "TargetUnreachable",
+            "{head}: {answer}"
+        );
+        assert_eq!(answer["headers"]["ts-error-sent"], "yes", "{head}: {answer}");
+        assert_eq!(told(&world.get().await), (200, Some("2"), "ok"), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_after_a_response_never_meets_the_next_request() {
     let more = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged";
     for method in ["GET", "POST"] {
