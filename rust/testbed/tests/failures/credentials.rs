@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use testbed::world::{AUTH_KEY, World};
+use testbed::{
+    vitals::pids,
+    world::{AUTH_KEY, World},
+};
 
-use crate::{Outcome, Setting, awake, fails_soon, get, logged, processes::pids, set, trial};
+use crate::{Outcome, Setting, awake, fails_soon, get, logged, set, trial};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![

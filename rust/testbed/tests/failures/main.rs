@@ -3,8 +3,8 @@
 
 mod credentials;
 mod login;
+mod occupy;
 mod peers;
-mod processes;
 mod supervision;
 
 use std::process::ExitCode;

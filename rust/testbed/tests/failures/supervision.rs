@@ -8,18 +8,20 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use testbed::{deadline::within, node::Node, target::CLOSED_PORT, world::AUTH_KEY};
+use testbed::{
+    deadline::within,
+    node::Node,
+    target::CLOSED_PORT,
+    vitals::{pids, stop},
+    world::AUTH_KEY,
+};
 use tokio::{
     io::AsyncReadExt,
     time::{sleep, timeout},
 };
 use tokio_socks::tcp::Socks5Stream;
 
-use crate::{
-    Outcome, Setting, awake, fails_soon, get, logged,
-    processes::{occupy, pids, stop},
-    recovers, says_why, trial,
-};
+use crate::{Outcome, Setting, awake, fails_soon, get, logged, occupy::occupy, recovers, says_why, trial};
 
 /// Where tailscaled's SOCKS5 server listens.
 const SOCKS_PORT: u16 = 1055;

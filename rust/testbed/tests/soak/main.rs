@@ -12,11 +12,16 @@ use std::{
 
 use testbed::{
     distance::{Distance, SplitMix64},
+    faults::{Services, round},
     freeze::{DeadFlows, median},
+    lambda::Function,
+    load::Load,
     nat,
     server::Server,
-    suite::{Outcome, Setting, run, trial_within},
+    suite::{Outcome, Setting, awake, run, set, trial_within},
+    vitals::{Vitals, pids},
     watch::Watch,
+    world::World,
 };
 use tokio::time::sleep;
 
@@ -37,6 +42,17 @@ const LOSSY: Distance = Distance::of_millis(30).with_loss(0.01);
 /// How many requests pass that.
 const REQUESTS: usize = 3000;
 const LOSSY_LIMIT: Duration = Duration::from_secs(900);
+/// How many requests pass while things fail, and how many before it is measured what the processes take.
+const LOADED: usize = 20_000;
+const WARM: usize = 2000;
+const CALLERS: usize = 4;
+/// Some environments are on their way out while others take their place.
+const ENVIRONMENTS: usize = 12;
+const LOAD_LIMIT: Duration = Duration::from_secs(1200);
+/// What a process may take beyond what it took when it was warm: Go's memory comes and goes by some megabytes.
+const MORE_KB: u64 = 8 * 1024;
+const MORE_DESCRIPTORS: u64 = 12;
+const PROGRAMS: [&str; 3] = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"];
 
 fn main() -> ExitCode {
     let seed = seed();
@@ -61,6 +77,18 @@ fn main() -> ExitCode {
             setting,
             "3,000 requests over a path that loses 1 % are all answered",
             loss,
+        ));
+        trials.push(trial_within(
+            LOAD_LIMIT,
+            setting,
+            "20,000 requests leave the processes of their environments as they were",
+            growth,
+        ));
+        trials.push(trial_within(
+            LOAD_LIMIT,
+            setting,
+            "20,000 requests have one answer each while everything fails in turn",
+            faults,
         ));
         trials
     })
@@ -164,6 +192,79 @@ async fn loss(setting: Arc<Setting>) -> Outcome {
     eprintln!(
         "  {REQUESTS} requests: {:.1?} in the median, {longest:.1?} the longest",
         median(&times)
+    );
+    world.stop().await;
+    Ok(())
+}
+
+/// One environment for each caller: the processes are the same from the first request to the last.
+async fn growth(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|function| {
+        awake(function);
+        function.settings.insert("maxEnvironments".into(), CALLERS.into());
+    });
+    let world = world.await?;
+    let mut load = Load::start(&world).await?;
+    load.send(WARM, CALLERS).await?;
+    let before = vitals()?;
+    load.send(LOADED, CALLERS).await?;
+    let after = vitals()?;
+    let summary = load.check()?;
+    eprintln!("  {summary:?}");
+    assert_eq!(summary.answered, WARM + LOADED, "{summary:?}");
+    for ((program, before), (_, after)) in before.iter().zip(&after) {
+        let most = |all: &[Vitals], of: fn(&Vitals) -> u64| all.iter().map(of).max().unwrap_or_default();
+        let resident = [before, after].map(|all| most(all, |vitals| vitals.resident_kb));
+        let descriptors = [before, after].map(|all| most(all, |vitals| vitals.descriptors as u64));
+        let count = after.len();
+        eprintln!("  {program}: {resident:?} kB, {descriptors:?} descriptors, {count} processes");
+        assert_eq!(before.len(), count, "{program}");
+        assert!(
+            resident[1] <= resident[0] + MORE_KB && descriptors[1] <= descriptors[0] + MORE_DESCRIPTORS,
+            "{program}: {before:?} to {after:?}"
+        );
+    }
+    world.stop().await;
+    Ok(())
+}
+
+fn vitals() -> std::io::Result<Vec<(&'static str, Vec<Vitals>)>> {
+    let of = |program: &&'static str| {
+        let vitals = pids(program).into_iter().map(|pid| Vitals::of(pid.unsigned_abs()));
+        Ok((*program, vitals.collect::<std::io::Result<_>>()?))
+    };
+    PROGRAMS.iter().map(of).collect()
+}
+
+async fn faults(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let mut services = Services::start(&surroundings).await?;
+    let adjust = |function: &mut Function| {
+        awake(function);
+        services.serve(function);
+        function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
+        set(function, "TS_CONNECT_TIMEOUT", "8000");
+    };
+    let world = World::around(surroundings, &|_, _, _| (), adjust).await?;
+    let mut load = Load::start(&world).await?;
+    let mut rounds = 0;
+    {
+        let sending = load.send(LOADED, CALLERS);
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                sent = &mut sending => break sent?,
+                failed = round(&world, &mut services) => { failed?; rounds += 1; }
+            }
+        }
+    }
+    let summary = load.check()?;
+    eprintln!("  {rounds} rounds of faults: {summary:?}");
+    assert!(rounds > 0, "the requests were over before the faults");
+    assert!(
+        summary.service == 0 && summary.answered > LOADED / 2,
+        "{summary:?}\n{}",
+        world.lambda.process.log().tail()
     );
     world.stop().await;
     Ok(())

@@ -1,4 +1,7 @@
 //! What is different though the proxy is transparent: each difference by its name, and why it cannot be otherwise.
+//!
+//! Two things that RFC 9110 asks of gateways stay away on purpose, since a target is to see what its caller sent: a `via`
+//! of the proxy's own (section 7.6.3), and a lower `max-forwards` for OPTIONS and TRACE (section 7.6.2).
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,201 @@
+//! Many requests by many callers at once, each with a number that the target sees: what became of each, and whether
+//! that fits what the target saw.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::{
+    Error,
+    function_url::FunctionUrl,
+    http_call::CallError,
+    raw_target::{Move, RawTarget, Seen},
+    world::World,
+};
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const NUMBER: &str = "x-number";
+/// What requests are counted for.
+pub const SERVICE: &str = "load";
+/// The dimension that goes with it.
+pub const DIMENSION: (&str, &str) = ("kind", "hostile");
+
+/// Sends requests, and remembers.
+#[derive(Debug)]
+pub struct Load {
+    url: FunctionUrl,
+    machine: String,
+    raw: RawTarget,
+    next: usize,
+    outcomes: BTreeMap<usize, Outcome>,
+    seen: Arc<Mutex<HashMap<usize, usize>>>,
+    watching: AbortHandle,
+}
+
+/// What became of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcome {
+    method: &'static str,
+    /// The status, `ts-error-name` and `ts-error-sent`; or why there was no answer.
+    answer: Result<(StatusCode, String, String), String>,
+}
+
+/// How many answers there were of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Those of the target's.
+    pub answered: usize,
+    /// The proxy's own errors, by their names.
+    pub failed: BTreeMap<String, usize>,
+    /// Those of the service's: the function had failed.
+    pub service: usize,
+}
+
+impl Load {
+    /// For the function of this world, and a target of its own behind the target's machine.
+    pub async fn start(world: &World) -> Result<Self, Error> {
+        let raw = RawTarget::start().await.map_err(Error::Runtime)?;
+        raw.play([Move::Send(ANSWER.into())]);
+        let seen: Arc<Mutex<HashMap<usize, usize>>> = Arc::default();
+        let watching = tokio::spawn(watch(raw.clone(), Arc::clone(&seen))).abort_handle();
+        Ok(Self {
+            url: world.url(),
+            machine: world.surroundings.target.node.address().to_string(),
+            raw,
+            next: 0,
+            outcomes: BTreeMap::new(),
+            seen,
+            watching,
+        })
+    }
+
+    /// Sends so many requests by so many callers, every other one a POST, and returns when all have come to an end.
+    pub async fn send(&mut self, requests: usize, callers: usize) -> Result<(), Error> {
+        let numbers = Arc::new(AtomicUsize::new(self.next));
+        self.next += requests;
+        let end = self.next;
+        let mut sending = JoinSet::new();
+        for _ in 0..callers {
+            let (url, machine, numbers) = (self.url.clone(), self.machine.clone(), Arc::clone(&numbers));
+            let port = self.raw.address().port();
+            sending.spawn(async move {
+                let mut outcomes = Vec::new();
+                loop {
+                    let number = numbers.fetch_add(1, Ordering::Relaxed);
+                    if number >= end {
+                        return Ok::<_, Error>(outcomes);
+                    }
+                    outcomes.push((number, one(&url, &machine, port, number).await?));
+                }
+            });
+        }
+        while let Some(outcomes) = sending.join_next().await {
+            let outcomes = outcomes.map_err(|error| Error::Runtime(std::io::Error::other(error)))?;
+            self.outcomes.extend(outcomes?);
+        }
+        Ok(())
+    }
+
+    /// Each request has one answer; what went well was seen, what was not sent was not, and what must not be repeated was
+    /// seen once at most.
+    pub fn check(&self) -> Result<Summary, String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut summary, mut wrong) = (Summary::default(), Vec::new());
+        for (number, Outcome { method, answer }) in &self.outcomes {
+            let times = seen.get(number).copied().unwrap_or_default();
+            let right = match answer {
+                Err(_) => false,
+                Ok((StatusCode::OK, ..)) => {
+                    summary.answered += 1;
+                    times >= 1
+                }
+                Ok((_, name, _)) if name.is_empty() => {
+                    summary.service += 1;
+                    true
+                }
+                Ok((_, name, sent)) => {
+                    *summary.failed.entry(name.clone()).or_default() += 1;
+                    sent != "no" || times == 0
+                }
+            };
+            if !right || (*method == "POST" && times > 1) {
+                wrong.push(format!(
+                    "number {number}, a {method}, was seen {times} times: {answer:?}"
+                ));
+            }
+        }
+        if self.outcomes.len() != self.next {
+            wrong.push(format!("{} outcomes of {} requests", self.outcomes.len(), self.next));
+        }
+        if wrong.is_empty() {
+            return Ok(summary);
+        }
+        wrong.truncate(10);
+        Err(wrong.join("\n"))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+async fn one(url: &FunctionUrl, machine: &str, port: u16, number: usize) -> Result<Outcome, Error> {
+    let (method, body) = if number.is_multiple_of(2) {
+        ("GET", "")
+    } else {
+        ("POST", "once")
+    };
+    let request = url
+        .request_to(machine, port, method, "/load")
+        .header(NUMBER, number)
+        .header("ts-metric-service", SERVICE)
+        .header("ts-metric-dimension-name", DIMENSION.0)
+        .header("ts-metric-dimension-value", DIMENSION.1)
+        .body(Bytes::from_static(body.as_bytes()))
+        .map_err(CallError::from)?;
+    let answer = url.send(request).await;
+    let answer = answer.map_err(|error| error.to_string()).map(|answer| {
+        let text = |headers: &HeaderMap, name| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let headers = answer.headers();
+        (
+            answer.status(),
+            text(headers, "ts-error-name"),
+            text(headers, "ts-error-sent"),
+        )
+    });
+    Ok(Outcome { method, answer })
+}
+
+/// Counts how often each request is seen, for ever.
+async fn watch(raw: RawTarget, seen: Arc<Mutex<HashMap<usize, usize>>>) {
+    let mut since = 0;
+    loop {
+        let (next, number) = raw.seen().find_numbered(since, |seen| Some(number(seen))).await;
+        since = next;
+        if let Some(number) = number {
+            *seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(number)
+                .or_default() += 1;
+        }
+    }
+}
+
+fn number(seen: &Seen) -> Option<usize> {
+    let (_, value) = seen.headers.iter().find(|(name, _)| name == NUMBER)?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}

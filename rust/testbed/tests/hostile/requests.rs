@@ -1,0 +1,185 @@
+//! Hostile requests through the shipped function: each is refused by it with a 4xx, and the target sees nothing; or the
+//! target sees it to the byte.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use testbed::{
+    function_url::FunctionUrl,
+    raw_target::{Move, RawTarget},
+    world::World,
+};
+
+use crate::{Outcome, Setting, awake, corpus, event::Wire, stream, trial, urls};
+
+/// Fewer prove less.
+const LEAST_CASES: usize = 300;
+const INVOCATIONS: &str = "/2015-03-31/functions/tailscale-proxy/invocations";
+/// Fits the answer to any method.
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-target: was here\r\n\r\n";
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![trial(
+        setting,
+        "requests: each hostile one is a 4xx of ours or intact, in both invoke modes",
+        hostile,
+    )]
+}
+
+/// What must become of a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Expected {
+    /// The target sees this.
+    Intact(Box<Wire>),
+    /// The function refuses it, and the target sees nothing.
+    Refused,
+    /// Either.
+    RefusedOrIntact(Box<Wire>),
+}
+
+/// One request, as the function's event.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) title: String,
+    pub(crate) payload: String,
+    pub(crate) expected: Expected,
+}
+
+/// What came of it.
+#[derive(Debug)]
+enum Came {
+    /// The target's response.
+    Target,
+    /// The proxy's own error.
+    Refused,
+    /// Neither, in words.
+    Neither(String),
+}
+
+async fn hostile(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(awake).await?;
+    let buffered = run(&world, "BUFFERED").await;
+    let (surroundings, _) = world.undeploy().await;
+    let world = World::around(surroundings, &|_, _, _| (), |function| {
+        awake(function);
+        stream(function);
+    });
+    let world = world.await?;
+    let streamed = run(&world, "RESPONSE_STREAM").await;
+    world.stop().await;
+    buffered.and(streamed)
+}
+
+async fn run(world: &World, mode: &str) -> Outcome {
+    let raw = RawTarget::start().await?;
+    raw.play([Move::Send(ANSWER.into())]);
+    let target = world.surroundings.target.node.address().to_string();
+    let cases = corpus::all(&target, raw.address().port());
+    let requests = urls::all(&target, raw.address().port());
+    let count = cases.len() + requests.len();
+    assert!(count >= LEAST_CASES, "only {count} cases");
+    let began = Instant::now();
+    let mut wrong = Vec::new();
+    let (mut intact, mut refused) = (0, 0);
+    let mut judge =
+        |title: &str, since: usize, came: &Came, expected: &Expected| match check(&raw, since, came, expected) {
+            Ok(()) if matches!(came, Came::Target) => intact += 1,
+            Ok(()) => refused += 1,
+            Err(why) => wrong.push(format!("{title}: {why}")),
+        };
+    for case in cases {
+        let since = raw.seen().len();
+        let came = invoke(world, &case.payload).await?;
+        judge(&case.title, since, &came, &case.expected);
+    }
+    for (title, request, expected) in requests {
+        let since = raw.seen().len();
+        let came = send(world, request).await?;
+        judge(&title, since, &came, &expected);
+    }
+    eprintln!(
+        "  {mode}: of {count} hostile requests {intact} arrived intact, {refused} were refused, in {:.1?}",
+        began.elapsed()
+    );
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let log = world.lambda.process.log().tail();
+    Err(format!("{} of {count} in {mode}:\n  {}\n{log}", wrong.len(), wrong.join("\n  ")).into())
+}
+
+fn check(raw: &RawTarget, since: usize, came: &Came, expected: &Expected) -> Result<(), String> {
+    let seen = raw.seen().len() - since;
+    match (came, expected) {
+        (Came::Neither(what), _) => Err(what.clone()),
+        (Came::Refused, Expected::Refused | Expected::RefusedOrIntact(_)) if seen == 0 => Ok(()),
+        (Came::Refused, Expected::Intact(_)) => Err("it was refused".into()),
+        (Came::Refused, _) => Err("it was refused, and the target saw it".into()),
+        (Came::Target, Expected::Refused) => Err("it was not refused".into()),
+        (Came::Target, Expected::Intact(wire) | Expected::RefusedOrIntact(wire)) => {
+            let seen = raw
+                .only_since(since)
+                .ok_or_else(|| format!("the target saw {seen} requests instead of one"))?;
+            wire.difference(&Wire::from(&seen)).map_or(Ok(()), Err)
+        }
+    }
+}
+
+/// Invokes the function with an event, whatever it is.
+async fn invoke(world: &World, payload: &str) -> Result<Came, Failed> {
+    let api = world.invoke_api();
+    let door = FunctionUrl {
+        address: api.address,
+        caller: api.caller,
+    };
+    let request = door
+        .request("POST", INVOCATIONS)
+        .body(Bytes::copy_from_slice(payload.as_bytes()))?;
+    let response = door.send(request).await?;
+    let failed = response.headers().contains_key("x-amz-function-error");
+    let (status, body) = (response.status(), response.into_body());
+    let shown = || body[..body.len().min(300)].escape_ascii().to_string();
+    if status != StatusCode::OK {
+        return Ok(Came::Neither(format!("the API responded {status}: {}", shown())));
+    }
+    // A streamed response is its head, eight zero bytes, and its body.
+    let head = body
+        .windows(8)
+        .position(|window| window == [0; 8])
+        .map_or(&body[..], |at| &body[..at]);
+    let Ok(head) = serde_json::from_slice::<Value>(head) else {
+        return Ok(Came::Neither(format!("no JSON: {}", shown())));
+    };
+    if failed {
+        return Ok(match head["errorType"].as_str() {
+            Some("InvalidRequest") => Came::Refused,
+            _ => Came::Neither(format!("the invocation failed: {head}")),
+        });
+    }
+    let header = |name: &str| head["headers"][name].as_str().unwrap_or_default();
+    let status = head["statusCode"].as_u64().unwrap_or_default();
+    Ok(classify(status, header, &head))
+}
+
+/// Sends a request to the Function URL.
+async fn send(world: &World, request: Request<Bytes>) -> Result<Came, Failed> {
+    let response = world.url().send(request).await?;
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    Ok(classify(response.status().as_u16().into(), header, &response))
+}
+
+fn classify<'a>(status: u64, header: impl Fn(&str) -> &'a str, response: &dyn std::fmt::Debug) -> Came {
+    let name = header("ts-error-name");
+    match status {
+        200 if header("x-target") == "was here" => Came::Target,
+        400 if name == "InvalidRequest" && header("ts-error-sent") == "no" => Came::Refused,
+        403 if name == "TargetNotAllowed" && header("ts-error-sent") == "no" => Came::Refused,
+        _ => Came::Neither(format!("{response:?}").chars().take(600).collect()),
+    }
+}

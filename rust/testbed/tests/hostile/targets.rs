@@ -1,0 +1,215 @@
+//! Targets that misbehave: each ends in the right error or in what it sent, in time and in bounded memory, and the next
+//! request to it, when it has come to its senses, is answered right.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use libtest_mimic::{Failed, Trial};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use testbed::{Error, deadline::within, lambda::Event, log::Log, vitals::Vitals, world::World};
+use tokio::time::sleep;
+use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
+
+use crate::{
+    Outcome, Setting,
+    actor::{Act, Actor},
+    awake,
+    plays::{self, Ends, Play},
+    set, stream, trial,
+};
+
+/// Fewer prove less.
+const LEAST_TARGETS: usize = 60;
+/// What the function is set to, in milliseconds: the longest of them, and what a busy machine adds, bounds each answer.
+const TIME_OUTS: [(&str, &str); 4] = [
+    ("TS_CONNECT_TIMEOUT", "900"),
+    ("TS_FIRST_BYTE_TIMEOUT", "400"),
+    ("TS_IDLE_TIMEOUT", "400"),
+    ("TS_RESPONSE_TIMEOUT", "1500"),
+];
+const IN_TIME: Duration = Duration::from_millis(4000);
+/// What the proxy may need at most: three times the largest buffered response, and itself.
+const MOST_RESIDENT_KB: u64 = 32_000;
+/// How many descriptors may be open at the end that were not before: connections that are kept.
+const MORE_DESCRIPTORS: usize = 4;
+/// How long the environment may be busy with a response that its caller no longer gets: as long as a response may take.
+const FREE: Duration = Duration::from_secs(5);
+/// The pause before it is asked again.
+const BUSY: Duration = Duration::from_millis(20);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "targets: each way to misbehave ends right, in time, and leaves nothing behind, BUFFERED",
+            |setting| misbehaving(setting, false),
+        ),
+        trial(
+            setting,
+            "targets: each way to misbehave ends right, in time, and leaves nothing behind, RESPONSE_STREAM",
+            |setting| misbehaving(setting, true),
+        ),
+    ]
+}
+
+async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
+    let world = setting
+        .world(|function| {
+            awake(function);
+            if streamed {
+                stream(function);
+                // One proxy: what it keeps of one target meets the next request.
+                function.settings.insert("maxEnvironments".into(), 1.into());
+            }
+            for (name, value) in TIME_OUTS {
+                set(function, name, value);
+            }
+            set(function, "TS_SKIP_TLS_VERIFICATION", "true");
+        })
+        .await?;
+    let actor = Actor::start(tls_config()?).await?;
+    healthy(&world, &actor).await?;
+    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    let before = Vitals::of(pid)?;
+    let (plays, began) = (plays::all(), Instant::now());
+    assert!(plays.len() >= LEAST_TARGETS, "only {} targets", plays.len());
+    let (mut wrong, mut slowest) = (Vec::new(), Duration::ZERO);
+    for play in &plays {
+        actor.play(&play.acts);
+        let (ended, took) = ask(&world, &actor, play).await?;
+        slowest = slowest.max(took);
+        if let Err(why) = judge(play.ends, &ended, streamed) {
+            wrong.push(format!("{}: {why}", play.name));
+        }
+        if took > IN_TIME {
+            wrong.push(format!("{}: it took {took:.1?}", play.name));
+        }
+        if let Err(why) = healthy(&world, &actor).await {
+            wrong.push(format!("after {}: {}", play.name, why.message().unwrap_or("failed")));
+        }
+    }
+    let after = Vitals::of(pid)?;
+    eprintln!(
+        "  {} misbehaving targets in {:.1?}, the slowest {slowest:.1?}; the proxy before {before:?}, after {after:?}",
+        plays.len(),
+        began.elapsed()
+    );
+    if after.peak_kb > MOST_RESIDENT_KB || after.descriptors > before.descriptors + MORE_DESCRIPTORS {
+        wrong.push(format!("the proxy grew from {before:?} to {after:?}"));
+    }
+    let log = world.lambda.process.log().clone();
+    world.stop().await;
+    if !wrong.is_empty() {
+        let log = log.tail();
+        return Err(format!("{} of {}:\n  {}\n{log}", wrong.len(), plays.len(), wrong.join("\n  ")).into());
+    }
+    logged_once(&log, 2 * plays.len() + 1, streamed);
+    Ok(())
+}
+
+/// Each request has one line in the log, with the status that its caller got: 200 though the response broke off, where its
+/// head had gone out by then.
+fn logged_once(log: &Log, requests: usize, streamed: bool) {
+    let lines = log.all(|line| {
+        let (_, rest) = line.split_once(" request request_id=\"")?;
+        let (id, rest) = rest.split_once('"')?;
+        Some((id.to_owned(), rest.contains(" status=200 ") && rest.contains(" error=")))
+    });
+    let ids: HashSet<&str> = lines.iter().map(|(id, _)| &**id).collect();
+    assert_eq!((lines.len(), ids.len()), (requests, requests), "lines and requests");
+    let broken = lines.iter().filter(|(_, broken)| *broken).count();
+    assert_eq!(broken > 0, streamed, "{broken} responses broke off");
+}
+
+/// What a caller got: a response, or one that broke off.
+struct Ended {
+    response: Option<Response<Bytes>>,
+}
+
+async fn ask(world: &World, actor: &Actor, play: &Play) -> Result<(Ended, Duration), Failed> {
+    let machine = world.surroundings.target.node.address();
+    let method = if play.upload { "POST" } else { "GET" };
+    let mut request = world.url().request_to(machine, actor.port, method, "/");
+    if play.https {
+        request = request.header("ts-https", "true");
+    }
+    let body = if play.upload { vec![b'u'; 1_000_000] } else { Vec::new() };
+    let (response, took) = send_when_free(world, request.body(Bytes::from(body))?).await?;
+    let response = response.ok();
+    Ok((Ended { response }, took))
+}
+
+/// Sends a request, again where the one environment is still busy with the last response: its caller had enough of it before
+/// the proxy did. Tells how long the last try took.
+async fn send_when_free(
+    world: &World,
+    request: Request<Bytes>,
+) -> Result<(Result<Response<Bytes>, Error>, Duration), Failed> {
+    let tries = async {
+        loop {
+            let began = Instant::now();
+            let response = world.url().send(request.clone()).await;
+            match &response {
+                Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => sleep(BUSY).await,
+                _ => return (response, began.elapsed()),
+            }
+        }
+    };
+    Ok(within(FREE, "an environment that is not busy", tries).await?)
+}
+
+/// A healthy server at the same place answers as it should.
+async fn healthy(world: &World, actor: &Actor) -> Outcome {
+    actor.play(&[Act::Serve]);
+    let machine = world.surroundings.target.node.address();
+    let request = world.url().request_to(machine, actor.port, "POST", "/");
+    let (response, _) = send_when_free(world, request.body(Bytes::from_static(b"body"))?).await?;
+    let response = response?;
+    if response.status() == 200 && response.body() == "healthy" {
+        return Ok(());
+    }
+    Err(format!("the next request: {response:?}").into())
+}
+
+fn judge(ends: Ends, ended: &Ended, streamed: bool) -> Result<(), String> {
+    let error = ended.response.as_ref().and_then(|response| {
+        let name = response.headers().get("ts-error-name")?;
+        Some(name.to_str().unwrap_or_default())
+    });
+    let whole = ended.response.as_ref().filter(|_| error.is_none());
+    let right = match ends {
+        Ends::Fails(name) => error == Some(name),
+        Ends::Whole(status, body) => whole.is_some_and(|whole| whole.status() == status && whole.body() == body),
+        // What is streamed may have been seen to be broken before its head left.
+        Ends::Cut(name) => error == Some(name) || (streamed && ended.response.is_none()),
+        Ends::Endless if streamed => ended.response.is_none(),
+        Ends::Large if streamed => whole.is_some_and(|whole| whole.body().len() == 7_000_000),
+        Ends::Endless | Ends::Large => error == Some("TargetUnreachable"),
+        Ends::Either => error == Some("TargetUnreachable") || whole.is_some(),
+    };
+    if right {
+        return Ok(());
+    }
+    let shown: String = match &ended.response {
+        None => "broken off".into(),
+        Some(response) => {
+            let message = response.headers().get("ts-error-message");
+            format!("{} {message:?} {:?}", response.status(), response.body())
+        }
+    };
+    let shown: String = shown.chars().take(300).collect();
+    Err(format!("expected {ends:?}, got {shown}"))
+}
+
+fn tls_config() -> Result<ServerConfig, Failed> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["target.example".to_owned()])?;
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    Ok(ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)?)
+}
