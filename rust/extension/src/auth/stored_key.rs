@@ -89,8 +89,9 @@ impl KeySource for StoredKey {
     }
 }
 
-/// The key in the stored text: all of it, or one field of the JSON object that it is.
-fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
+/// The key in the stored text: all of it, or one field of the JSON object that it is. The error says what is wrong with the
+/// text, and shows nothing of it.
+pub fn pick(text: &str, field: Option<&str>) -> Result<Secret, String> {
     let secret = match field {
         None => Secret::new(text),
         Some(field) => {

@@ -4,6 +4,7 @@
 mod fakes;
 mod forwarding;
 mod framing;
+mod fuzzed;
 mod kept;
 mod metrics;
 mod properties;

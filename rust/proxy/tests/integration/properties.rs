@@ -10,6 +10,8 @@ use proxy::{
 };
 use serde_json::json;
 
+use crate::fuzzed;
+
 /// Text of any kind, much of it of the kind that paths and headers are made of.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -30,7 +32,58 @@ fn build(path: &str, query: &str, header: (&str, &str)) -> Option<Outgoing> {
     request::build(event, &target).ok()
 }
 
+/// Lines of text of any kind, or nothing but bytes.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        text(),
+        "[0-9.]{1,15}",
+        "[0-9]{1,5}",
+        "\\[?[0-9a-f:]{2,12}\\]?(/[0-9]{1,3})?",
+        "[*]?[a-z.-]{1,12}(:[0-9]{1,5}(-[0-9]{1,5})?)?",
+        "(connection|x-a|te|set-cookie|transfer-encoding|ts-error-name):[ -~]{0,12}",
+        Just("true".to_owned()),
+    ];
+    prop_oneof![
+        prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n").into_bytes()),
+        prop::collection::vec(any::<u8>(), 0..300),
+    ]
+}
+
+/// A payload of the function's, with each of its texts of any kind.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let headers = prop::collection::vec((prop_oneof![text(), Just("connection".to_owned())], text()), 0..4);
+    let fields = (text(), text(), text(), headers, prop::option::of(text()), any::<bool>());
+    fields.prop_map(|(method, path, query, headers, body, is_base64)| {
+        let method = if is_base64 { method } else { "GET".to_owned() };
+        let mut event = json!({
+            "rawPath": format!("/{path}"), "rawQueryString": query, "requestContext": {"http": {"method": method}},
+            "headers": {"ts-target-ip": "db", "ts-target-port": "80"}, "body": body, "isBase64Encoded": is_base64,
+        });
+        for (name, value) in headers {
+            event["headers"][name] = value.into();
+        }
+        event.to_string().into_bytes()
+    })
+}
+
 proptest! {
+    #[test]
+    fn any_payload_becomes_the_request_that_it_tells_or_an_error(bytes in payload()) {
+        fuzzed::event(&bytes);
+    }
+
+    #[test]
+    fn any_lines_are_a_target_a_list_headers_or_an_error(bytes in lines()) {
+        fuzzed::target(&bytes);
+        fuzzed::allowlist(&bytes);
+        fuzzed::headers(&bytes);
+    }
+
+    #[test]
+    fn any_response_of_a_target_is_what_the_caller_gets(head in lines(), body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzzed::response(&[&head[..], b"\n\n", &body].concat());
+    }
+
     #[test]
     fn a_path_and_query_that_pass_are_unchanged(path in text(), query in text()) {
         let path = format!("/{path}");
