@@ -218,7 +218,6 @@ fn settings(function: &Function) -> Settings {
         },
         callers: callers.collect(),
         clock: std::time::SystemTime::now,
-        streaming_habits: function.streaming_habits.clone(),
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 pub struct Invocation {
     /// The invocation's id: `lambda-runtime-aws-request-id`, and `requestContext.requestId` of the event.
     pub request_id: String,
+    /// `Root=1-…`: the X-Ray trace that the request belongs to.
+    pub trace_root: String,
     /// The event, as JSON.
     pub payload: Bytes,
 }

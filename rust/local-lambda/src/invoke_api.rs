@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
@@ -25,6 +26,7 @@ use crate::function_url::limits;
 use crate::function_url::outgoing::Flushes;
 use crate::function_url::serve::{AnswerBody, Front, serve_front};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
+use crate::trace;
 
 const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
@@ -92,6 +94,7 @@ impl<F: Function> InvokeFront<F> {
         }
         let invocation = Invocation {
             request_id: request_id.to_owned(),
+            trace_root: trace::new_root(SystemTime::now()),
             payload,
         };
         match kind {

@@ -29,3 +29,4 @@ mod lambda_api;
 pub mod package;
 mod process_variables;
 pub mod sandbox;
+mod trace;

@@ -1,15 +1,12 @@
-//! Unpacks the shipped zips, untouched: exec bits and links kept, nothing written outside of the target folder.
+//! Unpacks the zips that ship. The zip crate keeps exec bits and links, and writes nothing outside of the target folder.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
-use zip::read::ZipFile;
-
-/// The service's quota for the function and its layers, unzipped: 250 MB.
-const UNPACKED_BYTES: u64 = 262_144_000;
+use zip::result::ZipError;
 
 /// Why a zip cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,40 +16,16 @@ pub enum PackageError {
     Unreadable {
         /// The zip.
         zip: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is no zip, or a damaged one.
-    #[error("{zip} is not a usable zip: {source}")]
-    Damaged {
+    /// It is not a zip, it is damaged, or an entry cannot be written.
+    #[error("cannot unpack the zip {zip}: {source}")]
+    NotUnpacked {
         /// The zip.
         zip: PathBuf,
-        /// What is wrong with it.
-        source: zip::result::ZipError,
-    },
-    /// An entry would be written outside of the target folder.
-    #[error("{zip}: entry {entry:?} leads out of the folder that it is unpacked to")]
-    Escapes {
-        /// The zip.
-        zip: PathBuf,
-        /// The entry.
-        entry: String,
-    },
-    /// Together the zips are larger than the service takes.
-    #[error("{zip}: function and layers are over {UNPACKED_BYTES} bytes unzipped, which the service refuses")]
-    TooLarge {
-        /// The zip that went over the limit.
-        zip: PathBuf,
-    },
-    /// An entry cannot be written.
-    #[error("{zip}: cannot unpack {entry:?}: {source}")]
-    Unwritable {
-        /// The zip.
-        zip: PathBuf,
-        /// The entry.
-        entry: String,
-        /// What the system said.
-        source: io::Error,
+        /// The zip crate's error.
+        source: ZipError,
     },
 }
 
@@ -67,116 +40,43 @@ impl Package {
     /// Opens a zip and reads its directory.
     ///
     /// # Errors
-    /// [`PackageError::Unreadable`], [`PackageError::Damaged`].
+    /// [`PackageError`].
     pub fn open(path: &Path) -> Result<Self, PackageError> {
-        let unreadable = |source| PackageError::Unreadable {
+        let file = File::open(path).map_err(|source| PackageError::Unreadable {
             zip: path.into(),
             source,
-        };
-        let file = File::open(path).map_err(unreadable)?;
-        let damaged = |source| PackageError::Damaged {
+        })?;
+        let archive = ZipArchive::new(file).map_err(|source| PackageError::NotUnpacked {
             zip: path.into(),
             source,
-        };
+        })?;
         Ok(Self {
             path: path.into(),
-            archive: ZipArchive::new(file).map_err(damaged)?,
+            archive,
         })
     }
 
-    /// Unpacks it into an existing folder, over what is there. `room` is what is left of the service's quota.
+    /// Unpacks it into an existing folder. Its files replace those of earlier zips.
     ///
     /// # Errors
-    /// All of [`PackageError`] but `Unreadable`.
-    pub fn unpack(mut self, target: &Path, room: &mut Room) -> Result<(), PackageError> {
-        for index in 0..self.archive.len() {
-            let path = &self.path;
-            let damaged = |source| PackageError::Damaged {
-                zip: path.clone(),
-                source,
-            };
-            let mut entry = self.archive.by_index(index).map_err(damaged)?;
-            let name = entry.name().map_err(damaged)?.into_owned();
-            let place = entry.enclosed_name().filter(|place| leads_inside(target, place));
-            let Some(place) = place else {
-                return Err(PackageError::Escapes {
-                    zip: self.path,
-                    entry: name,
-                });
-            };
-            if !room.take(entry.size()) {
-                return Err(PackageError::TooLarge { zip: self.path });
-            }
-            let unwritable = |source| PackageError::Unwritable {
-                zip: self.path.clone(),
-                entry: name,
-                source,
-            };
-            write_entry(&mut entry, &target.join(place)).map_err(unwritable)?;
-        }
-        Ok(())
+    /// [`PackageError::NotUnpacked`].
+    pub fn unpack(mut self, target: &Path) -> Result<(), PackageError> {
+        let unpacked = self.archive.extract(target);
+        // The crate lets nobody else into the folders that it makes; the function runs as another user.
+        let opened = unpacked.and_then(|()| open_folders(target).map_err(ZipError::Io));
+        opened.map_err(|source| PackageError::NotUnpacked { zip: self.path, source })
     }
 }
 
-/// What is left of the quota for unzipped code.
-#[derive(Debug)]
-pub struct Room(u64);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(UNPACKED_BYTES)
-    }
-}
-
-impl Room {
-    fn take(&mut self, bytes: u64) -> bool {
-        let left = self.0.checked_sub(bytes);
-        self.0 = left.unwrap_or(0);
-        left.is_some()
-    }
-}
-
-/// No folder on the way may be a link: an earlier entry could have made one that points elsewhere.
-fn leads_inside(target: &Path, place: &Path) -> bool {
-    let mut folder = target.to_owned();
-    let parts = place.parent().into_iter().flat_map(Path::components);
-    for part in parts {
-        let Component::Normal(part) = part else { return false };
-        folder.push(part);
-        if folder.is_symlink() {
-            return false;
+fn open_folders(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
         }
     }
-    true
-}
-
-fn write_entry(entry: &mut ZipFile<'_, File>, path: &Path) -> io::Result<()> {
-    if entry.is_dir() {
-        return make_folder(path);
-    }
-    if let Some(folder) = path.parent() {
-        make_folder(folder)?;
-    }
-    if path.symlink_metadata().is_ok() {
-        fs::remove_file(path)?;
-    }
-    if entry.is_symlink() {
-        let mut target = String::new();
-        entry.take(4096).read_to_string(&mut target)?;
-        return symlink(target, path);
-    }
-    // Kept to the bit: a file that others may not read or run fails here as it does on the service.
-    let mode = entry.unix_mode().unwrap_or(0o644) & 0o777;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // The size in the directory is a claim: no more than it is written.
-    let size = entry.size();
-    io::copy(&mut entry.take(size), &mut file)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    Ok(())
 }
 
 /// The executables in `/opt/extensions`, by name: each is started as an external extension. A file that cannot be run is
@@ -252,9 +152,10 @@ mod tests {
             file(zip, "extensions/one", 0o755);
             file(zip, "bin/tool", 0o640);
         });
-        package.unpack(&folder.target(), &mut Room::default()).unwrap();
+        package.unpack(&folder.target()).unwrap();
         let mode = |name: &str| folder.target().join(name).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("extensions/one"), mode("bin/tool")), (0o755, 0o640));
+        assert_eq!(mode("extensions"), 0o755);
         assert_eq!(extensions(&folder.target()).unwrap(), ["one"]);
     }
 
@@ -264,7 +165,7 @@ mod tests {
         for mode in [0o444, 0o755] {
             folder
                 .zip(|zip| file(zip, "bin/tool", mode))
-                .unpack(&folder.target(), &mut Room::default())
+                .unpack(&folder.target())
                 .unwrap();
         }
         assert_eq!(
@@ -278,39 +179,6 @@ mod tests {
                 & 0o777,
             0o755
         );
-    }
-
-    #[test]
-    fn an_entry_that_climbs_out_is_refused() {
-        for name in ["../evil", "a/../../evil", "/../evil"] {
-            let folder = Folder::new();
-            let error = folder
-                .zip(|zip| file(zip, name, 0o644))
-                .unpack(&folder.target(), &mut Room::default());
-            assert!(matches!(error, Err(PackageError::Escapes { .. })), "{name}: {error:?}");
-            assert!(!folder.0.join("evil").exists());
-        }
-    }
-
-    #[test]
-    fn an_entry_behind_a_link_that_points_out_is_refused() {
-        let folder = Folder::new();
-        let package = folder.zip(|zip| {
-            zip.add_symlink("door", "..", SimpleFileOptions::default()).unwrap();
-            file(zip, "door/evil", 0o644);
-        });
-        let error = package.unpack(&folder.target(), &mut Room::default());
-        assert!(matches!(error, Err(PackageError::Escapes { .. })), "{error:?}");
-        assert!(!folder.0.join("evil").exists());
-    }
-
-    #[test]
-    fn more_than_the_services_quota_is_refused() {
-        let folder = Folder::new();
-        let error = folder
-            .zip(|zip| file(zip, "four", 0o644))
-            .unpack(&folder.target(), &mut Room(3));
-        assert!(matches!(error, Err(PackageError::TooLarge { .. })), "{error:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{Error, bounds, control::Counts, lambda::Event, nat, server::Server, world::World};
+use crate::{Error, bounds, control::Counts, lambda::Event, measuring, nat, server::Server, world::World};
 
 /// For how many seconds the servers keep idle connections: some close them during a freeze, whose FIN is lost, and some do not.
 const KEPT: [u64; 3] = [2, 5, 75];
@@ -60,12 +60,14 @@ impl DeadFlows {
         }
         let before = (control.counts("lambda-proxy").await?, nat::flows().await?);
         with_dead_flows(world, since, length).await?;
+        let turn = measuring::turn().await?;
         let mut times = Vec::new();
         for server in &self.servers {
             since = world.lambda.events.len();
             times.push(server.must_answer(world, method).await);
             world.lambda.reached(since, "frozen").await?;
         }
+        drop(turn);
         eprintln!("    {method}s after {length:.1?}: {times:.1?}");
         let longest = bounds::longest_dead(self.round_trip);
         let log = || world.lambda.process.log().tail();

@@ -29,6 +29,7 @@ pub mod lambda;
 pub mod load;
 pub mod local_api;
 pub mod log;
+pub mod measuring;
 pub mod namespace;
 pub mod nat;
 pub mod network;

@@ -26,7 +26,7 @@ pub fn stop(pid: i32) -> io::Result<()> {
     let stat = format!("/proc/{pid}/stat");
     // Nobody tells of it but its parent's wait(2).
     while !fs::read_to_string(&stat)?.contains(") T ") {
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }

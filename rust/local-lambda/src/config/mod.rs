@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::function_url::Habits;
-
 /// Why `function.json` cannot be used. The message names the field, its value and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -174,9 +172,6 @@ pub struct Function {
     /// The first label of the URL's domain name.
     #[serde(default = "default_url_id")]
     pub url_id: String,
-    /// Which of the service's habits with streamed answers the URL imitates.
-    #[serde(default)]
-    pub streaming_habits: Habits,
 }
 
 fn default_handler() -> String {

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::current::Current;
 use super::report::{self, Report, milliseconds};
@@ -16,6 +15,7 @@ use crate::event_log::{Event, State};
 use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::PAYLOAD_BYTES;
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
+use crate::trace;
 
 impl Host {
     /// An invocation that never began.
@@ -54,7 +54,7 @@ impl Environment {
         let delivery = Delivery {
             request_id: job.invocation.request_id,
             deadline_ms: milliseconds_since_1970(deadline - begun),
-            trace_id: trace_id(),
+            trace_id: trace::header(&job.invocation.trace_root),
             payload: job.invocation.payload,
         };
         report::start(self.id, &delivery.request_id);
@@ -210,36 +210,4 @@ impl Environment {
 fn milliseconds_since_1970(from_now: Duration) -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now + from_now).as_millis()
-}
-
-/// A trace that is not sampled (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html>, "Tracing header").
-fn trace_id() -> String {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let random = Uuid::new_v4().simple().to_string();
-    let parent = Uuid::new_v4().simple().to_string();
-    format!(
-        "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
-        &random[..24],
-        &parent[..16]
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_trace_id_has_the_documented_form() {
-        let id = trace_id();
-        let parts: Vec<_> = id.split(['=', ';', '-']).collect();
-        assert_eq!(
-            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
-            [4, 1, 8, 24, 6, 16, 7, 1],
-            "{id}"
-        );
-    }
 }

@@ -17,11 +17,12 @@ use super::errors::ServiceError;
 use super::event::Context;
 use super::gate::Gate;
 use super::outgoing::Flushes;
-use super::response_head::{ResponseHead, remapped};
+use super::response_head::ResponseHead;
 use super::serve::{AnswerBody, Front, serve_front};
 use super::stream::StreamedBody;
 use super::{InvokeMode, Settings, answer, event, limits, stream};
 use crate::invocation::{Answer, Function, Invocation, StreamBroken};
+use crate::trace;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
@@ -58,7 +59,7 @@ impl<F: Function> Front for UrlFront<F> {
 
     async fn answer(&self, request: Request<Incoming>, source: IpAddr, flushes: Arc<Flushes>) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
-        let trace_id = trace_id((self.gate.settings.clock)());
+        let trace_id = trace::new_root((self.gate.settings.clock)());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let circumstances = Circumstances {
@@ -119,6 +120,7 @@ impl<F: Function> UrlFront<F> {
         }
         let invocation = Invocation {
             request_id: request_id.to_owned(),
+            trace_root: trace_id.to_owned(),
             payload: payload.into(),
         };
         let answer = self.gate.invoke(invocation).await.map_err(|error| {
@@ -135,7 +137,6 @@ impl<F: Function> UrlFront<F> {
         method: &Method,
         flushes: Arc<Flushes>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let habits = &self.gate.settings.streaming_habits;
         let (mut head, body) = match (answer, self.gate.settings.invoke_mode) {
             (Answer::Buffered(payload), InvokeMode::Buffered) => {
                 let length = payload.len();
@@ -160,13 +161,13 @@ impl<F: Function> UrlFront<F> {
             (Answer::Streaming(mut streaming), InvokeMode::ResponseStream) => {
                 let started = stream::read_head(&mut streaming).await;
                 let (mut head, first) = started.map_err(|error| refuse(&error, unstarted(&error)))?;
-                let body = StreamedBody::new(&mut head, first, streaming, habits, flushes);
-                show_length(&mut head, habits.remap_content_length, true);
+                let body = StreamedBody::new(first, streaming, flushes);
+                show_length(&mut head, true);
                 return Ok(assemble(head, BodyExt::boxed_unsync(body)));
             }
         };
         let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
-        show_length(&mut head, habits.remap_content_length, bodiless);
+        show_length(&mut head, bodiless);
         Ok(assemble(
             head,
             if bodiless { Unsent.boxed_unsync() } else { full(body) },
@@ -175,12 +176,8 @@ impl<F: Function> UrlFront<F> {
 }
 
 /// The length that the function claims. Of a buffered answer with a body it is dropped: the true one is known.
-fn show_length(head: &mut ResponseHead, remap: bool, keep: bool) {
-    let Some(length) = head.content_length else { return };
-    if remap {
-        head.headers
-            .insert(remapped(header::CONTENT_LENGTH.as_str()), length.into());
-    } else if keep {
+fn show_length(head: &mut ResponseHead, keep: bool) {
+    if let Some(length) = head.content_length.filter(|_| keep) {
         head.headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }
@@ -230,12 +227,4 @@ impl Body for Unsent {
 
 pub(crate) fn full(body: Bytes) -> AnswerBody {
     Full::new(body).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// `Root=1-<seconds, hex>-<24 hex digits>`
-/// (doc: <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-traceids>).
-fn trace_id(now: std::time::SystemTime) -> String {
-    let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let random = Uuid::new_v4().simple().to_string();
-    format!("Root=1-{seconds:08x}-{}", &random[..24])
 }

@@ -10,7 +10,6 @@ pub(crate) mod errors;
 mod event;
 pub(crate) mod exchange;
 pub(crate) mod gate;
-mod habits;
 pub(crate) mod limits;
 pub(crate) mod outgoing;
 mod request_body;
@@ -24,7 +23,6 @@ use std::time::SystemTime;
 
 pub use caller::Caller;
 pub use exchange::serve;
-pub use habits::Habits;
 pub use limits::{ANSWER_BYTES, EVENT_BYTES, STREAM_BYTES};
 
 /// What the URL is, and who may call it.
@@ -42,8 +40,6 @@ pub struct Settings {
     pub callers: Vec<Caller>,
     /// What time it is: [`SystemTime::now`], but for tests of expiry.
     pub clock: fn() -> SystemTime,
-    /// Which of the service's habits with streamed answers to imitate; none by default.
-    pub streaming_habits: Habits,
 }
 
 impl Settings {

@@ -139,7 +139,7 @@ impl ResponseHead {
 }
 
 /// The name under which the service sends a header that it does not let through.
-pub(crate) fn remapped(name: &str) -> HeaderName {
+fn remapped(name: &str) -> HeaderName {
     HeaderName::from_bytes(format!("{REMAPPED_PREFIX}{name}").as_bytes())
         .expect("BUG: a header name with a prefix of letters is a header name")
 }

@@ -8,15 +8,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderValue;
 use hyper::body::{Body, Frame};
 use tokio::time::Sleep;
 
-use super::Habits;
-use super::habits::Shaper;
 use super::limits;
 use super::outgoing::Flushes;
 use super::response_head::{Malformed, ResponseHead};
@@ -109,12 +106,9 @@ fn read_prelude(json: &[u8]) -> Result<ResponseHead, Malformed> {
 pub(crate) struct StreamedBody {
     first: Option<Bytes>,
     answer: StreamingAnswer,
-    shaper: Shaper,
     state: State,
-    /// Bytes from the function, and bytes to the client.
+    /// Bytes from the function.
     received: u64,
-    sent: u64,
-    empty_body_hangs: Option<Duration>,
     flushes: Arc<Flushes>,
     /// When no invocation can still be running.
     deadline: Pin<Box<Sleep>>,
@@ -122,8 +116,6 @@ pub(crate) struct StreamedBody {
 
 enum State {
     Flowing,
-    /// The function is done, the client is not told: see [`Habits::empty_body_hangs`].
-    Hanging(Pin<Box<Sleep>>),
     /// It will break off once everything before that has left.
     Breaking {
         error: StreamBroken,
@@ -133,21 +125,12 @@ enum State {
 }
 
 impl StreamedBody {
-    pub(crate) fn new(
-        head: &mut ResponseHead,
-        first: Bytes,
-        answer: StreamingAnswer,
-        habits: &Habits,
-        flushes: Arc<Flushes>,
-    ) -> Self {
+    pub(crate) fn new(first: Bytes, answer: StreamingAnswer, flushes: Arc<Flushes>) -> Self {
         Self {
             first: Some(first),
             answer,
-            shaper: Shaper::new(habits, head),
             state: State::Flowing,
             received: 0,
-            sent: 0,
-            empty_body_hangs: habits.empty_body_hangs,
             flushes,
             deadline: Box::pin(tokio::time::sleep(limits::INVOCATION)),
         }
@@ -183,21 +166,7 @@ impl StreamedBody {
                 limits::STREAM_BYTES
             )));
         }
-        self.shaper
-            .push(chunk)
-            .map_err(|error| broken(format!("it is not the gzip that its head says: {error}")))
-    }
-
-    fn end(&mut self) -> Result<Bytes, StreamBroken> {
-        let rest = self
-            .shaper
-            .finish()
-            .map_err(|error| broken(format!("its gzip is cut short: {error}")))?;
-        self.state = match self.empty_body_hangs {
-            Some(time) if self.sent == 0 && rest.is_empty() => State::Hanging(Box::pin(tokio::time::sleep(time))),
-            _ => State::Ended,
-        };
-        Ok(rest)
+        Ok(chunk)
     }
 }
 
@@ -216,10 +185,6 @@ impl Body for StreamedBody {
         loop {
             let outgoing = match &mut self.state {
                 State::Ended => return Poll::Ready(None),
-                State::Hanging(sleep) => {
-                    ready!(sleep.as_mut().poll(context));
-                    Err(broken("an empty body hangs, as the service's does".to_owned()))
-                }
                 State::Breaking { error, flushes_before } => {
                     let (error, flushes_before) = (error.clone(), *flushes_before);
                     ready!(self.poll_flushed(flushes_before, context));
@@ -229,15 +194,15 @@ impl Body for StreamedBody {
                 State::Flowing => match ready!(self.poll_chunk(context)) {
                     Some(Ok(chunk)) => self.take_in(chunk),
                     Some(Err(error)) => Err(error),
-                    None => self.end(),
+                    None => {
+                        self.state = State::Ended;
+                        return Poll::Ready(None);
+                    }
                 },
             };
             match outgoing {
                 Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => {
-                    self.sent += bytes.len() as u64;
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
+                Ok(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Err(error) => {
                     tracing::warn!(%error, "the client's connection will be closed");
                     self.state = State::Breaking {

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::mounts::{self, MountError};
 use crate::config::Function;
-use crate::package::{self, Package, PackageError, Room};
+use crate::package::{self, Package, PackageError};
 
 /// Folders that every Linux has and that the function never sees. One is taken that holds none of the files named.
 const PLACES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
@@ -79,10 +79,9 @@ impl Scratch {
         for folder in [scratch.root(), scratch.task(), scratch.layers()] {
             fs::create_dir(&folder).map_err(|source| ScratchError::Folder { path: folder, source })?;
         }
-        let mut room = Room::default();
-        handler.unpack(&scratch.task(), &mut room)?;
+        handler.unpack(&scratch.task())?;
         for layer in layers {
-            layer.unpack(&scratch.layers(), &mut room)?;
+            layer.unpack(&scratch.layers())?;
         }
         scratch.survey()
     }

@@ -36,7 +36,7 @@ async fn requests_become_the_documented_events() {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
-    assert!(files.len() >= 6, "{files:?}");
+    assert_eq!(files.len(), 7, "{files:?}");
     for file in files {
         let golden: Golden = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use local_lambda::function_url::{Habits, InvokeMode};
+use local_lambda::function_url::InvokeMode;
 use local_lambda::invocation::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ async fn slow_url() -> (Url, Arc<Notify>, Arc<Notify>, oneshot::Receiver<()>) {
     let (invoked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (done, finished) = oneshot::channel();
     let done = std::sync::Mutex::new(Some(done));
-    let url = Url::start(settings(InvokeMode::Buffered, Habits::default()), {
+    let url = Url::start(settings(InvokeMode::Buffered), {
         let (invoked, go_on) = (Arc::clone(&invoked), Arc::clone(&go_on));
         move |_| {
             let (invoked, go_on) = (Arc::clone(&invoked), Arc::clone(&go_on));

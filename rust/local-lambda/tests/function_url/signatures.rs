@@ -1,17 +1,15 @@
 //! Who gets through, and who is told what.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::Full;
-use local_lambda::function_url::{Habits, InvokeMode, Settings};
-use local_lambda::invocation::Answer;
 use serde_json::json;
 
 use super::client::{OneRequest, Received, Signer, request, send, signed};
-use super::url::{Url, now, role, settings, user};
+use super::url::{Url, now, role, user};
 
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your AWS \
                         Secret Access Key and signing method. Consult the service documentation for details.";
@@ -408,59 +406,4 @@ fn edit_authorization(request: &mut OneRequest, from: &str, to: &str) {
     let after = before.replacen(from, to, 1);
     assert_ne!(before, after);
     set(request, "authorization", &after);
-}
-
-/// curl as people use it: `--aws-sigv4`, with a query, a body, and temporary credentials. (Not with a percent-encoded path:
-/// older versions encode it once, and no AWS service but S3 takes that, <https://github.com/curl/curl/issues/16927>.)
-#[tokio::test]
-#[ignore = "needs curl 7.75 or later on the PATH"]
-async fn curl_can_sign() {
-    let settings = Settings {
-        clock: SystemTime::now,
-        ..settings(InvokeMode::Buffered, Habits::default())
-    };
-    let answer = Bytes::from_static(br#"{"statusCode": 200, "body": "reached"}"#);
-    let url = Url::start(settings, move |_| {
-        let answer = answer.clone();
-        Box::pin(async move { Ok(Answer::Buffered(answer)) })
-    })
-    .await;
-    for (caller, arguments) in [
-        (user(), vec![format!("http://{}/anything?a=1&b=two", url.address)]),
-        (
-            user(),
-            vec![
-                "--data-binary".into(),
-                "x=y".into(),
-                format!("http://{}/post", url.address),
-            ],
-        ),
-        (
-            role(),
-            vec![
-                "-H".into(),
-                format!("x-amz-security-token: {}", role().session_token.unwrap()),
-                format!("http://{}/", url.address),
-            ],
-        ),
-    ] {
-        let output = tokio::process::Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--max-time",
-                "10",
-                "--aws-sigv4",
-                "aws:amz:us-west-2:lambda",
-            ])
-            .args([
-                "--user",
-                &format!("{}:{}", caller.access_key_id, caller.secret_access_key),
-            ])
-            .args(&arguments)
-            .output()
-            .await
-            .unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "reached", "{arguments:?}");
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use local_lambda::function_url::{Caller, Habits, InvokeMode, Settings, serve};
+use local_lambda::function_url::{Caller, InvokeMode, Settings, serve};
 use local_lambda::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken, StreamingAnswer};
 use local_lambda::invoke_api::{self, Names};
 use tokio::net::TcpListener;
@@ -62,7 +62,7 @@ pub(crate) fn role() -> Caller {
     }
 }
 
-pub(crate) fn settings(invoke_mode: InvokeMode, streaming_habits: Habits) -> Settings {
+pub(crate) fn settings(invoke_mode: InvokeMode) -> Settings {
     Settings {
         url_id: "abcdefg".into(),
         region: "us-west-2".into(),
@@ -70,7 +70,6 @@ pub(crate) fn settings(invoke_mode: InvokeMode, streaming_habits: Habits) -> Set
         invoke_mode,
         callers: vec![user(), role()],
         clock: now,
-        streaming_habits,
     }
 }
 
@@ -93,7 +92,7 @@ impl Url {
             arn: "arn:aws:lambda:us-west-2:111122223333:function:proxy".into(),
             aliases: vec!["live".into()],
         };
-        let settings = settings(InvokeMode::Buffered, Habits::default());
+        let settings = settings(InvokeMode::Buffered);
         Self::served(handler, |listener, fake, stopped| {
             invoke_api::serve(listener, settings, names, fake, stopped)
         })
@@ -126,7 +125,7 @@ impl Url {
     /// A URL whose function always answers this JSON.
     pub(crate) async fn answering(payload: impl Into<Bytes>) -> Self {
         let payload = payload.into();
-        Self::start(settings(InvokeMode::Buffered, Habits::default()), move |_| {
+        Self::start(settings(InvokeMode::Buffered), move |_| {
             let payload = payload.clone();
             Box::pin(async move { Ok(Answer::Buffered(payload)) })
         })

@@ -1,7 +1,7 @@
 //! A run of the real binary in namespaces of its own, and what a test sees of it.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -137,7 +137,7 @@ impl Run {
                 "{text:?} is not in the log:\n{}",
                 self.log_text()
             );
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -180,6 +180,14 @@ impl Drop for Run {
             eprintln!("{}", self.log_text());
         }
     }
+}
+
+/// Says aloud that a test could not run: local-lambda refused to start, and its `log` must give the reason.
+pub(crate) fn not_run(what: &str, reason: &str, log: &str) {
+    assert!(log.contains(reason), "{log}");
+    // Not by `eprintln!`, which the test harness hides where a test passes.
+    let mut out = std::io::stderr().lock();
+    writeln!(out, "NOT TESTED HERE: {what}: {log}").unwrap();
 }
 
 /// The control groups that a process is in.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::run::not_run;
 use super::script::Script;
 
 /// As root with a plain network namespace, and as without root, in a user namespace that has a single id.
@@ -113,11 +114,11 @@ fn an_event_comes_with_the_documented_headers() {
     let arn = "arn:aws:lambda:eu-central-1:123456789012:function:scripted";
     assert_eq!(headers["lambda-runtime-invoked-function-arn"], arn);
     assert_eq!(headers["lambda-runtime-aws-request-id"].as_str().unwrap().len(), 36);
+    let root = who["traceInEvent"].as_str().unwrap();
+    let trace = headers["lambda-runtime-trace-id"].as_str().unwrap();
     assert!(
-        headers["lambda-runtime-trace-id"]
-            .as_str()
-            .unwrap()
-            .starts_with("Root=1-")
+        root.starts_with("Root=1-") && trace.starts_with(&format!("{root};Parent=")),
+        "{root} {trace}"
     );
     let left = who["deadlineInMs"].as_i64().unwrap();
     assert!((6_000..=7_000).contains(&left), "{left} ms");
@@ -129,7 +130,7 @@ fn the_cpu_share_is_what_the_memory_buys() {
     let script = Script::new().with("cpuQuota", true).with("memoryMb", 1769);
     let (mut run, log) = match script.try_run() {
         Ok(run) => (run, String::new()),
-        Err(log) => return assert!(log.contains("`cpuQuota` is true, but"), "{log}"),
+        Err(log) => return not_run("the CPU share", "`cpuQuota` is true, but", &log),
     };
     assert_eq!(run.call(&json!({})).status, 200, "{log}");
     let pid = run.process("runtime", "started")["pid"].as_u64().unwrap();

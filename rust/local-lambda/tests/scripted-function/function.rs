@@ -62,7 +62,7 @@ fn runtime(terminate: SigSet) {
         let id = next.header("lambda-runtime-aws-request-id").to_owned();
         let event: Value = serde_json::from_slice(&next.body).unwrap();
         let told: Value = serde_json::from_str(event["body"].as_str().unwrap_or("{}")).unwrap_or_default();
-        obey(&id, &told, &next);
+        obey(&id, &told, &event, &next);
     }
 }
 
@@ -75,7 +75,7 @@ fn fails_now() -> bool {
         .is_ok()
 }
 
-fn obey(id: &str, told: &Value, next: &Answer) {
+fn obey(id: &str, told: &Value, event: &Value, next: &Answer) {
     let response = format!("{RUNTIME}/invocation/{id}/response");
     match told["do"].as_str().unwrap_or("echo") {
         "exit" => exit(7),
@@ -85,7 +85,7 @@ fn obey(id: &str, told: &Value, next: &Answer) {
             std::thread::sleep(Duration::from_millis(told["ms"].as_u64().unwrap()));
             respond(&response, &told["ms"]);
         }
-        "who" => respond(&response, &who(next)),
+        "who" => respond(&response, &who(event, next)),
         "write" => respond(&response, &write_everywhere()),
         "error" => {
             let headers = [("Lambda-Runtime-Function-Error-Type", "Scripted.Error")];
@@ -150,7 +150,7 @@ fn respond(path: &str, body: &Value) {
     );
 }
 
-fn who(next: &Answer) -> Value {
+fn who(event: &Value, next: &Answer) -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     json!({
         "status": read("/proc/self/status"),
@@ -164,6 +164,7 @@ fn who(next: &Answer) -> Value {
         "processes": std::fs::read_dir("/proc").unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().parse::<u32>().is_ok()).count(),
         "headers": next.headers,
+        "traceInEvent": event["headers"]["x-amzn-trace-id"],
         "deadlineInMs": next.header("lambda-runtime-deadline-ms").parse::<i128>().unwrap() - now_ms(),
     })
 }

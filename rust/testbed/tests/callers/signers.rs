@@ -13,6 +13,8 @@ use crate::{
 };
 
 const PAGE: &str = include_str!("../../../../docs/signing.md");
+/// How many rows the table has: one that is not read any more would not be tested.
+const ROWS: usize = 20;
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// What becomes of a request, as the table has it.
@@ -37,7 +39,7 @@ async fn documented(setting: Arc<Setting>) -> Outcome {
     let raw = RawTarget::start().await?;
     raw.play([Move::Send(Bytes::from_static(ANSWER.as_bytes()))]);
     let rows = rows();
-    assert!(rows.len() >= 20, "only {} rows in docs/signing.md", rows.len());
+    assert_eq!(rows.len(), ROWS, "rows of the table in docs/signing.md");
     for (target, cells) in rows {
         for (caller, cell) in caller::ALL.into_iter().zip(cells) {
             let expected = match cell {
@@ -45,18 +47,17 @@ async fn documented(setting: Arc<Setting>) -> Outcome {
                 "refused" => Fate::Refused,
                 other => Fate::Arrives(other.trim_matches('`').to_owned()),
             };
-            // Later versions of curl sign more than the oldest that will do.
-            if caller == Caller::Curl && expected == Fate::Refused {
-                continue;
-            }
             let since = raw.seen().len();
             let question = Question::get(&world, raw.address().port(), target);
             let said = caller.ask(&setting, &world, &question).await?;
             let seen = raw.only_since(since).map(|seen| seen.line);
-            assert_eq!(
-                fate(seen.as_deref(), &said),
-                Some(expected),
-                "{caller:?} {target}: {said:?}"
+            let found = fate(seen.as_deref(), &said);
+            // Later versions of curl sign what the oldest supported one does not: then the target sees it unchanged.
+            let newer_curl =
+                caller == Caller::Curl && expected == Fate::Refused && found == Some(Fate::Arrives(target.to_owned()));
+            assert!(
+                found.as_ref() == Some(&expected) || newer_curl,
+                "{caller:?} {target}: {found:?} instead of {expected:?}; {said:?}"
             );
         }
     }

@@ -96,12 +96,10 @@ impl Warmer {
             "secretAccessKey": role.secret_access_key(),
             "sessionToken": role.session_token(),
         });
-        // The share of a core that it has on Lambda, too.
-        let settings: [(&str, Value); 4] = [
+        let settings: [(&str, Value); 3] = [
             ("functionName", "warmer".into()),
             ("layerZips", json!([])),
             ("executionRole", role),
-            ("cpuQuota", true.into()),
         ];
         function.settings = settings.map(|(field, value)| (field.to_owned(), value)).into();
         let lambda = LocalLambda::start(

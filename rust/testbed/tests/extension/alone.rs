@@ -153,6 +153,9 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
         let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
         let peer = Node::start(program, "peer", Some(socks), control, AUTH_KEY, run_dir).await?;
         peer.meet(control.node("lambda-proxy").await?.addresses[0]).await?;
+        // What is kept out proves nothing where the peer reaches nobody.
+        let target = surroundings.target.node.address().to_string();
+        timeout(DIAL_LIMIT, Socks5Stream::connect(socks, (target, target::PORT))).await??;
         assert_eq!(heard(&world, socks, PORT).await?, expected, "shields up: {shields_up}");
         drop(peer);
         world.stop().await;

@@ -24,7 +24,7 @@ pub(crate) fn occupy(pid: i32, port: u16) -> io::Result<TcpListener> {
             match TcpListener::bind(("127.0.0.1", port)) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     // Nobody tells of a port that becomes free.
-                    thread::yield_now();
+                    thread::sleep(Duration::from_millis(1));
                 }
                 done => return done,
             }

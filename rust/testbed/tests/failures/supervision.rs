@@ -178,6 +178,10 @@ async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     peer.meet(own.addresses[0]).await?;
+    // What is kept out proves nothing where the peer reaches nobody.
+    let target = surroundings.target.node.address().to_string();
+    let control = Socks5Stream::connect(socks, (target, testbed::target::PORT));
+    timeout(Duration::from_secs(8), control).await??;
     for port in [9001, SOCKS_PORT] {
         let dialled = timeout(
             Duration::from_secs(8),

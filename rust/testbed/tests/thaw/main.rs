@@ -22,7 +22,7 @@ use testbed::{
     foreign,
     freeze::{DeadFlows, median, with_dead_flows},
     lambda::Event,
-    nat, network,
+    measuring, nat, network,
     node::Node,
     server::Server,
     suite::{Outcome, Setting, awake, run, set, trial, trial_within},
@@ -110,6 +110,8 @@ async fn surroundings(setting: &Setting, round_trip: u64) -> Result<Surroundings
     nat::remember().await?;
     nat::block_udp().await?;
     let distance = (round_trip > 0).then(|| Distance::of_millis(round_trip));
+    // A start takes both cores, so it takes a turn like a measurement.
+    let _turn = measuring::turn().await?;
     setting.surroundings_at(distance).await
 }
 
@@ -176,7 +178,9 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     let before = control.counts("lambda-proxy").await?.new;
     control.remove(control.node("lambda-proxy").await?.id).await?;
     with_dead_flows(&world, since, FREEZE).await?;
+    let turn = measuring::turn().await?;
     let took = get(&world).await?;
+    drop(turn);
     eprintln!("  the first request after a removal was answered in {took:.1?}");
     assert!(took < REJOIN_LIMIT, "it took {took:?}");
     logged(&world, 0, "not in the tailnet: NodeRemoved: ").await;
@@ -254,7 +258,9 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     // The outage itself: the longer it is, the longer are the daemon's pauses between its attempts.
     tokio::time::sleep(OUTAGE).await;
     assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
+    let turn = measuring::turn().await?;
     let took = get(&world).await?;
+    drop(turn);
     eprintln!("  dead flows after {OUTAGE:?} without a control server: {took:.1?}");
     assert!(took < LONGEST, "the request took {took:?}");
     world.stop().await;
@@ -293,6 +299,7 @@ async fn thaws<E: From<Error>>(
             // The freeze itself: its length is what is tested.
             tokio::time::sleep(freeze).await;
         }
+        let _turn = measuring::turn().await?;
         times.push(ask(world).await?);
     }
     Ok(times)

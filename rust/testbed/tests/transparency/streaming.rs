@@ -10,7 +10,6 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use libtest_mimic::{Failed, Trial};
-use serde_json::json;
 use testbed::{
     deadline::within,
     lambda::{Event, Function},
@@ -42,7 +41,6 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             stalled,
         ),
         trial(setting, "streaming: a caller that hangs up harms nobody", hung_up),
-        trial(setting, "streaming: what the service is known to do to answers", habits),
     ]
 }
 
@@ -224,44 +222,4 @@ async fn rest(world: &World, since: usize) -> Outcome {
         world.lambda.events.find(since, Event::frozen),
     )
     .await?)
-}
-
-async fn habits(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting, |function| {
-        let habits =
-            json!({"gunzip": true, "remapContentLength": true, "holdSmallChunks": true, "emptyBodyHangsMs": 300});
-        function.settings.insert("streamingHabits".into(), habits);
-        function.settings.insert("maxEnvironments".into(), 3.into());
-    })
-    .await?;
-    // A small chunk waits for the next one, whatever the proxy does.
-    let gate = Arc::new(Semaphore::new(0));
-    raw.play([
-        Move::Send(CHUNKED.into()),
-        chunk("a"),
-        Move::Await(Arc::clone(&gate)),
-        chunk("b"),
-        Move::Send("0\r\n\r\n".into()),
-    ]);
-    let mut answer = get(&world, &raw).await?;
-    gate.add_permits(1);
-    assert_eq!(piece(&mut answer).await?.unwrap()?, "ab");
-    assert!(piece(&mut answer).await?.is_none());
-    // An empty body hangs, and then breaks: the caller cannot take it for whole.
-    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into())]);
-    let mut answer = get(&world, &raw).await?;
-    assert_eq!(answer.headers()["x-amzn-remapped-content-length"], "0");
-    assert!(piece(&mut answer).await?.unwrap().is_err());
-    // A gzip body arrives unpacked, and its `content-encoding` is gone.
-    let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x57\x28\xcf\x2f\xca\x49\x01\x00\x85\x11\x4a\x0d\x0b\x00\x00\x00";
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
-        packed.len()
-    );
-    raw.play([Move::Send([head.as_bytes(), packed].concat().into())]);
-    let mut answer = get(&world, &raw).await?;
-    assert!(!answer.headers().contains_key("content-encoding"));
-    assert_eq!(piece(&mut answer).await?.unwrap()?, "hello world");
-    world.stop().await;
-    Ok(())
 }
