@@ -169,17 +169,28 @@ newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testP
 new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale] });
 updateDependencies(project);
 
-// `npm test` starts with what is quick to fail, and ends with the real thing. It fetches what the tests need, and skips none:
-// `npx jest` by itself says which tests it skips, and what these need.
-project.testTask.env('EVERY_TEST', 'true');
+// `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.
+// Everything is built once. TypeScript and Rust go side by side; the end-to-end tests come last, as some hold milliseconds.
 const unit = project.testTask.steps;
+const testCdk = project.addTask('test:cdk', { description: 'Test the constructs, the build scripts and the pages' });
+testCdk.env('EVERY_TEST', 'true');
+[python.make, published].forEach((task) => testCdk.spawn(task));
+unit.forEach((step) => testCdk.addSteps(step));
+[types, docs, integration.snapshot].forEach((task) => testCdk.spawn(task));
+const testRust = project.addTask('test:rust', { description: 'Test the crates, and the Go module, without a tailnet' });
+[rust.fmt, tailscaled.vet, rust.lint, rust.test].forEach((task) => testRust.spawn(task));
+
+const stages = [
+  [[testCdk], [layers.buildAll, rust.buildDevelopment]],
+  [[packages.test], [testRust, otherArchitecture.test]],
+  [[demo.e2e]],
+];
 project.testTask.reset();
+project.testTask.env('EVERY_TEST', 'true');
 project.testTask.spawn(preflight, { args: ['--tests'] });
-project.testTask.spawn(python.make);
-project.testTask.spawn(published);
-unit.forEach((step) => project.testTask.addSteps(step));
-[types, docs, rust.fmt, tailscaled.vet, layers.build, rust.lint, rust.test, demo.e2e, otherArchitecture.test, integration.snapshot, packages.test]
-  .forEach((task) => project.testTask.spawn(task));
+[python.make, published].forEach((task) => project.testTask.spawn(task));
+project.testTask.exec(`node scripts/lanes.js ${stages
+  .map((lanes) => lanes.map((tasks) => `"${tasks.map((task) => task.name).join(' ')}"`).join(' ')).join(' then ')}`);
 
 // What is packed is built first. What only tests need is not asked for.
 project.preCompileTask.spawn(preflight);

@@ -21,7 +21,7 @@ export interface DemoOptions {
 export class Demo extends Component {
   /** Builds what the demo runs. */
   public readonly build: Task;
-  /** Runs the end-to-end tests. */
+  /** Runs the end-to-end tests on what is built. */
   public readonly e2e: Task;
   /** Freezes the function for long, and often. */
   public readonly soak: Task;
@@ -40,9 +40,17 @@ export class Demo extends Component {
     demo.spawn(this.build);
     demo.exec('rust/target/debug/demo', { receiveArgs: true });
 
-    this.e2e = project.addTask('e2e', { description: 'Run the end-to-end tests on a real tailnet' });
-    this.e2e.spawn(this.build);
-    this.e2e.spawn(options.rust.cargo('e2e:run', 'Run the end-to-end tests on what is built', ['test --locked --no-fail-fast -p testbed']));
+    const e2e = project.addTask('e2e', {
+      description: 'Run the end-to-end tests on a real tailnet: all, or `npm run e2e -- SUITE [FILTER]`',
+    });
+    e2e.spawn(this.build);
+    e2e.spawn(options.rust.buildDevelopment);
+    this.e2e = project.addTask('e2e:run', {
+      description: 'Run the end-to-end tests on what is built',
+      exec: 'node scripts/rust-tests.js e2e',
+      receiveArgs: true,
+    });
+    e2e.exec('node scripts/rust-tests.js e2e', { receiveArgs: true });
 
     // The e2e tests freeze for seconds; this is the same at length, and what else takes minutes.
     this.soak = project.addTask('soak', {

@@ -31,7 +31,7 @@ export class RustWorkspace extends Component {
       receiveArgs: true,
     });
     this.buildDevelopment = this.cargo('rust:build:development', 'Build local-lambda, the demo and the example in Rust', [
-      'build --locked -p local-lambda -p testbed -p tailnet-caller --bins',
+      'build --locked --workspace --bins',
     ]);
     this.build = project.addTask('rust:build', { description: 'Build every Rust binary' });
     this.build.spawn(options.python.make);
@@ -39,9 +39,10 @@ export class RustWorkspace extends Component {
     this.build.spawn(this.buildDevelopment);
     this.fmt = this.cargo('rust:fmt', 'Check the format of the Rust sources', ['fmt --all --check']);
     this.lint = this.cargo('rust:lint', 'Run clippy', ['clippy --locked --workspace --all-targets --all-features -- -D warnings']);
-    this.test = this.cargo('rust:test', 'Run the Rust tests that need no tailnet', [
-      'test --locked --no-fail-fast --workspace --exclude testbed',
-    ]);
+    this.test = project.addTask('rust:test', {
+      description: 'Run the Rust tests that need no tailnet',
+      exec: 'node scripts/rust-tests.js crates',
+    });
   }
 
   /** A task of cargo commands. Its target folder is pinned, because other tasks look for the binaries in it. */

@@ -13,6 +13,9 @@ const { writeZip } = require('./zip');
 const ROOT = path.join(__dirname, '..');
 const ASSETS = path.join(ROOT, 'assets');
 
+/** What decides how a zip comes out, beside its contents. */
+const WRITERS = [__filename, path.join(__dirname, 'zip.js')];
+
 /**
  * The zips of one architecture: name -> (path inside -> file), all of them executables.
  * @param {string} architecture
@@ -33,6 +36,16 @@ function contents(architecture) {
   };
 }
 
+/**
+ * Whether a file is newer than all that it is made of. (cargo and go leave alone what has not changed.)
+ * @param {string} target
+ * @param {string[]} sources
+ */
+function isFresh(target, sources) {
+  const changed = fs.statSync(target, { throwIfNoEntry: false })?.mtimeMs;
+  return changed !== undefined && sources.every((source) => fs.statSync(source).mtimeMs < changed);
+}
+
 /** @param {string} architecture */
 function buildLayers(architecture) {
   // Cargo knows what is stale: no zip ever holds binaries of older sources.
@@ -43,6 +56,9 @@ function buildLayers(architecture) {
       throw new Error(`${missing.join(', ')} is missing: run "npx projen tailscaled:build ${architecture}", which builds it`);
     }
     const target = path.join(ASSETS, architecture, name);
+    if (isFresh(target, [...Object.values(files), ...WRITERS])) {
+      continue;
+    }
     writeZip(target, files);
     console.log(`${path.relative(ROOT, target)} ${(fs.statSync(target).size / 1e6).toFixed(2)} MB`);
   }

@@ -1,0 +1,164 @@
+'use strict';
+// Runs the Rust tests: `node scripts/rust-tests.js crates` those that need no tailnet, `node scripts/rust-tests.js e2e` the
+// end-to-end suites (rust/testbed/tests), `node scripts/rust-tests.js e2e SUITE [FILTER]` one of these.
+//
+// Both build the whole workspace, so that cargo selects the same features and compiles each crate once. Suites run several
+// at a time: each has a network, processes and files of its own. The programs that they start must be built.
+
+const { execFileSync, spawnSync } = require('child_process');
+const path = require('path');
+const { sideBySide, table } = require('./jobs');
+const { run, runMain } = require('./run');
+
+const RUST = path.join(__dirname, '..', 'rust');
+
+/** How many suites run at once: they wait more than they compute. */
+const WIDTH = 2;
+
+/** Suites whose trials mostly wait for freezes to pass, and take turns at what they measure: every trial is a job of its own. */
+const WAITING = ['thaw'];
+
+/** Suites that hold milliseconds to account, and so run last, and alone. */
+const ALONE = ['start', 'link'];
+
+/** Trials of the same kind in a suite of others: their names begin so. */
+const ALONE_TRIALS = { suite: 'transparency', prefix: 'freeze: ' };
+
+/** The file that suites lock while they measure, so that one does so at a time. */
+const MEASURING_LOCK = path.join(RUST, 'target', 'measuring.lock');
+
+/** The crate of the end-to-end suites. */
+const TESTBED = 'testbed';
+
+/**
+ * A suite's executable, and the folder of its crate.
+ * @typedef {{ name: string, crate: string, folder: string, executable: string }} Suite
+ */
+
+/**
+ * The executables that cargo names in its JSON messages.
+ * @param {string} messages
+ * @returns {Suite[]}
+ */
+function executables(messages) {
+  const parsed = messages.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  return parsed
+    .filter(({ reason, executable, profile }) => reason === 'compiler-artifact' && executable && profile.test)
+    .map(({ target, executable, manifest_path: manifest }) => {
+      const folder = path.dirname(manifest);
+      const crate = path.basename(folder);
+      const name = target.kind.includes('test') ? target.name : `unit tests of ${target.kind[0]} ${target.name}`;
+      return { name: crate === TESTBED ? name : `${crate}: ${name}`, crate, folder, executable };
+    });
+}
+
+/**
+ * Builds what is to run.
+ * @param {string | undefined} suite one of them; otherwise all that `cargo test` would run
+ */
+function build(suite) {
+  const selection = suite === undefined ? [] : ['--test', suite];
+  const args = ['test', '--locked', '--workspace', '--no-run', '--message-format=json-render-diagnostics', ...selection];
+  const result = spawnSync('cargo', args, {
+    cwd: RUST, env: { ...process.env, CARGO_TARGET_DIR: 'target' }, encoding: 'utf8', maxBuffer: 1e9, stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (result.status !== 0) {
+    throw new Error(suite === undefined ? 'the tests could not be built' : `"${suite}" could not be built: suites are the folders in rust/testbed/tests`);
+  }
+  return executables(result.stdout);
+}
+
+/**
+ * The trials that a suite has.
+ * @param {Suite} suite
+ */
+function trialsOf({ executable, folder }) {
+  const listed = execFileSync(executable, ['--list'], { cwd: folder, encoding: 'utf8' });
+  return listed.split('\n').filter((line) => line.endsWith(': test')).map((line) => line.slice(0, -': test'.length));
+}
+
+/**
+ * @param {Suite} suite
+ * @param {string[]} [args]
+ * @param {string} [title]
+ */
+function job({ name, executable, folder }, args = [], title = name) {
+  return { name: title, command: [executable, ...args], cwd: folder, env: { MEASURING_LOCK } };
+}
+
+/**
+ * The jobs of a whole run: groups that run one after the other, each of jobs that may run side by side.
+ * @param {Suite[]} suites
+ * @param {(suite: Suite) => string[]} trials the names of a suite's trials
+ */
+function plan(suites, trials) {
+  const { suite: split, prefix } = ALONE_TRIALS;
+  const common = suites.filter(({ name }) => !WAITING.includes(name) && !ALONE.includes(name));
+  const waiting = suites.filter(({ name }) => WAITING.includes(name));
+  const alone = suites.filter(({ name }) => ALONE.includes(name));
+  const splitOff = suites.filter(({ name }) => name === split);
+  return {
+    common: common.map((suite) => job(suite, suite.name === split ? ['--skip', prefix] : [])),
+    waiting: waiting.flatMap((suite) => trials(suite).map((trial) => job(suite, ['--exact', trial], `${suite.name}: ${trial}`))),
+    alone: [...alone.map((suite) => job(suite)), ...splitOff.map((suite) => job(suite, [prefix], `${suite.name}: ${prefix}…`))],
+  };
+}
+
+/** @param {import('./jobs').Result[]} results */
+function report(results) {
+  console.log(`\n${table(results)}`);
+  const failed = results.filter(({ passed }) => !passed);
+  if (failed.length > 0) {
+    throw new Error(`failed: ${failed.map(({ name }) => name).join('; ')}`);
+  }
+}
+
+/** Tests of the crates. Two cores are busy with one of them. */
+async function crates() {
+  const suites = build(undefined).filter(({ crate }) => crate !== TESTBED);
+  report(await sideBySide(suites.map((suite) => job(suite)), 1));
+}
+
+/** All end-to-end suites. */
+async function endToEnd() {
+  const { common, waiting, alone } = plan(build(undefined).filter(({ crate }) => crate === TESTBED), trialsOf);
+  const results = await sideBySide(common, WIDTH);
+  results.push(...await sideBySide(waiting, waiting.length));
+  results.push(...await sideBySide(alone, 1));
+  report(results);
+}
+
+/**
+ * One of them: as it prints, or, where its trials wait, side by side.
+ * @param {string} name
+ * @param {string[]} args
+ */
+async function suite(name, args) {
+  const found = build(name).find(({ crate }) => crate === TESTBED);
+  if (found === undefined) {
+    throw new Error(`"${name}" is not a suite: suites are the folders in rust/testbed/tests`);
+  }
+  if (WAITING.includes(name) && args.length === 0) {
+    const { waiting } = plan([found], trialsOf);
+    report(await sideBySide(waiting, waiting.length));
+  } else {
+    run(found.executable, args, { cwd: found.folder });
+  }
+}
+
+async function main() {
+  const [what, name, ...args] = process.argv.slice(2);
+  if (what === 'crates') {
+    await crates();
+  } else if (what === 'e2e') {
+    await (name === undefined ? endToEnd() : suite(name, args));
+  } else {
+    throw new Error(`"${what}": say "crates", or "e2e" and perhaps a suite`);
+  }
+}
+
+if (require.main === module) {
+  void runMain(main);
+}
+
+module.exports = { executables, plan };

@@ -1,0 +1,33 @@
+import { executables, plan } from '../../scripts/rust-tests';
+
+const message = (crate: string, kind: string, name: string, test = true) => JSON.stringify({
+  reason: 'compiler-artifact',
+  manifest_path: `/rust/${crate}/Cargo.toml`,
+  target: { name, kind: [kind] },
+  profile: { test },
+  executable: `/target/${name}`,
+});
+
+const suite = (name: string) => ({ name, crate: 'testbed', folder: '/rust/testbed', executable: `/target/${name}` });
+
+test('the executables of tests are read from cargo\'s messages', () => {
+  const messages = [
+    message('testbed', 'test', 'thaw'),
+    message('proxy', 'lib', 'proxy'),
+    message('proxy', 'bin', 'bootstrap', false),
+    JSON.stringify({ reason: 'build-finished', success: true }),
+    'not JSON',
+  ].join('\n');
+  expect(executables(messages)).toEqual([
+    suite('thaw'),
+    { name: 'proxy: unit tests of lib proxy', crate: 'proxy', folder: '/rust/proxy', executable: '/target/proxy' },
+  ]);
+});
+
+test('suites that wait are split into trials, and those that hold milliseconds run alone', () => {
+  const { common, waiting, alone } = plan(['metrics', 'start', 'thaw', 'transparency'].map(suite), () => ['one', 'two']);
+  const commands = (jobs: { command: string[] }[]) => jobs.map(({ command }) => command.join(' '));
+  expect(commands(common)).toEqual(['/target/metrics', '/target/transparency --skip freeze: ']);
+  expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two']);
+  expect(commands(alone)).toEqual(['/target/start', '/target/transparency freeze: ']);
+});
