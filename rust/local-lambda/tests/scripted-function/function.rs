@@ -125,6 +125,7 @@ fn obey(id: &str, told: &Value, event: &Value, next: &Answer) {
             respond(&response, &json!({ "status": answer.status, "body": answer.json() }));
         }
         "socks" => respond(&response, &socks::get(told)),
+        "datagram" => respond(&response, &socks::datagram(told)),
         "listen" => {
             socks::listen(told);
             respond(&response, &json!("listening"));

@@ -7,6 +7,7 @@ mod ending;
 mod exit_nodes;
 mod keyless;
 mod oauth;
+mod reach;
 mod secrets;
 mod server;
 mod sts;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         let trials = [
             exit_nodes::trials(setting),
             alone::trials(setting),
+            reach::trials(setting),
             oauth::trials(setting),
             keyless::trials(setting),
             secrets::trials(setting),

@@ -1,0 +1,155 @@
+//! What else than an IPv4 address of the tailnet can be reached: IPv6 addresses, machines behind a subnet router, UDP.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+use libtest_mimic::{Failed, Trial};
+use serde_json::json;
+use testbed::{
+    deadline::within,
+    foreign,
+    network::ADDRESS,
+    node::Node,
+    suite::{Outcome, Setting, set, trial},
+    target,
+    world::{AUTH_KEY, World},
+};
+use tokio::net::UdpSocket;
+
+use crate::server::Server;
+
+/// How soon the function must hear that a route is approved.
+const NEWS_LIMIT: Duration = Duration::from_secs(5);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    vec![
+        trial(
+            setting,
+            "reach: a target is reached by its IPv6 address in the tailnet",
+            ipv6,
+        ),
+        trial(
+            setting,
+            "reach: a machine behind a subnet router is reached while the route is approved",
+            subnet_route,
+        ),
+        trial(
+            setting,
+            "reach: a datagram and its reply pass through UDP ASSOCIATE of the SOCKS5 server",
+            datagrams,
+        ),
+    ]
+}
+
+async fn get(world: &World, host: IpAddr, port: u16) -> Result<Response<Bytes>, Failed> {
+    let request = world.url().request_to(host, port, "GET", "/get");
+    Ok(world.url().send(request.body(Bytes::new())?).await?)
+}
+
+fn log(world: &World) -> String {
+    world.lambda.process.log().tail()
+}
+
+async fn ipv6(setting: Arc<Setting>) -> Outcome {
+    let world = setting
+        .world(|function| set(function, "TS_ALLOWED_TARGETS", "fd7a:115c:a1e0::/48"))
+        .await?;
+    let node = world.surroundings.control.node(target::HOSTNAME).await?;
+    let address = node.addresses.iter().find(|address| address.is_ipv6());
+    let address = *address.ok_or("the target has no IPv6 address")?;
+    for host in [address.to_string(), format!("[{address}]")] {
+        let request = world.url().request_to(&host, target::PORT, "GET", "/get");
+        let answer = world.url().send(request.body(Bytes::new())?).await?;
+        assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", log(&world));
+    }
+    // Only IPv6 addresses are allowed: the same machine by the other address is not.
+    let answer = get(&world, world.surroundings.target.node.address().into(), target::PORT).await?;
+    assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
+    world.stop().await;
+    Ok(())
+}
+
+async fn subnet_route(setting: Arc<Setting>) -> Outcome {
+    // Each request dials: a connection that is kept would go on for a while without the route.
+    let behind = Server::start(|_, _| async {
+        let mut response = Response::new(Bytes::from_static(b"behind the router"));
+        response.headers_mut().insert("connection", "close".parse().unwrap());
+        response
+    })
+    .await?;
+    let (host, port) = (behind.address.ip(), behind.address.port());
+    let surroundings = setting.surroundings().await?;
+    let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
+    let router = Node::start(
+        &surroundings.binaries.router,
+        "router",
+        None,
+        control,
+        AUTH_KEY,
+        run_dir,
+    )
+    .await?;
+    router.local_api.advertise(&["192.0.2.0/24"]).await?;
+    let id = control.node("router").await?.id;
+    let world = surroundings.deploy(|_| ()).await?;
+
+    // It is advertised, and not approved.
+    let answer = get(&world, host, port).await?;
+    assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
+    assert_eq!(behind.visitors(), [] as [IpAddr; 0]);
+
+    let control = &world.surroundings.control;
+    control.set_routes(id, &["192.0.2.0/24"]).await?;
+    let answer = until(&world, behind.address, 200).await?;
+    assert_eq!(answer.body(), "behind the router");
+    // The router's address, not the function's own.
+    assert_eq!(behind.visitors(), [IpAddr::from(ADDRESS)]);
+
+    control.set_routes(id, &[]).await?;
+    let answer = until(&world, behind.address, 403).await?;
+    assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
+    world.stop().await;
+    Ok(())
+}
+
+/// Asks until the answer has this status: the function hears of a route a little after the control server.
+async fn until(world: &World, at: SocketAddr, status: u16) -> Result<Response<Bytes>, Failed> {
+    let answered = async {
+        loop {
+            let answer = get(world, at.ip(), at.port()).await?;
+            if answer.status() == status {
+                return Ok::<_, Failed>(answer);
+            }
+        }
+    };
+    let answered = within(NEWS_LIMIT, &format!("an answer with {status}"), answered).await;
+    answered.map_err(|late| format!("{late}\n{}", log(world)))?
+}
+
+async fn datagrams(setting: Arc<Setting>) -> Outcome {
+    // The target's machine passes on what comes in for its address to this one's loopback.
+    let echo = UdpSocket::bind("127.0.0.1:0").await?;
+    let port = echo.local_addr()?.port();
+    tokio::spawn(async move {
+        let mut datagram = [0; 1500];
+        while let Ok((length, from)) = echo.recv_from(&mut datagram).await {
+            let reply = [b"echo: ".as_slice(), &datagram[..length]].concat();
+            if echo.send_to(&reply, from).await.is_err() {
+                break;
+            }
+        }
+    });
+    let handler = foreign::handler(&setting)?;
+    let world = setting.world(|function| foreign::be(function, &handler)).await?;
+    let host = world.surroundings.target.node.address().to_string();
+    let what = json!({"do": "datagram", "host": host, "port": port, "text": "hello"});
+    let answer = foreign::tell(&world, what).await?;
+    assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", log(&world));
+    world.stop().await;
+    Ok(())
+}
