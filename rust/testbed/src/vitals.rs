@@ -1,6 +1,6 @@
 //! The function's processes as they are seen from outside, by proc(5): which there are, and what they take.
 
-use std::{fs, io, thread};
+use std::{fs, io, thread, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
