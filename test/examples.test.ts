@@ -25,6 +25,13 @@ test('the example\'s caller knows the proxy, and may call it', () => {
   });
 });
 
+test('the example\'s first caller signs nothing', () => {
+  proxy.hasResourceProperties('AWS::Lambda::Function', {
+    Layers: [{ Ref: Match.stringLikeRegexp('^TailscaleLambdaCaller') }],
+    Environment: { Variables: Match.objectLike({ HTTP_PROXY: 'http://localhost:8055', NODE_USE_ENV_PROXY: '1', TS_METRIC_SERVICE: 'reports' }) },
+  });
+});
+
 test('the example\'s alarm watches the metric that its caller asks for', () => {
   proxy.hasResourceProperties('AWS::CloudWatch::Alarm', {
     Namespace: 'tailscale-service',

@@ -28,6 +28,18 @@ class ProxyStack(cdk.Stack):
             options=TailscaleLambdaProxyPropsOptions(lambda_=TailscaleLambdaProxyPropsLambdaOption(memory_size=512)),
         )
 
+        # Signs nothing: its layer does, and HTTP_PROXY leads its requests there.
+        unsigned = lambda_.Function(
+            self,
+            "Unsigned",
+            code=lambda_.Code.from_asset(str(FUNCTIONS)),
+            handler="unsigned.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            timeout=cdk.Duration.seconds(30),
+        )
+        proxy.add_caller(unsigned, layer=True, metric_service="reports")
+
+        # Signs by itself, without a layer.
         caller = lambda_.Function(
             self,
             "Caller",
@@ -39,7 +51,7 @@ class ProxyStack(cdk.Stack):
         # Sets TS_PROXY_URL, and lets the caller invoke the proxy: without that it gets a 403.
         proxy.add_caller(caller)
 
-        # The caller asks for this metric by its header ts-metric-service.
+        # Both are counted in this metric: by metric_service, and by the header ts-metric-service.
         TailscaleLambdaProxy.metric_all_failure("reports").create_alarm(
             self,
             "Unreachable",
@@ -49,5 +61,6 @@ class ProxyStack(cdk.Stack):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
+        cdk.CfnOutput(self, "UnsignedName", value=unsigned.function_name)
         cdk.CfnOutput(self, "CallerName", value=caller.function_name)
         cdk.CfnOutput(self, "ProxyUrl", value=proxy.url)

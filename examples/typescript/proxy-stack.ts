@@ -18,6 +18,15 @@ export class ProxyStack extends cdk.Stack {
       options: { lambda: { memorySize: 512 } },
     });
 
+    // Signs nothing: its layer does, and HTTP_PROXY leads its requests there.
+    const unsigned = new NodejsFunction(this, 'Unsigned', {
+      entry: path.join(__dirname, 'functions', 'unsigned.ts'),
+      runtime: lambda.Runtime.NODEJS_22_X,
+      timeout: cdk.Duration.seconds(30),
+    });
+    proxy.addCaller(unsigned, { layer: true, metricService: 'reports' });
+
+    // Signs by itself, without a layer.
     const caller = new NodejsFunction(this, 'Caller', {
       entry: path.join(__dirname, 'functions', 'caller.ts'),
       runtime: lambda.Runtime.NODEJS_22_X,
@@ -28,7 +37,7 @@ export class ProxyStack extends cdk.Stack {
     // Sets TS_PROXY_URL, and lets the caller invoke the proxy: without that it gets a 403.
     proxy.addCaller(caller);
 
-    // The caller asks for this metric by its header ts-metric-service.
+    // Both are counted in this metric: by metricService, and by the header ts-metric-service.
     TailscaleLambdaProxy.metricAllFailure('reports').createAlarm(this, 'Unreachable', {
       alarmDescription: 'Machines in the tailnet cannot be reached',
       threshold: 1,
@@ -36,6 +45,7 @@ export class ProxyStack extends cdk.Stack {
       treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
     });
 
+    new cdk.CfnOutput(this, 'UnsignedName', { value: unsigned.functionName });
     new cdk.CfnOutput(this, 'CallerName', { value: caller.functionName });
     new cdk.CfnOutput(this, 'ProxyUrl', { value: proxy.url });
   }

@@ -18,7 +18,7 @@ function template(language: string, stack: string): Template {
 function common({ Resources, ...rest }: Template): unknown {
   const entries = Object.entries(Resources).filter(([, { Type }]) => Type !== 'AWS::CDK::Metadata');
   const kept = entries.map(([id, { Metadata: _, Properties: { Code, Handler, Runtime, ...properties }, ...resource }]) => {
-    const isCaller = resource.Type === 'AWS::Lambda::Function' && id.startsWith('Caller');
+    const isCaller = resource.Type === 'AWS::Lambda::Function' && /^(Caller|Unsigned)/.test(id);
     return [id, { ...resource, Properties: isCaller ? properties : { Code, Handler, Runtime, ...properties } }];
   });
   return { ...rest, Resources: Object.fromEntries(kept) };
@@ -43,8 +43,8 @@ test.each(['typescript', 'python'])('the assets of the app in %s are the zips th
     { source: { path: string; packaging: string } }[];
   const zips = files.filter(({ source }) => source.path.endsWith('.zip')).map(({ source }) => fs.readFileSync(path.join(assembly(language), source.path)));
 
-  const built = ['proxy.zip', 'extension.zip'].map((name) => fs.readFileSync(path.join(ROOT, 'assets', 'x86_64', name)));
-  expect(built.map((zip) => zips.filter((asset) => asset.equals(zip)).length)).toEqual([1, 1]);
+  const built = ['proxy.zip', 'extension.zip', 'caller.zip'].map((name) => fs.readFileSync(path.join(ROOT, 'assets', 'x86_64', name)));
+  expect(built.map((zip) => zips.filter((asset) => asset.equals(zip)).length)).toEqual([1, 1, 1]);
   expect(zips).toHaveLength(built.length);
 });
 

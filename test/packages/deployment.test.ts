@@ -39,5 +39,6 @@ test('the CDK\'s own command line deploys the app: the zips arrive as they were 
   const proxy = named('Proxy');
   expect(proxy).toMatchObject({ code: digest('proxy.zip'), url: { auth: 'AWS_IAM' }, variables: { TS_HOSTNAME: 'lambda-proxy' } });
   expect(named('Caller')?.variables.TS_PROXY_URL).toBe(`${proxy?.url?.url}/`);
-  expect(deployed.layers).toEqual([digest('extension.zip')]);
+  expect(named('Unsigned')?.variables).toMatchObject({ TS_PROXY_URL: `${proxy?.url?.url}/`, HTTP_PROXY: 'http://localhost:8055' });
+  expect(deployed.layers.sort()).toEqual([digest('caller.zip'), digest('extension.zip')].sort());
 });
