@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proxy::{
     allowlist::Allowlist,
     event::Headers,
-    headers::{forwarded_name, remove_hop_by_hop},
+    headers::forwarded_name,
     payload::Payload,
     request,
     response::{BUFFERED_LIMIT, Response},
@@ -17,6 +17,7 @@ use proxy::{
 };
 use serde_json::Value;
 use tailnet::host::Host;
+use tailnet::intermediary::remove_hop_by_hop;
 
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
