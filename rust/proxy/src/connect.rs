@@ -124,6 +124,14 @@ impl Connector {
         Ok(true)
     }
 
+    /// Why a connection to `address` would be refused now, if it would: the tailnet no longer covers it.
+    pub(crate) async fn refusal(&self, address: IpAddr, deadline: Instant) -> Option<ProxyError> {
+        match self.router.route(&address.to_string(), deadline).await {
+            Err(error @ RouteError::NotAllowed(_)) => Some(route_error(error)),
+            _ => None,
+        }
+    }
+
     /// Has the extension make sure that the path to the tailnet is alive; a login under way is waited for as long as for a
     /// connection, and until `deadline` at most.
     pub(crate) async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {

@@ -248,7 +248,8 @@ impl Forwarder {
             return Ok(Attempt::Again(request));
         }
         timings.connection = Some(ConnectionKind::Kept);
-        let patience = (kept.idle >= FRESH).then(|| patience(connection.first_byte));
+        let first_wait = patience(connection.first_byte);
+        let patience = (kept.idle >= FRESH).then_some(first_wait);
         let transmitted = transmit(&mut connection, request, limits, &mut timings.sent);
         let (outcome, checked) = match &copy {
             // What is idempotent goes out at once, and the path is verified meanwhile: if that had died, it goes again.
@@ -259,11 +260,17 @@ impl Forwarder {
                     Watched::Stale => (None, false),
                     Watched::Slow => {
                         let mut second = Timings::default();
-                        let again = self.send_over_new(target, copy.clone(), limits, &mut second);
+                        let again = async {
+                            match self.send_over_new(target, copy.clone(), limits, &mut second).await {
+                                // Then the old connection leads nowhere either.
+                                Err(error @ ProxyError::TargetNotAllowed(_)) => Ok(Err(error)),
+                                response => response.map(Ok),
+                            }
+                        };
                         match first_response(transmitted, again).await {
                             First::Old(outcome) => (Some(outcome), true),
                             First::New(response) => {
-                                let (parts, body, connection) = response?;
+                                let (parts, body, connection) = response??;
                                 timings.connection = Some(ConnectionKind::New);
                                 timings.retries += 1;
                                 return Ok(Attempt::Responded(parts, body, connection));
@@ -272,7 +279,11 @@ impl Forwarder {
                     }
                 }
             }
-            _ => (Some(transmitted.await), must_check),
+            _ => {
+                let refusal = || self.connector.refusal(address, check_until);
+                let outcome = unless_refused(pin!(transmitted), refusal, first_wait).await?;
+                (Some(outcome), must_check)
+            }
         };
         if checked {
             connection.resolved = self.clock.now();
@@ -349,6 +360,29 @@ async fn watch<T>(
     Ok(timeout_at(began + patience, transmitted)
         .await
         .map_or(Watched::Slow, |outcome| Watched::Done(outcome, true)))
+}
+
+/// Waits for the outcome of `transmitted`. While there is none, `refusal` is asked whether the tailnet still covers the
+/// target, after pauses that double from `pause` on: nothing answers over a connection whose route is gone.
+async fn unless_refused<T, R: Future<Output = Option<ProxyError>>>(
+    mut transmitted: Pin<&mut impl Future<Output = T>>,
+    refusal: impl Fn() -> R,
+    mut pause: Duration,
+) -> Result<T, ProxyError> {
+    loop {
+        let refused = async {
+            sleep(pause).await;
+            refusal().await
+        };
+        select! {
+            biased;
+            outcome = &mut transmitted => return Ok(outcome),
+            refused = refused => if let Some(error) = refused {
+                return Err(error);
+            },
+        }
+        pause *= 2;
+    }
 }
 
 /// By which of two connections a response came first, or an error if it came by neither.

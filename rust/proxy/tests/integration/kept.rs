@@ -128,6 +128,29 @@ async fn a_get_over_a_connection_whose_end_was_lost_goes_out_over_a_new_one_as_w
 }
 
 #[tokio::test]
+async fn a_request_on_a_connection_whose_route_is_gone_is_refused() {
+    for (method, pause) in [("GET", Duration::ZERO), ("POST", Duration::ZERO), ("GET", PAUSE)] {
+        let world = world(&[Turn::Answer(OK), Turn::Hang]).await;
+        assert_eq!(world.get().await["body"], "ok");
+        world.clock.advance(pause);
+        world.extension(|extension| {
+            extension.route = Response::NotAllowed {
+                message: "no route covers it".to_owned(),
+            };
+        });
+        let began = Instant::now();
+        let answer = match method {
+            "GET" => world.get().await,
+            _ => world.post("x").await,
+        };
+        assert_eq!(answer["statusCode"], 403, "{method} after {pause:?}: {answer}");
+        assert_eq!(answer["headers"]["ts-error-name"], "TargetNotAllowed", "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(world.dials(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_response_after_a_pause_is_taken_where_the_second_try_has_none() {
     let world = World::new(
         None,
