@@ -170,19 +170,19 @@ new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale] });
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.
-// Everything is built once. TypeScript and Rust go side by side; the end-to-end tests come last, as some hold milliseconds.
+// Everything is built once. TypeScript and Rust go side by side, what needs the zips after they are built; the end-to-end tests come last, as some hold milliseconds.
 const unit = project.testTask.steps;
 const testCdk = project.addTask('test:cdk', { description: 'Test the constructs, the build scripts and the pages' });
 testCdk.env('EVERY_TEST', 'true');
 [python.make, published].forEach((task) => testCdk.spawn(task));
 unit.forEach((step) => testCdk.addSteps(step));
-[types, docs, integration.snapshot].forEach((task) => testCdk.spawn(task));
+[types, docs].forEach((task) => testCdk.spawn(task));
 const testRust = project.addTask('test:rust', { description: 'Test the crates, and the Go module, without a tailnet' });
 [rust.fmt, tailscaled.vet, rust.lint, rust.test].forEach((task) => testRust.spawn(task));
 
 const stages = [
   [[testCdk], [layers.buildAll, rust.buildDevelopment]],
-  [[packages.test], [testRust, otherArchitecture.test]],
+  [[integration.snapshot, packages.test], [testRust, otherArchitecture.test]],
   [[demo.e2e]],
 ];
 project.testTask.reset();
