@@ -1,0 +1,9 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
+
+const app = new App({ analyticsReporting: false });
+new TailscaleLambdaProxy(new Stack(app, 'Keyless'), 'Proxy', {
+  tsWorkloadIdentity: { clientId: 'T1234567890CNTRL-kQ9', tags: ['tag:lambda', 'tag:reports'] },
+  tsHostname: 'lambda-proxy',
+});
+app.synth();
