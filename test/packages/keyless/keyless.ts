@@ -1,4 +1,5 @@
 import { App, Stack } from 'aws-cdk-lib';
+// eslint-disable-next-line import/no-unresolved -- it runs where the package is installed
 import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
 
 const app = new App({ analyticsReporting: false });
