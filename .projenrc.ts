@@ -98,7 +98,7 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 // The package holds what a CDK app needs: lib/, .jsii, assets/. Not what the assets are built from.
 project.npmignore?.include('/assets/');
 [
-  '/cli/', '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/.ci/',
+  '/cli/', '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/templates/', '/.ci/',
   '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.npmrc', '/.jsii.tabl.json', '/rust-toolchain.toml',
   '/CONTRIBUTING.md', '/SECURITY.md', '/CHANGELOG.md',
 ].forEach((path) => project.npmignore?.exclude(path));

@@ -1,6 +1,7 @@
 'use strict';
-// Puts what a release carries beside the packages into a folder: the zips, named by their architecture, an OCI image of what
-// the layer holds, their licenses, a software bill of materials (CycloneDX), and checksums of all of it. The same zips make the same files.
+// Puts what a release carries beside the packages into a folder: the zips, named by their architecture, a SAM template and a
+// Terraform module that use them, an OCI image of what the layer holds, their licenses, a software bill of materials
+// (CycloneDX), and checksums of all of it. The same zips make the same files.
 // `node scripts/release-files.js FOLDER`
 
 const { createHash } = require('crypto');
@@ -18,6 +19,8 @@ const LIBRARIES = path.join(ROOT, '.sbom', 'package.json');
 const SBOM = 'sbom.cdx.json';
 const SUMS = 'SHA256SUMS';
 const IMAGE = 'extension-image.tar';
+/** For those without the CDK: each names zips that lie beside it. */
+const TEMPLATES = path.join(ROOT, 'templates');
 
 /** @param {string} file */
 function sha256(file) {
@@ -40,6 +43,14 @@ function checksums(folder) {
 function namedZips(assets) {
   return Object.keys(ARCHITECTURES).flatMap((architecture) => Object.keys(contents(architecture)).map((zip) =>
     /** @type {[string, string]} */ ([zip.replace('.zip', `-${architecture}.zip`), path.join(assets, architecture, zip)])));
+}
+
+/**
+ * Copies the SAM template and the Terraform module.
+ * @param {string} folder
+ */
+function copyTemplates(folder) {
+  fs.readdirSync(TEMPLATES).forEach((name) => fs.copyFileSync(path.join(TEMPLATES, name), path.join(folder, name)));
 }
 
 /**
@@ -81,6 +92,7 @@ async function main() {
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
   namedZips(ASSETS).forEach(([name, zip]) => fs.copyFileSync(zip, path.join(folder, name)));
+  copyTemplates(folder);
   fs.copyFileSync(LICENSES, path.join(folder, path.basename(LICENSES)));
   const release = fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version;
   const layers = Object.fromEntries(Object.keys(ARCHITECTURES).map((name) => [name, path.join(ASSETS, name, 'extension.zip')]));
@@ -95,4 +107,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { billOfMaterials, checksums, namedZips };
+module.exports = { billOfMaterials, checksums, copyTemplates, namedZips };

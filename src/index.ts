@@ -11,4 +11,5 @@ export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
 export * from './tailscale-metrics-options';
 export * from './tailscale-node-options';
+export * from './tailscale-plan';
 export * from './tailscale-workload-identity-options';

@@ -5,6 +5,7 @@ import { TailscaleLambdaProxyPropsLambdaOption } from './tailscale-lambda-proxy-
 import { TailscaleLambdaProxyPropsWarmerOption } from './tailscale-lambda-proxy-warmer-option';
 import { TailscaleMetricsOptions } from './tailscale-metrics-options';
 import { TailscaleNodeOptions } from './tailscale-node-options';
+import { TailscalePlan } from './tailscale-plan';
 
 /**
  * Options of what the proxy is made of.
@@ -175,6 +176,14 @@ export interface TailscaleLambdaProxyProps extends TailscaleNodeOptions {
    * @see https://github.com/cdklabs/cdk-nag
    */
   readonly suppressNagFindings?: boolean;
+
+  /**
+   * The tailnet's plan. With it, synthesis warns if the warmer or provisioned concurrency keep machines in the tailnet for more
+   * minutes per month than the plan includes for ephemeral machines. It changes nothing else.
+   *
+   * @default - nothing is compared
+   */
+  readonly tailscalePlan?: TailscalePlan;
 
   /**
    * Options of the layer, the function and the warmer.

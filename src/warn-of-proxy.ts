@@ -6,6 +6,7 @@ import { Construct } from 'constructs';
 import { skipsTlsVerification } from './proxy-function';
 import { WARM_BY_DEFAULT } from './proxy-warmer';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
+import { TailscalePlan } from './tailscale-plan';
 import { warn, Warning } from './warnings';
 
 /**
@@ -18,6 +19,14 @@ const WITHOUT_FUNCTION_URLS = new Set([
 ]);
 /** Nor have the partitions of China, GovCloud, the isolated regions and the European sovereign cloud. */
 const OTHER_PARTITION = /^(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-/;
+
+/** Minutes of ephemeral machines per month, as quoted publicly in summer 2026. */
+const INCLUDED_MINUTES: Record<TailscalePlan, number> = {
+  [TailscalePlan.PERSONAL]: 1_000,
+  [TailscalePlan.STANDARD]: 1_000,
+  [TailscalePlan.PREMIUM]: 10_000,
+};
+const MINUTES_PER_MONTH = 30 * 24 * 60;
 
 /**
  * Warns of props that rarely work as intended.
@@ -34,6 +43,7 @@ export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps):
       'another stack imports the URL. Set options.lambda.alias to true, which changes nothing now and keeps the URL for good.');
   }
   warnOfWarmer(proxy, props);
+  warnOfPlan(proxy, props);
   if (skipsTlsVerification(props)) {
     warn(proxy, Warning.SKIP_TLS_VERIFICATION, 'skipTlsVerification is true: the proxy accepts any certificate, so that anyone on the path to a ' +
       'target can read the requests. Prefer caCertificates.');
@@ -59,6 +69,19 @@ function warnOfWarmer(proxy: Construct, { options }: TailscaleLambdaProxyProps):
   if (options?.warmer && provisioned !== undefined && ![provisioned, invocations].some(Token.isUnresolved) && invocations <= provisioned) {
     warn(proxy, Warning.WARMER_WITHOUT_EFFECT, `options.warmer.concurrentInvocations (${invocations}) is within ` +
       `options.lambda.provisionedConcurrentExecutions (${provisioned}): the warmer keeps environments warm that always run. Leave it out, or raise it.`);
+  }
+}
+
+/** Warm-ups reach provisioned environments first: the machines are as many as the larger of both. */
+function warnOfPlan(proxy: Construct, { options, tailscalePlan }: TailscaleLambdaProxyProps): void {
+  const warmed = options?.warmer && (options.warmer.concurrentInvocations ?? WARM_BY_DEFAULT);
+  const counts = [warmed, options?.lambda?.provisionedConcurrentExecutions].filter((count) => count !== undefined && !Token.isUnresolved(count));
+  const machines = Math.max(0, ...counts as number[]);
+  const minutes = machines * MINUTES_PER_MONTH;
+  if (tailscalePlan !== undefined && minutes > INCLUDED_MINUTES[tailscalePlan]) {
+    warn(proxy, Warning.TAILSCALE_PLAN, `the warmer or provisioned concurrency keep ${machines} machines in the tailnet, for up to ${minutes} minutes per ` +
+      `month; Tailscale's plan ${tailscalePlan} includes ${INCLUDED_MINUTES[tailscalePlan]} minutes of ephemeral machines. A machine that stays for four ` +
+      'hours counts as a tagged resource instead. Keep fewer warm, or none, or acknowledge this once the plan has room.');
   }
 }
 

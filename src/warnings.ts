@@ -16,6 +16,7 @@ export enum Warning {
   RETAINED_NAME = 'retainedFunctionName',
   SECRET_OF_OTHER_ACCOUNT = 'secretOfOtherAccount',
   SKIP_TLS_VERIFICATION = 'skipTlsVerification',
+  TAILSCALE_PLAN = 'tailscalePlan',
   WARMER_WITHOUT_EFFECT = 'warmerWithoutEffect',
 }
 

@@ -1,11 +1,11 @@
-import { Annotations, App, Stack } from 'aws-cdk-lib';
+import { Annotations, App, Lazy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
 import { warnings } from './problems';
-import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscalePlan } from '../src';
 
 let stack: Stack;
 
@@ -90,6 +90,25 @@ describe('a VPC', () => {
     stack = new Stack(new App(), 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 
     expect(warned({ options: { lambda: { vpc: ec2.Vpc.fromLookup(stack, 'Vpc', { isDefault: true }) } } })).toEqual([]);
+  });
+});
+
+describe('a plan', () => {
+  test.each<[TailscalePlan, TailscaleLambdaProxyProps['options'], string]>([
+    [TailscalePlan.PERSONAL, { warmer: {} }, '3 machines in the tailnet, for up to 129600 minutes per month; .* Personal includes 1000 '],
+    [TailscalePlan.STANDARD, { lambda: { provisionedConcurrentExecutions: 2, alias: true } }, '2 machines .* 86400 .* Standard includes 1000 '],
+    [TailscalePlan.PREMIUM, { warmer: { concurrentInvocations: 4 }, lambda: { provisionedConcurrentExecutions: 2, alias: true } },
+      '4 machines .* 172800 .* Premium includes 10000 '],
+  ])('that what is kept warm exceeds is warned of: %s, %j', (tailscalePlan, options, message) => {
+    expect(warned({ tailscalePlan, options })).toEqual([expect.stringMatching(`${message}.*tailscale-lambda-proxy:tailscalePlan`)]);
+  });
+
+  test.each<Partial<TailscaleLambdaProxyProps>>([
+    { tailscalePlan: TailscalePlan.PERSONAL },
+    { options: { warmer: {} } },
+    { tailscalePlan: TailscalePlan.PERSONAL, options: { warmer: { concurrentInvocations: Lazy.number({ produce: () => 2 }) } } },
+  ])('is not compared with what is not known: %j', (props) => {
+    expect(warned(props)).toEqual([]);
   });
 });
 

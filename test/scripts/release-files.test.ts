@@ -2,7 +2,7 @@ import { spawnSync } from 'child_process';
 import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
-import { checksums, namedZips } from '../../scripts/release-files';
+import { checksums, copyTemplates, namedZips } from '../../scripts/release-files';
 
 test('the zips of all architectures have names of their own', () => {
   const names = namedZips('assets').map(([name]) => name);
@@ -19,6 +19,24 @@ test('sha256sum accepts the checksums', () => {
     expect(checksums(folder).split('\n')).toHaveLength(3);
     const { status, stdout } = spawnSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: folder, encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'a.zip: OK\nb.zip: OK\n' });
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test('the templates use zips that are released, and lie beside them', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'templates-'));
+  try {
+    copyTemplates(folder);
+    const read = (name: string) => fs.readFileSync(path.join(folder, name), 'utf8');
+    const zips = [
+      ...read('template.yaml').match(/(?<=Uri: )\S+/g) ?? [],
+      ...['x86_64', 'arm64'].flatMap((architecture) =>
+        [...read('main.tf').matchAll(/\$\{path\.module\}\/([^"]+)/g)].map(([, name]) => name.replace('${var.architecture}', architecture))),
+    ];
+
+    expect(zips).toHaveLength(6);
+    expect(namedZips('assets').map(([name]) => name)).toEqual(expect.arrayContaining(zips));
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
