@@ -217,8 +217,11 @@ impl Router for Preflight {
         loop {
             let since = self.running(deadline).await?;
             if self.netmap.borrow().peer_for(address).is_none() {
-                // It has no path in the tailnet.
-                return Ok(self.connectivity.path());
+                // It has no path in the tailnet: its route may have been withdrawn since it was dialled.
+                let permitted = permitted_addresses(&[address], &self.netmap.borrow(), self.uncovered);
+                return permitted
+                    .map(|_| self.connectivity.path())
+                    .map_err(RouteError::NotAllowed);
             }
             select! {
                 biased;

@@ -75,13 +75,8 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn subnet_route(setting: Arc<Setting>) -> Outcome {
-    // Each request dials: a connection that is kept would go on for a while without the route.
-    let behind = Server::start(|_, _| async {
-        let mut response = Response::new(Bytes::from_static(b"behind the router"));
-        response.headers_mut().insert("connection", "close".parse().unwrap());
-        response
-    })
-    .await?;
+    // Its connections are kept: what the tailnet no longer covers is refused on those too.
+    let behind = Server::start(|_, _| async { Response::new(Bytes::from_static(b"behind the router")) }).await?;
     let (host, port) = (behind.address.ip(), behind.address.port());
     let surroundings = setting.surroundings().await?;
     let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
