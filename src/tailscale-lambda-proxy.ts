@@ -254,7 +254,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
 
   /**
    * Sets what happens to the resources when the stack is deleted, or when they are removed from it: to the function, its URL,
-   * role, policies and log group, to the alias with its versions, to the warmer and, unless the policy is `DESTROY`, to the
+   * role, policies and log group, to the alias with its versions, to the profiles, to the warmer and, unless the policy is `DESTROY`, to the
    * layer, which other constructs of the stack may share. Resources that were passed in are left alone.
    *
    * A retained function with a fixed `functionName` blocks the next deployment of the same name.

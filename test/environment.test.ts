@@ -51,7 +51,7 @@ const everySetting = {
 
 const everyProfile = [
   { name: 'billing', allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'] },
-  { name: 'reports', allowedTargets: ['*.reports.example.ts.net'] },
+  { name: 'web', allowedTargets: ['wiki:80'] },
 ];
 
 function examplesOf(owners: string[]): Record<string, string> {

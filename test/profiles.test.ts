@@ -1,4 +1,4 @@
-import { App, CfnParameter, Fn, Stack } from 'aws-cdk-lib';
+import { App, CfnParameter, Fn, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -333,4 +333,17 @@ test.each<[string, () => string[] | undefined]>([
   makeProxy({ allowedTargets: allowedTargets() }).addProfile('billing', { allowedTargets: ['web'] });
 
   expect(warnings(stack)).toEqual([]);
+});
+
+test('what is retained includes the profiles', () => {
+  const proxy = makeProxy();
+  proxy.addProfile('billing', TARGETS);
+
+  proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
+
+  for (const type of ['AWS::Lambda::Alias', 'AWS::Lambda::Url']) {
+    const resources = Object.values(Template.fromStack(stack).findResources(type));
+    expect(resources.map(({ DeletionPolicy }) => DeletionPolicy)).toEqual(resources.map(() => 'Retain'));
+    expect(resources.length).toBeGreaterThan(0);
+  }
 });
