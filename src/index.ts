@@ -1,5 +1,6 @@
 export * from './add-caller-options';
 export * from './tailscale-alarms-options';
+export * from './tailscale-canary';
 export * from './tailscale-forward';
 export * from './tailscale-function-options';
 export * from './tailscale-join';

@@ -17,6 +17,7 @@ import { METRIC_NAMESPACE, proxyMetric, requestMetric, widgets } from './proxy-m
 import { ProxyProfiles } from './proxy-profiles';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleAlarmsOptions } from './tailscale-alarms-options';
+import { TailscaleCanaryOptions, TailscaleLambdaProxyCanary } from './tailscale-canary';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { ITailscaleLambdaProxy, TailscaleLambdaProxyAttributes } from './tailscale-lambda-proxy-interface';
 import { TailscaleLambdaProxyProfile } from './tailscale-lambda-proxy-profile';
@@ -111,6 +112,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
 
   private readonly proxyName: string;
   private readonly hasProxyCounts: boolean;
+  private readonly hasRequestCounts: boolean;
   private readonly functionUrl?: lambda.FunctionUrl;
   private readonly profiles: ProxyProfiles;
 
@@ -131,6 +133,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
       this.allowMetrics();
     }
     this.proxyName = sound.metrics?.proxyName || this.lambda.functionName;
+    this.hasRequestCounts = sound.metrics?.output !== TailscaleMetricsOutput.OFF;
     this.hasProxyCounts = sound.metrics?.proxyCounts ?? true;
     this.alias = makeAlias(this.lambda, sound);
     if (sound.functionUrl !== false) {
@@ -418,6 +421,30 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
       { id: 'throttles', description: `Lambda rejects requests to ${path}: no environment is available`, metric: this.metricThrottles() },
       ...this.warmer ? [{ id: 'warmer-errors', description: `Warm-ups of ${path} fail`, metric: this.warmer.metricErrors() }] : [],
     ], options);
+  }
+
+  /**
+   * Asks a target through this proxy on a schedule, and raises an alarm when no response comes: because the proxy is not in the
+   * tailnet, its function does not run, or the target is gone. Needs `metrics.output` to be other than `OFF`.
+   *
+   * @example
+   * import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
+   * import * as sns from 'aws-cdk-lib/aws-sns';
+   * import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
+   *
+   * declare const proxy: TailscaleLambdaProxy;
+   * declare const topic: sns.Topic;
+   *
+   * proxy.addCanary('billing', { target: 'billing:8080', path: '/health', actions: [new actions.SnsAction(topic)] });
+   *
+   * @param id of the canary, unique in the proxy; its metrics are those of the service `canary-<id>`
+   * @param options the target, and what the alarm does
+   */
+  public addCanary(id: string, options: TailscaleCanaryOptions): TailscaleLambdaProxyCanary {
+    if (!this.hasRequestCounts) {
+      new Validation(this).fail('addCanary', 'not available', 'nothing is counted for it: leave out metrics.output, or set it to CLOUDWATCH or EMBEDDED');
+    }
+    return TailscaleLambdaProxyCanary._add(this, id, options, this.alias ?? this.lambda, this.proxyName);
   }
 
   /**
