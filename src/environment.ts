@@ -41,6 +41,7 @@ export enum Variable {
   SKIP_TLS_VERIFICATION = 'TS_SKIP_TLS_VERIFICATION',
   FORWARD_CALLER_ARN = 'TS_FORWARD_CALLER_ARN',
   ALLOWED_TARGETS = 'TS_ALLOWED_TARGETS',
+  PROFILES = 'TS_PROFILES',
   ALLOW_UNCOVERED_TARGETS = 'TS_ALLOW_UNCOVERED_TARGETS',
   DIRECT_SOCKS = 'TS_DIRECT_SOCKS',
   WARMER_FUNCTION = 'TS_WARMER_FUNCTION',
@@ -76,6 +77,16 @@ export interface ProxySettings {
   readonly allowedTargets?: string[];
   readonly allowUncoveredTargets?: boolean;
   readonly metrics?: TailscaleMetricsOptions;
+}
+
+/**
+ * A profile, as the proxy's function is told of it.
+ * @internal
+ */
+export interface ProfileSettings {
+  /** The alias's name. */
+  readonly name: string;
+  readonly allowedTargets: string[];
 }
 
 /**
@@ -152,6 +163,16 @@ export function proxyEnvironment(settings: ProxySettings): Record<string, string
     [Variable.METRICS_PROXY_NAME]: settings.metrics?.proxyName,
     [Variable.METRICS_INTERVAL]: digits(settings.metrics?.interval?.toMilliseconds()),
     [Variable.METRICS_BUDGET]: digits(settings.metrics?.budget?.toMilliseconds()),
+  });
+}
+
+/**
+ * The variable that tells a proxy's function of its profiles; none without profiles.
+ * @internal
+ */
+export function profilesEnvironment(profiles: ProfileSettings[]): Record<string, string> {
+  return withoutUnset({
+    [Variable.PROFILES]: profiles.map(({ name, allowedTargets }) => `${name}=${joined(allowedTargets)}`).join(';'),
   });
 }
 

@@ -8,6 +8,8 @@ export * from './tailscale-lambda-extension';
 export * from './tailscale-lambda-proxy';
 export * from './tailscale-lambda-proxy-interface';
 export * from './tailscale-lambda-proxy-lambda-option';
+export * from './tailscale-lambda-proxy-profile';
+export * from './tailscale-lambda-proxy-profile-options';
 export * from './tailscale-lambda-proxy-props';
 export * from './tailscale-lambda-proxy-warmer-option';
 export * from './tailscale-metrics-options';

@@ -1,7 +1,7 @@
 // The proxy's function as its props describe it, and the alias that provisioned concurrency needs.
 import * as crypto from 'crypto';
 import * as fs from 'fs';
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Token } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { assetPath, Binary } from './binaries';
@@ -11,6 +11,12 @@ import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 
 /** A target that hangs is not to occupy an environment for as long as the function may run. */
 const RESPONSE_TIMEOUT = Duration.minutes(1);
+
+/**
+ * The name of the proxy's own alias. Part of the contract with rust/proxy.
+ * @internal
+ */
+export const LIVE = 'live';
 
 /**
  * The architecture of the function and its layer.
@@ -82,5 +88,12 @@ export function makeAlias(fn: lambda.Function, props: TailscaleLambdaProxyProps)
   // layer makes no new one, and the alias would stay with the old layer for ever.
   const layer = fs.readFileSync(assetPath(Binary.EXTENSION, architectureOf(props)));
   fn.invalidateVersionBasedOn(crypto.createHash('sha256').update(layer).digest('hex'));
-  return fn.addAlias('live', { provisionedConcurrentExecutions: props.options?.lambda?.provisionedConcurrentExecutions });
+  const provisionedConcurrentExecutions = props.options?.lambda?.provisionedConcurrentExecutions;
+  if (provisionedConcurrentExecutions === undefined || !Token.isUnresolved(provisionedConcurrentExecutions)) {
+    return fn.addAlias(LIVE, { provisionedConcurrentExecutions });
+  }
+  // The CDK compares the number with 1, also where only the deployment knows it.
+  const alias = fn.addAlias(LIVE);
+  (alias.node.defaultChild as lambda.CfnAlias).provisionedConcurrencyConfig = { provisionedConcurrentExecutions };
+  return alias;
 }

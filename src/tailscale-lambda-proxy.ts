@@ -14,13 +14,17 @@ import { suppressFindings } from './nag-suppressions';
 import { makeAlarms } from './proxy-alarms';
 import { architectureOf, makeAlias, makeProxyFunction } from './proxy-function';
 import { METRIC_NAMESPACE, proxyMetric, requestMetric, widgets } from './proxy-metrics';
+import { ProxyProfiles } from './proxy-profiles';
 import { makeWarmer, makeWarmerRule } from './proxy-warmer';
 import { TailscaleAlarmsOptions } from './tailscale-alarms-options';
 import { TailscaleCanaryOptions, TailscaleLambdaProxyCanary } from './tailscale-canary';
 import { TailscaleLambdaExtension } from './tailscale-lambda-extension';
 import { ITailscaleLambdaProxy, TailscaleLambdaProxyAttributes } from './tailscale-lambda-proxy-interface';
+import { TailscaleLambdaProxyProfile } from './tailscale-lambda-proxy-profile';
+import { TailscaleLambdaProxyProfileOptions } from './tailscale-lambda-proxy-profile-options';
 import { TailscaleLambdaProxyProps } from './tailscale-lambda-proxy-props';
 import { TailscaleMetricsOutput } from './tailscale-metrics-options';
+import { urlOptions } from './url-options';
 import { validateProxy } from './validate-proxy';
 import { Validation } from './validation';
 import { warnOfProxy, warnOfRetainedNames } from './warn-of-proxy';
@@ -110,6 +114,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   private readonly hasProxyCounts: boolean;
   private readonly hasRequestCounts: boolean;
   private readonly functionUrl?: lambda.FunctionUrl;
+  private readonly profiles: ProxyProfiles;
 
   constructor(scope: Construct, id: string, props: TailscaleLambdaProxyProps) {
     super(scope, id);
@@ -132,11 +137,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
     this.hasProxyCounts = sound.metrics?.proxyCounts ?? true;
     this.alias = makeAlias(this.lambda, sound);
     if (sound.functionUrl !== false) {
-      this.functionUrl = (this.alias ?? this.lambda).addFunctionUrl({
-        authType: lambda.FunctionUrlAuthType.AWS_IAM,
-        invokeMode: sound.invokeMode ?? lambda.InvokeMode.BUFFERED,
-        cors: sound.cors,
-      });
+      this.functionUrl = (this.alias ?? this.lambda).addFunctionUrl(urlOptions(sound));
     }
     if (sound.options?.warmer) {
       this.warmer = makeWarmer(this, 'proxy-warmer-lambda', this.alias ?? this.lambda, sound);
@@ -145,6 +146,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
     if (sound.suppressNagFindings) {
       [this.lambda, ...this.warmer ? [this.warmer] : []].forEach(suppressFindings);
     }
+    this.profiles = new ProxyProfiles(this, this.lambda, this.alias?.version ?? this.lambda.latestVersion, sound);
     warnOfProxy(this, sound);
   }
 
@@ -218,6 +220,32 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   }
 
   /**
+   * Adds a profile: an alias of the function with a Function URL of its own, whose callers may name fewer targets than the proxy's.
+   * Whoever may call only the profile cannot widen this: IAM decides which alias a caller may invoke, and Lambda tells the proxy which
+   * one it was.
+   *
+   * The alias leads to the version that `live` leads to, and to `$LATEST` without the alias `live`: profiles need no environments, and
+   * no machines in the tailnet, of their own. Its Function URL has the proxy's `invokeMode` and `cors`.
+   *
+   * @example
+   * import * as lambda from 'aws-cdk-lib/aws-lambda';
+   * import { TailscaleLambdaProxy } from 'tailscale-lambda-proxy';
+   *
+   * declare const proxy: TailscaleLambdaProxy;
+   * declare const billing: lambda.Function;
+   * declare const reports: lambda.Function;
+   *
+   * proxy.addProfile('billing', { allowedTargets: ['billing.example.ts.net:8080'] }).addCaller(billing);
+   * proxy.addProfile('reports', { allowedTargets: ['10.1.0.0/16:443', 'db.example.ts.net'] }).addCaller(reports);
+   * @param name the alias's name: 1 to 128 letters, digits, hyphens and underscores, not digits alone, and not `live`; once per proxy
+   * @param options the targets of the profile
+   * @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
+   */
+  public addProfile(name: string, options: TailscaleLambdaProxyProfileOptions): TailscaleLambdaProxyProfile {
+    return this.profiles.add(name, options);
+  }
+
+  /**
    * The security groups of the function. Fails without `options.lambda.vpc`.
    */
   public get connections(): ec2.Connections {
@@ -229,7 +257,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
 
   /**
    * Sets what happens to the resources when the stack is deleted, or when they are removed from it: to the function, its URL,
-   * role, policies and log group, to the alias with its versions, to the warmer and, unless the policy is `DESTROY`, to the
+   * role, policies and log group, to the alias with its versions, to the profiles, to the warmer and, unless the policy is `DESTROY`, to the
    * layer, which other constructs of the stack may share. Resources that were passed in are left alone.
    *
    * A retained function with a fixed `functionName` blocks the next deployment of the same name.

@@ -14,8 +14,11 @@ import { validateNode } from './validate-node';
 import { validateWarmer } from './validate-warmer';
 import { DurationUnit, Validation } from './validation';
 
-/** Room for the names and values of all variables: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. */
-const ENVIRONMENT_BYTES = 4096;
+/**
+ * Room for the names and values of all variables: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
+ * @internal
+ */
+export const ENVIRONMENT_BYTES = 4096;
 
 /**
  * Refuses props that cannot work. Returns the props to make the resources from: after a refusal the synthesis fails in any
@@ -88,11 +91,19 @@ function isThere(architecture: lambda.Architecture): boolean {
   }
 }
 
-/** Values that only the deployment knows take up room as well, but how much is not known here. */
-function validateEnvironmentSize(validation: Validation, props: TailscaleLambdaProxyProps): void {
-  const variables = Object.entries({ ...functionEnvironment(props), ...extensionEnvironment(props) });
-  const bytes = variables.map(([name, value]) => Buffer.byteLength(name) + (Token.isUnresolved(value) ? 0 : Buffer.byteLength(value)))
+/**
+ * How many bytes the variables of a proxy have, and those of its profiles. Values that only the deployment knows take up room as
+ * well, but how much is not known here.
+ * @internal
+ */
+export function environmentBytes(props: TailscaleLambdaProxyProps, profiles: Record<string, string> = {}): number {
+  const variables = Object.entries({ ...functionEnvironment(props), ...extensionEnvironment(props), ...profiles });
+  return variables.map(([name, value]) => Buffer.byteLength(name) + (Token.isUnresolved(value) ? 0 : Buffer.byteLength(value)))
     .reduce((sum, size) => sum + size, 0);
+}
+
+function validateEnvironmentSize(validation: Validation, props: TailscaleLambdaProxyProps): void {
+  const bytes = environmentBytes(props);
   if (bytes > ENVIRONMENT_BYTES) {
     validation.refuse('the environment', `${bytes} bytes long`,
       `Lambda has room for ${ENVIRONMENT_BYTES}: shorten caCertificates, allowedTargets or options.lambda.environment`);

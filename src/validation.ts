@@ -115,6 +115,10 @@ export function isListToken(element: string): boolean {
   return Token.isUnresolved([element]);
 }
 
-function refusal(prop: string, value: string, remedy: string): string {
+/**
+ * The words that all refusals have.
+ * @internal
+ */
+export function refusal(prop: string, value: string, remedy: string): string {
   return `${prop} is ${value}: ${remedy}`;
 }

@@ -85,7 +85,11 @@ function warnOfPlan(proxy: Construct, { options, tailscalePlan }: TailscaleLambd
   }
 }
 
-function warnOfRegion(proxy: Construct): void {
+/**
+ * Warns of a Function URL where Lambda had none.
+ * @internal
+ */
+export function warnOfRegion(proxy: Construct): void {
   const { region } = Stack.of(proxy);
   if (!Token.isUnresolved(region) && (WITHOUT_FUNCTION_URLS.has(region) || OTHER_PARTITION.test(region))) {
     warn(proxy, Warning.FUNCTION_URL_REGION, `Lambda had no Function URLs in ${region} when this version was released: the deployment fails there. ` +

@@ -13,6 +13,7 @@ export enum Warning {
   IMMUTABLE_ROLE = 'immutableRole',
   LAYER_PERMISSION = 'layerPermission',
   NO_INTERNET_ACCESS = 'noInternetAccess',
+  PROFILE_TARGET = 'profileTargetNotAllowed',
   RETAINED_NAME = 'retainedFunctionName',
   SECRET_OF_OTHER_ACCOUNT = 'secretOfOtherAccount',
   SKIP_TLS_VERIFICATION = 'skipTlsVerification',

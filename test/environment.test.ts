@@ -4,7 +4,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { TailscaleJoin, TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/environment.json';
-import { callerEnvironment, extensionEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
+import { callerEnvironment, extensionEnvironment, profilesEnvironment, proxyEnvironment, Variable, warmerEnvironment } from '../src/environment';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
 const secret = secretsmanager.Secret.fromSecretCompleteArn(new Stack(), 'Secret', SECRET_ARN);
@@ -49,6 +49,11 @@ const everySetting = {
   metrics: { output: TailscaleMetricsOutput.EMBEDDED, details: true, proxyCounts: false, proxyName: 'office/proxy', interval: Duration.minutes(1), budget: Duration.millis(50) },
 };
 
+const everyProfile = [
+  { name: 'billing', allowedTargets: ['10.1.0.0/16', 'db.example.ts.net:5432'] },
+  { name: 'web', allowedTargets: ['wiki:80'] },
+];
+
 function examplesOf(owners: string[]): Record<string, string> {
   const own = contract.filter(({ owner }) => owners.includes(owner));
   return Object.fromEntries(own.map(({ name, example }) => [name, example]));
@@ -57,7 +62,7 @@ function examplesOf(owners: string[]): Record<string, string> {
 test('a proxy\'s function gets the variables of the contract, and no others', () => {
   const examples = examplesOf(['extension', 'proxy']);
 
-  expect({ ...extensionEnvironment(everyOption), ...proxyEnvironment(everySetting) }).toEqual(examples);
+  expect({ ...extensionEnvironment(everyOption), ...proxyEnvironment(everySetting), ...profilesEnvironment(everyProfile) }).toEqual(examples);
 });
 
 test('a warmer\'s function gets what it reads, and nothing else', () => {

@@ -24,6 +24,12 @@ const STACKS: Record<string, (stack: Stack) => void> = {
     const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
     makeProxy(stack).grantInvokeUrl(caller);
   },
+  ProfilesWithoutAnAlias: (stack) => {
+    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const proxy = makeProxy(stack, { functionUrl: false });
+    proxy.addProfile('billing', { allowedTargets: ['billing:8080'] }).grantInvokeUrl(caller);
+    proxy.addProfile('reports', { allowedTargets: ['reports'], functionUrl: false }).grantInvoke(caller);
+  },
   EveryOptionOutsideAVpc: (stack) => {
     const proxy = makeProxy(stack, {
       tsAdvertiseTags: 'tag:lambda',
@@ -45,6 +51,7 @@ const STACKS: Record<string, (stack: Stack) => void> = {
       },
     });
     proxy.grantInvokeUrl(new iam.AccountPrincipal('444455556666'));
+    proxy.addProfile('billing', { allowedTargets: ['10.1.2.3:443'] }).grantInvokeUrl(new iam.AccountPrincipal('444455556666'));
     proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);
   },
   VpcAndEncryptedSecret: (stack) => {
@@ -99,7 +106,7 @@ testWithPython()('cfn-lint finds nothing in them', () => {
   // W3005: the CDK writes down a dependency where a reference implies it already.
   const options = ['--non-zero-exit-code', 'informational', '--ignore-checks', 'W3005'];
 
-  expect(templates.filter((template) => fs.existsSync(template))).toHaveLength(5);
+  expect(templates.filter((template) => fs.existsSync(template))).toHaveLength(6);
   const { stdout, stderr, status } = spawnSync(CFN_LINT, [...options, '--', ...templates], { encoding: 'utf8' });
 
   expect(stdout + stderr).toBe('');

@@ -54,6 +54,15 @@ test('the function\'s own numbers and times come out as expressions', () => {
   expect(functionWith('TS_HOSTNAME')).toMatchObject({ MemorySize: { Ref: 'Number' }, Timeout: { Ref: 'Time' } });
 });
 
+test.each([undefined, true])('the number of provisioned environments comes out as an expression, with alias: %s', (alias) => {
+  makeProxy({ options: { lambda: { alias, provisionedConcurrentExecutions: number() } } });
+
+  expect(problems(stack)).toEqual([]);
+  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Alias', {
+    Name: 'live', ProvisionedConcurrencyConfig: { ProvisionedConcurrentExecutions: { Ref: 'Number' } },
+  });
+});
+
 test('the warmer\'s interval and the age of a preflight request come out as expressions', () => {
   makeProxy({ cors: { allowedOrigins: list(), maxAge: Duration.seconds(number()) }, options: { warmer: { interval: Duration.minutes(number2()) } } });
 
