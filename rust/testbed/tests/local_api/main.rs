@@ -6,7 +6,14 @@
 mod daemon;
 mod shape;
 
-use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use daemon::{Bus, Daemon};
@@ -50,6 +57,9 @@ const STARTING: u64 = 5;
 const RUNNING: u64 = 6;
 /// An address of the tailnet's that is nobody's.
 const NOBODY: &str = "100.127.0.1";
+
+/// How many scenes there have been.
+static SCENES: AtomicUsize = AtomicUsize::new(0);
 
 /// What the status, and the first notification, have of a machine.
 const MACHINE: [(&str, Type); 4] = [
@@ -113,6 +123,10 @@ struct Scene {
 impl Scene {
     async fn set(setting: &Setting) -> Result<Self, Failed> {
         let Setting { binaries, run_dir } = setting;
+        // The last trial's machines may still be ending, and take connections: the sockets of this one are elsewhere.
+        let folder = format!("local-api-{}", SCENES.fetch_add(1, Ordering::Relaxed));
+        let run_dir = &run_dir.join(folder);
+        std::fs::create_dir(run_dir)?;
         let control = Control::start(&binaries.control_server, AUTH_KEY, run_dir).await?;
         let target = Node::start(&binaries.tailscaled, HOSTNAME, None, &control, AUTH_KEY, run_dir).await?;
         let daemon = Daemon::start(&binaries.tailscaled, "daemon", run_dir).await?;
