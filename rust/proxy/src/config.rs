@@ -15,6 +15,7 @@ use crate::{
     ca_certificates::CaCertificates,
     client_certificate::ClientCertificate,
     metrics::{self, Output},
+    profiles::{self, Profiles},
 };
 
 /// How long opening a connection to a target may take where nothing else is set.
@@ -61,6 +62,8 @@ pub struct Config {
     pub skip_tls_verification: bool,
     /// The only targets that may be reached, where there is such a list.
     pub allowed_targets: Option<Allowlist>,
+    /// The targets by the alias that was invoked, beside those that all may reach, where there are such.
+    pub profiles: Option<Profiles>,
     /// Tell the target who asked.
     pub forward_caller_arn: bool,
     /// What tells this environment from others: its log stream's name; empty outside Lambda.
@@ -103,6 +106,7 @@ impl Config {
             client_certificate: None,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
             allowed_targets: allowed_targets(variables.text("TS_ALLOWED_TARGETS"))?,
+            profiles: profiles(variables.text("TS_PROFILES"))?,
             forward_caller_arn: variables.switch("TS_FORWARD_CALLER_ARN", false)?,
             environment: variables.text("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_default(),
             metrics: metrics(&variables)?,
@@ -196,6 +200,11 @@ fn allowed_targets(list: Option<String>) -> Result<Option<Allowlist>, SettingErr
     parsed.map_err(|value| SettingError::invalid("TS_ALLOWED_TARGETS", value, tailnet::target_list::EXPECTED))
 }
 
+fn profiles(text: Option<String>) -> Result<Option<Profiles>, SettingError> {
+    let parsed = text.map(|text| Profiles::parse(&text)).transpose();
+    parsed.map_err(|value| SettingError::invalid("TS_PROFILES", value, profiles::EXPECTED))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -258,6 +267,7 @@ mod tests {
             ("TS_SKIP_TLS_VERIFICATION", "yes"),
             ("TS_FORWARD_CALLER_ARN", "arn"),
             ("TS_ALLOWED_TARGETS", "10.0.0.1/8"),
+            ("TS_PROFILES", "live=db"),
             ("TS_METRICS", "on"),
             ("TS_METRICS_DETAILS", "1"),
             ("TS_METRICS_PROXY_COUNTS", "no"),

@@ -14,6 +14,9 @@ pub enum ProxyError {
     /// The target is not one that this proxy may reach.
     #[error("{0}")]
     TargetNotAllowed(String),
+    /// The function was invoked by a qualifier that is no profile of this proxy.
+    #[error("{0}")]
+    UnknownProfile(String),
     /// The target did not take the connection, or broke it before its answer was whole.
     #[error("{0}")]
     TargetUnreachable(String),
@@ -39,6 +42,7 @@ impl ProxyError {
         match self {
             Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             Self::TargetNotAllowed(_) => (StatusCode::FORBIDDEN, "TargetNotAllowed"),
+            Self::UnknownProfile(_) => (StatusCode::FORBIDDEN, "UnknownProfile"),
             Self::TargetUnreachable(_) => (StatusCode::BAD_GATEWAY, "TargetUnreachable"),
             Self::TailnetUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "TailnetUnavailable"),
             Self::TargetTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "TargetTimeout"),

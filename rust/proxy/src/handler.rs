@@ -26,6 +26,7 @@ use crate::{
     event::{Event, Headers},
     forward::{Forwarder, UpstreamResponse},
     metrics::Metrics,
+    profiles::{Profile, Profiles},
     request,
     request_log::RequestRecord,
     runtime_api::Invocation,
@@ -39,6 +40,7 @@ pub struct Handler {
     forwarder: Forwarder,
     timeouts: Timeouts,
     allowlist: Option<Allowlist>,
+    profiles: Option<Profiles>,
     forward_caller_arn: bool,
     environment: String,
     /// Whether the environment has been invoked before.
@@ -57,6 +59,7 @@ impl Handler {
             metrics: Arc::new(Metrics::new(config.metrics.clone())),
             timeouts: Timeouts::of(&config),
             allowlist: config.allowed_targets.clone(),
+            profiles: config.profiles.clone(),
             forward_caller_arn: config.forward_caller_arn,
             environment: config.environment.clone(),
             used: AtomicBool::new(false),
@@ -81,18 +84,19 @@ impl Handler {
         invocation: &Invocation,
     ) -> (Result<UpstreamResponse, ProxyError>, RequestRecord) {
         let mut record = RequestRecord::open(&self.metrics, &event, &invocation.request_id);
-        let opened = catch_panic(self.forward(event, invocation.deadline_ms, &mut record)).await;
+        let opened = catch_panic(self.forward(event, invocation, &mut record)).await;
         (opened, record)
     }
 
     /// Keeps the environment busy for as long as the warmer says, and meanwhile the path to the tailnet alive. That the
     /// tailnet is not there is no failure of the warm-up: the response tells.
-    pub async fn warm_up(&self, warm_up: WarmUp, deadline_ms: u64) -> Result<Warm, ProxyError> {
+    pub async fn warm_up(&self, warm_up: WarmUp, invocation: &Invocation) -> Result<Warm, ProxyError> {
         let new = !self.used.swap(true, Ordering::Relaxed);
         let warmed = async {
+            self.profile(invocation)?;
             let hold = warm_up.hold(SystemTime::now());
             let hold = hold.map_err(|error| ProxyError::InvalidRequest(error.to_string()))?;
-            let end = deadline(deadline_ms);
+            let end = deadline(invocation.deadline_ms);
             let held = sleep_until(end.min(Instant::now() + hold));
             let ((), path) = join!(held, self.forwarder.keep_alive(end));
             Ok(Warm {
@@ -105,11 +109,16 @@ impl Handler {
     }
 
     /// Tries what a request with these headers would need, short of the request itself, and tells each step.
-    pub async fn diagnose(&self, headers: &Headers, deadline_ms: u64) -> Result<Report, ProxyError> {
+    pub async fn diagnose(&self, headers: &Headers, invocation: &Invocation) -> Result<Report, ProxyError> {
         self.used.store(true, Ordering::Relaxed);
         let diagnosed = async {
+            let profile = self.profile(invocation)?;
             let target = Target::parse(headers)?;
-            let limits = self.timeouts.limits(headers, deadline_ms)?;
+            let limits = self.timeouts.limits(headers, invocation.deadline_ms)?;
+            // Of a target beyond its profile a caller learns nothing, not even whether it is there.
+            if let Some(profile) = profile {
+                profile.check(&target)?;
+            }
             let allowed = self.allowlist.as_ref().map_or(Ok(()), |list| list.check(&target));
             Ok(Report {
                 environment: self.environment.clone(),
@@ -122,16 +131,21 @@ impl Handler {
     async fn forward(
         &self,
         event: Event,
-        deadline_ms: u64,
+        invocation: &Invocation,
         record: &mut RequestRecord,
     ) -> Result<UpstreamResponse, ProxyError> {
         self.used.store(true, Ordering::Relaxed);
+        let profile = self.profile(invocation)?;
+        record.profile = profile.map(|profile| profile.name().to_owned());
         let target = Target::parse(&event.headers)?;
         record.target = Some(target.clone());
         if let Some(allowlist) = &self.allowlist {
             allowlist.check(&target)?;
         }
-        let limits = self.timeouts.limits(&event.headers, deadline_ms)?;
+        if let Some(profile) = profile {
+            profile.check(&target)?;
+        }
+        let limits = self.timeouts.limits(&event.headers, invocation.deadline_ms)?;
         let mut request = request::build(event, &target)?;
         if let Some(caller) = record.caller().filter(|_| self.forward_caller_arn) {
             request::set_caller(&mut request, caller)?;
@@ -148,6 +162,14 @@ impl Handler {
             .await?;
         tracing::debug!("{}, headers {}", response.parts.status, names(&response.parts.headers));
         Ok(response)
+    }
+
+    /// The profile of whoever invoked the function, where there is one.
+    fn profile(&self, invocation: &Invocation) -> Result<Option<&Profile>, ProxyError> {
+        let Some(profiles) = &self.profiles else {
+            return Ok(None);
+        };
+        profiles.choose(invocation.function_arn.as_deref())
     }
 }
 

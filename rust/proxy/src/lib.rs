@@ -16,6 +16,7 @@ pub mod headers;
 pub mod metrics;
 pub mod payload;
 mod pool;
+pub mod profiles;
 mod read_to_end;
 pub mod request;
 pub mod request_log;

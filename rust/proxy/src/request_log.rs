@@ -68,6 +68,8 @@ pub struct RequestRecord {
     request_id: String,
     /// Who asked: the ARN that IAM knows the caller by.
     caller: Option<String>,
+    /// The profile that it came by, if it was one, as soon as that is known.
+    pub profile: Option<String>,
     method: String,
     /// Where to, as soon as that is known.
     pub target: Option<Target>,
@@ -89,6 +91,7 @@ impl RequestRecord {
             began: Instant::now(),
             request_id: request_id.to_owned(),
             caller: event.request_context.caller().map(str::to_owned),
+            profile: None,
             method: event.request_context.http.method.clone(),
             target: None,
             timings: Timings::default(),
@@ -121,7 +124,10 @@ impl RequestRecord {
     /// `success`, `failure`, or neither: what is refused before it can be dialled says nothing about a target.
     fn outcome(&self) -> Option<Metric> {
         match (&self.error, self.timings.head) {
-            (Some(ProxyError::InvalidRequest(_) | ProxyError::TargetNotAllowed(_)), _) => None,
+            (
+                Some(ProxyError::InvalidRequest(_) | ProxyError::TargetNotAllowed(_) | ProxyError::UnknownProfile(_)),
+                _,
+            ) => None,
             (None, Some(_)) if self.complete => Some(Metric::Success),
             (Some(_), _) | (None, _) => Some(Metric::Failure),
         }
@@ -129,7 +135,7 @@ impl RequestRecord {
 
     fn count(&self) {
         self.metrics
-            .count_request(self.error.as_ref().map(|error| error.code().1));
+            .count_request(self.error.as_ref().map(|error| error.code().1), self.profile.as_deref());
         let (Some(dimensions), Some(outcome)) = (&self.asked, self.outcome()) else {
             return;
         };
@@ -177,6 +183,7 @@ impl RequestRecord {
                 tracing::$level!(
                     request_id = self.request_id,
                     caller = self.caller,
+                    profile = self.profile,
                     method = self.method,
                     target = self.target.as_ref().map(tracing::field::display),
                     status = self.status,

@@ -23,6 +23,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use crate::error::ProxyError;
 
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
+const FUNCTION_ARN: &str = "lambda-runtime-invoked-function-arn";
 const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
 /// Tells one invocation from a later one with the same request id (a retry): a response that comes too late, for the
 /// earlier one, is refused by it and does not reach the later one's caller.
@@ -51,6 +52,8 @@ pub struct Invocation {
     pub request_id: String,
     /// When it ends, in milliseconds since the Unix epoch.
     pub deadline_ms: u64,
+    /// The ARN by which the function was invoked, with the alias if it was one. From Lambda, not from the caller.
+    pub function_arn: Option<String>,
     /// What it was invoked with: JSON.
     pub payload: Bytes,
     id: Option<HeaderValue>,
@@ -104,6 +107,7 @@ impl RuntimeApi {
         Ok(Invocation {
             request_id: text(REQUEST_ID).ok_or_else(|| missing(REQUEST_ID))?.to_owned(),
             deadline_ms: deadline_ms.ok_or_else(|| missing(DEADLINE_MS))?,
+            function_arn: text(FUNCTION_ARN).map(str::to_owned),
             id: head.headers.get(INVOCATION_ID).cloned(),
             payload,
         })

@@ -58,11 +58,11 @@ impl Service {
                 }
             }
             Ok(Payload::WarmUp(warm_up)) => {
-                let warmed = self.handler.warm_up(warm_up, invocation.deadline_ms).await;
+                let warmed = self.handler.warm_up(warm_up, &invocation).await;
                 self.conclude(&invocation, warmed).await;
             }
             Ok(Payload::Diagnose(headers)) => {
-                let report = self.handler.diagnose(&headers, invocation.deadline_ms).await;
+                let report = self.handler.diagnose(&headers, &invocation).await;
                 self.conclude(&invocation, report).await;
             }
             Err(error) => {

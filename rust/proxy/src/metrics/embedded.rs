@@ -10,17 +10,18 @@ use super::{aggregator::Aggregate, metric::Unit};
 /// How many different values one metric of a line may have.
 const VALUES: usize = 100;
 
-/// The lines for `sum` in `namespace`: one, but for sums with very many different values.
-pub fn lines(namespace: &str, sum: &Aggregate) -> Vec<String> {
+/// The lines for `sum` in `namespace`: one, but for sums with very many different values. A profile is in them for a
+/// search of the log, and is no dimension.
+pub fn lines(namespace: &str, sum: &Aggregate, profile: Option<&str>) -> Vec<String> {
     let pairs: Vec<_> = sum.values.iter().collect();
     let line = |pairs: &[(&u64, &u64)]| {
         let (values, counts): (Vec<u64>, Vec<u64>) = pairs.iter().copied().unzip();
-        line(namespace, sum, json!({"Values": values, "Counts": counts}))
+        line(namespace, sum, profile, json!({"Values": values, "Counts": counts}))
     };
     pairs.chunks(VALUES).map(line).collect()
 }
 
-fn line(namespace: &str, sum: &Aggregate, values: Value) -> String {
+fn line(namespace: &str, sum: &Aggregate, profile: Option<&str>, values: Value) -> String {
     let name = sum.metric().name();
     let unit = match sum.metric().unit() {
         Unit::Count => "Count",
@@ -40,6 +41,9 @@ fn line(namespace: &str, sum: &Aggregate, values: Value) -> String {
             }],
         }),
     );
+    if let Some(profile) = profile {
+        line.insert("profile".to_owned(), profile.into());
+    }
     for (name, value) in sum.dimensions() {
         line.insert(name.clone(), value.as_str().into());
     }

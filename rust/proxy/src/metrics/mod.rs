@@ -20,7 +20,7 @@ use aggregator::{Aggregate, Aggregator};
 pub use dimensions::requested_dimensions;
 use lambda_env::aws::Access;
 pub use metric::{Dimensions, Metric};
-use proxy_counts::ProxyCounts;
+use proxy_counts::{ProfileCounts, ProxyCounts};
 use publisher::Publisher;
 
 /// The namespace of what callers ask to have counted.
@@ -79,10 +79,10 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that ends now, with the error of this name if it does so with one.
-    pub fn count_request(&self, error: Option<&str>) {
+    /// Counts a request of this profile that ends now, with the error of this name if it does so with one.
+    pub fn count_request(&self, error: Option<&str>, profile: Option<&str>) {
         if let Some(proxy) = &self.proxy {
-            proxy.add(error, SystemTime::now());
+            proxy.add(error, profile, SystemTime::now());
         }
     }
 
@@ -108,10 +108,10 @@ impl Metrics {
     pub async fn flush(&self) {
         if let Some(proxy) = &self.proxy {
             let due = proxy.take_due(self.settings.interval, SystemTime::now());
-            print(PROXY_NAMESPACE, &due);
+            print_counts(&due);
         }
         if self.settings.output == Output::Embedded {
-            print(NAMESPACE, &self.aggregator().take_all());
+            print(NAMESPACE, &self.aggregator().take_all(), None);
         } else if let Ok(mut sender) = self.sender.try_lock() {
             sender.send_due(&self.settings, &self.aggregator).await;
         }
@@ -120,10 +120,10 @@ impl Metrics {
     /// Sends all there is, before the process ends; `limit` is how long that may take.
     pub async fn flush_all(&self, limit: Duration) {
         if let Some(proxy) = &self.proxy {
-            print(PROXY_NAMESPACE, &proxy.take_all());
+            print_counts(&proxy.take_all());
         }
         if self.settings.output == Output::Embedded {
-            print(NAMESPACE, &self.aggregator().take_all());
+            print(NAMESPACE, &self.aggregator().take_all(), None);
             return;
         }
         let until = tokio::time::Instant::now() + limit;
@@ -137,10 +137,16 @@ impl Metrics {
     }
 }
 
+fn print_counts(counts: &[ProfileCounts]) {
+    for (profile, sums) in counts {
+        print(PROXY_NAMESPACE, sums, profile.as_deref());
+    }
+}
+
 /// Lambda takes standard output for the log, and CloudWatch finds the lines there.
 #[expect(clippy::print_stdout, reason = "a metric is a whole line, not a message of the log")]
-fn print(namespace: &str, sums: &[Aggregate]) {
-    for line in sums.iter().flat_map(|sum| embedded::lines(namespace, sum)) {
+fn print(namespace: &str, sums: &[Aggregate], profile: Option<&str>) {
+    for line in sums.iter().flat_map(|sum| embedded::lines(namespace, sum, profile)) {
         println!("{line}");
     }
 }

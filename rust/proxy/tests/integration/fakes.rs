@@ -60,6 +60,9 @@ pub(crate) enum Turn {
     Hang,
 }
 
+/// The function's ARN, without a qualifier.
+pub(crate) const FUNCTION_ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:proxy";
+
 /// What the extension does with a request to verify the path.
 #[derive(Debug, Clone)]
 pub(crate) enum Verify {
@@ -93,6 +96,8 @@ pub(crate) struct World {
     pub(crate) asked: Arc<Mutex<Vec<Request>>>,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
     pub(crate) clock: Clock,
+    /// By what Lambda says that the function was invoked.
+    pub(crate) function_arn: String,
     socket: PathBuf,
 }
 
@@ -152,6 +157,7 @@ impl World {
             asked,
             requests,
             clock,
+            function_arn: FUNCTION_ARN.to_owned(),
             socket,
         }
     }
@@ -254,8 +260,10 @@ impl FakeRuntimeApi {
         );
         let head = format!(
             "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: the-id\r\nlambda-runtime-deadline-ms: {}\r\n\
-             lambda-runtime-invocation-id: the-invocation\r\ncontent-length: {}\r\n\r\n",
+             lambda-runtime-invocation-id: the-invocation\r\nlambda-runtime-invoked-function-arn: {}\r\n\
+             content-length: {}\r\n\r\n",
             (now + Duration::from_secs(20)).as_millis(),
+            world.function_arn,
             payload.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();

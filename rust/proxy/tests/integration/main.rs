@@ -7,6 +7,7 @@ mod framing;
 mod fuzzed;
 mod kept;
 mod metrics;
+mod profiles;
 mod properties;
 mod streaming;
 mod tls;
