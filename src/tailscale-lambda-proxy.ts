@@ -365,7 +365,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    * How many requests this proxy answered with an error of its own, of one name. The sum over 5 minutes by default. Needs
    * `metrics.proxyCounts`.
    *
-   * @param errorName the value of `ts-error-name`: `InvalidRequest`, `TargetNotAllowed`, `TargetUnreachable`,
+   * @param errorName the value of `ts-error-name`: `InvalidRequest`, `TargetNotAllowed`, `UnknownProfile`, `TargetUnreachable`,
    * `TailnetUnavailable`, `TargetTimeout` or `InternalError`
    * @param props overrides for the metric (period, statistic, label, …)
    */
