@@ -1,5 +1,6 @@
 //! The command line, and a run from its first line to its last.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -11,6 +12,7 @@ use clap::Parser;
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config::{ConfigError, Function, InvokeMode};
 use crate::control::ControlSocket;
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// Where Lambda's Invoke API listens; port 0 takes a free one. It is not there without this.
     #[arg(long, value_name = "HOST:PORT")]
     listen_invoke: Option<SocketAddr>,
+    /// Where the Function URL of an alias listens, any number of times; port 0 takes a free one.
+    #[arg(long, value_name = "ALIAS=HOST:PORT", value_parser = alias_listener)]
+    listen_alias: Vec<(String, SocketAddr)>,
     /// Where to make the control socket.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
@@ -90,7 +95,12 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), RunError> {
     let function = Arc::new(Function::read(&arguments.config)?);
+    let aliases = arguments.listen_alias.iter().map(|(alias, at)| {
+        function.has_alias(alias)?;
+        Ok((alias.clone(), listen("--listen-alias", *at)?))
+    });
     let listeners = Listeners {
+        aliases: aliases.collect::<Result<_, RunError>>()?,
         url: arguments.listener()?,
         invoke: arguments
             .listen_invoke
@@ -134,6 +144,7 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
 struct Listeners {
     url: TcpListener,
     invoke: Option<TcpListener>,
+    aliases: Vec<(String, TcpListener)>,
 }
 
 async fn serve(
@@ -153,21 +164,33 @@ async fn serve(
     let invoke = listeners.invoke.map(tokio::net::TcpListener::from_std).transpose();
     let invoke = invoke.map_err(system)?;
     let invoke_url = invoke.as_ref().map(url_of).transpose().map_err(system)?;
+    let (mut alias_urls, mut aliases) = (BTreeMap::new(), Vec::new());
+    for (alias, listener) in listeners.aliases {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+        alias_urls.insert(alias.clone(), url_of(&listener).map_err(system)?);
+        aliases.push((alias, listener));
+    }
     let fleet = Arc::new(Fleet::new(host.clone()));
     let stopped = || {
         let mut stop = host.stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
-    let front = function_url::serve(listener, settings(&host.function), fleet.clone(), stopped());
+    let front = function_url::serve(listener, settings(&host.function, None), fleet.clone(), stopped());
+    let mut alias_fronts = JoinSet::new();
+    for (alias, listener) in aliases {
+        let settings = settings(&host.function, Some(alias));
+        alias_fronts.spawn(function_url::serve(listener, settings, fleet.clone(), stopped()));
+    }
     let invoke_front = async {
         if let Some(invoke) = invoke {
-            let (settings, names) = (settings(&host.function), names(&host.function));
+            let (settings, names) = (settings(&host.function, None), names(&host.function));
             invoke_api::serve(invoke, settings, names, fleet.clone(), stopped()).await;
         }
     };
     host.events.write(&Event::Ready {
         url: &url,
         invoke_url: invoke_url.as_deref(),
+        alias_urls: &alias_urls,
     });
     tracing::info!(url, invoke_url, function = host.function.function_name, "ready");
     let end = async {
@@ -186,7 +209,7 @@ async fn serve(
         }
     };
     tokio::select! {
-        ((), (), ()) = async { tokio::join!(front, invoke_front, end) } => Ok(()),
+        ((), _, (), ()) = async { tokio::join!(front, alias_fronts.join_all(), invoke_front, end) } => Ok(()),
         Err(source) = controlled => Err(RunError::Listener { listener: "--control-socket".into(), source }),
     }
 }
@@ -202,7 +225,7 @@ fn names(function: &Function) -> Names {
     }
 }
 
-fn settings(function: &Function) -> Settings {
+fn settings(function: &Function, alias: Option<String>) -> Settings {
     let callers = function.callers.iter().map(|caller| Caller {
         access_key_id: caller.access_key_id.clone(),
         secret_access_key: caller.secret_access_key.expose().to_owned(),
@@ -210,6 +233,7 @@ fn settings(function: &Function) -> Settings {
     });
     Settings {
         url_id: function.url_id.clone(),
+        alias,
         region: function.region.clone(),
         account_id: function.account_id.clone(),
         invoke_mode: match function.invoke_mode {
@@ -228,6 +252,13 @@ impl Arguments {
         }
         listen("--listen", self.listen)
     }
+}
+
+/// Reads `ALIAS=HOST:PORT`.
+fn alias_listener(text: &str) -> Result<(String, SocketAddr), String> {
+    let expected = || "it must be an alias and an address, such as billing=127.0.0.1:0".to_owned();
+    let (alias, at) = text.split_once('=').ok_or_else(expected)?;
+    Ok((alias.to_owned(), at.parse().map_err(|_| expected())?))
 }
 
 fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, RunError> {

@@ -1,5 +1,6 @@
 //! What happens, as one JSON object a line on standard output: for programs that drive this one.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
 
@@ -18,6 +19,9 @@ pub enum Event<'a> {
         /// Where the Invoke API is, if it was asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         invoke_url: Option<&'a str>,
+        /// Where the URLs of aliases are, if some were asked for.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        alias_urls: &'a BTreeMap<String, String>,
     },
     /// An environment changed its state.
     Environment {
@@ -151,7 +155,11 @@ mod tests {
     fn each_event_is_one_line_of_json() {
         let url = "http://127.0.0.1:1/";
         assert_eq!(
-            written(&Event::Ready { url, invoke_url: None }),
+            written(&Event::Ready {
+                url,
+                invoke_url: None,
+                alias_urls: &BTreeMap::new()
+            }),
             "{\"event\":\"ready\",\"url\":\"http://127.0.0.1:1/\"}\n"
         );
         let status = ExitStatus::Signal(9);

@@ -10,6 +10,8 @@ pub struct Invocation {
     pub request_id: String,
     /// `Root=1-…`: the X-Ray trace that the request belongs to.
     pub trace_root: String,
+    /// The alias or version that was invoked, if it was not the function itself.
+    pub qualifier: Option<String>,
     /// The event, as JSON.
     pub payload: Bytes,
 }

@@ -77,7 +77,7 @@ impl<F: Function> InvokeFront<F> {
     async fn run(&self, request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, ServiceError> {
         let (parts, body) = request.into_parts();
         let (_, payload) = self.gate.admit(&parts, body).await?;
-        self.names.check(&parts)?;
+        let qualifier = self.names.qualifier(&parts)?;
         let kind = Kind::of(&parts)?;
         let payload = if payload.is_empty() {
             Bytes::from_static(b"{}")
@@ -95,6 +95,7 @@ impl<F: Function> InvokeFront<F> {
         let invocation = Invocation {
             request_id: request_id.to_owned(),
             trace_root: trace::new_root(SystemTime::now()),
+            qualifier,
             payload,
         };
         match kind {
@@ -150,9 +151,9 @@ impl Kind {
 }
 
 impl Names {
-    /// Whether the request is `POST /2015-03-31/functions/{FunctionName}/invocations` for this function. The name may be
-    /// an ARN, whole or in part, with a qualifier at its end or in the query.
-    fn check(&self, parts: &Parts) -> Result<(), ServiceError> {
+    /// The qualifier in the request, which must be `POST /2015-03-31/functions/{FunctionName}/invocations` for this
+    /// function. The name may be an ARN, whole or in part, with a qualifier at its end or in the query.
+    fn qualifier(&self, parts: &Parts) -> Result<Option<String>, ServiceError> {
         let segments: Vec<&str> = parts.uri.path().split('/').collect();
         let (&Method::POST, ["", "2015-03-31", "functions", name, "invocations"]) =
             (&parts.method, segments.as_slice())
@@ -165,8 +166,8 @@ impl Names {
         let qualifier = form_urlencoded::parse(query.as_bytes())
             .find(|(key, _)| key == "Qualifier")
             .map(|(_, value)| value.into_owned());
-        if self.mean(&name, qualifier.as_deref()) {
-            return Ok(());
+        if let Some(meant) = self.meant(&name, qualifier.as_deref()) {
+            return Ok(meant.map(str::to_owned));
         }
         let message = format!(
             "Function not found: {name}{}",
@@ -175,15 +176,20 @@ impl Names {
         Err(user_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message))
     }
 
-    fn mean(&self, name: &str, qualifier: Option<&str>) -> bool {
+    /// The qualifier, which may be none, if it is this function that is meant.
+    fn meant<'a>(&self, name: &'a str, qualifier: Option<&'a str>) -> Option<Option<&'a str>> {
         let (account, own) = self.short();
         let forms = [self.arn.as_str(), &format!("{account}:function:{own}"), own];
-        forms.iter().any(|form| match (name.strip_prefix(form), qualifier) {
-            (Some(""), None) => true,
-            (Some(""), Some(qualifier)) => self.is_qualifier(qualifier),
-            (Some(rest), None) => rest.strip_prefix(':').is_some_and(|rest| self.is_qualifier(rest)),
-            _ => false,
-        })
+        let meant = forms
+            .iter()
+            .find_map(|form| match (name.strip_prefix(form)?, qualifier) {
+                ("", qualifier) => Some(qualifier),
+                (rest, None) => rest.strip_prefix(':').map(Some),
+                _ => None,
+            })?;
+        meant
+            .is_none_or(|qualifier| self.is_qualifier(qualifier))
+            .then_some(meant)
     }
 
     /// The account and the name in the ARN.
@@ -261,7 +267,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn check(method: &str, target: &str) -> Result<(), StatusCode> {
+    fn check(method: &str, target: &str) -> Result<Option<String>, StatusCode> {
         let names = Names {
             arn: "arn:aws:lambda:eu-central-1:123456789012:function:proxy".into(),
             aliases: vec!["live".into()],
@@ -272,28 +278,31 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        names.check(&parts).map_err(|error| error.status)
+        names.qualifier(&parts).map_err(|error| error.status)
     }
 
     #[test]
     fn a_function_goes_by_its_name_and_its_arn_and_its_aliases() {
-        for name in [
-            "proxy",
-            "proxy:live",
-            "proxy:$LATEST",
-            "123456789012:function:proxy",
-            "arn:aws:lambda:eu-central-1:123456789012:function:proxy",
-            "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aproxy%3Alive",
+        for (name, qualifier) in [
+            ("proxy", None),
+            ("proxy:live", Some("live")),
+            ("proxy:$LATEST", Some("$LATEST")),
+            ("123456789012:function:proxy", None),
+            ("arn:aws:lambda:eu-central-1:123456789012:function:proxy", None),
+            (
+                "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aproxy%3Alive",
+                Some("live"),
+            ),
         ] {
             assert_eq!(
                 check("POST", &format!("/2015-03-31/functions/{name}/invocations")),
-                Ok(()),
+                Ok(qualifier.map(str::to_owned)),
                 "{name}"
             );
         }
         assert_eq!(
             check("POST", "/2015-03-31/functions/proxy/invocations?Qualifier=live"),
-            Ok(())
+            Ok(Some("live".to_owned()))
         );
     }
 

@@ -1,5 +1,7 @@
 //! The events that local-lambda prints.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// What local-lambda calls the function's own process.
@@ -15,6 +17,9 @@ pub enum Event {
         url: String,
         /// Where the Invoke API is.
         invoke_url: Option<String>,
+        /// Where the URLs of its aliases are.
+        #[serde(default)]
+        alias_urls: BTreeMap<String, String>,
     },
     /// An environment changed its state.
     Environment {

@@ -86,6 +86,12 @@ impl Function {
         }
         description
     }
+
+    /// The names of the aliases that its settings give it.
+    fn aliases(&self) -> impl Iterator<Item = &str> {
+        let aliases = self.settings.get("aliases").and_then(Value::as_array);
+        aliases.into_iter().flatten().filter_map(Value::as_str)
+    }
 }
 
 fn credentials(of: &Credentials) -> Value {
@@ -132,6 +138,7 @@ pub struct LocalLambda {
     /// What it told.
     pub events: History<Event>,
     address: String,
+    alias_addresses: BTreeMap<String, String>,
     invoke_address: String,
     control_socket: PathBuf,
 }
@@ -157,6 +164,9 @@ impl LocalLambda {
         // Where other functions' environments reach it.
         let invoke_address = link.map_or(ADDRESS, |_| FUNCTION_SIDE);
         command.args(["--listen-invoke", &format!("{invoke_address}:0")]);
+        for alias in function.aliases() {
+            command.args(["--listen-alias", &format!("{alias}=127.0.0.1:0")]);
+        }
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
@@ -171,21 +181,28 @@ impl LocalLambda {
         let Event::Ready {
             url,
             invoke_url: Some(invoke_url),
+            alias_urls,
         } = first
         else {
             return Err(LambdaError::NoUrl(format!("{first:?}")).into());
         };
         let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let mut url_address = address(&url);
-        if let Some(link) = link {
-            let listening = url_address.parse().map_err(|_| LambdaError::NoUrl(url.clone()))?;
+        let reachable = |url: &str| -> Result<String, LambdaError> {
+            let Some(link) = link else { return Ok(address(url)) };
+            let listening = address(url).parse();
+            let listening = listening.map_err(|_| LambdaError::NoUrl(url.to_owned()))?;
             let forwarded = link.forward(listening).map_err(LambdaError::NotForwarded)?;
-            url_address = forwarded.to_string();
-        }
+            Ok(forwarded.to_string())
+        };
+        let alias_addresses = alias_urls
+            .iter()
+            .map(|(alias, url)| Ok((alias.clone(), reachable(url)?)))
+            .collect::<Result<_, LambdaError>>()?;
         Ok(Self {
             process,
             events,
-            address: url_address,
+            address: reachable(&url)?,
+            alias_addresses,
             invoke_address: address(&invoke_url),
             control_socket,
         })
@@ -216,6 +233,11 @@ impl LocalLambda {
     /// `host:port` of the Function URL.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// `host:port` of the Function URL of an alias, if the function has it.
+    pub fn alias_address(&self, alias: &str) -> Option<&str> {
+        self.alias_addresses.get(alias).map(String::as_str)
     }
 
     /// `host:port` of Lambda's Invoke API.

@@ -213,6 +213,14 @@ impl World {
         }
     }
 
+    /// The same of an alias, which the function must have.
+    pub fn alias_url(&self, alias: &str) -> Option<FunctionUrl> {
+        Some(FunctionUrl {
+            address: self.lambda.alias_address(alias)?.to_owned(),
+            caller: self.caller.clone(),
+        })
+    }
+
     /// The beginning of a request to the target's go-httpbin, through the function.
     pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
         let address = self.surroundings.target.node.address();

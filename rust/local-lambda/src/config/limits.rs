@@ -111,6 +111,16 @@ impl Function {
         Ok(())
     }
 
+    /// # Errors
+    /// [`ConfigError::Invalid`], where the function has no alias of this name.
+    pub(crate) fn has_alias(&self, name: &str) -> Result<(), ConfigError> {
+        if self.aliases.iter().any(|alias| alias == name) {
+            return Ok(());
+        }
+        let remedy = "it must be one of the configuration's `aliases`";
+        invalid("--listen-alias", format!("'{name}'"), remedy)
+    }
+
     fn check_environment(&self) -> Result<(), ConfigError> {
         let mut bytes = 0;
         for (name, value) in &self.environment {

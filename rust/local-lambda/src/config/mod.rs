@@ -155,7 +155,7 @@ pub struct Function {
     /// Who may call the URL, and the Invoke API.
     #[serde(default)]
     pub callers: Vec<Credentials>,
-    /// The names, beside its own, that the Invoke API finds the function under.
+    /// The names, beside its own, that the Invoke API finds the function under; each can have a URL of its own.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// What the function finds in `AWS_ACCESS_KEY_ID` and its companions.
@@ -221,12 +221,18 @@ impl Function {
         Ok(function)
     }
 
-    /// The function's ARN: what the runtime gets as the invoked function's.
+    /// The function's ARN, without a qualifier.
     pub fn arn(&self) -> String {
         format!(
             "arn:aws:lambda:{}:{}:function:{}",
             self.region, self.account_id, self.function_name
         )
+    }
+
+    /// What the runtime gets as the ARN of the invoked function: with the qualifier by which it was invoked.
+    pub(crate) fn invoked_arn(&self, qualifier: Option<&str>) -> String {
+        let arn = self.arn();
+        qualifier.map_or_else(|| arn.clone(), |qualifier| format!("{arn}:{qualifier}"))
     }
 }
 
@@ -273,6 +279,11 @@ mod tests {
         assert_eq!(
             function.arn(),
             "arn:aws:lambda:eu-central-1:123456789012:function:proxy"
+        );
+        assert_eq!(function.invoked_arn(None), function.arn());
+        assert_eq!(
+            function.invoked_arn(Some("billing")),
+            format!("{}:billing", function.arn())
         );
     }
 

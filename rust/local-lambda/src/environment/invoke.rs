@@ -53,6 +53,7 @@ impl Environment {
         let deadline = deadline.unwrap_or(begun + limit);
         let delivery = Delivery {
             request_id: job.invocation.request_id,
+            function_arn: self.host.function.invoked_arn(job.invocation.qualifier.as_deref()),
             deadline_ms: milliseconds_since_1970(deadline - begun),
             trace_id: trace::header(&job.invocation.trace_root),
             payload: job.invocation.payload,
@@ -76,7 +77,7 @@ impl Environment {
         let event = ExtensionEvent::Invoke {
             deadline_ms: delivery.deadline_ms,
             request_id: delivery.request_id.clone(),
-            invoked_function_arn: self.host.function.arn(),
+            invoked_function_arn: delivery.function_arn.clone(),
             tracing: Tracing::xray(&delivery.trace_id),
         };
         for identifier in self.lifecycle.begin(&delivery.request_id) {

@@ -121,6 +121,7 @@ impl<F: Function> UrlFront<F> {
         let invocation = Invocation {
             request_id: request_id.to_owned(),
             trace_root: trace_id.to_owned(),
+            qualifier: settings.alias.clone(),
             payload: payload.into(),
         };
         let answer = self.gate.invoke(invocation).await.map_err(|error| {

@@ -30,6 +30,8 @@ pub use limits::{ANSWER_BYTES, EVENT_BYTES, STREAM_BYTES};
 pub struct Settings {
     /// The URL's id: the first label of its domain name.
     pub url_id: String,
+    /// The alias that it is the URL of; `None` where it is the function's own.
+    pub alias: Option<String>,
     /// The region, part of the domain name and of every caller's credential scope.
     pub region: String,
     /// The account that owns the function, and, here, its callers.

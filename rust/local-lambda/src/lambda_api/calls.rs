@@ -62,6 +62,8 @@ pub(crate) enum Call {
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) request_id: String,
+    /// With the qualifier by which it was invoked.
+    pub(crate) function_arn: String,
     /// Milliseconds since 1970.
     pub(crate) deadline_ms: u128,
     pub(crate) trace_id: String,

@@ -26,7 +26,7 @@ pub(super) async fn next(api: &Api) -> Answered {
     insert(headers, "lambda-runtime-aws-request-id", &delivery.request_id)?;
     insert(headers, INVOCATION_ID, &invocation_id(&delivery.request_id))?;
     insert(headers, "lambda-runtime-deadline-ms", &delivery.deadline_ms.to_string())?;
-    insert(headers, "lambda-runtime-invoked-function-arn", &api.function.arn())?;
+    insert(headers, "lambda-runtime-invoked-function-arn", &delivery.function_arn)?;
     insert(headers, "lambda-runtime-trace-id", &delivery.trace_id)?;
     Ok(response)
 }

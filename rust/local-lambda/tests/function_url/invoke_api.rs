@@ -50,6 +50,14 @@ async fn the_payload_arrives_and_the_answer_comes_back_as_they_are() {
         assert_eq!(received.headers["x-amz-executed-version"], "$LATEST");
         assert!(!received.headers.contains_key("x-amz-function-error"));
     }
+    let qualifiers: Vec<_> = api
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|seen| seen.qualifier.clone())
+        .collect();
+    assert_eq!(qualifiers, [None, Some("live".to_owned()), Some("live".to_owned())]);
     assert_eq!(api.seen.lock().unwrap()[0].payload, payload);
     assert_eq!(api.invocations(), 3);
     api.stop().await;

@@ -65,6 +65,7 @@ pub(crate) fn role() -> Caller {
 pub(crate) fn settings(invoke_mode: InvokeMode) -> Settings {
     Settings {
         url_id: "abcdefg".into(),
+        alias: None,
         region: "us-west-2".into(),
         account_id: "111122223333".into(),
         invoke_mode,

@@ -8,7 +8,8 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use libtest_mimic::{Failed, Trial};
-use testbed::{control::MAGIC_DNS_DOMAIN, network, target, world::World};
+use serde_json::json;
+use testbed::{control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, lambda::Event, network, target, world::World};
 
 use crate::{Outcome, Setting, set, trial};
 
@@ -36,6 +37,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "guard: only allowed targets are reached where there is a list",
             allowed,
+        ),
+        trial(
+            setting,
+            "guard: each alias's callers reach the targets of their profile, and no others",
+            profiles,
         ),
     ]
 }
@@ -251,6 +257,65 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
             "{host}:{port}: {answer:?}"
         );
     }
+    world.stop().await;
+    Ok(())
+}
+
+/// What a GET of this URL came to: its status, and the error's name.
+async fn outcome(url: &FunctionUrl, host: &str, port: u16) -> Result<(u16, String), Failed> {
+    // Whoever calls one alias claims to have called another.
+    let request = url
+        .request_to(host, port, "GET", "/get?Qualifier=names")
+        .header("ts-profile", "names")
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-central-1:123456789012:function:a:names",
+        )
+        .body(Bytes::new())?;
+    let answer = url.send(request).await?;
+    Ok((answer.status().as_u16(), error_name(&answer).to_owned()))
+}
+
+async fn profiles(setting: Arc<Setting>) -> Outcome {
+    let port = target::PORT;
+    // Both aliases' callers, and those of the function itself, in one environment.
+    let world = setting
+        .world(|function| {
+            let aliases = json!(["addresses", "names", "live", "stranger"]);
+            function.settings.insert("aliases".into(), aliases);
+            function.settings.insert("maxEnvironments".into(), 1.into());
+            set(function, "TS_ALLOWED_TARGETS", &format!("100.64.0.0/10:{port},target"));
+            let profiles = format!("addresses=100.64.0.0/10;names=target:{port},lambda-proxy");
+            set(function, "TS_PROFILES", &profiles);
+        })
+        .await?;
+    let address = world.surroundings.target.node.address().to_string();
+    let (reached, refused) = ((200, "none"), (403, "TargetNotAllowed"));
+    let unknown = (403, "UnknownProfile");
+    for (alias, by_address, by_name) in [
+        (Some("addresses"), reached, refused),
+        (Some("names"), refused, reached),
+        (Some("addresses"), reached, refused),
+        (Some("stranger"), unknown, unknown),
+        (Some("live"), reached, reached),
+        (None, reached, reached),
+    ] {
+        let url = match alias {
+            Some(alias) => world.alias_url(alias).ok_or("no such URL")?,
+            None => world.url(),
+        };
+        for (host, expected) in [(address.as_str(), by_address), ("target", by_name)] {
+            let (status, name) = outcome(&url, host, port).await?;
+            assert_eq!((status, name.as_str()), expected, "{alias:?}: {host}");
+        }
+        // What the proxy itself does not allow no profile does.
+        let expected = if alias == Some("stranger") { unknown } else { refused };
+        let (status, name) = outcome(&url, "lambda-proxy", port).await?;
+        assert_eq!((status, name.as_str()), expected, "{alias:?}");
+    }
+    let starting =
+        |event: &Event| matches!(event, Event::Environment { state, .. } if state == "starting").then_some(());
+    assert_eq!(world.lambda.events.all(starting).len(), 1);
     world.stop().await;
     Ok(())
 }
