@@ -5,6 +5,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { AddCallerOptions } from './add-caller-options';
 import { callerLayerOf } from './caller-layer';
 import { callerEnvironment, Variable } from './environment';
+import { ITailscaleLambdaProxy } from './tailscale-lambda-proxy-interface';
 import { Validation } from './validation';
 import { warn, Warning } from './warnings';
 
@@ -18,29 +19,16 @@ const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.
 const LAYERED = new WeakSet<lambda.Function>();
 
 /**
- * The proxy, as far as its callers need it.
+ * Lets a function call a proxy, which is in `proxyAccount`, and tells it how.
  * @internal
  */
-export interface Called {
-  /** The address of its URL. */
-  readonly url: string;
-  /** The ARN that callers may invoke. */
-  readonly functionArn: string;
-  /** The account that it is in. */
-  readonly account: string;
-  /** Lets a caller send requests to the URL. */
-  grantInvokeUrl(grantee: iam.IGrantable): iam.Grant;
-}
-
-/**
- * Lets a function call a proxy, and tells it how.
- * @internal
- */
-export function addCallerOf(proxy: Called, caller: lambda.Function, options: AddCallerOptions = {}): iam.Grant {
+export function addCallerOf(
+  proxy: ITailscaleLambdaProxy, proxyAccount: string, caller: lambda.Function, options: AddCallerOptions = {},
+): iam.Grant {
   // Of this function alone, so that another caller is not held back.
   const validation = new Validation(caller);
   validateCaller(validation, caller, options);
-  warnOfAccount(proxy, caller);
+  warnOfAccount(proxyAccount, caller);
   if (!validation.failed) {
     const variables = { [options.environmentVariable || Variable.PROXY_URL]: proxy.url, ...options.layer ? layerVariables(options) : {} };
     Object.entries(variables).forEach(([name, value]) => caller.addEnvironment(name, value));
@@ -94,11 +82,11 @@ function refuseSnapStart(caller: lambda.Function): void {
 }
 
 /** Between accounts, both sides must allow a call. */
-function warnOfAccount(proxy: Called, caller: lambda.Function): void {
+function warnOfAccount(proxyAccount: string, caller: lambda.Function): void {
   const { account } = Stack.of(caller);
-  const known = ![account, proxy.account].some(Token.isUnresolved);
-  if (known && account !== proxy.account) {
-    warn(caller, Warning.CALLER_OF_OTHER_ACCOUNT, `the proxy is in account ${proxy.account}, and this function in ${account}: the proxy's account must ` +
+  const known = ![proxyAccount, account].some(Token.isUnresolved);
+  if (known && proxyAccount !== account) {
+    warn(caller, Warning.CALLER_OF_OTHER_ACCOUNT, `the proxy is in account ${proxyAccount}, and this function in ${account}: the proxy's account must ` +
       'allow the call as well. In the proxy\'s app, call proxy.grantInvokeUrl(new iam.ArnPrincipal(...)) with the ARN of this function\'s role.');
   }
 }

@@ -33,8 +33,7 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
   }
 
   public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
-    const { url, functionArn } = this;
-    const account = Arn.split(functionArn, ArnFormat.COLON_RESOURCE_NAME).account ?? '';
-    return addCallerOf({ url, functionArn, account, grantInvokeUrl: (grantee) => this.grantInvokeUrl(grantee) }, caller, options);
+    const account = Arn.split(this.functionArn, ArnFormat.COLON_RESOURCE_NAME).account ?? '';
+    return addCallerOf(this, account, caller, options);
   }
 }

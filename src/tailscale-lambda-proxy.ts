@@ -214,9 +214,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    * @param options the layer, and what it is told
    */
   public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
-    const { url, functionArn } = this;
-    const { account } = Stack.of(this);
-    return addCallerOf({ url, functionArn, account, grantInvokeUrl: (grantee) => this.grantInvokeUrl(grantee) }, caller, options);
+    return addCallerOf(this, Stack.of(this).account, caller, options);
   }
 
   /**

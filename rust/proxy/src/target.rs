@@ -67,9 +67,12 @@ impl fmt::Display for Target {
 /// what is sent (RFC 9112 section 3.2 on `host`).
 fn refuse_repeated(headers: &Headers) -> Result<(), ProxyError> {
     let mut seen = HashSet::new();
-    let names = headers.0.iter().map(|(name, _)| name.to_ascii_lowercase());
-    let mut own = names.filter(|name| name.starts_with("ts-"));
-    match own.find(|name| !seen.insert(name.clone())) {
+    let is_own = |name: &&String| name.get(..3).is_some_and(|prefix| prefix.eq_ignore_ascii_case("ts-"));
+    let own = headers.0.iter().map(|(name, _)| name).filter(is_own);
+    match own
+        .map(|name| name.to_ascii_lowercase())
+        .find(|name| !seen.insert(name.clone()))
+    {
         None => Ok(()),
         Some(name) => Err(ProxyError::InvalidRequest(format!(
             "the header {} is in the event more than once: it must be there once at most",

@@ -76,6 +76,7 @@ mod tests {
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
     }
+
     #[test]
     fn what_is_no_name_in_connection_hides_none() {
         for value in ["caf\u{e9}, x-own", "a b,x-own", ",,X-Own\t,", "\u{80}\u{ff},x-own"] {

@@ -11,6 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::deadline::{TimedOut, within};
 
+/// Hop-by-hop headers (RFC 9110 section 7.6.1, and earlier versions), by which tests judge: not the product's own list.
+pub const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use testbed::raw_target::Seen;
+use testbed::{http_call::HOP_BY_HOP, raw_target::Seen};
 
 /// What is not for a target: the signature's, the service's.
 const STOPS: [&str; 8] = [
@@ -23,17 +23,6 @@ const RENAMED: [&str; 5] = [
     "x-amz-date",
     "x-amz-content-sha256",
     "x-amz-security-token",
-];
-/// RFC 9110 section 7.6.1.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
 ];
 
 /// A request as the event tells it.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use testbed::http_call::HOP_BY_HOP;
+
 use crate::exchange::{Answer, Headers, Way};
 
 /// A difference that the contract or the service makes.
@@ -43,16 +45,6 @@ pub(crate) enum Exception {
 /// How often each was needed.
 pub(crate) type Needed = BTreeMap<Exception, usize>;
 
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 /// What the service adds to every answer.
 const ADDED: [&str; 3] = ["x-amzn-requestid", "x-amzn-trace-id", "date"];
 const REMAPPED: [&str; 2] = ["www-authenticate", "proxy-authenticate"];
