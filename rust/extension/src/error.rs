@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tailnet::protocol::EXIT_NODE_UNAVAILABLE;
+
 /// What happens after a [`JoinError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryPolicy {
@@ -134,7 +136,7 @@ impl JoinError {
             Self::InteractiveLoginRequired => "InteractiveLoginRequired",
             Self::LockedOut => "LockedOut",
             Self::NoAuthKey { .. } => "NoAuthKey",
-            Self::ExitNodeUnavailable { .. } => "ExitNodeUnavailable",
+            Self::ExitNodeUnavailable { .. } => EXIT_NODE_UNAVAILABLE,
             Self::NodeRemoved { .. } => "NodeRemoved",
             Self::TailscaledFailed { .. } => "TailscaledFailed",
         }

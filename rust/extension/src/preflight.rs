@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use tailnet::connect::{Route, RouteError, Router};
+use tailnet::{
+    connect::{Route, RouteError, Router},
+    protocol::OUTSIDE,
+};
 use tokio::{
     join, select,
     sync::watch,
@@ -144,8 +147,20 @@ impl Preflight {
             let message = format!("the name '{host}' is unknown to the tailnet's resolver");
             return Err(RouteError::UnknownName(message));
         }
-        let permitted = permitted_addresses(&candidates, &self.netmap.borrow(), self.uncovered);
-        permitted.map_err(RouteError::NotAllowed)
+        self.check_policy(&candidates)
+    }
+
+    /// Those of `candidates` that may be dialled.
+    fn check_policy(&self, candidates: &[IpAddr]) -> Result<Permitted, RouteError> {
+        let permitted = permitted_addresses(candidates, &self.netmap.borrow(), self.uncovered);
+        permitted.map_err(|reason| {
+            // What a required exit node does not cover, because it is gone, must not leave.
+            if self.exit_node_is_gone() {
+                self.exit_node_silent()
+            } else {
+                RouteError::NotAllowed(reason)
+            }
+        })
     }
 
     async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, RouteError> {
@@ -193,11 +208,7 @@ impl Router for Preflight {
     async fn route(&self, host: &str, deadline: Instant) -> Result<Route, RouteError> {
         let since = self.running(deadline).await?;
         self.connectivity.touch();
-        let permitted = match self.permitted(host, deadline).await {
-            // What a required exit node does not cover, because it is gone, must not leave.
-            Err(RouteError::NotAllowed(_)) if self.exit_node_is_gone() => return Err(self.exit_node_silent()),
-            permitted => permitted?,
-        };
+        let permitted = self.permitted(host, deadline).await?;
         let just_joined = since.elapsed() < SETTLING;
         let first = permitted.addresses.first().copied();
         if let Some(address) = first.filter(|_| just_joined && permitted.covered && self.is_online(&permitted)) {
@@ -207,7 +218,11 @@ impl Router for Preflight {
             round_trip: first.and_then(|address| self.connectivity.round_trip(address)),
             addresses: permitted.addresses,
             sources: permitted.covered.then(|| self.netmap.borrow().own_addresses().to_vec()),
-            path: self.connectivity.path(),
+            path: if permitted.covered {
+                self.connectivity.path()
+            } else {
+                OUTSIDE
+            },
             just_joined,
             ready: since.saturating_duration_since(self.began),
         })
@@ -217,11 +232,8 @@ impl Router for Preflight {
         loop {
             let since = self.running(deadline).await?;
             if self.netmap.borrow().peer_for(address).is_none() {
-                // It has no path in the tailnet: its route may have been withdrawn since it was dialled.
-                let permitted = permitted_addresses(&[address], &self.netmap.borrow(), self.uncovered);
-                return permitted
-                    .map(|_| self.connectivity.path())
-                    .map_err(RouteError::NotAllowed);
+                // Its route may have been withdrawn since it was dialled.
+                return self.check_policy(&[address]).map(|_| OUTSIDE);
             }
             select! {
                 biased;

@@ -11,6 +11,7 @@ use tailnet::{
     connect::{ConnectError, Connected, RouteError, Router, connect},
     dial::Dialer,
     host::Host,
+    protocol::{EXIT_NODE_UNAVAILABLE, OUTSIDE},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -124,10 +125,17 @@ impl Connector {
         Ok(true)
     }
 
-    /// Why a connection to `address` would be refused now, if it would: the tailnet no longer covers it.
-    pub(crate) async fn refusal(&self, address: IpAddr, deadline: Instant) -> Option<ProxyError> {
+    /// Why nothing can come any more over a connection to `address` that was opened over `path`, if that is so: the tailnet
+    /// no longer covers it.
+    pub(crate) async fn refusal(&self, address: IpAddr, path: u64, deadline: Instant) -> Option<ProxyError> {
         match self.router.route(&address.to_string(), deadline).await {
             Err(error @ RouteError::NotAllowed(_)) => Some(route_error(error)),
+            Err(error) if matches!(&error, RouteError::Unavailable { code, .. } if code == EXIT_NODE_UNAVAILABLE) => {
+                Some(route_error(error))
+            }
+            Ok(route) if route.path == OUTSIDE && path != OUTSIDE => Some(ProxyError::TargetUnreachable(format!(
+                "the tailnet no longer covers {address}, so the connection to it leads nowhere"
+            ))),
             _ => None,
         }
     }

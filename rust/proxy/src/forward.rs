@@ -280,7 +280,7 @@ impl Forwarder {
                 }
             }
             _ => {
-                let refusal = || self.connector.refusal(address, check_until);
+                let refusal = || self.connector.refusal(address, path, check_until);
                 let outcome = unless_refused(pin!(transmitted), refusal, first_wait).await?;
                 (Some(outcome), must_check)
             }

@@ -27,6 +27,12 @@ pub const SOCKET: &str = "/tmp/tailscale-extension.sock";
 /// The version of this protocol. A proxy and an extension of different releases may speak different ones.
 pub const VERSION: u32 = 1;
 
+/// The path of what the tailnet does not cover: it leads out by the function's own network, whatever becomes of the tailnet's.
+pub const OUTSIDE: u64 = 0;
+
+/// The code of [`Unavailable`] while the exit node that is required cannot be used.
+pub const EXIT_NODE_UNAVAILABLE: &str = "ExitNodeUnavailable";
+
 /// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.
 pub const MAX_LINE_BYTES: u64 = 64 * 1024;
 
@@ -110,7 +116,8 @@ pub enum Response {
     /// The path is good.
     Verified {
         /// The generation of the path. It grows whenever links or sessions were made anew and with each new login: a
-        /// connection that was opened over another generation may be dead, and not show it.
+        /// connection that was opened over another generation may be dead, and not show it. [`OUTSIDE`] for an address that
+        /// the tailnet does not cover.
         path: u64,
     },
     /// What was found.

@@ -184,8 +184,12 @@ async fn a_node_that_left_the_tailnet_is_reported_if_it_is_required() {
         assert!(stage.route(OUTSIDE).await.is_ok());
         stage.tailscaled.notify(r#"{"PeersRemoved":[2]}"#);
         sleep(ms(1)).await;
-        let code = code(stage.route(OUTSIDE).await);
-        assert!(code.starts_with(expected), "{code}");
+        for told in [
+            code(stage.route(OUTSIDE).await),
+            code(stage.verify(OUTSIDE.parse().unwrap()).await),
+        ] {
+            assert!(told.starts_with(expected), "{told}");
+        }
         assert!(stage.route("db").await.is_ok());
         stage.end(Ending::Shutdown).await;
     }

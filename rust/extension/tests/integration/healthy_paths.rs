@@ -1,13 +1,18 @@
 //! Paths that are alive: they are probed as seldom as possible, and never torn down, at any distance.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use tailnet::connect::{RouteError, Router};
+use extension::{config::Config, policy::Uncovered};
+use tailnet::{
+    connect::{RouteError, Router},
+    protocol::OUTSIDE,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    fake_keys::FakeKeys,
     fake_tailscaled::{Counts, PEER, Peer, Plan},
-    stage::{Ending, LATE, Stage, ms, secs},
+    stage::{Ending, LATE, Stage, config, ms, secs},
 };
 
 fn at(round_trip: Duration) -> Plan {
@@ -184,6 +189,28 @@ async fn an_address_that_no_peer_covers_is_not_probed() {
         "{verified:?}"
     );
     assert_eq!(stage.tailscaled.calls().len(), calls);
+    stage.end(Ending::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_outside_that_may_be_dialled_keeps_its_path_whatever_becomes_of_the_tailnets() {
+    let config = Config {
+        uncovered: Uncovered::Allow,
+        ..config()
+    };
+    let stage = Stage::with_config(&config, Plan::default(), FakeKeys::Good);
+    stage.ready().await;
+    let outside: IpAddr = "203.0.113.7".parse().unwrap();
+    assert_eq!(stage.route("203.0.113.7").await.unwrap().path, OUTSIDE);
+    let before = stage.verify(PEER).await.unwrap();
+    stage.freeze(secs(70));
+    stage.tailscaled.kill_links();
+    assert_ne!(
+        stage.verify(PEER).await.unwrap(),
+        before,
+        "the tailnet's path was made anew"
+    );
+    assert_eq!(stage.verify(outside).await.unwrap(), OUTSIDE);
     stage.end(Ending::Shutdown).await;
 }
 

@@ -325,6 +325,14 @@ pub(crate) fn go(addresses: &[[u8; 4]]) -> Response {
     }
 }
 
+/// The status of a response, and the name of the proxy's error if it is one.
+pub(crate) fn error_name(answer: &Value) -> (u64, &str) {
+    (
+        answer["statusCode"].as_u64().unwrap(),
+        answer["headers"]["ts-error-name"].as_str().unwrap_or("none"),
+    )
+}
+
 /// The response that the function is not in the tailnet.
 pub(crate) fn unavailable(retry_after_ms: Option<u64>) -> Response {
     Response::Unavailable {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fakes::{Dial, Turn, Verify, World, go, unavailable};
+use crate::fakes::{Dial, Turn, Verify, World, error_name, go, unavailable};
 use proxy::allowlist::Allowlist;
 use serde_json::json;
 use tailnet::protocol::{Request, Response};
@@ -11,13 +11,6 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 async fn world(dials: &[Dial], turns: &[Turn]) -> World {
     World::new(None, dials, turns, |_| ()).await
-}
-
-fn error_name(answer: &serde_json::Value) -> (u64, &str) {
-    (
-        answer["statusCode"].as_u64().unwrap(),
-        answer["headers"]["ts-error-name"].as_str().unwrap_or("none"),
-    )
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tailnet::protocol::{Request, Response};
+use tailnet::protocol::{EXIT_NODE_UNAVAILABLE, OUTSIDE, Request, Response};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use crate::fakes::{Dial, Turn, Verify, World, go, read_request, unavailable};
+use crate::fakes::{Dial, Extension, Turn, Verify, World, error_name, go, read_request, unavailable};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -129,22 +129,38 @@ async fn a_get_over_a_connection_whose_end_was_lost_goes_out_over_a_new_one_as_w
 
 #[tokio::test]
 async fn a_request_on_a_connection_whose_route_is_gone_is_refused() {
-    for (method, pause) in [("GET", Duration::ZERO), ("POST", Duration::ZERO), ("GET", PAUSE)] {
+    let refused: fn(&mut Extension) = |extension| {
+        extension.route = Response::NotAllowed {
+            message: "no route covers it".to_owned(),
+        };
+    };
+    let without_exit_node: fn(&mut Extension) = |extension| {
+        extension.route = Response::Unavailable {
+            code: EXIT_NODE_UNAVAILABLE.to_owned(),
+            message: "the exit node is gone".to_owned(),
+            retry_after_ms: None,
+        };
+    };
+    let leads_outside: fn(&mut Extension) = |extension| extension.path = OUTSIDE;
+    for (method, pause, change, expected) in [
+        ("GET", Duration::ZERO, refused, (403, "TargetNotAllowed")),
+        ("POST", Duration::ZERO, refused, (403, "TargetNotAllowed")),
+        ("GET", PAUSE, refused, (403, "TargetNotAllowed")),
+        ("GET", Duration::ZERO, without_exit_node, (503, "TailnetUnavailable")),
+        ("POST", Duration::ZERO, without_exit_node, (503, "TailnetUnavailable")),
+        ("GET", Duration::ZERO, leads_outside, (502, "TargetUnreachable")),
+        ("POST", Duration::ZERO, leads_outside, (502, "TargetUnreachable")),
+    ] {
         let world = world(&[Turn::Answer(OK), Turn::Hang]).await;
         assert_eq!(world.get().await["body"], "ok");
         world.clock.advance(pause);
-        world.extension(|extension| {
-            extension.route = Response::NotAllowed {
-                message: "no route covers it".to_owned(),
-            };
-        });
+        world.extension(change);
         let began = Instant::now();
         let answer = match method {
             "GET" => world.get().await,
             _ => world.post("x").await,
         };
-        assert_eq!(answer["statusCode"], 403, "{method} after {pause:?}: {answer}");
-        assert_eq!(answer["headers"]["ts-error-name"], "TargetNotAllowed", "{answer}");
+        assert_eq!(error_name(&answer), expected, "{method} after {pause:?}: {answer}");
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         assert_eq!(world.dials(), 1);
     }
