@@ -27,10 +27,11 @@ pub(super) const DERP_ROUND_TRIPS: u32 = 7;
 /// What it may take beyond them.
 const SESSION_SLACK: Duration = Duration::from_millis(50);
 /// How often the sessions are begun anew for a peer that answers pings alone, and what each of these may take beyond them.
-const RENEWALS: [Duration; 3] = [
+const RENEWALS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(400),
+    Duration::from_secs(1),
 ];
 /// How many pings measure the round trip to a peer that has answered for the first time.
 const SAMPLES: usize = 3;
@@ -141,8 +142,9 @@ impl Connectivity {
         }
         self.evidence().blame_session(address);
         tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
-        // A peer answers pings some time before WireGuard knows this machine there, and drops a message that follows another
-        // one closely: if the first renewal was too early, the next one is not. Nothing goes over these paths yet.
+        // A peer answers pings some time before WireGuard knows this machine there, and drops a message that arrives less
+        // than 20 ms after another one, which may have waited for the DERP connection: if a renewal was too early, the next
+        // one is not. Nothing goes over these paths yet.
         let mut proved = false;
         for slack in RENEWALS {
             if let Err(error) = self.take(Step::RenewSessions).await {

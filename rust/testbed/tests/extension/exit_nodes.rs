@@ -204,7 +204,8 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
             if answer.status() == StatusCode::OK {
                 return Ok::<_, Failed>(());
             }
-            assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
+            let error = &answer.headers()["ts-error-name"];
+            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", log(&world));
             // A caller's own pause before it tries again.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
