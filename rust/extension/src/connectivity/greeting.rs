@@ -13,7 +13,7 @@ use crate::{
     connectivity::{
         monitor::{Connectivity, Greeting, driven, lock},
         probe,
-        repair::Step,
+        repair::{HANDSHAKE_QUIET, Step},
         warm_up,
     },
     localapi::client::Ping,
@@ -142,12 +142,11 @@ impl Connectivity {
         }
         self.evidence().blame_session(address);
         tracing::debug!("{address} answers pings, but has not taken the first message of a WireGuard session");
-        // A peer answers pings some time before WireGuard knows this machine there, and drops a message that arrives less
-        // than 20 ms after another one, which may have waited for the DERP connection: if a renewal was too early, the next
-        // one is not. Nothing goes over these paths yet.
+        // A peer answers pings some time before WireGuard knows this machine there: if a renewal was too early, the next one
+        // is not. Nothing goes over these paths yet.
         let mut proved = false;
         for slack in RENEWALS {
-            if let Err(error) = self.take(Step::RenewSessions).await {
+            if let Err(error) = self.take(Step::RenewSessions, HANDSHAKE_QUIET).await {
                 tracing::warn!("the WireGuard session with {address} cannot be renewed: {error}");
                 return false;
             }

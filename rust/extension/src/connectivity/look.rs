@@ -15,7 +15,7 @@ use crate::{
         greeting::DERP_ROUND_TRIPS,
         monitor::{Connectivity, Outcome},
         probe::{self, Found},
-        repair::{self, Step},
+        repair::{self, HANDSHAKE_QUIET, Step},
         warm_up,
     },
     localapi::error::LocalApiError,
@@ -115,7 +115,8 @@ impl Connectivity {
             self.evidence().blame_session(address);
         }
         let seen = began.elapsed();
-        let path = self.take(step).await?;
+        let quiet = if blamed { HANDSHAKE_QUIET } else { Duration::ZERO };
+        let path = self.take(step, quiet).await?;
         let this = self.clone();
         tokio::spawn(async move {
             let mut confirm = pin!(this.confirm(address, &witnesses, path));
@@ -148,11 +149,11 @@ impl Connectivity {
         Ok(Outcome::Renewed)
     }
 
-    /// Takes `step`. Returns the new path's generation.
-    pub(super) async fn take(&self, step: Step) -> Result<u64, LocalApiError> {
+    /// Takes `step`, with `quiet` in the middle of it: see [`repair::take`]. Returns the new path's generation.
+    pub(super) async fn take(&self, step: Step, quiet: Duration) -> Result<u64, LocalApiError> {
         // What is sent from here on may be lost, until the step is done.
         self.evidence().renew_path();
-        repair::take(&self.0.api, step).await?;
+        repair::take(&self.0.api, step, quiet).await?;
         Ok(self.evidence().renew_path())
     }
 

@@ -82,8 +82,14 @@ fn is_over(last: Option<SystemTime>, pause: Duration, now: SystemTime) -> bool {
         .is_none_or(|since| since >= pause)
 }
 
-/// Takes `step`. The path is a new one from then on; packets wait until its connections are there.
-pub(crate) async fn take(api: &LocalApi, step: Step) -> Result<(), LocalApiError> {
+/// A peer drops the first message of a session that arrives within 20 ms of another one (wireguard-go's
+/// `HandshakeInitationRate`), and no other is sent for 5 s. This is how long tailscaled stays off where the message of the
+/// sessions that are given up may be on its way still: it may have waited for the DERP connection.
+pub(crate) const HANDSHAKE_QUIET: Duration = Duration::from_millis(25);
+
+/// Takes `step`; tailscaled stays off for `quiet` if it is switched off. The path is a new one from then on; packets wait
+/// until its connections are there.
+pub(crate) async fn take(api: &LocalApi, step: Step, quiet: Duration) -> Result<(), LocalApiError> {
     match step {
         Step::ReconnectDerp => {
             api.reconnect_derp().await?;
@@ -96,6 +102,7 @@ pub(crate) async fn take(api: &LocalApi, step: Step) -> Result<(), LocalApiError
                 detach_control(&api).await?;
                 // If this one fails, it may still take effect later.
                 let off = api.set_running(false).await;
+                sleep(quiet).await;
                 switch_on(&api).await?;
                 off
             });
