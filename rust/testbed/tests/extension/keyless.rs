@@ -32,8 +32,8 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const FREEZE: Duration = Duration::from_secs(2);
 /// How many cold starts of each kind are measured.
 const STARTS: usize = 5;
-/// What a busy machine may add to the median of these, in milliseconds.
-const NOISE_MS: f64 = 60.0;
+/// What a busy machine may add to the shortest of these, in milliseconds.
+const NOISE_MS: f64 = 25.0;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -338,12 +338,10 @@ async fn cold_start(setting: Arc<Setting>) -> Outcome {
         let (surroundings, _) = with_secret.undeploy().await;
         let keyless = surroundings.deploy(|function| identity.used_by(function)).await?;
         let role = inits(&keyless).await?;
-        let median = |inits: &[f64]| inits[inits.len() / 2];
+        // The shortest of each: what else the machine does only makes one longer.
+        let (shortest, limit) = (role[0], client_secret[0] + NOISE_MS);
         eprintln!("  INIT at {millis} ms: key {key:.1?}, client secret {client_secret:.1?}, role {role:.1?}");
-        assert!(
-            median(&role) <= median(&client_secret) + NOISE_MS,
-            "at {millis} ms: {role:?} against {client_secret:?}"
-        );
+        assert!(shortest <= limit, "at {millis} ms: {role:?} against {client_secret:?}");
         keyless.stop().await;
     }
     Ok(())
