@@ -34,7 +34,7 @@ export class Demo extends Component {
     this.build.spawn(options.preflight);
     this.build.say('Building what is missing or stale. The first time takes 5 to 15 minutes, the next a few seconds.');
     this.build.spawn(options.layers.build);
-    this.build.spawn(options.rust.buildDevelopment);
+    this.build.spawn(options.rust.buildDemo);
 
     const demo = project.addTask('demo', { description: 'Send signed requests across a real tailnet on this machine' });
     demo.spawn(this.build);

@@ -11,8 +11,10 @@ export interface RustWorkspaceOptions {
 export class RustWorkspace extends Component {
   /** Builds the binaries that go into the zips. */
   public readonly buildShipped: Task;
-  /** Builds local-lambda, the demo and the example in Rust. */
+  /** Builds every binary for this machine, as the tests use them. */
   public readonly buildDevelopment: Task;
+  /** Builds the demo and local-lambda: half as many crates. */
+  public readonly buildDemo: Task;
   /** Builds both. */
   public readonly build: Task;
   /** Checks the format. */
@@ -30,8 +32,11 @@ export class RustWorkspace extends Component {
       exec: 'node scripts/build-rust.js',
       receiveArgs: true,
     });
-    this.buildDevelopment = this.cargo('rust:build:development', 'Build local-lambda, the demo and the example in Rust', [
+    this.buildDevelopment = this.cargo('rust:build:development', 'Build every binary for this machine, as the tests use them', [
       'build --locked --workspace --bins',
+    ]);
+    this.buildDemo = this.cargo('rust:build:demo', 'Build the demo and local-lambda', [
+      'build --locked -p local-lambda -p testbed --bins',
     ]);
     this.build = project.addTask('rust:build', { description: 'Build every Rust binary' });
     this.build.spawn(options.python.make);
