@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lambda_env::aws::Access;
+use lambda_env::aws::{Access, ProxyVariables};
 use lambda_env::{SettingError, Variables};
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
     profiles::{self, Profiles},
 };
 
+/// The port of tailscaled's SOCKS5 server. A variable that names it as a proxy is no way to AWS.
+const SOCKS_PORT: u16 = 1055;
 /// How long opening a connection to a target may take where nothing else is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a target may be silent where nothing else is set, as nginx and AWS's load balancers have it: Lambda does not
@@ -89,7 +91,7 @@ impl Config {
         let variables = Variables::new(get);
         let client_certificate_secret = variables.text("TS_CLIENT_CERTIFICATE_SECRET");
         Ok(Self {
-            socks: SocketAddr::from(([127, 0, 0, 1], 1055)),
+            socks: SocketAddr::from(([127, 0, 0, 1], SOCKS_PORT)),
             runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
             extension_socket: tailnet::protocol::SOCKET.into(),
             connect_timeout: variables.milliseconds("TS_CONNECT_TIMEOUT")?.unwrap_or(CONNECT_TIMEOUT),
@@ -101,7 +103,8 @@ impl Config {
                 variables.text("TS_CA_CERTIFICATES"),
                 variables.text("TS_CA_CERTIFICATES_FILE"),
             )?,
-            secrets: Access::read_for_secret(&variables, client_certificate_secret.as_deref().unwrap_or_default()),
+            secrets: Access::read_for_secret(&variables, client_certificate_secret.as_deref().unwrap_or_default())
+                .through(ProxyVariables::read(&variables, &[SOCKS_PORT])),
             client_certificate_secret,
             client_certificate: None,
             skip_tls_verification: variables.switch("TS_SKIP_TLS_VERIFICATION", false)?,
@@ -157,7 +160,8 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
             .milliseconds_or_none("TS_METRICS_INTERVAL")?
             .unwrap_or(METRICS_INTERVAL),
         budget: variables.milliseconds("TS_METRICS_BUDGET")?.unwrap_or(METRICS_BUDGET),
-        access: Access::read(variables, "AWS_ENDPOINT_URL_CLOUDWATCH"),
+        access: Access::read(variables, "AWS_ENDPOINT_URL_CLOUDWATCH")
+            .through(ProxyVariables::read(variables, &[SOCKS_PORT])),
     })
 }
 
@@ -233,6 +237,16 @@ mod tests {
         assert_eq!(config.first_byte_timeout, Some(Duration::from_secs(60)));
         assert_eq!(config.idle_timeout, Some(Duration::from_secs(60)));
         assert!(!config.debug);
+    }
+
+    #[test]
+    fn aws_is_asked_by_way_of_a_proxy_that_is_not_the_tailnet() {
+        for (proxy, on_the_way) in [("http://proxy.corp.example:3128", true), ("http://localhost:1055", false)] {
+            let config = parse("HTTPS_PROXY", proxy).unwrap();
+            for access in [config.secrets, config.metrics.access] {
+                assert_eq!(access.proxy != ProxyVariables::default(), on_the_way, "{proxy}");
+            }
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Credential {
         if let Some(text) = variables.text(CLIENT_ID) {
             return workload_identity(variables, &text, tags, proxy).map(Self::WorkloadIdentity);
         }
-        let (store, mut access) = match variables.text(PARAMETER) {
+        let (store, access) = match variables.text(PARAMETER) {
             Some(name) => (
                 Store::ParameterStore(name),
                 Access::read(variables, "AWS_ENDPOINT_URL_SSM"),
@@ -72,11 +72,10 @@ impl Credential {
                 (Store::SecretsManager(id), access)
             }
         };
-        access.proxy = proxy.clone();
         Ok(Self::Stored(StoredKeyConfig {
             store,
             field: variables.text("TS_SECRET_FIELD"),
-            access,
+            access: access.through(proxy.clone()),
         }))
     }
 }
@@ -112,10 +111,7 @@ fn workload_identity(
         client_id: client_id.to_owned(),
         attributes,
         tags: tags.to_vec(),
-        access: Access {
-            proxy: proxy.clone(),
-            ..Access::read(variables, "AWS_ENDPOINT_URL_STS")
-        },
+        access: Access::read(variables, "AWS_ENDPOINT_URL_STS").through(proxy.clone()),
     })
 }
 

@@ -20,6 +20,12 @@ pub struct Access {
 }
 
 impl Access {
+    /// The same, by way of a proxy where there is one.
+    #[must_use]
+    pub fn through(self, proxy: ProxyVariables) -> Self {
+        Self { proxy, ..self }
+    }
+
     /// Connections by way of the proxy, if there is one.
     pub fn wire(&self) -> Wire {
         Wire::default().through(self.proxy.clone())

@@ -67,11 +67,9 @@ impl Wire {
     }
 
     /// A client that sets `sent` as soon as a request begins to leave: until then it is certain that it did not arrive.
-    pub fn reporting(sent: Arc<AtomicBool>) -> Self {
-        Self {
-            sent,
-            ..Self::default()
-        }
+    #[must_use]
+    pub fn reporting(self, sent: Arc<AtomicBool>) -> Self {
+        Self { sent, ..self }
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {

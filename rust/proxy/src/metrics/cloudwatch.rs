@@ -16,7 +16,7 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, MetricDatum, StandardUnit},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use lambda_env::aws::{Access, NotSent, Wire};
+use lambda_env::aws::{Access, NotSent};
 
 use super::{NAMESPACE, aggregator::Aggregate, metric::Unit};
 
@@ -53,7 +53,7 @@ impl CloudWatch {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(access.region.clone().map(Region::new))
-            .http_client(Wire::reporting(Arc::clone(&sent)))
+            .http_client(access.wire().reporting(Arc::clone(&sent)))
             .identity_cache(IdentityCache::no_cache())
             // Whether a batch may go again is decided here, by what became of it.
             .retry_config(RetryConfig::disabled())

@@ -1,6 +1,6 @@
 //! What the construct set: read once from the environment, checked in full before the first invocation.
 
-use lambda_env::aws::Access;
+use lambda_env::aws::{Access, ProxyVariables};
 use lambda_env::{SettingError, Variables};
 
 /// The variable that makes the executable the warmer.
@@ -35,7 +35,7 @@ impl Config {
         Ok(Self {
             function: variables.required(FUNCTION, "set it to the proxy's function, by name or ARN")?,
             invocations: variables.text(INVOCATIONS).map_or(Ok(DEFAULT), invocations)?,
-            access: Access::read(&variables, "AWS_ENDPOINT_URL_LAMBDA"),
+            access: Access::read(&variables, "AWS_ENDPOINT_URL_LAMBDA").through(ProxyVariables::read(&variables, &[])),
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }

@@ -9,7 +9,7 @@ use aws_sdk_lambda::{
     error::{DisplayErrorContext, ProvideErrorMetadata},
     primitives::Blob,
 };
-use lambda_env::aws::{Access, Wire};
+use lambda_env::aws::Access;
 use serde::Deserialize;
 
 use super::config::Config;
@@ -47,7 +47,7 @@ impl Invoker {
             // round makes up for one that was lost.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(LIMIT).build())
-            .http_client(Wire::default());
+            .http_client(config.access.wire());
         client.set_endpoint_url(endpoint);
         if let Some(credentials) = credentials {
             client = client.credentials_provider(credentials);
