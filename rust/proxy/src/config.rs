@@ -241,7 +241,10 @@ mod tests {
 
     #[test]
     fn aws_is_asked_by_way_of_a_proxy_that_is_not_the_tailnet() {
-        for (proxy, on_the_way) in [("http://proxy.corp.example:3128", true), ("http://localhost:1055", false)] {
+        for (proxy, on_the_way) in [
+            ("http://proxy.corp.example:3128", true),
+            ("http://localhost:1055", false),
+        ] {
             let config = parse("HTTPS_PROXY", proxy).unwrap();
             for access in [config.secrets, config.metrics.access] {
                 assert_eq!(access.proxy != ProxyVariables::default(), on_the_way, "{proxy}");

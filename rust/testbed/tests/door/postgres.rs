@@ -18,8 +18,8 @@ use tokio::{net::TcpStream, time::sleep};
 pub(crate) const PORT: u16 = 5432;
 /// How long it may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// As whom it runs: it refuses root.
-const USER: &str = "nobody";
+/// As whom it runs: it refuses root, so that it gets a user namespace in which this user's ID is another one.
+const USER: &str = "65534";
 
 /// The folder of its programs, if this machine has them.
 pub(crate) fn programs() -> Option<PathBuf> {
@@ -34,21 +34,20 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Process,
     let data = data();
     remove(&data)?;
     std::fs::create_dir_all(&data)?;
-    let own = Command::new("chown").arg(USER).arg(&data).status()?;
-    assert!(own.success(), "chown {USER}");
     let as_user = |program: &str| {
-        let mut words = vec!["-u".to_owned(), USER.to_owned(), "--".to_owned()];
-        words.push(programs.join(program).display().to_string());
+        let mut words = vec!["--user".to_owned()];
+        words.extend(["user", "group"].map(|kind| format!("--map-{kind}={USER}")));
+        words.extend(["--".to_owned(), programs.join(program).display().to_string()]);
         words
     };
-    let made = Command::new("runuser")
+    let made = Command::new("unshare")
         .args(as_user("initdb"))
         .args(["-A", "trust", "-U", "app", "--no-sync", "-D"])
         .arg(&data)
         .current_dir("/tmp")
         .output()?;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let mut server = command("runuser".as_ref(), &setting.run_dir);
+    let mut server = command("unshare".as_ref(), &setting.run_dir);
     server
         .args(as_user("postgres"))
         .args(["-h", "127.0.0.1", "-p", &PORT.to_string(), "-k", "", "-F", "-D"])
@@ -70,7 +69,7 @@ pub(crate) async fn stop(server: Process) -> Result<(), Failed> {
     remove(&data())
 }
 
-/// Where its user may write: the suite's own folder is the suite's alone.
+/// Where its database is.
 fn data() -> PathBuf {
     std::env::temp_dir().join(format!("door-postgres-{}", std::process::id()))
 }
