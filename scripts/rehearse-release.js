@@ -143,6 +143,10 @@ function checkRelease(folder, packed) {
       }
     }
   }
+  const { components } = JSON.parse(fs.readFileSync(path.join(release, 'sbom.cdx.json'), 'utf8'));
+  const listed = components.map((/** @type {{ purl: string }} */ { purl }) => purl);
+  missing.push(...['pkg:golang/tailscale.com@', 'pkg:cargo/tokio@']
+    .filter((part) => !listed.some((/** @type {string} */ purl) => purl.startsWith(part))));
   if (missing.length > 0) {
     throw new Error(`the GitHub release lacks ${missing.join(', ')}`);
   }
@@ -217,11 +221,21 @@ async function rehearse(folder) {
 }
 
 async function main() {
+  // What GitHub's machines have, and the publishing tools take for granted.
+  const absent = ['curl', 'git', 'jq'].filter((tool) => spawnSync('bash', ['-c', `command -v ${tool}`]).status !== 0);
+  if (absent.length > 0) {
+    throw new Error(`a rehearsal needs ${absent.join(' and ')}: install what is missing`);
+  }
   const flag = process.argv.indexOf('--folder');
   const kept = flag < 0 ? undefined : process.argv[flag + 1];
   const folder = kept ? path.resolve(kept) : fs.mkdtempSync(path.join(os.tmpdir(), 'release-rehearsal-'));
   const began = Date.now();
-  await rehearse(folder);
+  try {
+    await rehearse(folder);
+  } catch (error) {
+    console.error(`what was made is in ${folder}`);
+    throw error;
+  }
   console.log(`✓ rehearsed in ${Math.round((Date.now() - began) / 1000)} s`);
   if (!kept) {
     fs.rmSync(folder, { recursive: true });
