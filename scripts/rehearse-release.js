@@ -49,6 +49,9 @@ function neutralEnvironment(folder) {
     npm_config_cache: path.join(home, '.npm'),
     ...fs.existsSync(npmrc) && { npm_config_userconfig: npmrc },
     ...kept,
+    // As on GitHub's machines, whatever this one's npm is told.
+    CI: 'true',
+    npm_config_yes: 'true',
     HOME: own,
     PATH: `${bin(folder)}:${process.env.PATH}`,
     JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION: '20',

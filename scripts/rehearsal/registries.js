@@ -127,6 +127,15 @@ async function bodyOf(request) {
 }
 
 /**
+ * What says for whom a workflow may publish: a token of JWT's form.
+ * @param {string} audience who may take it
+ * @param {string} signature
+ */
+function identityFor(audience, signature) {
+  return [{ alg: 'none' }, { aud: audience }, signature].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+}
+
+/**
  * Starts both registries, and what stands before npm's: it gives a workflow its identity, takes that for a token, and
  * lets nobody else publish.
  * @param {string} tools where verdaccio and pypiserver are installed
@@ -135,26 +144,26 @@ async function bodyOf(request) {
  * @returns {Promise<Registries>}
  */
 async function startRegistries(tools, folder, name) {
-  const [runner, identity, npmToken, pypiToken] = [1, 2, 3, 4].map(() => crypto.randomUUID());
+  const [runner, signature, npmToken, pypiToken] = [1, 2, 3, 4].map(() => crypto.randomUUID());
   fs.mkdirSync(folder, { recursive: true });
   const npm = await startNpm(tools, folder, name);
   const pypi = await startPypi(tools, folder, pypiToken);
 
   /** @type {http.RequestListener} */
   const listener = (request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
     const bearer = request.headers.authorization?.replace(/^Bearer /i, '');
     const answer = (/** @type {number} */ status, /** @type {object} */ body) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
     if (pathname === '/identity') {
-      return bearer === runner ? answer(200, { value: identity }) : answer(401, { message: 'the runner\'s token is missing' });
+      return bearer === runner ? answer(200, { value: identityFor(searchParams.get('audience') ?? '', signature) }) : answer(401, { message: 'the runner\'s token is missing' });
     }
     if (pathname === `/-/npm/v1/oidc/token/exchange/package/${name}`) {
-      return bearer === identity ? answer(201, { token: npmToken }) : answer(401, { message: 'no identity of a trusted workflow' });
+      return bearer === identityFor('npm:127.0.0.1', signature) ? answer(201, { token: npmToken }) : answer(401, { message: 'no identity of a trusted workflow' });
     }
     if (pathname === '/_/oidc/mint-token') {
-      void bodyOf(request).then((body) => JSON.parse(body).token === identity
+      void bodyOf(request).then((body) => JSON.parse(body).token === identityFor('pypi', signature)
         ? answer(200, { success: true, token: pypiToken }) : answer(422, { message: 'no identity of a trusted workflow' }));
       return undefined;
     }
