@@ -119,11 +119,11 @@ function makePrograms(folder, mint) {
 /** @param {string} folder */
 const releaseFolder = (folder) => path.join(folder, 'github-release');
 
-/** @param {string} what @param {() => Promise<void> | void} work */
+/** @param {string} what @param {() => Promise<void>} work */
 async function timed(what, work) {
   const began = Date.now();
   await work();
-  console.log(`✓ ${what} (${Math.round((Date.now() - began) / 1000)} s)`);
+  console.log(`- ${what} (${Math.round((Date.now() - began) / 1000)} s)`);
 }
 
 /**
@@ -206,16 +206,20 @@ async function rehearse(folder) {
     const readme = shown(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
     const lowest = ['aws-cdk-lib', 'constructs'].map((name) => `${name}@${manifest.devDependencies[name]}`);
     const place = { name: manifest.name, npm: registries.npm, pypi: registries.pypi, environment };
+    /** @type {string[]} */
+    const problems = [];
     for (const [cdk, versions] of /** @type {[string, string[]][]} */ ([['lowest', lowest], ['newest', []]])) {
       for (const [language, make] of /** @type {const} */ ([['typescript', inTypeScript], ['python', inPython]])) {
+        const name = `README's stack in ${language} with the ${cdk} CDK`;
         const application = path.join(folder, 'applications', `${language}-${cdk}`);
-        await timed(`README's stack in ${language} with the ${cdk} CDK`, async () => {
-          const problems = await make({ ...place, folder: application, cdk: versions }, readme);
-          if (problems.length > 0) {
-            throw new Error(`README's stack in ${language} with the ${cdk} CDK (${application}):\n${problems.join('\n')}`);
-          }
+        await timed(`${name}: synthesized`, async () => {
+          const found = await make({ ...place, folder: application, cdk: versions }, readme).catch((error) => [error.message]);
+          problems.push(...found.map((/** @type {string} */ problem) => `${name}: ${problem}`));
         });
       }
+    }
+    if (problems.length > 0) {
+      throw new Error(problems.join('\n'));
     }
     checkRelease(folder, path.join(folder, 'applications', 'typescript-lowest', 'node_modules', manifest.name));
   } finally {
