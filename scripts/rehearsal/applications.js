@@ -11,7 +11,7 @@ const path = require('path');
  * What the README shows.
  * @typedef {object} Shown
  * @property {string} install the command that installs for an app in TypeScript
- * @property {string} pip and in Python
+ * @property {string} pip what an app in Python needs beside it
  * @property {string} synth the command that synthesizes
  * @property {Record<string, string>} files name -> text
  */
@@ -36,7 +36,7 @@ function shown(readme) {
   };
   return {
     install: one(/^\$ (npm init .*)$/gm, 'npm init'),
-    pip: one(/^\$ (pip install .*?) *#.*$/gm, 'pip install'),
+    pip: one(/^\$ (python3 -m venv .*?) *#.*$/gm, 'python3 -m venv'),
     synth: one(/`(npx cdk synth [^`]*)`/g, 'npx cdk synth'),
     files: {
       [path.join('caller', 'index.py')]: block('caller/index.py', 'python'),
@@ -99,17 +99,25 @@ function prepare({ folder }, readme) {
 }
 
 /**
+ * Installs what every application needs.
+ * @param {Application} application
+ * @param {Shown} readme
+ */
+async function install({ folder, name, cdk, npm, environment }, readme) {
+  const chosen = cdk.reduce((command, version) => command.replace(new RegExp(` ${version.split('@')[0]}(?= |$)`), ` ${version}`), readme.install);
+  const env = { ...environment, npm_config_registry: `http://${npm}/`, npm_config_audit: 'false', npm_config_fund: 'false' };
+  await shell(chosen.replace('CHECKOUT/dist/js/*.tgz', name), folder, env);
+}
+
+/**
  * Makes the README's application in TypeScript.
  * @param {Application} application
  * @param {Shown} readme
  */
 async function inTypeScript(application, readme) {
-  const { folder, name, cdk, environment } = application;
   prepare(application, readme);
-  const env = { ...environment, npm_config_registry: `http://${application.npm}/`, npm_config_audit: 'false', npm_config_fund: 'false' };
-  const chosen = cdk.reduce((command, version) => command.replace(new RegExp(` ${version.split('@')[0]}(?= |$)`), ` ${version}`), readme.install);
-  await shell(chosen.replace('CHECKOUT/dist/js/*.tgz', name), folder, env);
-  return problemsOf(await shell(readme.synth, folder, env));
+  await install(application, readme);
+  return problemsOf(await shell(readme.synth, application.folder, application.environment));
 }
 
 /**
@@ -118,21 +126,14 @@ async function inTypeScript(application, readme) {
  * @param {Shown} readme
  */
 async function inPython(application, readme) {
-  const { folder, name, cdk, environment } = application;
+  const { folder, name, cdk, pypi, environment } = application;
   prepare(application, readme);
-  const bin = path.join(folder, 'venv', 'bin');
-  const env = {
-    ...environment,
-    PATH: `${bin}:${environment.PATH}`,
-    PIP_INDEX_URL: `http://${application.pypi}/simple/`,
-    npm_config_audit: 'false',
-    npm_config_fund: 'false',
-  };
-  await shell('python3 -m venv venv', folder, env);
-  const versions = cdk.map((version) => version.replace('@', '=='));
-  await shell([readme.pip.replace('CHECKOUT/dist/python/*.whl', name), '--quiet', ...versions].join(' '), folder, env);
-  await shell('npm init -y && npm install aws-cdk', folder, env);
-  return problemsOf(await shell(readme.synth.replace('npx tsx app.ts', 'python3 app.py'), folder, env));
+  await install(application, readme);
+  const chosen = [name, ...cdk.map((version) => version.replace('@', '=='))].join(' ');
+  const env = { ...environment, PIP_INDEX_URL: `http://${pypi}/simple/` };
+  // One shell, for the virtual environment.
+  const commands = [`${readme.pip.replace('CHECKOUT/dist/python/*.whl', chosen)} --quiet`, readme.synth.replace('npx tsx app.ts', 'python3 app.py')];
+  return problemsOf(await shell(commands.join('\n'), folder, env));
 }
 
 module.exports = { inPython, inTypeScript, problemsOf, shown };
