@@ -55,7 +55,7 @@ describe('a workflow', () => {
         outputs: { id: '${{ steps.upload.outputs.artifact-id }}', tag: '${{ steps.tag.outputs.tag }}' },
         steps: [
           { id: 'machine', name: 'machine', run: 'exit 1' },
-          { id: 'fails', name: 'fails', run: 'false', 'continue-on-error': true },
+          { 'id': 'fails', 'name': 'fails', 'run': 'false', 'continue-on-error': true },
           { id: 'tag', name: 'tag', env: { NAME: 'file' }, run: 'mkdir dist\necho "tag=$GITHUB_REF_NAME" >> "$GITHUB_OUTPUT"\necho made > "dist/$NAME"' },
           { id: 'upload', uses: 'actions/upload-artifact@1', with: { name: 'built', path: 'dist' } },
         ],
