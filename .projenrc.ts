@@ -8,6 +8,7 @@ import { Packages } from './projenrc/packages';
 import { PythonEnvironment } from './projenrc/python';
 import { releaseOnTag } from './projenrc/release';
 import { ReleaseFiles } from './projenrc/release-files';
+import { ReleaseRehearsal } from './projenrc/release-rehearsal';
 import { RustWorkspace } from './projenrc/rust';
 import { Tailscaled } from './projenrc/tailscaled';
 import { pinActions, pinRust, toolchainSteps } from './projenrc/toolchain';
@@ -89,7 +90,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
-  gitignore: ['/assets/', '/bin/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.jsii.tabl.json'],
+  gitignore: ['/assets/', '/bin/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.rehearsal/', '/.jsii.tabl.json'],
 });
 
 // The examples name the package as its users do.
@@ -99,7 +100,7 @@ project.eslint?.addOverride({ files: ['examples/**'], rules: { 'import/no-unreso
 project.npmignore?.include('/assets/');
 [
   '/cli/', '/rust/', '/tailscaled/', '/scripts/', '/projenrc/', '/docs/', '/examples/', '/templates/', '/.ci/',
-  '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.npmrc', '/.jsii.tabl.json', '/rust-toolchain.toml',
+  '/.emulator/', '/.venv/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.rehearsal/', '/.npmrc', '/.jsii.tabl.json', '/rust-toolchain.toml',
   '/CONTRIBUTING.md', '/SECURITY.md', '/CHANGELOG.md',
 ].forEach((path) => project.npmignore?.exclude(path));
 
@@ -135,6 +136,7 @@ const otherArchitecture = new OtherArchitecture(project, { layers, rust });
 const packages = new Packages(project, { layers });
 const integration = new Integration(project);
 new ReleaseFiles(project);
+const rehearsal = new ReleaseRehearsal(project);
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -166,7 +168,7 @@ newestCdk.env('EVERY_TEST', 'true');
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale] });
+new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale, rehearsal.rehearse] });
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.

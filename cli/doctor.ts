@@ -32,6 +32,7 @@ interface Step {
 
 /** The extension's part: rust/tailnet/src/diagnosis.rs. */
 interface Diagnosis {
+  readonly key?: string;
   readonly trouble?: string;
   readonly machine?: {
     readonly name: string;
@@ -202,6 +203,13 @@ function functionError(body: string): Finding {
     ? 'the deployed proxy is older than this doctor: deploy it anew' : 'its log says more');
 }
 
+/** What a function logs in with. */
+const KEYS: Record<string, string> = {
+  authKey: 'an auth key that is stored',
+  oauthClient: 'a stored secret of an OAuth client, which makes a new key for each login',
+  workloadIdentity: 'the function\'s role (workload identity): no stored key',
+};
+
 /** The findings of a diagnosis, in the order of the way. */
 export function explain(report: Report): Finding[] {
   const findings = [ok('the function', `version ${report.version}`)];
@@ -209,6 +217,7 @@ export function explain(report: Report): Finding[] {
   if (!tailnet) {
     return [...findings, failedWith('extension', report.extensionError ?? 'it does not respond', 'attach the extension\'s layer')];
   }
+  if (tailnet.key !== undefined) findings.push(ok('key', KEYS[tailnet.key] ?? tailnet.key));
   if (tailnet.trouble !== undefined) return [...findings, failedWith('login', tailnet.trouble, 'docs/troubleshooting.md has the code')];
   const machine = tailnet.machine;
   findings.push(machine

@@ -16,11 +16,13 @@ export class Packages extends Component {
     super(project);
     const packJs = project.tasks.tryFind('package:js');
     const packAll = project.tasks.tryFind('package-all');
-    if (!packJs || !packAll) {
-      throw new Error('projen has no tasks "package:js" and "package-all" any more: find what packs, and check around it');
+    const packPython = project.tasks.tryFind('package:python');
+    if (!packJs || !packPython || !packAll) {
+      throw new Error('projen has no tasks "package:js", "package:python" and "package-all" any more: find what packs, and check around it');
     }
     packJs.prependExec('node scripts/check-assets.js');
     packJs.exec('node scripts/check-tarball.js');
+    packPython.exec('python3 scripts/python_types.py dist/python');
 
     this.test = project.addTask('packages:run', { description: 'Pack what is built, and test that' });
     this.test.spawn(project.compileTask);

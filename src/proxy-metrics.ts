@@ -32,7 +32,7 @@ export function requestMetric(metricName: string, service: string, props?: cloud
 }
 
 /**
- * A metric that is counted of every request of one proxy: `requests`, or `errors` of one name.
+ * A metric of one proxy that nobody need ask for: `requests`, `errors` of one name, or `tailnet-minutes`.
  * @internal
  */
 export function proxyMetric(metricName: string, dimensions: ProxyDimensions, props?: cloudwatch.MetricOptions): cloudwatch.Metric {

@@ -1,4 +1,4 @@
-import { RemovalPolicies, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Duration, RemovalPolicies, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as events from 'aws-cdk-lib/aws-events';
@@ -381,6 +381,20 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
   public metricTailnetUnavailable(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     this.requireProxyCounts('metricTailnetUnavailable');
     return proxyMetric('errors', { proxy: this.proxyName, error: 'TailnetUnavailable' }, props);
+  }
+
+  /**
+   * How many minutes this proxy's environments were in the tailnet, each from its login to its log-out, frozen time included:
+   * what Tailscale's plans meter. The sum over a day by default. Needs `metrics.proxyCounts`.
+   *
+   * An environment tells what has passed with its invocations, once a minute at most, and the rest when it ends. One that ends
+   * without a log-out has not told the time since its last invocation, nor that until Tailscale removes the machine.
+   *
+   * @param props overrides for the metric (period, statistic, label, …)
+   */
+  public metricTailnetMinutes(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    this.requireProxyCounts('metricTailnetMinutes');
+    return proxyMetric('tailnet-minutes', { proxy: this.proxyName }, { period: Duration.days(1), ...props });
   }
 
   /**

@@ -43,8 +43,8 @@ export interface TailscaleMetricsOptions {
   readonly details?: boolean;
 
   /**
-   * Whether to count every request, and every error by its `ts-error-name`, also where no caller asks: `requests` and `errors`
-   * in the namespace `tailscale-lambda-proxy`. Always written to the log in the embedded metric format, so that they get to
+   * Whether to count every request, every error by its `ts-error-name`, also where no caller asks, and the minutes in the
+   * tailnet: `requests`, `errors` and `tailnet-minutes` in the namespace `tailscale-lambda-proxy`. Always written to the log in the embedded metric format, so that they get to
    * CloudWatch from a function without a network as well. Each costs what a custom metric costs. `metricTailnetUnavailable` and
    * `createAlarms` need them.
    *

@@ -5,6 +5,7 @@ import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { useFixtureZips } from './fixture-zips';
+import contract from './fixtures/canary.json';
 import { problems } from './problems';
 import { TailscaleCanaryOptions, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleMetricsOutput } from '../src';
 
@@ -35,18 +36,8 @@ function event(): any {
 test('it asks its target every five minutes, and has the request counted', () => {
   const proxy = makeProxy();
   add({}, proxy);
-  expect(event()).toEqual({
-    rawPath: '/',
-    rawQueryString: '',
-    headers: {
-      'ts-target-ip': 'billing',
-      'ts-target-port': '8080',
-      'ts-metric-service': 'canary-billing',
-      'ts-metric-dimension-name': 'canary-of',
-      'ts-metric-dimension-value': 'billing-proxy',
-    },
-    requestContext: { http: { method: 'GET' } },
-  });
+  // What the end-to-end test sends to the shipped program.
+  expect(event()).toEqual(contract.event);
   Template.fromStack(stack).hasResourceProperties('AWS::Events::Rule', {
     ScheduleExpression: 'rate(5 minutes)',
     Targets: [Match.objectLike({ Arn: stack.resolve(proxy.functionArn), RetryPolicy: { MaximumRetryAttempts: 0 } })],
@@ -66,14 +57,9 @@ test('the alarm is raised by responses that are missing, and by counts that are'
   const topic = new sns.Topic(stack, 'Topic');
   const canary = add({ interval: Duration.minutes(10), failures: 3, actions: [new actions.SnsAction(topic)] });
   Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
-    Namespace: 'tailscale-service',
-    MetricName: 'success',
-    Dimensions: [{ Name: 'canary-of', Value: 'billing-proxy' }, { Name: 'service', Value: 'canary-billing' }],
-    Statistic: 'Sum',
+    ...contract.alarm,
     Period: 600,
     EvaluationPeriods: 3,
-    Threshold: 1,
-    ComparisonOperator: 'LessThanThreshold',
     TreatMissingData: 'breaching',
     AlarmActions: [stack.resolve(topic.topicArn)],
   });

@@ -78,6 +78,15 @@ test.each([
   expect(broken?.fix).toBeTruthy();
 });
 
+test.each([
+  ['authKey', 'an auth key'], ['oauthClient', 'OAuth client'], ['workloadIdentity', 'workload identity'], ['anotherKind', 'anotherKind'],
+])('a key of the kind %s is named, also where the login fails', (key, words) => {
+  const findings = explain({ version: '1.2.3', allowed: STEP, tailnet: { key, trouble: 'TagsRejected: no; fix: let the key have them' } });
+
+  expect(findings.find(({ check }) => check === 'key')).toMatchObject({ outcome: 'ok', detail: expect.stringContaining(words) });
+  expect(firstBroken(findings)).toMatchObject({ check: 'login', fix: 'let the key have them' });
+});
+
 test('AWS\'s answers are read', () => {
   expect(element('<A><Arn>arn:aws:iam::1:user/a</Arn></A>', 'Arn')).toBe('arn:aws:iam::1:user/a');
   expect(element('<A/>', 'Arn')).toBeUndefined();

@@ -88,6 +88,7 @@ test.each<[string, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric, string]>(
 test.each<[string, string, object, (proxy: TailscaleLambdaProxy) => cloudwatch.Metric]>([
   ['requests', 'requests', {}, (proxy) => proxy.metricProxyRequests()],
   ['errors of a name', 'errors', { error: 'TargetTimeout' }, (proxy) => proxy.metricProxyErrors('TargetTimeout')],
+  ['minutes in the tailnet', 'tailnet-minutes', {}, (proxy) => proxy.metricTailnetMinutes()],
   ['a proxy that is not in the tailnet', 'errors', { error: 'TailnetUnavailable' }, (proxy) => proxy.metricTailnetUnavailable()],
 ])('what nobody asks for is counted by the proxy\'s name, without a resource of its own: %s', (_, metricName, dimensions, metric) => {
   const proxy = makeProxy();
@@ -96,6 +97,13 @@ test.each<[string, string, object, (proxy: TailscaleLambdaProxy) => cloudwatch.M
     namespace: 'tailscale-lambda-proxy', metricName, statistic: 'Sum', dimensions: { proxy: proxy.lambda.functionName, ...dimensions },
   });
   Template.fromStack(stack).resourceCountIs('AWS::Logs::MetricFilter', 0);
+});
+
+test('minutes in the tailnet are summed by the day, unless told otherwise', () => {
+  const proxy = makeProxy();
+
+  expect(proxy.metricTailnetMinutes().period).toEqual(Duration.days(1));
+  expect(proxy.metricTailnetMinutes({ period: Duration.hours(1) }).period).toEqual(Duration.hours(1));
 });
 
 test('a proxy can have another name than its function\'s in what is counted', () => {
@@ -111,6 +119,7 @@ test.each<[string, (proxy: TailscaleLambdaProxy) => unknown]>([
   ['metricProxyRequests', (proxy) => proxy.metricProxyRequests()],
   ['metricProxyErrors', (proxy) => proxy.metricProxyErrors('TargetTimeout')],
   ['metricTailnetUnavailable', (proxy) => proxy.metricTailnetUnavailable()],
+  ['metricTailnetMinutes', (proxy) => proxy.metricTailnetMinutes()],
   ['metricTailnetUnavailable', (proxy) => proxy.createAlarms()],
 ])('an alarm that could never be raised is refused where nothing is counted: %s', (method, use) => {
   const proxy = makeProxy({ proxyCounts: false });

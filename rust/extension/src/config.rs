@@ -8,6 +8,7 @@ use std::{
 use http::Uri;
 use lambda_env::aws::ProxyVariables;
 use lambda_env::extensions_api::Events;
+use lambda_env::metrics::proxy_name;
 use lambda_env::{SettingError, Variables};
 
 use crate::{
@@ -60,6 +61,8 @@ pub struct Config {
     /// What listens in front of it: SOCKS5 and an HTTP proxy by default, and not for the Lambda proxy, which asks the status
     /// socket before it dials; and the local ports that lead to one target each.
     pub doors: DoorsConfig,
+    /// The name under which the environment's time in the tailnet is counted, if it is.
+    pub metrics_name: Option<String>,
     /// Log everything, tailscaled's lines included.
     pub debug: bool,
 }
@@ -125,6 +128,7 @@ impl Config {
             } else {
                 Events::All
             },
+            metrics_name: metrics_name(&variables, direct)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
@@ -135,6 +139,16 @@ impl Config {
     pub fn own_ports(&self) -> Vec<u16> {
         own_ports(&self.doors, self.socks)
     }
+}
+
+/// The proxy's, and that of another function only if it was given one: a metric of CloudWatch costs its owner money.
+fn metrics_name(
+    variables: &Variables<impl Fn(&str) -> Option<String>>,
+    is_proxy: bool,
+) -> Result<Option<String>, SettingError> {
+    let name = proxy_name(variables)?;
+    let given = variables.text("TS_METRICS_PROXY_NAME").is_some();
+    Ok(name.filter(|_| is_proxy || given))
 }
 
 fn own_ports(doors: &DoorsConfig, socks: SocketAddr) -> Vec<u16> {
@@ -309,6 +323,8 @@ mod tests {
             ("TS_DIRECT_SOCKS", "yes"),
             ("TS_FORWARDS", "5432"),
             ("TS_JOIN", "later"),
+            ("TS_METRICS_PROXY_COUNTS", "no"),
+            ("TS_METRICS_PROXY_NAME", "the office"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(
@@ -352,6 +368,19 @@ mod tests {
         let proxy = parse(&[("TS_DIRECT_SOCKS", "true")]).unwrap();
         assert_eq!((proxy.socks.port(), proxy.doors.server), (1055, None));
         assert_eq!(proxy.own_ports(), [1055]);
+    }
+
+    #[test]
+    fn the_time_of_a_proxy_is_counted_and_that_of_others_if_they_have_a_name() {
+        let name = |more: &[(&str, &str)]| {
+            let function = ("AWS_LAMBDA_FUNCTION_NAME", "stack-proxy-1A");
+            parse(&[&[function], more].concat()).unwrap().metrics_name
+        };
+        let (proxy, named) = (("TS_DIRECT_SOCKS", "true"), ("TS_METRICS_PROXY_NAME", "office"));
+        assert_eq!(name(&[]), None);
+        assert_eq!(name(&[proxy]).as_deref(), Some("stack-proxy-1A"));
+        assert_eq!(name(&[named]).as_deref(), Some("office"));
+        assert_eq!(name(&[proxy, named, ("TS_METRICS_PROXY_COUNTS", "false")]), None);
     }
 
     #[test]

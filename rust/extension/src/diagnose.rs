@@ -48,6 +48,7 @@ pub async fn diagnose(preflight: &Preflight, host: &str, deadline: Instant) -> D
         _ => None,
     };
     Diagnosis {
+        key: preflight.key_kind(),
         trouble: running.err().map(|unavailable| unavailable.to_string()),
         machine: status.ok().map(machine),
         way: way.map(|way| Way { peer, ..way }),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod ipc;
 pub mod lifecycle;
 pub mod localapi;
+pub mod minutes;
 pub mod policy;
 pub mod preflight;
 pub mod supervisor;

@@ -182,11 +182,12 @@ async fn serve<T>(
             Some(_) => {}
             None => tailnet.wait_until_warm(deadline).await,
         }
-        Ok(until_shutdown(lambda, tailnet, &preflight, &thaws, clock).await?)
+        Ok(until_shutdown(lambda, supervisor, &preflight, &thaws, clock).await?)
     };
     select! {
         end = ending => end,
         _ = terminated => Ok(()),
+        () = supervisor.minutes().keep_telling() => Ok(()),
         () = status.serve() => Ok(()),
         () = doors.serve() => Ok(()),
     }
@@ -208,7 +209,7 @@ async fn open_listeners(
 
 async fn until_shutdown(
     lambda: &mut impl LambdaRuntime,
-    tailnet: &Tailnet,
+    supervisor: &Supervisor,
     preflight: &Preflight,
     thaws: &Thaws,
     clock: &Clock,
@@ -221,7 +222,9 @@ async fn until_shutdown(
             Event::Invoke { deadline_ms } => {
                 let left = left_until(deadline_ms, clock).min(INVOCATION_LIMIT);
                 let began = clock.now();
-                invoked(tailnet, preflight, Instant::now() + left).await;
+                // Lambda may end an environment without SHUTDOWN.
+                supervisor.minutes().tell();
+                invoked(supervisor.tailnet(), preflight, Instant::now() + left).await;
                 thaws.announce(path, preflight.path(), paused, began);
             }
             Event::Shutdown { shutdown_reason } => {

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use tailnet::{
     connect::{Route, RouteError, Router},
+    diagnosis::KeyKind,
     protocol::OUTSIDE,
 };
 use tokio::{
@@ -13,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    auth::key_source::KeyKindSource,
     connectivity::monitor::{Connectivity, Outcome},
     error::JoinError,
     localapi::{
@@ -42,6 +44,7 @@ pub struct Preflight {
     uncovered: Uncovered,
     /// The exit node that must be used.
     required_exit_node: Option<String>,
+    key_kind: KeyKindSource,
     /// When the environment began to join the tailnet.
     began: Instant,
 }
@@ -56,6 +59,7 @@ impl Preflight {
             netmap: supervisor.netmap().clone(),
             uncovered,
             required_exit_node: exit_node.filter(|node| node.required).map(|node| node.node.clone()),
+            key_kind: supervisor.key_kind(),
             began: Instant::now(),
         }
     }
@@ -72,6 +76,11 @@ impl Preflight {
     /// The state of the tailnet.
     pub fn tailnet(&self) -> &Tailnet {
         &self.tailnet
+    }
+
+    /// What kind of key the environment logs in with, as far as it is known.
+    pub fn key_kind(&self) -> Option<KeyKind> {
+        (self.key_kind)()
     }
 
     /// tailscaled's LocalAPI.

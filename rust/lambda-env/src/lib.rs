@@ -7,6 +7,7 @@ pub mod aws;
 pub mod contract;
 pub mod extensions_api;
 mod logging;
+pub mod metrics;
 mod program;
 mod variables;
 

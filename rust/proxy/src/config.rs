@@ -29,9 +29,6 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 const METRICS_BUDGET: Duration = Duration::from_millis(100);
 
-/// The longest name of a proxy in its metrics.
-const LONGEST_PROXY_NAME: usize = 255;
-
 /// The proxy's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -153,7 +150,7 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
         }
     };
     Ok(metrics::Settings {
-        proxy: proxy_name(variables)?,
+        proxy: lambda_env::metrics::proxy_name(variables)?,
         output,
         details: variables.switch("TS_METRICS_DETAILS", false)?,
         interval: variables
@@ -163,24 +160,6 @@ fn metrics(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<met
         access: Access::read(variables, "AWS_ENDPOINT_URL_CLOUDWATCH")
             .through(ProxyVariables::read(variables, &[SOCKS_PORT])),
     })
-}
-
-/// The name that the proxy's own counts have: the function's, unless told otherwise; none where they are switched off.
-fn proxy_name(variables: &Variables<impl Fn(&str) -> Option<String>>) -> Result<Option<String>, SettingError> {
-    let counts = variables.switch("TS_METRICS_PROXY_COUNTS", true)?;
-    let given = variables.text("TS_METRICS_PROXY_NAME");
-    if let Some(name) = &given {
-        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
-        if name.len() > LONGEST_PROXY_NAME || !name.bytes().all(is_legal) {
-            return Err(SettingError::invalid(
-                "TS_METRICS_PROXY_NAME",
-                name,
-                "1 to 255 letters, digits, hyphens, underscores, full stops, slashes and colons",
-            ));
-        }
-    }
-    let name = given.or_else(|| variables.text("AWS_LAMBDA_FUNCTION_NAME"));
-    Ok(name.filter(|_| counts))
 }
 
 fn ca_certificates(text: Option<String>, file: Option<String>) -> Result<Option<CaCertificates>, SettingError> {

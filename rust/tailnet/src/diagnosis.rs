@@ -11,12 +11,27 @@ pub struct Diagnosis {
     /// Why the function is not in the tailnet: a stable code and what fixes it. Absent if it is in the tailnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// What the function logs in with. Absent while that is not known: nothing has been read yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyKind>,
     /// The machine as the tailnet knows it. Absent if tailscaled does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
     /// The way to the host. Absent if the function is not in the tailnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Way>,
+}
+
+/// What a function logs in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyKind {
+    /// An auth key that is stored.
+    AuthKey,
+    /// The secret of an OAuth client, which makes a new key for each login.
+    OauthClient,
+    /// The function's role, for which Tailscale makes a new key for each login.
+    WorkloadIdentity,
 }
 
 /// A machine of the tailnet.

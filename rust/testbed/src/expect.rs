@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde_json::{Value, json};
 
-use crate::{Error, deadline::within, http_call::CallError, suite::Outcome, target::PORT, world::World};
+use crate::{
+    Error, deadline::within, http_call::CallError, invoke_api::InvokeApi, suite::Outcome, target::PORT, world::World,
+};
 
 /// How soon a request must be answered once the trouble is known, INIT included.
 const SOON: Duration = Duration::from_secs(2);
@@ -22,6 +25,18 @@ pub async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
         world.url().send(request.map_err(CallError::from)?).await?,
         began.elapsed(),
     ))
+}
+
+/// What the function itself finds out about its place in the tailnet, and its way to the target, as the doctor asks it.
+pub async fn diagnosis(world: &World) -> Result<Value, Error> {
+    let api = InvokeApi {
+        address: world.lambda.invoke_address().to_owned(),
+        caller: world.url().caller,
+    };
+    let address = world.surroundings.target.node.address().to_string();
+    let headers = json!({"ts-target-ip": address, "ts-target-port": PORT.to_string()});
+    let mut invoked = api.invoke("tailscale-proxy", &json!({"diagnose": headers})).await?;
+    Ok(invoked.payload["tailnet"].take())
 }
 
 /// The function's log has a line with `words`, or gets one soon: what it writes passes through local-lambda on its way

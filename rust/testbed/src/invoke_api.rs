@@ -2,7 +2,7 @@
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::{
@@ -32,16 +32,34 @@ pub struct Invoked {
 impl InvokeApi {
     /// Invokes the function of this name, and waits for its answer.
     pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invoked, Error> {
+        let answer = self.call(function, payload, "RequestResponse").await?;
+        let failed = answer.status() == StatusCode::OK && answer.headers().contains_key("x-amz-function-error");
+        let path = path(function);
+        let payload = json(&path, &succeeded(&path, answer)?)?;
+        Ok(Invoked { failed, payload })
+    }
+
+    /// Hands an event over, as a rule of EventBridge's does: nobody waits for the answer.
+    pub async fn send(&self, function: &str, event: &Value) -> Result<(), Error> {
+        let answer = self.call(function, event, "Event").await?;
+        succeeded(&path(function), answer)?;
+        Ok(())
+    }
+
+    async fn call(&self, function: &str, payload: &Value, kind: &str) -> Result<Response<Bytes>, Error> {
         // The two are signed alike.
         let door = FunctionUrl {
             address: self.address.clone(),
             caller: self.caller.clone(),
         };
-        let path = format!("/2015-03-31/functions/{function}/invocations");
-        let request = door.request("POST", &path).body(Bytes::from(payload.to_string()));
-        let answer = door.send(request.map_err(crate::http_call::CallError::from)?).await?;
-        let failed = answer.status() == StatusCode::OK && answer.headers().contains_key("x-amz-function-error");
-        let payload = json(&path, &succeeded(&path, answer)?)?;
-        Ok(Invoked { failed, payload })
+        let request = door
+            .request("POST", &path(function))
+            .header("x-amz-invocation-type", kind)
+            .body(Bytes::from(payload.to_string()));
+        Ok(door.send(request.map_err(crate::http_call::CallError::from)?).await?)
     }
+}
+
+fn path(function: &str) -> String {
+    format!("/2015-03-31/functions/{function}/invocations")
 }

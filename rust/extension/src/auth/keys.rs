@@ -1,5 +1,7 @@
 //! The source of auth keys that the settings name.
 
+use tailnet::diagnosis::KeyKind;
+
 use crate::{
     auth::{
         config::Credential, key_source::KeySource, secret::Secret, stored_key::StoredKey,
@@ -39,6 +41,13 @@ impl KeySource for Keys {
         match self {
             Self::Stored(key) => key.changed().await,
             Self::WorkloadIdentity(identity) => identity.changed().await,
+        }
+    }
+
+    fn kind(&self) -> Option<KeyKind> {
+        match self {
+            Self::Stored(key) => key.kind(),
+            Self::WorkloadIdentity(_) => Some(KeyKind::WorkloadIdentity),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! memory for later logins.
 
 use serde_json::Value;
+use tailnet::diagnosis::KeyKind;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -86,6 +87,15 @@ impl KeySource for StoredKey {
             tracing::info!("the secret has changed: logging in with it");
         }
         Ok(changed)
+    }
+
+    /// By the text that was read last. Nobody waits for one that is being read.
+    fn kind(&self) -> Option<KeyKind> {
+        let known = self.known.try_lock().ok()?;
+        Some(match ClientSecret::parse(known.as_ref()?, &self.tags) {
+            None => KeyKind::AuthKey,
+            Some(_) => KeyKind::OauthClient,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
         error::LocalApiError,
         netmap::Netmap,
     },
+    minutes::TailnetMinutes,
     supervisor::{
         backoff::{AttemptLimiter, Backoff},
         exit_node::ExitNode,
@@ -52,6 +53,7 @@ const TAILSCALE: &str = "https://controlplane.tailscale.com";
 /// What a login works with, for the life of the environment.
 #[derive(Clone)]
 pub(crate) struct Context {
+    pub(crate) minutes: TailnetMinutes,
     pub(crate) api: LocalApi,
     pub(crate) clock: Clock,
     pub(crate) connectivity: Connectivity,
@@ -269,6 +271,7 @@ impl LoginSession {
             return;
         }
         self.joined = true;
+        self.context.minutes.joined();
         self.context.connectivity.joined();
         // Peers that are off must not hold up INIT for longer than the login itself took.
         let (warm, patience) = (

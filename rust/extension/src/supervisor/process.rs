@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::key_source::KeySource,
+    auth::key_source::{KeyKindSource, KeySource},
     clock::{Clock, since},
     config::Config,
     connectivity::monitor::Connectivity,
@@ -20,6 +20,7 @@ use crate::{
         error::LocalApiError,
         netmap::Netmap,
     },
+    minutes::TailnetMinutes,
     supervisor::{
         backoff::Backoff,
         login::{Context, LoginSession},
@@ -56,6 +57,8 @@ pub struct Supervisor {
     connectivity: Connectivity,
     api: LocalApi,
     netmap: watch::Receiver<Netmap>,
+    minutes: TailnetMinutes,
+    key_kind: KeyKindSource,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -70,7 +73,9 @@ impl Supervisor {
         let reports = Arc::<Reports>::default();
         let api = program.local_api();
         let connectivity = Connectivity::new(api.clone(), Arc::clone(&clock), netmap.clone(), &config.hostname);
+        let minutes = TailnetMinutes::new(config.metrics_name.as_deref(), Arc::clone(&clock));
         let context = Context {
+            minutes: minutes.clone(),
             api: api.clone(),
             clock,
             connectivity: connectivity.clone(),
@@ -85,9 +90,14 @@ impl Supervisor {
         if config.join != Join::Lazy {
             reports.wanted.send_replace(true);
         }
+        let keys = Arc::new(keys);
+        let key_kind: KeyKindSource = Arc::new({
+            let keys = Arc::clone(&keys);
+            move || keys.kind()
+        });
         let supervision = Supervision {
             program,
-            keys: Arc::new(keys),
+            keys,
             context,
             restarts: RESTARTS,
             logins: LOGINS,
@@ -97,6 +107,8 @@ impl Supervisor {
             connectivity,
             api,
             netmap,
+            minutes,
+            key_kind,
             stop,
             task: tokio::spawn(supervision.run(stopped)),
         }
@@ -120,6 +132,16 @@ impl Supervisor {
     /// The tailnet's peers.
     pub fn netmap(&self) -> &watch::Receiver<Netmap> {
         &self.netmap
+    }
+
+    /// The time that the environment has been in the tailnet.
+    pub fn minutes(&self) -> &TailnetMinutes {
+        &self.minutes
+    }
+
+    /// Tells what kind of key the environment logs in with.
+    pub fn key_kind(&self) -> KeyKindSource {
+        Arc::clone(&self.key_kind)
     }
 
     /// Logs out and ends tailscaled, in less than 2 s.
@@ -156,7 +178,9 @@ impl<P: Program, K: KeySource> Supervision<P, K> {
         }
         loop {
             let (began, wall) = (Instant::now(), self.context.clock.now());
-            let End::Failed(error) = self.one_life(&mut stopped).await else {
+            let end = self.one_life(&mut stopped).await;
+            self.context.minutes.left();
+            let End::Failed(error) = end else {
                 return;
             };
             // The one clock stands still in a freeze, the other one may be set.

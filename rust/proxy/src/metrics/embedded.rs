@@ -1,9 +1,8 @@
 //! The embedded metric format: a line of JSON in the log that CloudWatch makes metrics of, without a call.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-use std::time::UNIX_EPOCH;
-
-use serde_json::{Map, Value, json};
+use lambda_env::metrics::EmbeddedMetric;
+use serde_json::{Value, json};
 
 use super::{aggregator::Aggregate, metric::Unit};
 
@@ -22,31 +21,22 @@ pub fn lines(namespace: &str, sum: &Aggregate, profile: Option<&str>) -> Vec<Str
 }
 
 fn line(namespace: &str, sum: &Aggregate, profile: Option<&str>, values: Value) -> String {
-    let name = sum.metric().name();
-    let unit = match sum.metric().unit() {
-        Unit::Count => "Count",
-        Unit::Milliseconds => "Milliseconds",
-    };
-    let time = sum.time().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let names: Vec<&str> = sum.dimensions().iter().map(|(name, _)| name.as_str()).collect();
-    let mut line = Map::new();
-    line.insert(
-        "_aws".to_owned(),
-        json!({
-            "Timestamp": time.as_millis(),
-            "CloudWatchMetrics": [{
-                "Namespace": namespace,
-                "Dimensions": [names],
-                "Metrics": [{"Name": name, "Unit": unit}],
-            }],
-        }),
-    );
-    if let Some(profile) = profile {
-        line.insert("profile".to_owned(), profile.into());
+    let dimensions: Vec<_> = sum
+        .dimensions()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let others: Vec<_> = profile.map(|profile| ("profile", profile)).into_iter().collect();
+    EmbeddedMetric {
+        namespace,
+        name: sum.metric().name(),
+        unit: match sum.metric().unit() {
+            Unit::Count => "Count",
+            Unit::Milliseconds => "Milliseconds",
+        },
+        dimensions: &dimensions,
+        others: &others,
+        time: sum.time(),
     }
-    for (name, value) in sum.dimensions() {
-        line.insert(name.clone(), value.as_str().into());
-    }
-    line.insert(name.to_owned(), values);
-    Value::Object(line).to_string()
+    .line(values)
 }

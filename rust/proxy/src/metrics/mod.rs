@@ -18,15 +18,13 @@ use std::{
 
 use aggregator::{Aggregate, Aggregator};
 pub use dimensions::requested_dimensions;
-use lambda_env::aws::Access;
+use lambda_env::{aws::Access, metrics::PROXY_NAMESPACE};
 pub use metric::{Dimensions, Metric};
 use proxy_counts::{ProfileCounts, ProxyCounts};
 use publisher::Publisher;
 
 /// The namespace of what callers ask to have counted.
 pub const NAMESPACE: &str = "tailscale-service";
-/// The namespace of what is counted of every request.
-const PROXY_NAMESPACE: &str = "tailscale-lambda-proxy";
 
 /// How metrics leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

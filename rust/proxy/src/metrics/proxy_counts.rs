@@ -9,13 +9,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lambda_env::metrics::PROXY;
+
 use super::{
     aggregator::{Aggregate, Aggregator},
     metric::{Dimensions, Metric},
 };
 
-/// The dimension that tells one proxy from another.
-const PROXY: &str = "proxy";
 /// The dimension that tells errors apart: the value of `ts-error-name`.
 const ERROR: &str = "error";
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
-    control::MAGIC_DNS_DOMAIN, lambda::Function, process::command, signed::REGION, suite::set, target, world::World,
+    control::MAGIC_DNS_DOMAIN, expect::diagnosis, lambda::Function, process::command, signed::REGION, suite::set,
+    target, world::World,
 };
 
 use crate::{
@@ -118,6 +119,7 @@ async fn callers(setting: Arc<Setting>) -> Outcome {
     let host = world.surroundings.target.node.address().to_string();
     let patient = || Patient::of(&world, &host, target::PORT);
     assert_eq!(patient().examine(&setting, &world).await?, None);
+    assert_eq!(diagnosis(&world).await?["key"], "authKey");
     let nobody = Patient {
         key: Some(""),
         ..patient()

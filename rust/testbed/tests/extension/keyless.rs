@@ -12,7 +12,7 @@ use testbed::{
     control::Counts,
     deadline::within,
     distance::Distance,
-    expect::{fails_soon, get, logged, recovers},
+    expect::{diagnosis, fails_soon, get, logged, recovers},
     freeze::with_dead_flows,
     lambda::{Event, Function},
     server as target_server,
@@ -124,6 +124,9 @@ async fn logs_in(setting: Arc<Setting>) -> Outcome {
     assert_eq!(own.tags.as_deref(), Some(&["tag:lambda".to_owned()][..]));
     assert!(own.ephemeral, "{own:?}");
     assert_eq!(identity.asked(), (1, 2));
+    let found = diagnosis(&world).await?;
+    assert_eq!(found["key"], "workloadIdentity", "{found}");
+    assert_eq!(found["machine"]["tags"], serde_json::json!(["tag:lambda"]), "{found}");
 
     let since = log.len();
     control.remove(own.id).await?;

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use libtest_mimic::Trial;
 use testbed::{
     deadline::within,
-    expect::{get, logged, recovers, says_why},
+    expect::{diagnosis, get, logged, recovers, says_why},
     lambda::Function,
     suite::{Outcome, Setting, awake, set, trial},
     world::AUTH_KEY,
@@ -68,6 +68,13 @@ async fn exchanged(setting: Arc<Setting>) -> Outcome {
     assert_eq!(
         (&create["ephemeral"], &create["tags"]),
         (&true.into(), &serde_json::json!(["tag:lambda"]))
+    );
+
+    let found = diagnosis(&world).await?;
+    assert_eq!(
+        (&found["key"], &found["machine"]["tags"]),
+        (&"oauthClient".into(), &serde_json::json!(["tag:lambda"])),
+        "{found}"
     );
 
     let since = log.len();

@@ -1,6 +1,9 @@
 //! What the function's log says: a summary of each request, and metrics in the embedded format.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use libtest_mimic::Trial;
@@ -12,7 +15,7 @@ use testbed::{
     world::World,
 };
 
-use crate::{Outcome, REST_LIMIT, Setting, counted, request, trial_within};
+use crate::{Outcome, REST_LIMIT, Setting, counted, request, rests, trial_within};
 
 /// How long such a test may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -42,6 +45,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "metrics: a proxy that is not in the tailnet says so to an alarm, without a call of CloudWatch",
             not_in_the_tailnet,
+        ),
+        trial_within(
+            LIMIT,
+            setting,
+            "metrics: SHUTDOWN tells how long the environment was in the tailnet",
+            tailnet_minutes,
         ),
     ]
 }
@@ -151,6 +160,35 @@ async fn not_in_the_tailnet(setting: Arc<Setting>) -> Outcome {
     assert_eq!(get(&world, PORT).await?, 503);
     let unavailable = json!({"error": "TailnetUnavailable", "proxy": "office/proxy"});
     counts_once(&world, "errors", &unavailable).await?;
+    world.stop().await;
+    Ok(())
+}
+
+async fn tailnet_minutes(setting: Arc<Setting>) -> Outcome {
+    let began = Instant::now();
+    let world = setting
+        .world(|function| set(function, "TS_METRICS_PROXY_NAME", "office/proxy"))
+        .await?;
+    let since = world.lambda.events.len();
+    assert_eq!(get(&world, PORT).await?, 200);
+    let answered = Instant::now();
+    rests(&world, since).await?;
+    world.lambda.spin_down(1).await?;
+    let told = line(&world, |line| line.get("tailnet-minutes").is_some()).await?;
+    let metric = json!([{
+        "Namespace": "tailscale-lambda-proxy",
+        "Dimensions": [["proxy"]],
+        "Metrics": [{"Name": "tailnet-minutes", "Unit": "None"}],
+    }]);
+    assert_eq!(told["_aws"]["CloudWatchMetrics"], metric, "{told}");
+    assert_eq!(told["proxy"], "office/proxy", "{told}");
+    // From the login, which came before the first response, to the end.
+    let seconds = told["tailnet-minutes"].as_f64().ok_or(format!("{told}"))? * 60.0;
+    assert!(seconds <= began.elapsed().as_secs_f64(), "{told}");
+    assert!(
+        seconds + 0.1 >= answered.elapsed().as_secs_f64() - 2.0 && seconds > 0.0,
+        "{told}"
+    );
     world.stop().await;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! moto is CloudWatch, behind a proxy that fails on demand; counts are read back with GetMetricStatistics.
 #![allow(clippy::unwrap_used)]
 
+mod canary;
 mod counts;
 mod lines;
 
@@ -14,7 +15,7 @@ use libtest_mimic::Failed;
 use testbed::{
     deadline::within,
     lambda::Event,
-    suite::{Outcome, Setting, run, trial_within},
+    suite::{Outcome, Setting, run, trial, trial_within},
     world::World,
 };
 
@@ -23,7 +24,7 @@ const REST_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     run(|setting| {
-        [counts::trials(setting), lines::trials(setting)]
+        [canary::trials(setting), counts::trials(setting), lines::trials(setting)]
             .into_iter()
             .flatten()
             .collect()

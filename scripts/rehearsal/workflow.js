@@ -1,0 +1,194 @@
+'use strict';
+// Runs the jobs of a workflow file on this machine: the shell steps as they are written there, and in place of the actions
+// what they do to the files. An action or an expression that is not known here ends the rehearsal.
+
+const { spawn } = require('child_process');
+const { once } = require('events');
+const fs = require('fs');
+const path = require('path');
+const { holds, interpolate } = require('./expressions');
+const { run } = require('../run');
+
+/**
+ * @typedef {object} Step
+ * @property {string} [id]
+ * @property {string} [name]
+ * @property {string} [if]
+ * @property {string} [uses]
+ * @property {Record<string, string>} [with]
+ * @property {string} [run]
+ * @property {string} [shell]
+ * @property {Record<string, string>} [env]
+ * @property {boolean} [continue-on-error]
+ */
+
+/**
+ * @typedef {object} Job
+ * @property {string | string[]} [needs]
+ * @property {string} [if]
+ * @property {Record<string, string>} [env]
+ * @property {Record<string, string>} [outputs]
+ * @property {Step[]} steps
+ */
+
+/**
+ * What stands for GitHub.
+ * @typedef {object} Place
+ * @property {string} folder for everything that is made
+ * @property {string} repository what is checked out
+ * @property {string} tag that was pushed
+ * @property {string} commit that it points to
+ * @property {NodeJS.ProcessEnv} environment of every step
+ * @property {Record<string, NodeJS.ProcessEnv>} overrides by job: what its steps get in place of what the workflow says
+ * @property {Record<string, string>} leftOut by step id: steps that are not run, and why
+ */
+
+/** A workflow, and how far it has come. */
+class Rehearsal {
+  /**
+   * @param {Record<string, Job>} jobs
+   * @param {Place} place
+   */
+  constructor(jobs, place) {
+    this.jobs = jobs;
+    this.place = place;
+    /** @type {Record<string, { outputs: Record<string, string> }>} */
+    this.done = {};
+  }
+
+  /**
+   * Runs one job in an empty folder; the jobs that it needs must have run.
+   * @param {string} name
+   */
+  async job(name) {
+    const job = this.jobs[name];
+    if (!job) {
+      throw new Error(`the workflow has no job "${name}"`);
+    }
+    const missing = [job.needs ?? []].flat().filter((needed) => !(needed in this.done));
+    if (missing.length > 0) {
+      throw new Error(`the job ${name} needs ${missing.join(', ')}, which did not run before it`);
+    }
+    const secrets = { GITHUB_TOKEN: 'none' };
+    const contexts = { github: { sha: this.place.commit }, inputs: {}, secrets, needs: this.done, steps: /** @type {Record<string, any>} */ ({}) };
+    if (!holds(job.if, contexts)) {
+      throw new Error(`the job ${name} would not run: ${job.if}`);
+    }
+    const folder = path.join(this.place.folder, 'jobs', name);
+    fs.rmSync(folder, { recursive: true, force: true });
+    fs.mkdirSync(folder, { recursive: true });
+    for (const step of job.steps) {
+      const outputs = await this.step(name, step, folder, contexts);
+      contexts.steps[step.id ?? ''] = { outputs };
+    }
+    this.done[name] = {
+      outputs: Object.fromEntries(Object.entries(job.outputs ?? {}).map(([key, value]) => [key, interpolate(value, contexts)])),
+    };
+  }
+
+  /**
+   * @param {string} job
+   * @param {Step} step
+   * @param {string} folder
+   * @param {import('./expressions').Contexts} contexts
+   * @returns {Promise<Record<string, string>>} its outputs
+   */
+  async step(job, step, folder, contexts) {
+    const title = `${job}: ${step.name ?? step.uses}`;
+    const why = this.place.leftOut[step.id ?? ''];
+    if (why || !holds(step.if, contexts)) {
+      console.log(`- ${title} (left out: ${why ?? step.if})`);
+      return {};
+    }
+    console.log(`- ${title}`);
+    return step.uses ? this.action(step, folder, contexts) : this.script(job, step, folder, contexts);
+  }
+
+  /**
+   * What an action does to the files.
+   * @param {Step} step
+   * @param {string} folder
+   * @param {import('./expressions').Contexts} contexts
+   * @returns {Record<string, string>}
+   */
+  action(step, folder, contexts) {
+    const inputs = Object.fromEntries(Object.entries(step.with ?? {}).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+    const artifacts = path.join(this.place.folder, 'artifacts');
+    const [name] = String(step.uses).split('@');
+    switch (name) {
+      case 'actions/checkout': {
+        const target = path.join(folder, inputs.path ?? '.');
+        run('git', ['clone', '--quiet', this.place.repository, target]);
+        run('git', ['-c', 'advice.detachedHead=false', 'checkout', '--quiet', this.place.tag], { cwd: target });
+        return {};
+      }
+      case 'actions/upload-artifact':
+        fs.rmSync(path.join(artifacts, inputs.name), { recursive: true, force: true });
+        fs.cpSync(path.join(folder, inputs.path), path.join(artifacts, inputs.name), { recursive: true });
+        return { 'artifact-id': inputs.name };
+      case 'actions/download-artifact':
+        fs.cpSync(path.join(artifacts, inputs['artifact-ids']), path.join(folder, inputs.path), { recursive: true });
+        return {};
+      case 'actions/attest-build-provenance': {
+        const [place, ending] = [path.join(folder, path.dirname(inputs['subject-path'])), path.extname(inputs['subject-path'])];
+        const subjects = fs.readdirSync(place).filter((file) => file.endsWith(ending));
+        if (subjects.length === 0) {
+          throw new Error(`${inputs['subject-path']} names no file`);
+        }
+        console.log(`  not attested here: ${subjects.join(', ')}`);
+        return {};
+      }
+      case 'actions/setup-node':
+      case 'actions/setup-go':
+      case 'actions/setup-python':
+        console.log('  this machine\'s own');
+        return {};
+      default:
+        throw new Error(`no rehearsal knows what ${name} does: teach scripts/rehearsal/workflow.js`);
+    }
+  }
+
+  /**
+   * Runs a shell step as GitHub's runner does.
+   * @param {string} job
+   * @param {Step} step
+   * @param {string} folder
+   * @param {import('./expressions').Contexts} contexts
+   * @returns {Promise<Record<string, string>>}
+   */
+  async script(job, step, folder, contexts) {
+    const output = path.join(this.place.folder, 'output');
+    fs.writeFileSync(output, '');
+    const env = Object.fromEntries(Object.entries({ ...this.jobs[job].env, ...step.env }).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+    const shell = step.shell === 'bash' ? ['--noprofile', '--norc', '-eo', 'pipefail'] : ['-e'];
+    // Not synchronously: this process may be what the step talks to.
+    const child = spawn('bash', [...shell, '-c', interpolate(String(step.run), contexts)], {
+      cwd: folder,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: {
+        ...this.place.environment,
+        ...env,
+        ...this.place.overrides[job],
+        GITHUB_OUTPUT: output,
+        GITHUB_REF_TYPE: 'tag',
+        GITHUB_REF_NAME: this.place.tag,
+        GITHUB_REF: `refs/tags/${this.place.tag}`,
+        GITHUB_SHA: this.place.commit,
+      },
+    });
+    const [status, signal] = await once(child, 'exit');
+    if (status !== 0) {
+      const problem = `the step "${step.name}" of the job ${job} failed: ${signal ?? `exit code ${status}`}`;
+      if (!step['continue-on-error']) {
+        throw new Error(problem);
+      }
+      console.log(`  ${problem}; the workflow goes on`);
+    }
+    return Object.fromEntries(fs.readFileSync(output, 'utf8').split('\n').filter(Boolean).map((line) => {
+      const [key, ...value] = line.split('=');
+      return [key, value.join('=')];
+    }));
+  }
+}
+
+module.exports = { Rehearsal };
