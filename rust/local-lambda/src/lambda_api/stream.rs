@@ -29,20 +29,26 @@ type Pieces = mpsc::Sender<Result<Bytes, StreamBroken>>;
 
 /// Passes a streamed answer on; returns when it is over, and the environment knows.
 pub(super) async fn pass_on(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Result<(), Refusal> {
+    // A task of its own, from the moment that the caller may have an answer: when the runtime is killed, this connection's
+    // task ends, and the caller must still be told that something is missing.
+    let passed = tokio::spawn(begin(api.clone(), id.to_owned(), request));
+    passed
+        .await
+        .unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())))
+}
+
+async fn begin(api: Arc<Api>, id: String, request: Request<Incoming>) -> Result<(), Refusal> {
     let content_type = header_text(&request, header::CONTENT_TYPE.as_str()).map(str::to_owned);
     let (pieces, body) = mpsc::channel(PIECES);
     let stream = Stream { content_type, body };
     let begun = api
         .ask(|reply| Call::StreamBegins {
-            id: id.to_owned(),
+            id: id.clone(),
             stream,
             reply,
         })
         .await?;
-    // A task of its own: when the runtime is killed, this connection's task ends, and the caller must still be told.
-    let pump = tokio::spawn(pump(api.clone(), id.to_owned(), request.into_body(), pieces, begun));
-    pump.await
-        .unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())))
+    pump(api, id, request.into_body(), pieces, begun).await
 }
 
 async fn pump(
