@@ -16,7 +16,7 @@ const LAYER_URL = 'http://localhost:8055';
 /** This machine, and what AWS's own programs ask in a function: Lambda's Runtime API, and the sources of credentials. */
 const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2';
 
-/** What lets a role of another account in. */
+/** What lets a role of another account in, with the URL and without it. */
 const OTHER_ACCOUNTS = {
   url: 'proxy.grantInvokeUrl(new iam.ArnPrincipal(...))',
   invoke: 'addPermission(id, { principal: new iam.ArnPrincipal(...) }) of proxy.lambda, or of proxy.alias if there is one,',
