@@ -42,7 +42,13 @@ pub struct CallerLayer {
 impl CallerLayer {
     /// Starts it for the Function URL at `url` (`host:port`), with the credentials of the calling function's role.
     pub async fn start(binaries: &Binaries, run_dir: &Path, url: &str, role: &Credentials) -> Result<Self, Failed> {
-        Self::start_with(binaries, run_dir, &[("TS_PROXY_URL", &format!("http://{url}/"))], role).await
+        Self::start_with(
+            binaries,
+            run_dir,
+            &[("TS_PROXY_URL", format!("http://{url}/").as_str())],
+            role,
+        )
+        .await
     }
 
     /// Starts it for the function that Lambda's API at `api` (`host:port`) knows by its ARN.
@@ -54,7 +60,10 @@ impl CallerLayer {
         role: &Credentials,
     ) -> Result<Self, Failed> {
         let endpoint = format!("http://{api}");
-        let variables = [("TS_PROXY_FUNCTION", function), ("AWS_ENDPOINT_URL_LAMBDA", &endpoint)];
+        let variables = [
+            ("TS_PROXY_FUNCTION", function),
+            ("AWS_ENDPOINT_URL_LAMBDA", endpoint.as_str()),
+        ];
         Self::start_with(binaries, run_dir, &variables, role).await
     }
 
