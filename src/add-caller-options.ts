@@ -1,11 +1,22 @@
+import { CallerVia } from './caller-via';
+
 /**
  * How a function calls the proxy.
  */
 export interface AddCallerOptions {
   /**
-   * The environment variable that the function finds the URL in. The layer reads `TS_PROXY_URL`: with `layer`, leave the name.
+   * The way by which the function calls the proxy: by the Function URL, or by Lambda's Invoke API. With `INVOKE`, it is granted
+   * `lambda:InvokeFunction` alone, and finds the ARN in its environment in place of the URL. With `layer`, its code is the same for both.
    *
-   * @default TS_PROXY_URL
+   * @default CallerVia.FUNCTION_URL
+   */
+  readonly via?: CallerVia;
+
+  /**
+   * The environment variable that the function finds the URL in, or the ARN with `CallerVia.INVOKE`. The layer reads those of the
+   * default: with `layer`, leave the name.
+   *
+   * @default - `TS_PROXY_URL`, or `TS_PROXY_FUNCTION` with `CallerVia.INVOKE`
    */
   readonly environmentVariable?: string;
 

@@ -4,6 +4,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { AddCallerOptions } from './add-caller-options';
 import { callerLayerOf } from './caller-layer';
+import { CallerVia } from './caller-via';
 import { callerEnvironment, Variable } from './environment';
 import { ITailscaleLambdaProxy } from './tailscale-lambda-proxy-interface';
 import { Validation } from './validation';
@@ -15,6 +16,12 @@ const LAYER_URL = 'http://localhost:8055';
 /** This machine, and what AWS's own programs ask in a function: Lambda's Runtime API, and the sources of credentials. */
 const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2';
 
+/** What lets a role of another account in, with the URL and without it. */
+const OTHER_ACCOUNTS = {
+  url: 'proxy.grantInvokeUrl(new iam.ArnPrincipal(...))',
+  invoke: 'addPermission(id, { principal: new iam.ArnPrincipal(...) }) of proxy.lambda, or of proxy.alias if there is one,',
+};
+
 /** The functions that have the layer already. */
 const LAYERED = new WeakSet<lambda.Function>();
 
@@ -25,19 +32,23 @@ const LAYERED = new WeakSet<lambda.Function>();
 export function addCallerOf(
   proxy: ITailscaleLambdaProxy, proxyAccount: string, caller: lambda.Function, options: AddCallerOptions = {},
 ): iam.Grant {
+  const byInvoke = options.via === CallerVia.INVOKE;
   // Of this function alone, so that another caller is not held back.
   const validation = new Validation(caller);
-  validateCaller(validation, caller, options);
-  warnOfAccount(proxyAccount, caller);
+  const variable = byInvoke ? Variable.PROXY_FUNCTION : Variable.PROXY_URL;
+  validateCaller(validation, caller, options, variable);
+  warnOfAccount(proxyAccount, caller, byInvoke);
   if (!validation.failed) {
-    const variables = { [options.environmentVariable || Variable.PROXY_URL]: proxy.url, ...options.layer ? layerVariables(options) : {} };
+    const variables = {
+      [options.environmentVariable || variable]: byInvoke ? proxy.functionArn : proxy.url, ...options.layer ? layerVariables(options) : {},
+    };
     Object.entries(variables).forEach(([name, value]) => caller.addEnvironment(name, value));
     if (options.layer) {
       LAYERED.add(caller);
       caller.addLayers(callerLayerOf(Stack.of(caller), caller.architecture));
     }
   }
-  return proxy.grantInvokeUrl(caller);
+  return byInvoke ? proxy.grantInvoke(caller) : proxy.grantInvokeUrl(caller);
 }
 
 function layerVariables({ httpProxy, ...settings }: AddCallerOptions): Record<string, string> {
@@ -46,7 +57,7 @@ function layerVariables({ httpProxy, ...settings }: AddCallerOptions): Record<st
   return { ...callerEnvironment(settings), ...httpProxy === false ? {} : clients };
 }
 
-function validateCaller(validation: Validation, caller: lambda.Function, options: AddCallerOptions): void {
+function validateCaller(validation: Validation, caller: lambda.Function, options: AddCallerOptions, variable: Variable): void {
   const { path } = caller.node;
   validation.text('environmentVariable', options.environmentVariable || undefined, /^[A-Za-z][A-Za-z0-9_]+$/,
     'use letters, digits and underscores, with a letter first');
@@ -59,8 +70,8 @@ function validateCaller(validation: Validation, caller: lambda.Function, options
     return;
   }
   validation.targets('targets', options.targets);
-  if (options.environmentVariable && options.environmentVariable !== Variable.PROXY_URL) {
-    validation.refuse('environmentVariable', `"${options.environmentVariable}"`, `the layer reads ${Variable.PROXY_URL}: leave it out`);
+  if (options.environmentVariable && options.environmentVariable !== variable) {
+    validation.refuse('environmentVariable', `"${options.environmentVariable}"`, `the layer reads ${variable}: leave it out`);
   }
   if (LAYERED.has(caller)) {
     validation.refuse('layer', `true for ${path}, which has it already`, 'a function has one proxy that the layer sends to: sign requests to others');
@@ -82,11 +93,11 @@ function refuseSnapStart(caller: lambda.Function): void {
 }
 
 /** Between accounts, both sides must allow a call. */
-function warnOfAccount(proxyAccount: string, caller: lambda.Function): void {
+function warnOfAccount(proxyAccount: string, caller: lambda.Function, byInvoke: boolean): void {
   const { account } = Stack.of(caller);
   const known = ![proxyAccount, account].some(Token.isUnresolved);
   if (known && proxyAccount !== account) {
     warn(caller, Warning.CALLER_OF_OTHER_ACCOUNT, `the proxy is in account ${proxyAccount}, and this function in ${account}: the proxy's account must ` +
-      'allow the call as well. In the proxy\'s app, call proxy.grantInvokeUrl(new iam.ArnPrincipal(...)) with the ARN of this function\'s role.');
+      `allow the call as well. In the proxy's app, call ${byInvoke ? OTHER_ACCOUNTS.invoke : OTHER_ACCOUNTS.url} with the ARN of this function's role.`);
   }
 }

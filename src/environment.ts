@@ -53,6 +53,7 @@ export enum Variable {
   METRICS_INTERVAL = 'TS_METRICS_INTERVAL',
   METRICS_BUDGET = 'TS_METRICS_BUDGET',
   PROXY_URL = 'TS_PROXY_URL',
+  PROXY_FUNCTION = 'TS_PROXY_FUNCTION',
   PROXY_TARGETS = 'TS_PROXY_TARGETS',
   METRIC_SERVICE = 'TS_METRIC_SERVICE',
   METRIC_DIMENSION_NAME = 'TS_METRIC_DIMENSION_NAME',
@@ -100,7 +101,7 @@ export interface WarmerSettings {
 }
 
 /**
- * What the layer of a caller is told, beside the proxy's URL.
+ * What the layer of a caller is told, beside where the proxy is.
  * @internal
  */
 export interface CallerSettings {
@@ -189,7 +190,7 @@ export function warmerEnvironment(settings: WarmerSettings): Record<string, stri
 }
 
 /**
- * The variables of a caller's layer, beside the proxy's URL.
+ * The variables of a caller's layer, beside where the proxy is.
  * @internal
  */
 export function callerEnvironment(settings: CallerSettings): Record<string, string> {

@@ -1,4 +1,5 @@
 export * from './add-caller-options';
+export * from './caller-via';
 export * from './tailscale-alarms-options';
 export * from './tailscale-canary';
 export * from './tailscale-forward';

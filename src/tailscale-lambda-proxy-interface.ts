@@ -40,7 +40,8 @@ export interface ITailscaleLambdaProxy extends IConstruct {
 
   /**
    * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
-   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
+   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has. With
+   * `{ via: CallerVia.INVOKE }` it needs no Function URL.
    *
    * The function may be of another stack or region; a stack of another region needs `crossRegionReferences`. Where it is of another
    * account, a warning says what the proxy's account must grant.
@@ -56,9 +57,11 @@ export interface ITailscaleLambdaProxy extends IConstruct {
  */
 export interface TailscaleLambdaProxyAttributes {
   /**
-   * The proxy's Function URL.
+   * The proxy's Function URL. One with `functionUrl: false` has none.
+   *
+   * @default - the proxy is called by `lambda:InvokeFunction` alone: `grantInvoke`, or `addCaller` with `CallerVia.INVOKE`
    */
-  readonly url: string;
+  readonly url?: string;
 
   /**
    * The ARN that callers may invoke: `functionArn` of the proxy, with the alias at its end if there is one.

@@ -63,7 +63,7 @@ export class TailscaleLambdaProxyProfile extends Construct implements ITailscale
    * The Function URL of the alias. Fails with `functionUrl: false`.
    */
   public get lambdaFunctionUrl(): lambda.FunctionUrl {
-    return this.functionUrl ?? new Validation(this).fail('functionUrl', 'false', 'without it callers have no URL: leave it out, or use grantInvoke');
+    return this.functionUrl ?? new Validation(this).fail('functionUrl', 'false', 'without it callers have no URL: leave it out, or use grantInvoke, or addCaller with CallerVia.INVOKE');
   }
 
   /**

@@ -154,7 +154,7 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
    * The Function URL: that of the function, or of the alias if there is one. Fails with `functionUrl: false`.
    */
   public get lambdaFunctionUrl(): lambda.FunctionUrl {
-    return this.functionUrl ?? new Validation(this).fail('functionUrl', 'false', 'without it callers have no URL: leave it out, or use grantInvoke');
+    return this.functionUrl ?? new Validation(this).fail('functionUrl', 'false', 'without it callers have no URL: leave it out, or use grantInvoke, or addCaller with CallerVia.INVOKE');
   }
 
   /**
@@ -205,7 +205,8 @@ export class TailscaleLambdaProxy extends Construct implements ITailscaleLambdaP
 
   /**
    * Lets a function send requests to the Function URL, and gives it the URL in the environment variable `TS_PROXY_URL`. With
-   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has.
+   * `{ layer: true }` its code signs nothing: it requests `http://name:port/path` by the HTTP client that it has. With
+   * `{ via: CallerVia.INVOKE }` it needs no Function URL.
    *
    * The function may be of another stack or region; a stack of another region needs `crossRegionReferences`. Where it is of another
    * account, a warning says what the proxy's account must grant.

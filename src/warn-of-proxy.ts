@@ -93,7 +93,7 @@ export function warnOfRegion(proxy: Construct): void {
   const { region } = Stack.of(proxy);
   if (!Token.isUnresolved(region) && (WITHOUT_FUNCTION_URLS.has(region) || OTHER_PARTITION.test(region))) {
     warn(proxy, Warning.FUNCTION_URL_REGION, `Lambda had no Function URLs in ${region} when this version was released: the deployment fails there. ` +
-      'Set functionUrl to false and call grantInvoke for callers, use another region, or TailscaleLambdaExtension.');
+      'Set functionUrl to false and call grantInvoke for callers, or addCaller with CallerVia.INVOKE, use another region, or TailscaleLambdaExtension.');
   }
 }
 

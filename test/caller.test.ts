@@ -6,7 +6,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
 import { problems, warnings } from './problems';
-import { AddCallerOptions, ITailscaleLambdaProxy, TailscaleLambdaProxy } from '../src';
+import { AddCallerOptions, CallerVia, ITailscaleLambdaProxy, TailscaleLambdaProxy } from '../src';
 
 const URL = 'https://abc.lambda-url.eu-west-1.on.aws/';
 const ARN = 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live';
@@ -36,6 +36,9 @@ function makeCaller(scope: Stack, props: Partial<lambda.FunctionProps> = {}, id 
     runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'), ...props,
   });
 }
+
+/** The one statement that a caller by Lambda's API needs. */
+const invoke = (resource: unknown) => ({ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: resource });
 
 /** Every statement of the callers' policies. */
 function statements(of: Stack): unknown[] {
@@ -155,9 +158,50 @@ test('within one account, or where accounts are not known, nothing is said', () 
   expect([...warnings(stack), ...warnings(unknown)]).toEqual([]);
 });
 
+test('by Lambda\'s API a caller gets the ARN, one permission, and needs no URL', () => {
+  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
+  const proxy = new TailscaleLambdaProxy(stack, 'Proxy', {
+    tsAuthKeySecret, tsHostname: 'lambda-test', functionUrl: false, options: { lambda: { alias: true } },
+  });
+  proxy.addCaller(makeCaller(stack), { via: CallerVia.INVOKE, layer: true });
+
+  const arn = stack.resolve(proxy.functionArn);
+  expect(problems(app)).toEqual([]);
+  expect(variables(stack)).toEqual([{ TS_PROXY_FUNCTION: arn, ...CLIENTS }]);
+  expect(statements(stack)).toEqual([invoke(arn)]);
+  Template.fromStack(stack).resourceCountIs('AWS::Lambda::Url', 0);
+  Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
+});
+
+test('by Lambda\'s API a profile\'s caller may invoke its alias alone', () => {
+  const profile = makeProxy().addProfile('billing', { allowedTargets: ['billing:8080'], functionUrl: false });
+  profile.addCaller(makeCaller(stack), { via: CallerVia.INVOKE });
+
+  const arn = stack.resolve(profile.alias.functionArn);
+  expect(variables(stack)).toEqual([{ TS_PROXY_FUNCTION: arn }]);
+  expect(statements(stack)).toEqual([invoke(arn)]);
+});
+
+test('by Lambda\'s API an imported proxy needs no URL; by a URL it says what it lacks', () => {
+  const proxy = TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Imported', { functionArn: ARN });
+  proxy.addCaller(makeCaller(stack), { via: CallerVia.INVOKE, environmentVariable: 'OFFICE_ARN' });
+
+  expect(variables(stack)).toEqual([{ OFFICE_ARN: ARN }]);
+  expect(statements(stack)).toEqual([invoke(ARN)]);
+  expect(() => proxy.addCaller(makeCaller(stack, {}, 'Caller2'))).toThrow('Network/Imported: url is not set: set it to the proxy\'s Function URL');
+});
+
+test('by Lambda\'s API from another account, the warning names the permission that its proxy\'s app must add', () => {
+  const callers = new Stack(app, 'Callers', { env: { account: '444455556666', region: 'eu-west-1' } });
+  imported(callers).addCaller(makeCaller(callers), { via: CallerVia.INVOKE });
+
+  expect(warnings(callers)).toEqual([expect.stringContaining('call addPermission(id, { principal: new iam.ArnPrincipal(...) }) of proxy.lambda')]);
+});
+
 test.each<[AddCallerOptions, string]>([
   [{ environmentVariable: 'office url' }, 'environmentVariable is "office url": use letters, digits and underscores'],
   [{ layer: true, environmentVariable: 'OFFICE_URL' }, 'environmentVariable is "OFFICE_URL": the layer reads TS_PROXY_URL'],
+  [{ layer: true, via: CallerVia.INVOKE, environmentVariable: 'TS_PROXY_URL' }, 'environmentVariable is "TS_PROXY_URL": the layer reads TS_PROXY_FUNCTION'],
   [{ targets: ['db'] }, 'targets is set without the layer: set layer to true as well'],
   [{ httpProxy: true }, 'httpProxy is set without the layer'],
   [{ layer: true, targets: [] }, 'targets is an empty list'],

@@ -75,10 +75,10 @@ test('a caller\'s layer gets what it reads, and nothing else', () => {
   const settings = {
     targets: ['10.1.0.0/16', '*.example.ts.net:8080', '<local>'], metricService: 'billing', metricDimensionName: 'route', metricDimensionValue: 'invoices',
   };
-  const { TS_PROXY_URL, TS_DEBUG, ...others } = examplesOf(['caller']);
+  const { TS_PROXY_URL, TS_PROXY_FUNCTION, TS_DEBUG, ...others } = examplesOf(['caller']);
 
   expect(callerEnvironment(settings)).toEqual(others);
-  expect([TS_PROXY_URL, TS_DEBUG]).not.toContain(undefined);
+  expect([TS_PROXY_URL, TS_PROXY_FUNCTION, TS_DEBUG]).not.toContain(undefined);
 });
 
 test('a function with the extension alone gets only what the extension reads', () => {

@@ -13,6 +13,10 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 /// What goes into the tailnet where nothing else is set: Tailscale's names and addresses, and MagicDNS's short names.
 const TARGETS: &str = "*.ts.net,100.64.0.0/10,fd7a:115c:a1e0::/48,<local>";
 
+/// A function's ARN: what Lambda's API takes, and where it is.
+const FUNCTION: &str = "the ARN of the proxy's function, such as arn:aws:lambda:eu-west-1:111122223333:function:proxy, with its alias at the end if it has one";
+const ENDPOINT: &str = "the URL of an endpoint of Lambda's API, without a path";
+
 const URL: &str = "the URL of the proxy's function, such as https://abc.lambda-url.eu-west-1.on.aws/";
 
 /// The headers that a variable gives to requests that have none of their own.
@@ -29,7 +33,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Lambda's Extensions API, as `host:port`; empty outside Lambda.
     pub runtime_api: String,
-    /// The Function URL.
+    /// How the tailnet's proxy is called.
+    pub via: Via,
+    /// What requests are sent to: the Function URL, or Lambda's API.
     pub endpoint: Endpoint,
     /// The region that requests are signed for.
     pub region: String,
@@ -45,7 +51,19 @@ pub struct Config {
     pub debug: bool,
 }
 
-/// A Function URL.
+/// How the tailnet's proxy is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// By its Function URL.
+    FunctionUrl,
+    /// By Lambda's Invoke API.
+    Invoke {
+        /// The function's ARN, with its alias if it has one.
+        function: String,
+    },
+}
+
+/// A Function URL, or an endpoint of Lambda's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Whether it is reached by TLS, as every one is but those of tests.
@@ -67,36 +85,21 @@ impl Config {
             name: "AWS_ACCESS_KEY_ID",
             remedy: "Lambda sets it, and AWS_SECRET_ACCESS_KEY, from the function's role, but not with SnapStart: switch SnapStart off",
         })?;
-        Self::new(&variables, access.region, SharedCredentialsProvider::new(credentials))
-    }
-
-    /// The same, with other credentials.
-    pub fn new(
-        variables: &Variables<impl Fn(&str) -> Option<String>>,
-        region: Option<String>,
-        credentials: SharedCredentialsProvider,
-    ) -> Result<Self, SettingError> {
-        let url = variables.text("TS_PROXY_URL").ok_or(SettingError::Missing {
-            name: "TS_PROXY_URL",
-            remedy: "set it to the URL of the proxy's function, as proxy.addCaller does",
-        })?;
-        let endpoint = Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("TS_PROXY_URL", &*url, URL))?;
+        // The function may use the URL as well, for what it signs itself.
+        let (via, endpoint, region) = match variables.text("TS_PROXY_FUNCTION") {
+            Some(function) => by_invoke(function, access.endpoint)?,
+            None => by_url(&variables, access.region)?,
+        };
         Ok(Self {
             listen: LISTEN,
             runtime_api: variables.text("AWS_LAMBDA_RUNTIME_API").unwrap_or_default(),
-            region: endpoint
-                .region()
-                .map(str::to_owned)
-                .or(region)
-                .ok_or(SettingError::Missing {
-                    name: "AWS_REGION",
-                    remedy: "set it to the region of the proxy's function",
-                })?,
+            via,
             endpoint,
+            region,
             targets: targets(variables.text("TS_PROXY_TARGETS"))?,
-            credentials,
+            credentials: SharedCredentialsProvider::new(credentials),
             function: variables.text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
-            defaults: defaults(variables)?,
+            defaults: defaults(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
     }
@@ -127,6 +130,70 @@ impl Endpoint {
     fn region(&self) -> Option<&str> {
         let (_, rest) = self.host.split_once(".lambda-url.")?;
         rest.split('.').next().filter(|region| !region.is_empty())
+    }
+}
+
+fn by_url(
+    variables: &Variables<impl Fn(&str) -> Option<String>>,
+    region: Option<String>,
+) -> Result<(Via, Endpoint, String), SettingError> {
+    let url = variables.required(
+        "TS_PROXY_URL",
+        "set it to the URL of the proxy's function, as proxy.addCaller does, or TS_PROXY_FUNCTION to its ARN",
+    )?;
+    let endpoint = Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("TS_PROXY_URL", &*url, URL))?;
+    let region = endpoint.region().map(str::to_owned).or(region);
+    let region = region.ok_or(SettingError::Missing {
+        name: "AWS_REGION",
+        remedy: "set it to the region of the proxy's function",
+    })?;
+    Ok((Via::FunctionUrl, endpoint, region))
+}
+
+/// `endpoint`: another one than that of the function's region, such as an interface endpoint without private DNS.
+fn by_invoke(function: String, endpoint: Option<String>) -> Result<(Via, Endpoint, String), SettingError> {
+    let Some((partition, region)) = place_of(&function) else {
+        return Err(SettingError::invalid("TS_PROXY_FUNCTION", function, FUNCTION));
+    };
+    let region = region.to_owned();
+    let url = endpoint.unwrap_or_else(|| format!("https://lambda.{region}.{}", domain_of(partition)));
+    let endpoint =
+        Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("AWS_ENDPOINT_URL_LAMBDA", &*url, ENDPOINT))?;
+    Ok((Via::Invoke { function }, endpoint, region))
+}
+
+/// The partition and the region of a function, from its ARN. In a path, colons and dollar signs are all that must be
+/// encoded in one that this takes.
+fn place_of(arn: &str) -> Option<(&str, &str)> {
+    let legal = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_$".contains(&b));
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        [
+            "arn",
+            partition,
+            "lambda",
+            region,
+            account,
+            "function",
+            name,
+            ref alias @ ..,
+        ] if alias.len() <= 1 => {
+            let parts = [partition, region, account, name];
+            parts
+                .iter()
+                .chain(alias)
+                .all(|part| legal(part))
+                .then_some((partition, region))
+        }
+        _ => None,
+    }
+}
+
+/// The domain of a partition's services: <https://docs.aws.amazon.com/general/latest/gr/rande.html>.
+fn domain_of(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
     }
 }
 
@@ -174,8 +241,10 @@ mod tests {
     #[test]
     fn every_variable_of_the_contract_is_read_and_no_other() {
         let contract = Contract::of("caller");
+        // No function's requests go both ways.
         let asked = contract.asked_for(&ROLE, |get| {
             Config::parse(get).unwrap();
+            Config::parse(|name| get(name).filter(|_| name != "TS_PROXY_FUNCTION")).unwrap();
         });
         assert_eq!(asked, contract.names());
     }
@@ -185,6 +254,61 @@ mod tests {
         let region = |url| parse(&[("TS_PROXY_URL", url)]).unwrap().region;
         assert_eq!(region("https://abc.lambda-url.us-east-2.on.aws/"), "us-east-2");
         assert_eq!(region("https://proxy.example.com"), "eu-central-1");
+    }
+
+    #[test]
+    fn a_function_is_invoked_where_its_arn_says() {
+        for (arn, host, region) in [
+            (
+                "arn:aws:lambda:us-east-2:1:function:proxy",
+                "lambda.us-east-2.amazonaws.com",
+                "us-east-2",
+            ),
+            (
+                "arn:aws-cn:lambda:cn-north-1:1:function:proxy:live",
+                "lambda.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+            ),
+        ] {
+            let config = parse(&[("TS_PROXY_FUNCTION", arn), ("TS_PROXY_URL", "https://a.b")]).unwrap();
+            assert_eq!((config.endpoint.host.as_str(), config.region.as_str()), (host, region));
+            assert_eq!(
+                config.via,
+                Via::Invoke {
+                    function: arn.to_owned()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn another_endpoint_of_the_api_is_taken_and_the_region_stays_the_functions() {
+        let function = ("TS_PROXY_FUNCTION", "arn:aws:lambda:us-east-2:1:function:proxy");
+        let config = parse(&[function, ("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9001")]).unwrap();
+        assert_eq!((config.endpoint.port, config.endpoint.tls), (9001, false));
+        assert_eq!(config.region, "us-east-2");
+        let message = parse(&[function, ("AWS_ENDPOINT_URL_LAMBDA", "vpce")])
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with("AWS_ENDPOINT_URL_LAMBDA is 'vpce'"), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_functions_arn_is_refused() {
+        for arn in [
+            "proxy",
+            "arn:aws:lambda::1:function:proxy",
+            "arn:aws:lambda:eu-west-1:1:layer:proxy",
+            "arn:aws:lambda:eu-west-1:1:function:proxy:live:more",
+            "arn:aws:lambda:eu-west-1/x:1:function:proxy",
+            "arn:aws:s3:eu-west-1:1:function:proxy",
+        ] {
+            let message = parse(&[("TS_PROXY_FUNCTION", arn)]).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("TS_PROXY_FUNCTION is '{arn}'")),
+                "{message}"
+            );
+        }
     }
 
     #[test]

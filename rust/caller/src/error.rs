@@ -29,6 +29,9 @@ pub enum CallError {
     /// AWS rejected the signature or the caller: a grant is missing.
     #[error("{0}")]
     CallerNotAllowed(String),
+    /// The proxy's function failed, or gave what is no response.
+    #[error("{0}")]
+    ProxyFailed(String),
     /// Neither the tailnet's proxy nor another server can be reached.
     #[error("{message}")]
     Unreachable {
@@ -47,13 +50,15 @@ impl CallError {
             Self::TunnelRefused(_) => (StatusCode::METHOD_NOT_ALLOWED, "InvalidRequest"),
             Self::RequestTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge"),
             Self::CallerNotAllowed(_) => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
+            Self::ProxyFailed(_) => (StatusCode::BAD_GATEWAY, "ProxyFailed"),
             Self::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "ProxyUnreachable"),
         }
     }
 
     fn sent(&self) -> &'static str {
         match self {
-            Self::Unreachable {
+            Self::ProxyFailed(_)
+            | Self::Unreachable {
                 sent: Sent::Unknown, ..
             } => "unknown",
             _ => "no",

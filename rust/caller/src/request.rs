@@ -12,12 +12,12 @@ use tokio::time::timeout;
 use crate::{config::Config, error::CallError, headers::make_room_for_signature};
 
 /// Lambda's limit for a whole request: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
-const BODY_LIMIT: usize = 6 * 1024 * 1024;
+pub(crate) const BODY_LIMIT: usize = 6 * 1024 * 1024;
 /// How much is read of a body that is too large, and for how long.
 const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-/// Turns a request for `host` and `port`, in absolute form, into one for the Function URL that is still to be signed.
+/// Turns a request for `host` and `port`, in absolute form, into one for the proxy's endpoint that is still to be signed.
 pub(crate) async fn rewrite(
     request: Request<Incoming>,
     host: &Host,
@@ -94,8 +94,8 @@ async fn discard(mut body: Incoming) {
     let _ = timeout(DISCARD_TIME, read).await;
 }
 
-fn too_large() -> CallError {
+pub(crate) fn too_large() -> CallError {
     CallError::RequestTooLarge(format!(
-        "the request's body is larger than {BODY_LIMIT} bytes, which is the most that Lambda takes (4.5 MB if it is not text): send it in parts"
+        "the request is larger than {BODY_LIMIT} bytes, which is the most that Lambda takes (4.5 MB of a body that is not text): send it in parts"
     ))
 }

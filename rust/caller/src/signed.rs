@@ -5,21 +5,19 @@ use std::time::SystemTime;
 use aws_credential_types::provider::ProvideCredentials;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tailnet::host::Host;
+use tailnet::{host::Host, intermediary::is_idempotent};
 
 use crate::{
     body::Body,
-    config::Config,
+    config::{Config, Via},
     error::CallError,
-    request,
+    invoke, request,
     response::{self, Call},
     signature::sign,
     upstream::Upstream,
 };
 
-const PERMISSIONS: &str = "lambda:InvokeFunctionUrl and lambda:InvokeFunction";
-
-/// The way into the tailnet: signs requests, and sends them to the proxy's Function URL.
+/// The way into the tailnet: signs requests, and sends them to the proxy's Function URL or to Lambda's API.
 pub(crate) struct Signed {
     config: Config,
     upstream: Upstream,
@@ -47,18 +45,39 @@ impl Signed {
     ) -> Result<Response<Body>, CallError> {
         let method = request.method().clone();
         let request = request::rewrite(request, host, port, &self.config).await?;
+        let request = match &self.config.via {
+            Via::FunctionUrl => request,
+            Via::Invoke { function } => invoke::request(request, function)?,
+        };
         let credentials = self.config.credentials.provide_credentials().await;
         let credentials = credentials.map_err(|error| {
             CallError::CallerNotAllowed(format!("there are no AWS credentials to sign with: {error}"))
         })?;
         let request = sign(request, &self.config.region, &credentials, SystemTime::now())
             .map_err(|error| CallError::InvalidRequest(format!("the request cannot be signed: {error}")))?;
-        let response = self.upstream.send(request).await?;
-        let call = Call {
-            function: &self.config.function,
-            called: &self.config.endpoint.host,
-            permissions: PERMISSIONS,
-        };
-        response::restore(response, &method, &call).await
+        let response = self.upstream.send(request, is_idempotent(&method)).await?;
+        let call = self.call();
+        match &self.config.via {
+            Via::FunctionUrl => response::restore(response, &method, &call).await,
+            Via::Invoke { .. } => invoke::response(response, &method, &call).await,
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        let function = &self.config.function;
+        match &self.config.via {
+            Via::FunctionUrl => Call {
+                function,
+                called: &self.config.endpoint.host,
+                permissions: "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
+                grant: "proxy.addCaller(fn) or proxy.grantInvokeUrl(role)",
+            },
+            Via::Invoke { function: called } => Call {
+                function,
+                called,
+                permissions: "lambda:InvokeFunction",
+                grant: "proxy.addCaller(fn, { via: CallerVia.INVOKE }) or proxy.grantInvoke(role)",
+            },
+        }
     }
 }

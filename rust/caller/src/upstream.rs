@@ -1,4 +1,4 @@
-//! Connections to the Function URL, kept between requests.
+//! Connections to the Function URL, or to Lambda's API, kept between requests.
 //!
 //! Between two invocations the function may have been frozen: the monotonic clock stood still meanwhile, and the service has
 //! closed what was idle. So ages are of the wall clock, and a connection is looked at before it is used again.
@@ -15,7 +15,6 @@ use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use lambda_env::aws::PublicTls;
-use tailnet::intermediary::is_idempotent;
 use tokio::{net::TcpStream, task::yield_now, time::timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -55,9 +54,12 @@ impl Upstream {
         }
     }
 
-    /// Sends a request, and returns the head of the response.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
-        let may_repeat = is_idempotent(request.method());
+    /// Sends a request, and returns the head of the response. `may_repeat`: it may reach the target twice.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        may_repeat: bool,
+    ) -> Result<Response<Incoming>, CallError> {
         let copy = request.clone();
         if let Some(sender) = self.take().await {
             match self.exchange(sender, request).await {
@@ -129,7 +131,9 @@ impl Upstream {
     fn unreachable(&self, error: &dyn std::fmt::Display, sent: Sent) -> CallError {
         let Endpoint { host, port, .. } = &self.endpoint;
         let hint = match sent {
-            Sent::No => ": a function in a VPC needs a way to the internet, such as a NAT gateway",
+            Sent::No => {
+                ": a function in a VPC needs a way there, such as a NAT gateway, or an interface endpoint for Lambda's API"
+            }
             Sent::Unknown => "",
         };
         CallError::Unreachable {

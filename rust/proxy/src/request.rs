@@ -1,10 +1,9 @@
 //! What goes to the target: the event turned back into the request that the caller sent.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
-use tailnet::intermediary::remove_hop_by_hop;
+use tailnet::{event_body::decode, intermediary::remove_hop_by_hop};
 
 use crate::{
     error::ProxyError,
@@ -26,7 +25,8 @@ pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
     let method = method(&event.request_context.http.method)?;
     let uri = uri(&method, &event.raw_path, &without_signature(&event.raw_query_string))?;
     let mut headers = request_headers(&event, target)?;
-    let body = body(event.body.unwrap_or_default(), event.is_base64_encoded)?;
+    let body = decode(event.body.unwrap_or_default(), event.is_base64_encoded)
+        .map_err(|error| ProxyError::InvalidRequest(format!("the body is not the base64 that it says: {error}")))?;
     set_length(&mut headers, &method, body.len());
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
@@ -125,16 +125,6 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, ProxyError> {
     })
 }
 
-fn body(text: String, is_base64: bool) -> Result<Bytes, ProxyError> {
-    if !is_base64 {
-        return Ok(Bytes::from(text));
-    }
-    BASE64_STANDARD
-        .decode(text)
-        .map(Bytes::from)
-        .map_err(|error| ProxyError::InvalidRequest(format!("the body is not the base64 that it says: {error}")))
-}
-
 /// The service has undone any chunking: the length is what arrived. A request that had none, and no body, gets none,
 /// but for the methods whose meaning expects a body (RFC 9110 section 8.6).
 fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
@@ -147,6 +137,7 @@ fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use base64::{Engine, prelude::BASE64_STANDARD};
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
 

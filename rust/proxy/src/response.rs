@@ -1,11 +1,13 @@
 //! What the caller gets: a target's response or the proxy's own error, in the form that a Function URL takes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use tailnet::intermediary::{header_text, remove_hop_by_hop};
+use tailnet::{
+    event_body::{encode, escaped_length, header_value_text},
+    intermediary::{header_text, remove_hop_by_hop},
+};
 
 use crate::{error::ProxyError, headers::is_reserved, request_log::Sent};
 
@@ -43,7 +45,7 @@ impl ResponseHead {
             headers
                 .get_all(name)
                 .iter()
-                .map(|value| text(value.as_bytes()))
+                .map(|value| header_value_text(value.as_bytes()))
                 .collect::<Vec<_>>()
         };
         let cookies = texts(&header::SET_COOKIE);
@@ -172,36 +174,6 @@ fn frame_anew(headers: &mut HeaderMap) {
     }
 }
 
-/// A header value as text: UTF-8 where it is that, else each byte as the Latin-1 character that it was in RFC 2616.
-fn text(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
-    }
-}
-
-/// The body as text where that is shorter in JSON, else in base64. Text that nobody else holds is not copied.
-fn encode(body: Bytes) -> (String, bool) {
-    let base64_length = body.len().div_ceil(3) * 4;
-    if escaped_length(&body) > base64_length {
-        return (BASE64_STANDARD.encode(&body), true);
-    }
-    match String::from_utf8(body.into()) {
-        Ok(text) => (text, false),
-        Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), true),
-    }
-}
-
-/// How long text is inside a JSON string, as serde_json writes it.
-fn escaped_length(bytes: &[u8]) -> usize {
-    let escaped = |byte: &u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
-        0x00..=0x1f => 6,
-        _ => 1,
-    };
-    bytes.iter().map(escaped).sum()
-}
-
 fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(pairs.len()))?;
     for (name, value) in pairs {
@@ -213,6 +185,7 @@ fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use base64::{Engine, prelude::BASE64_STANDARD};
     use serde_json::{Value, json};
 
     use super::*;
@@ -321,16 +294,5 @@ mod tests {
             body,
             json!({"error": "TargetUnreachable", "message": "no such thing:\n'ü'"})
         );
-    }
-
-    #[test]
-    fn escaped_length_is_what_serde_json_writes() {
-        for text in ["plain", "q\"b\\n\nr\rt\tb\u{8}f\u{c}", "\u{0}\u{1f}\u{7f}", "grüße €"] {
-            assert_eq!(
-                escaped_length(text.as_bytes()) + 2,
-                serde_json::to_string(text).unwrap().len(),
-                "{text:?}"
-            );
-        }
     }
 }

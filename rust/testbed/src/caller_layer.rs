@@ -42,6 +42,37 @@ pub struct CallerLayer {
 impl CallerLayer {
     /// Starts it for the Function URL at `url` (`host:port`), with the credentials of the calling function's role.
     pub async fn start(binaries: &Binaries, run_dir: &Path, url: &str, role: &Credentials) -> Result<Self, Failed> {
+        Self::start_with(
+            binaries,
+            run_dir,
+            &[("TS_PROXY_URL", format!("http://{url}/").as_str())],
+            role,
+        )
+        .await
+    }
+
+    /// Starts it for the function that Lambda's API at `api` (`host:port`) knows by its ARN.
+    pub async fn start_by_invoke(
+        binaries: &Binaries,
+        run_dir: &Path,
+        api: &str,
+        function: &str,
+        role: &Credentials,
+    ) -> Result<Self, Failed> {
+        let endpoint = format!("http://{api}");
+        let variables = [
+            ("TS_PROXY_FUNCTION", function),
+            ("AWS_ENDPOINT_URL_LAMBDA", endpoint.as_str()),
+        ];
+        Self::start_with(binaries, run_dir, &variables, role).await
+    }
+
+    async fn start_with(
+        binaries: &Binaries,
+        run_dir: &Path,
+        proxy: &[(&str, &str)],
+        role: &Credentials,
+    ) -> Result<Self, Failed> {
         let program = unpack(&binaries.caller_zip, run_dir)?;
         let ready = Arc::new(Notify::new());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -52,7 +83,7 @@ impl CallerLayer {
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", role.access_key_id())
             .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
-            .env("TS_PROXY_URL", format!("http://{url}/"));
+            .envs(proxy.iter().copied());
         if let Some(token) = role.session_token() {
             command.env("AWS_SESSION_TOKEN", token);
         }

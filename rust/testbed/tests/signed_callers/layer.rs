@@ -71,14 +71,14 @@ async fn start(setting: &Setting, world: &World) -> Result<CallerLayer, Failed> 
 }
 
 /// A request by the layer.
-async fn send(method: &str, url: &str, body: impl Into<Bytes>) -> Result<Response<Bytes>, Failed> {
+pub(crate) async fn send(method: &str, url: &str, body: impl Into<Bytes>) -> Result<Response<Bytes>, Failed> {
     let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let request = Request::builder().method(method).uri(url).header("host", host);
     let request = request.body(Full::new(body.into()))?;
     Ok(call(TcpStream::connect(ADDRESS).await?, request, ANSWER_LIMIT).await?)
 }
 
-fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
+pub(crate) fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
     let text = |name| answer.headers().get(name).map_or("", |value| value.to_str().unwrap());
     (
         answer.status().as_u16(),

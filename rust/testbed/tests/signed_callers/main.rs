@@ -3,6 +3,7 @@
 
 mod clients;
 mod function;
+mod invoke;
 mod layer;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
             clients::trials(setting),
             layer::trials(setting),
             function::trials(setting),
+            invoke::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })
