@@ -56,7 +56,7 @@ impl InvokeApi {
             .request("POST", &path(function))
             .header("x-amz-invocation-type", kind)
             .body(Bytes::from(payload.to_string()));
-        Ok(door.send(request.map_err(crate::http_call::CallError::from)?).await?)
+        door.send(request.map_err(crate::http_call::CallError::from)?).await
     }
 }
 
