@@ -50,7 +50,8 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "forward: PostgreSQL by its own client survives freezes with dead flows",
             postgresql,
-        ),
+        )
+        .with_ignored_flag(postgres::programs().is_none()),
     ]
 }
 
@@ -135,10 +136,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
 
 /// The pid of the server's process for a connection tells the connections apart.
 async fn postgresql(setting: Arc<Setting>) -> Outcome {
-    let Some(programs) = postgres::programs() else {
-        eprintln!("    NOT TESTED: this machine has no PostgreSQL in /usr/lib/postgresql");
-        return Ok(());
-    };
+    let programs = postgres::programs().ok_or("this machine has no PostgreSQL in /usr/lib/postgresql")?;
     nat::remember().await?;
     nat::block_udp().await?;
     let (handler, _) = packed(&setting)?;
