@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use http::{HeaderName, HeaderValue, Uri};
-use lambda_env::{SettingError, Variables, aws::Access};
+use lambda_env::{
+    SettingError, Variables,
+    aws::{Access, regional_endpoint},
+};
 use tailnet::target_list::{self, TargetList};
 
 /// Where HTTP clients find the proxy. Part of the contract with the constructs.
@@ -152,19 +155,19 @@ fn by_url(
 
 /// `endpoint`: another one than that of the function's region, such as an interface endpoint without private DNS.
 fn by_invoke(function: String, endpoint: Option<String>) -> Result<(Via, Endpoint, String), SettingError> {
-    let Some((partition, region)) = place_of(&function) else {
+    let Some(region) = region_of(&function) else {
         return Err(SettingError::invalid("TS_PROXY_FUNCTION", function, FUNCTION));
     };
     let region = region.to_owned();
-    let url = endpoint.unwrap_or_else(|| format!("https://lambda.{region}.{}", domain_of(partition)));
+    let url = endpoint.unwrap_or_else(|| regional_endpoint("lambda", &region));
     let endpoint =
         Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("AWS_ENDPOINT_URL_LAMBDA", &*url, ENDPOINT))?;
     Ok((Via::Invoke { function }, endpoint, region))
 }
 
-/// The partition and the region of a function, from its ARN. In a path, colons and dollar signs are all that must be
-/// encoded in one that this takes.
-fn place_of(arn: &str) -> Option<(&str, &str)> {
+/// The region of a function, from its ARN. In a path, colons and dollar signs are all that must be encoded in one that this
+/// takes.
+fn region_of(arn: &str) -> Option<&str> {
     let legal = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_$".contains(&b));
     match arn.split(':').collect::<Vec<_>>()[..] {
         [
@@ -178,22 +181,9 @@ fn place_of(arn: &str) -> Option<(&str, &str)> {
             ref alias @ ..,
         ] if alias.len() <= 1 => {
             let parts = [partition, region, account, name];
-            parts
-                .iter()
-                .chain(alias)
-                .all(|part| legal(part))
-                .then_some((partition, region))
+            parts.iter().chain(alias).all(|part| legal(part)).then_some(region)
         }
         _ => None,
-    }
-}
-
-/// The domain of a partition's services: <https://docs.aws.amazon.com/general/latest/gr/rande.html>.
-fn domain_of(partition: &str) -> &'static str {
-    match partition {
-        "aws-cn" => "amazonaws.com.cn",
-        "aws-eusc" => "amazonaws.eu",
-        _ => "amazonaws.com",
     }
 }
 

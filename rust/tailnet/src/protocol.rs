@@ -30,7 +30,7 @@ pub const VERSION: u32 = 1;
 /// The path of what the tailnet does not cover: it leads out by the function's own network, whatever becomes of the tailnet's.
 pub const OUTSIDE: u64 = 0;
 
-/// The code of [`Unavailable`] while the exit node that is required cannot be used.
+/// The code of [`Response::Unavailable`] while the exit node that is required cannot be used.
 pub const EXIT_NODE_UNAVAILABLE: &str = "ExitNodeUnavailable";
 
 /// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.

@@ -12,7 +12,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use lambda_env::aws::{Access, Wire};
+use lambda_env::aws::{Access, Wire, regional_endpoint};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
@@ -101,7 +101,7 @@ impl Call<'_> {
         let failed = |error: &dyn std::error::Error| CallError::NoResponse(format!("it cannot be signed: {error}"));
         let url = match &access.endpoint {
             Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-            None => endpoint(self.service, region),
+            None => regional_endpoint(self.service, region),
         };
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -130,17 +130,6 @@ impl Call<'_> {
     }
 }
 
-/// The service's endpoint in a region. The isolated partitions are left out: no tailnet is reached from there.
-/// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
-fn endpoint(service: &str, region: &str) -> String {
-    let suffix = match region.split('-').next() {
-        Some("cn") => "amazonaws.com.cn",
-        Some("eusc") => "amazonaws.eu",
-        _ => "amazonaws.com",
-    };
-    format!("https://{service}.{region}.{suffix}/")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -162,19 +151,6 @@ mod tests {
             credentials: Some(Credentials::new("AKID", "s3cret", Some("t0ken".into()), None, "test")),
             ..Access::default()
         }
-    }
-
-    #[test]
-    fn the_endpoint_is_the_regions_own() {
-        assert_eq!(endpoint("sts", "eu-west-1"), "https://sts.eu-west-1.amazonaws.com/");
-        assert_eq!(
-            endpoint("ssm", "cn-north-1"),
-            "https://ssm.cn-north-1.amazonaws.com.cn/"
-        );
-        assert_eq!(
-            endpoint("sts", "eusc-de-east-1"),
-            "https://sts.eusc-de-east-1.amazonaws.eu/"
-        );
     }
 
     #[test]

@@ -66,6 +66,17 @@ fn region_of(arn: &str) -> Option<String> {
     }
 }
 
+/// The service's endpoint in a region. The isolated partitions are left out: no tailnet is reached from there.
+/// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+pub fn regional_endpoint(service: &str, region: &str) -> String {
+    let suffix = match region.split('-').next() {
+        Some("cn") => "amazonaws.com.cn",
+        Some("eusc") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    };
+    format!("https://{service}.{region}.{suffix}/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +121,21 @@ mod tests {
         ] {
             assert_eq!(region_of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_endpoint_is_the_regions_own() {
+        assert_eq!(
+            regional_endpoint("sts", "eu-west-1"),
+            "https://sts.eu-west-1.amazonaws.com/"
+        );
+        assert_eq!(
+            regional_endpoint("ssm", "cn-north-1"),
+            "https://ssm.cn-north-1.amazonaws.com.cn/"
+        );
+        assert_eq!(
+            regional_endpoint("sts", "eusc-de-east-1"),
+            "https://sts.eusc-de-east-1.amazonaws.eu/"
+        );
     }
 }

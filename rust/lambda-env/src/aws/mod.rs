@@ -9,7 +9,7 @@ pub mod secrets_manager;
 mod tls;
 mod wire;
 
-pub use access::Access;
+pub use access::{Access, regional_endpoint};
 pub use proxy::{ProxyVariables, leads_to_own_port};
 pub use tls::PublicTls;
 pub use wire::{Connection, NotSent, Wire};
