@@ -27,13 +27,14 @@ use tokio_socks::{TargetAddr, tcp::Socks5Stream};
 const MIN_HEDGE_PAUSE: Duration = Duration::from_millis(200);
 /// The pause in round trips, where the round trip is known: a healthy dial takes one, and a first handshake two more.
 const HEDGE_ROUND_TRIPS: u32 = 3;
-/// The pauses double up to this long: by then tailscaled has given up on the dial before.
+/// A hedge comes after twice the time of the one before, or after this long: by then tailscaled has given up on the dial
+/// before.
 const MAX_HEDGE_PAUSE: Duration = Duration::from_secs(5);
 /// After this long without a connection the path may be to blame. (A SYN that was lost is sent again after 1 s.)
 const MIN_STALL: Duration = Duration::from_secs(1);
 /// The same in round trips.
 const STALL_ROUND_TRIPS: u32 = 4;
-/// The most dials under way to one destination.
+/// The most dials under way to one destination, beside the one that follows a stall's repair.
 const MAX_UNDER_WAY: usize = 4;
 /// The most hedges under way to all destinations: an environment has 1,024 file descriptors.
 const MAX_HEDGES: usize = 64;
@@ -129,7 +130,7 @@ impl Dialer {
     }
 
     /// Opens a connection to `destination` by `deadline`. If there is none after a while, `stalled` runs once beside the
-    /// dials: it may mend the path.
+    /// dials: it may mend the path, so another dial follows its end.
     pub async fn dial(
         &self,
         destination: &Destination,
@@ -246,7 +247,8 @@ where
             stalled.await;
         });
         let mut stall_reported = false;
-        let mut hedge = pin!(sleep(self.hedge_pause));
+        let mut pause = self.hedge_pause;
+        let mut hedge = pin!(sleep(pause));
         self.dial_next(Duration::ZERO, None);
         loop {
             select! {
@@ -256,18 +258,21 @@ where
                     }
                 }
                 () = &mut hedge => {
-                    self.hedge();
-                    self.hedge_pause = (self.hedge_pause * 2).min(MAX_HEDGE_PAUSE);
-                    hedge.as_mut().reset(Instant::now() + self.hedge_pause);
+                    self.hedge(MAX_UNDER_WAY);
+                    hedge.as_mut().reset(Instant::now() + pause);
+                    pause = (pause * 2).min(MAX_HEDGE_PAUSE);
                 }
-                () = &mut stalled, if !stall_reported => stall_reported = true,
+                () = &mut stalled, if !stall_reported => {
+                    stall_reported = true;
+                    self.hedge(MAX_UNDER_WAY + 1);
+                }
             }
         }
     }
 
-    /// Lets another dial join those under way, unless there are too many.
-    fn hedge(&mut self) {
-        if self.under_way.len() < MAX_UNDER_WAY
+    /// Lets another dial join those under way, up to `most` of them.
+    fn hedge(&mut self, most: usize) {
+        if self.under_way.len() < most
             && let Ok(permit) = Arc::clone(&self.hedges).try_acquire_owned()
         {
             self.dial_next(Duration::ZERO, Some(permit));
@@ -469,8 +474,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_refused_only_when_no_dial_is_under_way_there() {
-        let script = [Hang, Refuse(1), Refuse(1), Refuse(1), Refuse(1), Refuse(1)];
-        let (outcome, took, dials) = race(&destination(&[V4]), |number, _, _| script[number]).await;
+        let script = |number| if number == 0 { Hang } else { Refuse(1) };
+        let (outcome, took, dials) = race(&destination(&[V4]), |number, _, _| script(number)).await;
         assert!(matches!(outcome, Err(DialError::Refused(_))), "{outcome:?}");
         // The first dial ended with tailscaled's time-out, which refuses nothing; another one was refused after it.
         assert_eq!(took, 5001, "{dials:?}");
@@ -513,18 +518,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hedges_wait_for_three_round_trips_and_then_ever_longer() {
+    async fn hedges_wait_for_three_round_trips_and_then_twice_as_long_each() {
         let (outcome, _, dials) = race(
             &destination(&[V4]),
             |number, _, _| if number == 3 { Connect(1) } else { Hang },
         )
         .await;
         assert!(outcome.is_ok());
-        assert_eq!(times(&dials), [0, 200, 600, 1400]);
+        assert_eq!(times(&dials), [0, 200, 400, 800]);
         let mut far = destination(&[V4]);
         far.round_trip = Some(ms(300));
         let (_, _, dials) = race(&far, |number, _, _| if number == 2 { Connect(1) } else { Hang }).await;
-        assert_eq!(times(&dials), [0, 900, 2700]);
+        assert_eq!(times(&dials), [0, 900, 1800]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_follows_the_repair_of_a_stall_however_many_hang() {
+        for repair in [5, 900] {
+            let hedges = Arc::new(Semaphore::new(MAX_HEDGES));
+            let repaired_at = 1000 + repair;
+            let script = |_, _, at| if at < repaired_at { Hang } else { Connect(1) };
+            let repaired = async { sleep(ms(repair)).await };
+            let (outcome, took, dials) = race_with(&destination(&[V4]), hedges, repaired, script).await;
+            assert!(outcome.is_ok());
+            assert_eq!(times(&dials), [0, 200, 400, 800, repaired_at]);
+            assert_eq!(took, repaired_at + 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]

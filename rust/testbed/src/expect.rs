@@ -100,7 +100,9 @@ pub async fn recovers(world: &World, limit: Duration) -> Outcome {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
+    let began = Instant::now();
     let limited = within(limit, "an answer of the target's", recovered).await;
+    eprintln!("  recovered after {:.1?}", began.elapsed());
     limited.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))??;
     Ok(())
 }

@@ -162,7 +162,7 @@ async fn a_dial_that_hangs_is_overtaken_by_another() {
 
 #[tokio::test]
 async fn a_dial_that_stalls_is_reported_to_the_extension_once() {
-    let world = world(&[Dial::Hang; 3], &[Turn::Answer(OK)]).await;
+    let world = world(&[Dial::Hang; 4], &[Turn::Answer(OK)]).await;
     assert_eq!(world.get().await["body"], "ok");
     let asked = world.asked.lock().unwrap();
     let stalls = asked
