@@ -122,12 +122,13 @@ impl Config {
                 .map(single_hosts)
                 .unwrap_or_default(),
             socks,
-            doors,
-            events: if variables.managed_instance() {
+            // The proxy tells of its invocations itself. Flows through local ports are reset by INVOKE.
+            events: if variables.managed_instance() || (direct && doors.forwards.is_empty()) {
                 Events::ShutdownOnly
             } else {
                 Events::All
             },
+            doors,
             metrics_name: metrics_name(&variables, direct)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
@@ -439,6 +440,16 @@ mod tests {
         assert_eq!(parse(&[]).unwrap().events, Events::All);
         let managed = parse(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")]);
         assert_eq!(managed.unwrap().events, Events::ShutdownOnly);
+    }
+
+    #[test]
+    fn the_proxy_tells_of_invocations_itself() {
+        let (proxy, forward) = (
+            ("TS_DIRECT_SOCKS", "true"),
+            ("TS_FORWARDS", "5432=db.example.ts.net:5432"),
+        );
+        assert_eq!(parse(&[proxy]).unwrap().events, Events::ShutdownOnly);
+        assert_eq!(parse(&[proxy, forward]).unwrap().events, Events::All);
     }
 
     #[test]

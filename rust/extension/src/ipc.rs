@@ -101,6 +101,7 @@ async fn answer(preflight: &Preflight, request: &Request) -> Response {
             Ok(verified(preflight.path()))
         }
         Request::KeepAlive { .. } => preflight.keep_alive(deadline).await.map(verified),
+        Request::Invoked { .. } => preflight.invoked(deadline).await.map(verified),
         Request::Diagnose { host, .. } => Ok(Response::Diagnosed {
             diagnosis: Box::new(diagnose(preflight, host, deadline).await),
         }),

@@ -33,7 +33,7 @@ use crate::{
     supervisor::{
         exit_node::ExitNode,
         process::Supervisor,
-        state::{Join, Tailnet, TailnetState, Unavailable},
+        state::{Join, Unavailable},
     },
     tailscaled::process::Program,
 };
@@ -47,9 +47,6 @@ const NAME: &str = "tailscale-extension";
 /// these ends INIT. Where the runtime dies in INIT, Lambda kills a login that takes longer than SHUTDOWN's 2 s; a machine
 /// that it may have made is an ephemeral one. <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const INIT_LIMIT: Duration = Duration::from_millis(8500);
-
-/// How long an invocation keeps the environment awake for an attempt to log in, or for a look at the path.
-const INVOCATION_LIMIT: Duration = Duration::from_secs(2);
 
 /// What ends the extension before its time.
 #[derive(Debug, Error)]
@@ -182,7 +179,7 @@ async fn serve<T>(
             Some(_) => {}
             None => tailnet.wait_until_warm(deadline).await,
         }
-        Ok(until_shutdown(lambda, supervisor, &preflight, &thaws, clock).await?)
+        Ok(until_shutdown(lambda, &preflight, &thaws, clock).await?)
     };
     select! {
         end = ending => end,
@@ -209,7 +206,6 @@ async fn open_listeners(
 
 async fn until_shutdown(
     lambda: &mut impl LambdaRuntime,
-    supervisor: &Supervisor,
     preflight: &Preflight,
     thaws: &Thaws,
     clock: &Clock,
@@ -220,11 +216,11 @@ async fn until_shutdown(
             // It may come after a freeze: the path is looked at, whether or not the function asks. When the function's time is
             // up, SHUTDOWN may follow, and only an extension that asks for it hears it.
             Event::Invoke { deadline_ms } => {
-                let left = left_until(deadline_ms, clock).min(INVOCATION_LIMIT);
+                let left = left_until(deadline_ms, clock);
                 let began = clock.now();
-                // Lambda may end an environment without SHUTDOWN.
-                supervisor.minutes().tell();
-                invoked(supervisor.tailnet(), preflight, Instant::now() + left).await;
+                if let Err(error) = preflight.invoked(Instant::now() + left).await {
+                    tracing::debug!("the tailnet cannot be used: {error}");
+                }
                 thaws.announce(path, preflight.path(), paused, began);
             }
             Event::Shutdown { shutdown_reason } => {
@@ -232,19 +228,6 @@ async fn until_shutdown(
                 return Ok(());
             }
         }
-    }
-}
-
-/// An invocation begins, perhaps after a freeze: looks after the path, or after a login that failed before. It keeps the
-/// environment awake meanwhile, which delays no response, but is billed.
-async fn invoked(tailnet: &Tailnet, preflight: &Preflight, deadline: Instant) {
-    if !tailnet.is_wanted() {
-        return;
-    }
-    if matches!(tailnet.state(), TailnetState::Unavailable(_)) {
-        tailnet.retry(deadline).await;
-    } else if let Err(error) = preflight.keep_alive(deadline).await {
-        tracing::debug!("the tailnet cannot be used: {error}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use tailnet::{
     connect::{Route, RouteError, Router},
     diagnosis::KeyKind,
-    protocol::OUTSIDE,
+    protocol::{INVOCATION_LIMIT, OUTSIDE},
 };
 use tokio::{
     join, select,
@@ -22,11 +22,12 @@ use crate::{
         error::LocalApiError,
         netmap::Netmap,
     },
+    minutes::TailnetMinutes,
     policy::{Permitted, Uncovered, permitted_addresses},
     supervisor::{
         exit_node::ExitNode,
         process::Supervisor,
-        state::{Tailnet, Unavailable},
+        state::{Tailnet, TailnetState, Unavailable},
     },
 };
 
@@ -45,6 +46,7 @@ pub struct Preflight {
     /// The exit node that must be used.
     required_exit_node: Option<String>,
     key_kind: KeyKindSource,
+    minutes: TailnetMinutes,
     /// When the environment began to join the tailnet.
     began: Instant,
 }
@@ -60,6 +62,7 @@ impl Preflight {
             uncovered,
             required_exit_node: exit_node.filter(|node| node.required).map(|node| node.node.clone()),
             key_kind: supervisor.key_kind(),
+            minutes: supervisor.minutes().clone(),
             began: Instant::now(),
         }
     }
@@ -113,6 +116,25 @@ impl Preflight {
                 outcome = self.connectivity.verify_links(deadline) => return self.verified(outcome, None),
             }
         }
+    }
+
+    /// The function was invoked, perhaps after a freeze: looks after the path, or after a login that failed before. Whoever
+    /// waits for it keeps the environment awake meanwhile, which delays no response, but is billed. Returns the path's
+    /// generation.
+    pub async fn invoked(&self, deadline: Instant) -> Result<u64, RouteError> {
+        // Lambda may end an environment without SHUTDOWN.
+        self.minutes.tell();
+        if !self.tailnet.is_wanted() {
+            return Ok(self.path());
+        }
+        let deadline = deadline.min(Instant::now() + INVOCATION_LIMIT);
+        if let TailnetState::Unavailable(_) = self.tailnet.state() {
+            return match self.tailnet.retry(deadline).await.unavailable() {
+                Some(trouble) => Err(unavailable(trouble)),
+                None => Ok(self.path()),
+            };
+        }
+        self.keep_alive(deadline).await
     }
 
     async fn running(&self, deadline: Instant) -> Result<Instant, RouteError> {

@@ -50,7 +50,8 @@ pub enum ApiError {
 pub enum Events {
     /// Both.
     All,
-    /// Lambda Managed Instances refuse an extension that asks for INVOKE; nor do they freeze, so it is not needed.
+    /// INVOKE costs each invocation the processor's time of an exchange with Lambda. Lambda Managed Instances refuse an
+    /// extension that asks for it; nor do they freeze.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html>
     ShutdownOnly,
 }

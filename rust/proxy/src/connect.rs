@@ -1,6 +1,11 @@
 //! Connections to targets: through the tailnet, with TLS where the target wants it, up to HTTP.
 
-use std::{io, net::IpAddr, sync::OnceLock, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,7 +16,7 @@ use tailnet::{
     connect::{ConnectError, Connected, RouteError, Router, connect},
     dial::Dialer,
     host::Host,
-    protocol::{EXIT_NODE_UNAVAILABLE, OUTSIDE},
+    protocol::{EXIT_NODE_UNAVAILABLE, INVOCATION_LIMIT, OUTSIDE},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,6 +41,9 @@ use crate::{
 /// How long the extension may take to say whether the tailnet was the cause of a break.
 const CLASSIFY_LIMIT: Duration = Duration::from_millis(250);
 
+/// How long after it was told of an invocation the extension is told of another one: 2 s without any are a freeze to it.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
 /// Opens connections, and checks those that were kept.
 pub(crate) struct Connector {
     config: Config,
@@ -45,6 +53,8 @@ pub(crate) struct Connector {
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
     tailnet_ready: OnceLock<Duration>,
+    /// When the extension was last told of an invocation.
+    told: Mutex<Option<SystemTime>>,
 }
 
 impl Connector {
@@ -56,6 +66,7 @@ impl Connector {
             clock,
             tls: OnceLock::new(),
             tailnet_ready: OnceLock::new(),
+            told: Mutex::default(),
         }
     }
 
@@ -145,6 +156,30 @@ impl Connector {
     pub(crate) async fn keep_alive(&self, deadline: Instant) -> Result<(), ProxyError> {
         let deadline = deadline.min(Instant::now() + self.config.connect_timeout);
         self.router.keep_alive(deadline).await.map(drop).map_err(route_error)
+    }
+
+    /// Tells the extension of an invocation, unless it was told of one a moment ago, and waits until it no longer needs the
+    /// environment awake, or until `deadline`. (Lambda would tell it of each one, for a tenth of a request's CPU time.)
+    pub(crate) async fn invoked(&self, deadline: Instant) {
+        let now = self.clock.now();
+        {
+            let mut told = self.told();
+            if told.is_some_and(|told| self.clock.since(told) < TELL_AFTER) {
+                return;
+            }
+            *told = Some(now);
+        }
+        let deadline = deadline.min(Instant::now() + INVOCATION_LIMIT);
+        if let Err(error) = self.router.invoked(deadline).await {
+            tracing::debug!("the tailnet cannot be used: {error}");
+            // It may be about to log in again, and the next invocation is to keep the environment awake for that.
+            *self.told() = None;
+        }
+    }
+
+    /// Sound whatever happened to its last holder: each change of it is whole.
+    fn told(&self) -> MutexGuard<'_, Option<SystemTime>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries the way to `target`: what the extension knows of it, a connection, a TLS session. A step that cannot be taken

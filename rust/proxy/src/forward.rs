@@ -95,6 +95,11 @@ impl Forwarder {
         self.connector.keep_alive(deadline).await
     }
 
+    /// Lets the extension do what an invocation is for, by `deadline` at the latest.
+    pub async fn invoked(&self, deadline: Instant) {
+        self.connector.invoked(deadline).await;
+    }
+
     /// Tries the way to `target` as far as a connection; `allowed` is what the list of allowed targets says.
     pub async fn diagnose(&self, target: &Target, allowed: Result<(), ProxyError>, limits: Limits) -> Report {
         self.connector.diagnose(target, allowed, limits).await

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use hyper::body::Frame;
 use serde::Serialize;
+use tokio::join;
 
 use crate::{
     config::InvokeMode,
@@ -17,6 +18,7 @@ use crate::{
     request_log::RequestRecord,
     response::{Response, ResponseHead},
     runtime_api::{Invocation, RuntimeApi, RuntimeApiError, error_trailers},
+    timeouts::deadline,
 };
 
 /// What parts the head of a streamed response from its body.
@@ -49,30 +51,37 @@ impl Service {
     /// Serves one invocation.
     pub async fn serve_next(&mut self) -> Result<(), RuntimeApiError> {
         let invocation = self.runtime_api.next().await?;
+        let handler = Arc::clone(&self.handler);
+        let told = handler.forwarder().invoked(deadline(invocation.deadline_ms));
+        // Lambda may freeze the environment once the next invocation is asked for: by then the extension is done, too.
+        join!(self.serve(&invocation), told);
+        Ok(())
+    }
+
+    async fn serve(&mut self, invocation: &Invocation) {
         match serde_json::from_slice(&invocation.payload) {
             Ok(Payload::Request(event)) => {
-                let (response, record) = self.handler.open(*event, &invocation).await;
+                let (response, record) = self.handler.open(*event, invocation).await;
                 match self.invoke_mode {
-                    InvokeMode::Buffered => self.respond_whole(&invocation, response, record).await,
-                    InvokeMode::ResponseStream => self.respond_as_it_comes(&invocation, response, record).await,
+                    InvokeMode::Buffered => self.respond_whole(invocation, response, record).await,
+                    InvokeMode::ResponseStream => self.respond_as_it_comes(invocation, response, record).await,
                 }
             }
             Ok(Payload::WarmUp(warm_up)) => {
-                let warmed = self.handler.warm_up(warm_up, &invocation).await;
-                self.conclude(&invocation, warmed).await;
+                let warmed = self.handler.warm_up(warm_up, invocation).await;
+                self.conclude(invocation, warmed).await;
             }
             Ok(Payload::Diagnose(headers)) => {
-                let report = self.handler.diagnose(&headers, &invocation).await;
-                self.conclude(&invocation, report).await;
+                let report = self.handler.diagnose(&headers, invocation).await;
+                self.conclude(invocation, report).await;
             }
             Err(error) => {
                 let error = ProxyError::InvalidRequest(error.to_string());
-                self.conclude::<()>(&invocation, Err(error)).await;
+                self.conclude::<()>(invocation, Err(error)).await;
             }
         }
         // What takes its time here keeps nobody waiting but the next caller.
         self.handler.metrics().flush().await;
-        Ok(())
     }
 
     async fn respond_whole(

@@ -33,6 +33,9 @@ pub const OUTSIDE: u64 = 0;
 /// The code of [`Response::Unavailable`] while the exit node that is required cannot be used.
 pub const EXIT_NODE_UNAVAILABLE: &str = "ExitNodeUnavailable";
 
+/// How long an invocation keeps the environment awake for an attempt to log in, or for a look at the path.
+pub const INVOCATION_LIMIT: Duration = Duration::from_secs(2);
+
 /// The longest line that either side reads: a name is at most 253 bytes, a message a few hundred.
 pub const MAX_LINE_BYTES: u64 = 64 * 1024;
 
@@ -70,6 +73,12 @@ pub enum Request {
         /// See above.
         deadline_ms: u64,
     },
+    /// The function was invoked, perhaps after a freeze: the extension looks after the path, or after a login that failed
+    /// before. Answered with [`Response::Verified`] or an error when it no longer needs the environment awake.
+    Invoked {
+        /// See above.
+        deadline_ms: u64,
+    },
     /// How does the function stand in the tailnet, and how does it reach this host? Answered with
     /// [`Response::Diagnosed`], whatever the state.
     Diagnose {
@@ -88,6 +97,7 @@ impl Request {
             | Self::Verify { deadline_ms, .. }
             | Self::Stalled { deadline_ms, .. }
             | Self::KeepAlive { deadline_ms }
+            | Self::Invoked { deadline_ms }
             | Self::Diagnose { deadline_ms, .. } => from_epoch_ms(*deadline_ms),
         }
     }
@@ -282,6 +292,10 @@ mod tests {
             (
                 Request::KeepAlive { deadline_ms: 1 },
                 r#"{"version":1,"request":"keep_alive","deadline_ms":1}"#,
+            ),
+            (
+                Request::Invoked { deadline_ms: 1 },
+                r#"{"version":1,"request":"invoked","deadline_ms":1}"#,
             ),
         ] {
             assert_eq!(line(&request), text);

@@ -38,6 +38,12 @@ impl SocketRouter {
         self.verified(&Request::KeepAlive { deadline_ms }, deadline).await
     }
 
+    /// Tells of an invocation; returns the path's generation when the environment need not be awake any longer.
+    pub async fn invoked(&self, deadline: Instant) -> Result<u64, RouteError> {
+        let deadline_ms = epoch_ms(deadline);
+        self.verified(&Request::Invoked { deadline_ms }, deadline).await
+    }
+
     /// How the function stands in the tailnet, and how it reaches `host`.
     pub async fn diagnose(&self, host: &str, deadline: Instant) -> Result<Diagnosis, RouteError> {
         let request = Request::Diagnose {

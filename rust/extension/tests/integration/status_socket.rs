@@ -66,6 +66,7 @@ async fn each_request_gets_its_response() {
         Request::Verify { address, deadline_ms },
         Request::Stalled { address, deadline_ms },
         Request::KeepAlive { deadline_ms },
+        Request::Invoked { deadline_ms },
     ] {
         assert_eq!(ask(&stage, &request).await, Response::Verified { path }, "{request:?}");
     }
@@ -81,7 +82,11 @@ async fn without_a_tailnet_each_request_is_answered_with_the_code() {
     stage.ready().await;
     let deadline_ms = deadline_ms(secs(5));
     let host = "db".to_owned();
-    for request in [Request::Route { host, deadline_ms }, Request::KeepAlive { deadline_ms }] {
+    for request in [
+        Request::Route { host, deadline_ms },
+        Request::KeepAlive { deadline_ms },
+        Request::Invoked { deadline_ms },
+    ] {
         let response = ask(&stage, &request).await;
         assert!(
             matches!(&response, Response::Unavailable { code, .. } if code == "NoAuthKey"),

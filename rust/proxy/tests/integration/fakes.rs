@@ -23,6 +23,7 @@ use tailnet::protocol::{self, Request, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::Semaphore,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -82,6 +83,10 @@ pub(crate) struct Extension {
     /// Its response to a request for a route; a route's path is the one below.
     pub(crate) route: Response,
     pub(crate) verify: Verify,
+    /// Its response to being told of an invocation.
+    pub(crate) invoked: Response,
+    /// Gives a permit for each of these responses.
+    pub(crate) invoked_permits: Arc<Semaphore>,
     pub(crate) path: u64,
     /// How many dials there must have been before it responds to a request to verify the path.
     pub(crate) verify_after_dials: usize,
@@ -93,7 +98,10 @@ pub(crate) struct World {
     pub(crate) target: SocketAddr,
     pub(crate) dials: Arc<AtomicUsize>,
     pub(crate) extension: Arc<Mutex<Extension>>,
+    /// What the extension was asked, but for what it was told of invocations.
     pub(crate) asked: Arc<Mutex<Vec<Request>>>,
+    /// How often it was told of an invocation.
+    pub(crate) invoked: Arc<AtomicUsize>,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
     pub(crate) clock: Clock,
     /// By what Lambda says that the function was invoked.
@@ -130,11 +138,13 @@ impl World {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let socket = std::env::temp_dir().join(format!("proxy-test-{}-{number}", std::process::id()));
-        let asked = Arc::default();
+        let (asked, invoked) = (Arc::default(), Arc::default());
         let (socks, count) = socks(dials).await;
         let extension = Arc::new(Mutex::new(Extension {
             route: route.unwrap_or_else(|| go(&[[127, 0, 0, 1]])),
             verify: Verify::Good,
+            invoked: Response::Verified { path: 1 },
+            invoked_permits: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             path: 1,
             verify_after_dials: 0,
         }));
@@ -142,6 +152,7 @@ impl World {
             UnixListener::bind(&socket).unwrap(),
             Arc::clone(&extension),
             Arc::clone(&asked),
+            Arc::clone(&invoked),
             Arc::clone(&count),
         ));
         let mut config = Config::parse(|_| None).unwrap();
@@ -155,6 +166,7 @@ impl World {
             dials: count,
             extension,
             asked,
+            invoked,
             requests,
             clock,
             function_arn: FUNCTION_ARN.to_owned(),
@@ -292,17 +304,28 @@ impl FakeRuntimeApi {
 
     /// Accepts what was posted, and waits for what the service does after it.
     pub(crate) async fn accept(mut self, posted: String) -> Posted {
-        self.stream
-            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
-            .await
-            .unwrap();
-        timeout(LIMIT, self.service).await.expect("the service ends").unwrap();
+        self.confirm().await;
+        assert!(self.ends_within(LIMIT).await, "the service does not end");
         Posted(posted)
+    }
+
+    /// Accepts what was posted.
+    pub(crate) async fn confirm(&mut self) {
+        let accepted = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+        self.stream.write_all(accepted).await.unwrap();
+    }
+
+    /// Whether the service has done with the invocation within `limit`.
+    pub(crate) async fn ends_within(&mut self, limit: Duration) -> bool {
+        match timeout(limit, &mut self.service).await {
+            Ok(ended) => ended.map(|()| true).unwrap(),
+            Err(_) => false,
+        }
     }
 }
 
 /// Whether a message on the wire has come to its end.
-fn is_whole(text: &str) -> bool {
+pub(crate) fn is_whole(text: &str) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
@@ -346,6 +369,7 @@ async fn serve_extension(
     listener: UnixListener,
     extension: Arc<Mutex<Extension>>,
     asked: Arc<Mutex<Vec<Request>>>,
+    invoked: Arc<AtomicUsize>,
     dials: Arc<AtomicUsize>,
 ) {
     loop {
@@ -354,6 +378,7 @@ async fn serve_extension(
             stream,
             Arc::clone(&extension),
             Arc::clone(&asked),
+            Arc::clone(&invoked),
             Arc::clone(&dials),
         ));
     }
@@ -363,11 +388,17 @@ async fn serve_request(
     mut stream: UnixStream,
     extension: Arc<Mutex<Extension>>,
     asked: Arc<Mutex<Vec<Request>>>,
+    invoked: Arc<AtomicUsize>,
     dials: Arc<AtomicUsize>,
 ) {
     let request = protocol::read_request(&mut stream).await.unwrap();
-    asked.lock().unwrap().push(request.clone());
     let said = extension.lock().unwrap().clone();
+    if matches!(request, Request::Invoked { .. }) {
+        invoked.fetch_add(1, Ordering::Relaxed);
+        said.invoked_permits.acquire().await.unwrap().forget();
+        return protocol::write_response(&mut stream, &said.invoked).await.unwrap();
+    }
+    asked.lock().unwrap().push(request.clone());
     if matches!(request, Request::Verify { .. }) {
         while dials.load(Ordering::Relaxed) < said.verify_after_dials {
             tokio::task::yield_now().await;

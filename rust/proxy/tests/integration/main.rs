@@ -5,6 +5,7 @@ mod fakes;
 mod forwarding;
 mod framing;
 mod fuzzed;
+mod invoked;
 mod kept;
 mod metrics;
 mod profiles;
