@@ -14,7 +14,9 @@ use testbed::{
 use crate::{
     Outcome, Setting,
     cases::{self, Case},
-    exceptions::{Needed, expected_answer, expected_host, expected_line, expected_request, received_answer},
+    exceptions::{
+        Needed, all_needed, expected_answer, expected_host, expected_line, expected_request, received_answer,
+    },
     exchange::{Answer, Way, headers, straight, through},
     stream, trial,
 };
@@ -30,6 +32,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "differential: by the caller's layer, every case is equal, headers that AWS renames included",
             by_layer,
+        ),
+        trial(
+            setting,
+            "differential: by the caller's layer and Lambda's Invoke API, every case is equal",
+            by_invoke,
         ),
     ]
 }
@@ -58,6 +65,15 @@ async fn by_layer(setting: Arc<Setting>) -> Outcome {
     let url = world.url();
     let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
     compare(&world, Way::Layer, "by the caller's layer").await?;
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn by_invoke(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = CallerLayer::start_by_invoke(&setting.binaries, &setting.run_dir, &world.invoke_api(), "").await?;
+    compare(&world, Way::LayerInvoke, "by the caller's layer and Invoke").await?;
     drop(layer);
     world.stop().await;
     Ok(())
@@ -93,7 +109,7 @@ async fn compare(world: &World, way: Way, mode: &str) -> Outcome {
         cases.len()
     );
     if wrong.is_empty() {
-        return Ok(());
+        return all_needed(&needed, way);
     }
     Err(format!("{} cases differ:\n{}", wrong.len(), wrong.join("\n")).into())
 }
@@ -132,12 +148,11 @@ async fn written(case: &Case, world: &World, way: Way, raw: &RawTarget, needed: 
         saw_proxied.line.clone(),
     )?;
     let expected = expected_request(pairs(&saw_direct), &case.method, saw_direct.body.len(), needed);
-    let expected = match way {
-        Way::Signed => expected,
-        Way::Layer => {
-            let host = format!("{}:{port}", world.surroundings.target.node.address());
-            expected_host(expected, &host, needed)
-        }
+    let expected = if way.by_layer() {
+        let host = format!("{}:{port}", world.surroundings.target.node.address());
+        expected_host(expected, &host, needed)
+    } else {
+        expected
     };
     equal("the request's headers", expected, pairs(&saw_proxied))?;
     equal("the request's body", &saw_direct.body, &saw_proxied.body)
