@@ -47,6 +47,13 @@ const TOOLS = [
     command: ['python3', '-c', 'import ensurepip, venv; print("venv")'],
     remedy: 'Debian, Ubuntu: apt-get install python3-venv',
   },
+  // A function in the demo asks by it: of the machine, its environment has what is below /usr.
+  {
+    name: 'Python 3 in /usr/local/bin or /usr/bin',
+    command: ['env', '-i', 'PATH=/usr/local/bin:/usr/bin:/bin', 'python3', '--version'],
+    minimum: '3.9',
+    remedy: 'Debian, Ubuntu: apt-get install python3; Fedora: dnf install python3',
+  },
   {
     name: 'iproute2 (ip)',
     command: ['ip', '-V'],

@@ -13,8 +13,8 @@ export interface AddCallerOptions {
   readonly via?: CallerVia;
 
   /**
-   * The environment variable that the function finds the URL in, or the ARN with `CallerVia.INVOKE`. The layer reads those of the
-   * default: with `layer`, leave the name.
+   * The environment variable in which the function's code finds the URL. With `CallerVia.INVOKE` it holds the ARN, and there is no URL.
+   * A function that calls several proxies needs a name for each. The layer reads the default names: with `layer`, leave it out.
    *
    * @default - `TS_PROXY_URL`, or `TS_PROXY_FUNCTION` with `CallerVia.INVOKE`
    */

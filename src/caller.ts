@@ -16,14 +16,23 @@ const LAYER_URL = 'http://localhost:8055';
 /** This machine, and what AWS's own programs ask in a function: Lambda's Runtime API, and the sources of credentials. */
 const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2';
 
+/** Where callers, and the layer, look for the proxy. */
+const DEFAULT_VARIABLES: Record<CallerVia, Variable> = {
+  [CallerVia.FUNCTION_URL]: Variable.PROXY_URL,
+  [CallerVia.INVOKE]: Variable.PROXY_FUNCTION,
+};
+
 /** What lets a role of another account in, with the URL and without it. */
 const OTHER_ACCOUNTS = {
   url: 'proxy.grantInvokeUrl(new iam.ArnPrincipal(...))',
   invoke: 'addPermission(id, { principal: new iam.ArnPrincipal(...) }) of proxy.lambda, or of proxy.alias if there is one,',
 };
 
-/** The functions that have the layer already. */
-const LAYERED = new WeakSet<lambda.Function>();
+/** The functions that have the layer already, and how it calls. */
+const LAYERED = new WeakMap<lambda.Function, CallerVia>();
+
+/** The proxies that functions find in their variables. */
+const FOUND_IN = new WeakMap<lambda.Function, Map<string, ITailscaleLambdaProxy>>();
 
 /**
  * Lets a function call a proxy, which is in `proxyAccount`, and tells it how.
@@ -32,19 +41,23 @@ const LAYERED = new WeakSet<lambda.Function>();
 export function addCallerOf(
   proxy: ITailscaleLambdaProxy, proxyAccount: string, caller: lambda.Function, options: AddCallerOptions = {},
 ): iam.Grant {
-  const byInvoke = options.via === CallerVia.INVOKE;
+  const via = options.via ?? CallerVia.FUNCTION_URL;
+  const byInvoke = via === CallerVia.INVOKE;
   // Of this function alone, so that another caller is not held back.
   const validation = new Validation(caller);
-  const variable = byInvoke ? Variable.PROXY_FUNCTION : Variable.PROXY_URL;
+  const variable = DEFAULT_VARIABLES[via];
+  const name = options.environmentVariable || variable;
   validateCaller(validation, caller, options, variable);
+  validateVariable(validation, proxy, caller, name, options);
   warnOfAccount(proxyAccount, caller, byInvoke);
   if (!validation.failed) {
     const variables = {
-      [options.environmentVariable || variable]: byInvoke ? proxy.functionArn : proxy.url, ...options.layer ? layerVariables(options) : {},
+      [name]: byInvoke ? proxy.functionArn : proxy.url, ...options.layer ? layerVariables(options) : {},
     };
-    Object.entries(variables).forEach(([name, value]) => caller.addEnvironment(name, value));
+    Object.entries(variables).forEach(([key, value]) => caller.addEnvironment(key, value));
+    FOUND_IN.set(caller, new Map(FOUND_IN.get(caller)).set(name, proxy));
     if (options.layer) {
-      LAYERED.add(caller);
+      LAYERED.set(caller, via);
       caller.addLayers(callerLayerOf(Stack.of(caller), caller.architecture));
     }
   }
@@ -81,6 +94,28 @@ function validateCaller(validation: Validation, caller: lambda.Function, options
       'Lambda has no layers for images: put the layer\'s content into the image\'s /opt, and leave out layer');
   }
   refuseSnapStart(caller);
+}
+
+/** A variable holds one proxy, and what its name says: the layer trusts both. */
+function validateVariable(
+  validation: Validation, proxy: ITailscaleLambdaProxy, caller: lambda.Function, name: string, { layer, via }: AddCallerOptions,
+): void {
+  const byInvoke = via === CallerVia.INVOKE;
+  if (!layer && name === DEFAULT_VARIABLES[byInvoke ? CallerVia.FUNCTION_URL : CallerVia.INVOKE]) {
+    validation.refuse('environmentVariable', `"${name}"`,
+      `callers look for ${byInvoke ? 'a Function URL' : 'an ARN'} in it: leave it out, or choose another name`);
+  }
+  const found = FOUND_IN.get(caller);
+  const other = found?.get(name);
+  if (other && other !== proxy) {
+    validation.refuse('environmentVariable', `"${name}"`, `${caller.node.path} finds ${other.node.path} in it already: choose another name`);
+  }
+  // With both, the layer invokes.
+  const turnsLayer = !layer && name === Variable.PROXY_FUNCTION && LAYERED.get(caller) === CallerVia.FUNCTION_URL;
+  if (turnsLayer || layer && !byInvoke && found?.has(Variable.PROXY_FUNCTION)) {
+    validation.refuse('via', 'FUNCTION_URL for the layer, and INVOKE without it',
+      `the layer would take the ARN in ${Variable.PROXY_FUNCTION}: give the ARN another environmentVariable`);
+  }
 }
 
 /** SnapStart may also be switched on later, by an aspect or on the function's resource: it is looked for at the end. */

@@ -27,10 +27,12 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
 
   /** Fails where the attributes have none. */
   public get url(): string {
-    return this.functionUrl || new Validation(this).fail('url', 'not set', 'set it to the proxy\'s Function URL; without one use grantInvoke, or addCaller with CallerVia.INVOKE');
+    return this.requireUrl();
   }
 
+  /** Fails without a URL: the grant would be of no use to anybody. */
   public grantInvokeUrl(grantee: iam.IGrantable): iam.Grant {
+    this.requireUrl();
     return this.fn.grantInvokeUrl(grantee);
   }
 
@@ -41,5 +43,9 @@ export class ImportedProxy extends Construct implements ITailscaleLambdaProxy {
   public addCaller(caller: lambda.Function, options?: AddCallerOptions): iam.Grant {
     const account = Arn.split(this.functionArn, ArnFormat.COLON_RESOURCE_NAME).account ?? '';
     return addCallerOf(this, account, caller, options);
+  }
+
+  private requireUrl(): string {
+    return this.functionUrl || new Validation(this).fail('url', 'not set', 'set it to the proxy\'s Function URL; without one use grantInvoke, or addCaller with CallerVia.INVOKE');
   }
 }

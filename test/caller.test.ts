@@ -202,12 +202,39 @@ test.each<[AddCallerOptions, string]>([
   [{ environmentVariable: 'office url' }, 'environmentVariable is "office url": use letters, digits and underscores'],
   [{ layer: true, environmentVariable: 'OFFICE_URL' }, 'environmentVariable is "OFFICE_URL": the layer reads TS_PROXY_URL'],
   [{ layer: true, via: CallerVia.INVOKE, environmentVariable: 'TS_PROXY_URL' }, 'environmentVariable is "TS_PROXY_URL": the layer reads TS_PROXY_FUNCTION'],
+  [{ via: CallerVia.INVOKE, environmentVariable: 'TS_PROXY_URL' }, 'environmentVariable is "TS_PROXY_URL": callers look for a Function URL in it'],
+  [{ environmentVariable: 'TS_PROXY_FUNCTION' }, 'environmentVariable is "TS_PROXY_FUNCTION": callers look for an ARN in it'],
   [{ targets: ['db'] }, 'targets is set without the layer: set layer to true as well'],
   [{ httpProxy: true }, 'httpProxy is set without the layer'],
   [{ layer: true, targets: [] }, 'targets is an empty list'],
   [{ layer: true, targets: ['a b'] }, 'targets is "a b"'],
 ])('refuses %j', (options, message) => {
   imported(stack).addCaller(makeCaller(stack), options);
+
+  expect(problems(stack)).toEqual([expect.stringContaining(message)]);
+});
+
+test('one function calls several proxies, and one proxy by both ways, by variables of their own', () => {
+  const caller = makeCaller(stack);
+  const proxy = imported(stack);
+  const other = TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Other', { functionArn: `${ARN}2` });
+  proxy.addCaller(caller, { via: CallerVia.INVOKE, layer: true });
+  proxy.addCaller(caller);
+  other.addCaller(caller, { via: CallerVia.INVOKE, environmentVariable: 'OFFICE_ARN' });
+
+  expect(problems(stack)).toEqual([]);
+  expect(variables(stack)).toEqual([{ TS_PROXY_FUNCTION: ARN, TS_PROXY_URL: URL, OFFICE_ARN: `${ARN}2`, ...CLIENTS }]);
+});
+
+test.each<[string, AddCallerOptions, AddCallerOptions, string]>([
+  ['another proxy', {}, {}, 'environmentVariable is "TS_PROXY_URL": Network/Caller finds Network/Imported in it already: choose another name'],
+  ['another proxy of the layer', { layer: true }, {}, 'environmentVariable is "TS_PROXY_URL": Network/Caller finds'],
+  ['another way of the layer', { layer: true }, { via: CallerVia.INVOKE }, 'via is FUNCTION_URL for the layer, and INVOKE without it'],
+  ['the layer\'s way, as it was before', { via: CallerVia.INVOKE }, { layer: true }, 'via is FUNCTION_URL for the layer, and INVOKE without it'],
+])('refuses a variable that would turn callers to %s', (_, first, second, message) => {
+  const caller = makeCaller(stack);
+  imported(stack).addCaller(caller, first);
+  TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Other', { url: URL, functionArn: `${ARN}2` }).addCaller(caller, second);
 
   expect(problems(stack)).toEqual([expect.stringContaining(message)]);
 });

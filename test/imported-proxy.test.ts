@@ -64,6 +64,20 @@ test('an imported proxy makes nothing by itself', () => {
   expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
 });
 
+test('an imported proxy without a URL refuses to grant its use, and grants invocations', () => {
+  const proxy = TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Imported', { functionArn: ARN });
+  const caller = makeCaller();
+  const lacking = 'Application/Imported: url is not set: set it to the proxy\'s Function URL; without one use grantInvoke, or addCaller with CallerVia.INVOKE';
+
+  expect(() => proxy.grantInvokeUrl(caller)).toThrow(lacking);
+  expect(() => proxy.url).toThrow(lacking);
+  proxy.grantInvoke(caller);
+
+  Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+    PolicyDocument: { Statement: [{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: ARN }] },
+  });
+});
+
 test('what is granted to a proxy its function gets', () => {
   const bucket = s3.Bucket.fromBucketName(stack, 'Certificates', 'certificates');
   const grantee: iam.IGrantable = makeProxy();

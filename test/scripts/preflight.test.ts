@@ -13,6 +13,7 @@ const ANSWERS: Record<string, string> = {
   'node scripts/rust-targets.js': '',
   'go version': 'go version go1.26.8 linux/amd64\n',
   'python3 --version': 'Python 3.11.7\n',
+  'env -i PATH=/usr/local/bin:/usr/bin:/bin python3 --version': 'Python 3.11.2\n',
   'python3 -c import ensurepip, venv; print("venv")': 'venv\n',
   'curl --version': 'curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1\n',
   'test -c /dev/net/tun': '',

@@ -21,6 +21,8 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     binaries::Binaries,
+    invoke_api::InvokeApi,
+    lambda::function_arn,
     process::{Process, command},
     signed::REGION,
 };
@@ -51,20 +53,20 @@ impl CallerLayer {
         .await
     }
 
-    /// Starts it for the function that Lambda's API at `api` (`host:port`) knows by its ARN.
+    /// Starts it for the proxy's function behind `api`, with the credentials of the API's caller; `alias` is empty, or begins
+    /// with a colon.
     pub async fn start_by_invoke(
         binaries: &Binaries,
         run_dir: &Path,
-        api: &str,
-        function: &str,
-        role: &Credentials,
+        api: &InvokeApi,
+        alias: &str,
     ) -> Result<Self, Failed> {
-        let endpoint = format!("http://{api}");
+        let (function, endpoint) = (function_arn(alias), api.endpoint());
         let variables = [
-            ("TS_PROXY_FUNCTION", function),
+            ("TS_PROXY_FUNCTION", function.as_str()),
             ("AWS_ENDPOINT_URL_LAMBDA", endpoint.as_str()),
         ];
-        Self::start_with(binaries, run_dir, &variables, role).await
+        Self::start_with(binaries, run_dir, &variables, &api.caller).await
     }
 
     async fn start_with(

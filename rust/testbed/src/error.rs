@@ -1,8 +1,9 @@
 //! What can go wrong while the testbed starts, or in it.
 
 use crate::{
-    binaries::Missing, deadline::TimedOut, distance::LinkError, http_call::CallError, lambda::LambdaError,
-    namespace::NamespaceError, nat::NatError, network::NetworkError, process::ProcessError, signed::SigningError,
+    binaries::Missing, caller_function::NotWritten, deadline::TimedOut, distance::LinkError, http_call::CallError,
+    lambda::LambdaError, namespace::NamespaceError, nat::NatError, network::NetworkError, process::ProcessError,
+    signed::SigningError,
 };
 
 /// Why the testbed is not there. Each message names the part that failed, and how.
@@ -15,6 +16,8 @@ pub enum Error {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Missing(#[from] Missing),
+    #[error(transparent)]
+    Caller(#[from] NotWritten),
     #[error(transparent)]
     Process(#[from] ProcessError),
     #[error(transparent)]

@@ -30,6 +30,11 @@ pub struct Invoked {
 }
 
 impl InvokeApi {
+    /// Where it is, as `AWS_ENDPOINT_URL_LAMBDA` takes it.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Invokes the function of this name, and waits for its answer.
     pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invoked, Error> {
         let answer = self.call(function, payload, "RequestResponse").await?;

@@ -30,6 +30,9 @@ use crate::{
 
 pub use crate::event::Event;
 
+/// The proxy's function, and the account it is in.
+const PROXY_NAME: &str = "tailscale-proxy";
+const ACCOUNT: &str = "123456789012";
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long local-lambda may take to take an order.
@@ -66,14 +69,14 @@ impl Function {
     /// function.json.
     fn describe(&self, binaries: &Binaries) -> Value {
         let mut description = json!({
-            "functionName": "tailscale-proxy",
+            "functionName": PROXY_NAME,
             "handlerZip": binaries.proxy_zip,
             "layerZips": [binaries.extension_zip],
             "architecture": architecture(),
             "memoryMb": 256,
             "timeoutSeconds": 30,
             "region": REGION,
-            "accountId": "123456789012",
+            "accountId": ACCOUNT,
             "environment": self.environment,
             "invokeMode": "BUFFERED",
             "callers": self.callers.iter().map(credentials).collect::<Vec<_>>(),
@@ -92,6 +95,11 @@ impl Function {
         let aliases = self.settings.get("aliases").and_then(Value::as_array);
         aliases.into_iter().flatten().filter_map(Value::as_str)
     }
+}
+
+/// The ARN of the proxy's function; `alias` is empty, or begins with a colon.
+pub fn function_arn(alias: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{PROXY_NAME}{alias}")
 }
 
 fn credentials(of: &Credentials) -> Value {

@@ -1,5 +1,7 @@
-//! What the product is for, in six steps: each sends requests to the Function URL and says whether the answer is right.
+//! What the product is for, in steps: each sends requests to the Function URL, or has a function send some, and says whether the
+//! answer is right.
 
+mod callers;
 mod shown;
 
 use std::{
@@ -17,6 +19,8 @@ use crate::{
     Error, control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, http_call::CallError, lambda::Event, target,
     world::World,
 };
+pub use callers::prepare;
+pub use shown::Report;
 use shown::{expect_status, show_answer, show_request};
 
 /// How many warm requests are timed.
@@ -25,19 +29,6 @@ const WARM_REQUESTS: usize = 100;
 const ECHO_BYTES: usize = 1 << 20;
 /// How long local-lambda may take to tell of an invocation that was answered.
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
-
-/// What a step did, for a person to read, and whether it was right.
-#[derive(Debug)]
-pub struct Report {
-    /// What was sent: the request line, then headers or remarks.
-    pub request: Vec<String>,
-    /// What came back: the status, then headers, the body's beginning, or remarks.
-    pub answer: Vec<String>,
-    /// How long the answer took, if that is of interest.
-    pub took: Option<Duration>,
-    /// What is right about it, or what is wrong.
-    pub verdict: Result<String, String>,
-}
 
 /// One of the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +43,23 @@ pub enum Step {
     UnknownName,
     /// A machine that is there, a port where nobody listens.
     ClosedPort,
+    /// A function that signs nothing.
+    Caller,
+    /// The same, where its profile lacks the target.
+    Profile,
     /// Cold and warm times.
     Times,
 }
 
 /// The steps in their order.
-pub const STEPS: [Step; 6] = [
+pub const STEPS: [Step; 8] = [
     Step::Get,
     Step::Echo,
     Step::Unsigned,
     Step::UnknownName,
     Step::ClosedPort,
+    Step::Caller,
+    Step::Profile,
     Step::Times,
 ];
 
@@ -75,11 +72,13 @@ impl Step {
             Self::Unsigned => "a request that is not signed",
             Self::UnknownName => "a target that does not exist",
             Self::ClosedPort => "a target that refuses the connection",
+            Self::Caller => "a caller's function that knows nothing of signatures: it has the layer, and HTTP_PROXY",
+            Self::Profile => "the same function, as the caller of a profile that lacks the target",
             Self::Times => "times",
         }
     }
 
-    /// Runs it. An error means that there was no answer at all.
+    /// Runs it, in a world whose function is [prepared](prepare). An error means that there was no answer at all.
     pub async fn run(self, world: &World) -> Result<Report, Error> {
         match self {
             Self::Get => get(world).await,
@@ -94,6 +93,8 @@ impl Step {
                 )
                 .await
             }
+            Self::Caller => callers::passes(world).await,
+            Self::Profile => callers::is_refused(world).await,
             Self::Times => times(world).await,
         }
     }

@@ -6,7 +6,7 @@ use testbed::{
     Error,
     binaries::Binaries,
     namespace::Inside,
-    walkthrough::{Report, STEPS, Step},
+    walkthrough::{Report, STEPS, Step, prepare},
     world::{Trouble, World},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +39,7 @@ pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &
     show.heading("Starting a tailnet, AWS and Lambda on this machine");
     let progress = |what: &str, took: Duration, place: &str| show.started(what, took, place);
     let world = tokio::select! {
-        world = World::start(binaries, &inside.run_dir, &progress, |_| ()) => world?,
+        world = World::start(binaries, &inside.run_dir, &progress, prepare) => world?,
         () = &mut interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let end = tokio::select! {

@@ -1,7 +1,22 @@
 //! Requests and answers, for a person to read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+
+/// What a step did, for a person to read, and whether it was right.
+#[derive(Debug)]
+pub struct Report {
+    /// What was sent: the request line, then headers or remarks.
+    pub request: Vec<String>,
+    /// What came back: the status, then headers, the body's beginning, or remarks.
+    pub answer: Vec<String>,
+    /// How long the answer took, if that is of interest.
+    pub took: Option<Duration>,
+    /// What is right about it, or what is wrong.
+    pub verdict: Result<String, String>,
+}
 
 /// An error that holds what the answer says of itself, if it has another status.
 pub(super) fn expect_status(answer: &Response<Bytes>, expected: StatusCode) -> Result<(), String> {

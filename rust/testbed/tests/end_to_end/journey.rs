@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use testbed::{
     control::Control,
     deadline::within,
-    walkthrough::{STEPS, Step},
+    walkthrough::{STEPS, Step, prepare},
     world::World,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 }
 
 async fn start(setting: &Setting) -> Result<World, testbed::Error> {
-    World::start(setting.binaries.clone(), &setting.run_dir, &quiet, |_| ()).await
+    World::start(setting.binaries.clone(), &setting.run_dir, &quiet, prepare).await
 }
 
 async fn every_step_behaves(setting: Arc<Setting>) -> Outcome {

@@ -12,8 +12,8 @@ use testbed::{
     caller_layer::{ADDRESS, CallerLayer},
     function_url::ANSWER_LIMIT,
     http_call::call,
+    invoke_api::InvokeApi,
     raw_target::RawTarget,
-    signed::REGION,
     suite::set,
     target::PORT,
     world::World,
@@ -45,9 +45,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 }
 
 async fn start(setting: &Setting, world: &World, alias: &str, role: &Credentials) -> Result<CallerLayer, Failed> {
-    let api = world.invoke_api().address;
-    let arn = format!("arn:aws:lambda:{REGION}:123456789012:function:tailscale-proxy{alias}");
-    CallerLayer::start_by_invoke(&setting.binaries, &setting.run_dir, &api, &arn, role).await
+    let api = InvokeApi {
+        caller: role.clone(),
+        ..world.invoke_api()
+    };
+    CallerLayer::start_by_invoke(&setting.binaries, &setting.run_dir, &api, alias).await
 }
 
 async fn passes(setting: Arc<Setting>) -> Outcome {

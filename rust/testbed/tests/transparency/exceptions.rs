@@ -3,11 +3,14 @@
 //! Two things that RFC 9110 asks of gateways stay away on purpose, since a target is to see what its caller sent: a `via`
 //! of the proxy's own (section 7.6.3), and a lower `max-forwards` for OPTIONS and TRACE (section 7.6.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use testbed::http_call::HOP_BY_HOP;
 
-use crate::exchange::{Answer, Headers, Way};
+use crate::{
+    Outcome,
+    exchange::{Answer, Headers, Way},
+};
 
 /// A difference that the contract or the service makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,38 @@ pub(crate) enum Exception {
 /// How often each was needed.
 pub(crate) type Needed = BTreeMap<Exception, usize>;
 
+/// Each exception, and the ways on which the cases need it.
+const NEEDED: [(Exception, &[Way]); 13] = [
+    (Exception::HopByHop, &EVERY_WAY),
+    (Exception::Joined, &EVERY_WAY),
+    (Exception::Latin1, &EVERY_WAY),
+    (Exception::Date, &[Way::Signed]),
+    (Exception::Remapped, &[Way::Signed]),
+    (Exception::Framing, &EVERY_WAY),
+    (Exception::EmptyBody, &EVERY_WAY),
+    (Exception::DefaultType, &[Way::Signed, Way::Layer]),
+    (Exception::Reserved, &EVERY_WAY),
+    (Exception::Overwritten, &EVERY_WAY),
+    (Exception::HostOfUrl, &[Way::Layer, Way::LayerInvoke]),
+    (Exception::LengthOfNotModified, &[Way::Layer, Way::LayerInvoke]),
+    (Exception::EmptyQuery, &EVERY_WAY),
+];
+const EVERY_WAY: [Way; 3] = [Way::Signed, Way::Layer, Way::LayerInvoke];
+
+/// Fails for an exception that no case needed, so that it is removed above, and for one that this way should not need.
+pub(crate) fn all_needed(needed: &Needed, way: Way) -> Outcome {
+    let listed = NEEDED.iter().filter(|(_, ways)| ways.contains(&way));
+    let expected: BTreeSet<Exception> = listed.map(|(exception, _)| *exception).collect();
+    let used = needed.iter().filter(|(_, times)| **times > 0);
+    let found: BTreeSet<Exception> = used.map(|(exception, _)| *exception).collect();
+    if expected == found {
+        return Ok(());
+    }
+    let unused: Vec<_> = expected.difference(&found).collect();
+    let unexpected: Vec<_> = found.difference(&expected).collect();
+    Err(format!("exceptions that no case needs: {unused:?}; that this way should not need: {unexpected:?}").into())
+}
+
 /// What the service adds to every answer.
 const ADDED: [&str; 3] = ["x-amzn-requestid", "x-amzn-trace-id", "date"];
 const REMAPPED: [&str; 2] = ["www-authenticate", "proxy-authenticate"];
@@ -68,7 +103,7 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, way: Way, needed
         join(headers, |name| (name != "set-cookie").then_some(", ")),
     );
     // The caller's layer gives both their own names again.
-    if way == Way::Signed {
+    if !way.by_layer() {
         need(Exception::Date, rename(headers, "date"));
         for name in REMAPPED {
             need(Exception::Remapped, rename(headers, name));
@@ -77,13 +112,13 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, way: Way, needed
     if !claims_length(method, answer.status) {
         need(Exception::Framing, headers.remove("content-length").is_none());
     }
-    if way == Way::Layer && answer.status == 304 {
+    if way.by_layer() && answer.status == 304 {
         need(
             Exception::LengthOfNotModified,
             headers.remove("content-length").is_some(),
         );
     }
-    if !headers.contains_key("content-type") {
+    if way.by_url() && !headers.contains_key("content-type") {
         need(Exception::DefaultType, true);
         headers.insert("content-type".into(), vec![b"application/json".to_vec()]);
     }

@@ -152,16 +152,29 @@ pub(crate) async fn straight(case: &Case, world: &World, port: u16) -> Result<An
 pub(crate) enum Way {
     /// Signed by the client itself.
     Signed,
-    /// By the caller's layer, as an HTTP proxy.
+    /// By the caller's layer, an HTTP proxy, which sends it to the Function URL.
     Layer,
+    /// By the caller's layer, which sends it by Lambda's Invoke API.
+    LayerInvoke,
 }
 
 impl Way {
+    /// Whether the layer signs.
+    pub(crate) fn by_layer(self) -> bool {
+        self != Self::Signed
+    }
+
+    /// Whether a Function URL adapts the answer.
+    pub(crate) fn by_url(self) -> bool {
+        self != Self::LayerInvoke
+    }
+
     /// The name under which the target's date comes back.
     pub(crate) fn date(self) -> &'static str {
-        match self {
-            Self::Signed => "x-amzn-remapped-date",
-            Self::Layer => "date",
+        if self.by_layer() {
+            "date"
+        } else {
+            "x-amzn-remapped-date"
         }
     }
 }
@@ -169,7 +182,7 @@ impl Way {
 /// Sends a case through the function.
 pub(crate) async fn through(case: &Case, world: &World, way: Way, port: u16) -> Result<Answer, Failed> {
     let address = world.surroundings.target.node.address();
-    if way == Way::Layer {
+    if way.by_layer() {
         let authority = format!("{address}:{port}");
         let mut request = case.request(&authority, str::to_owned)?;
         *request.uri_mut() = format!("http://{authority}{}", case.path).parse()?;
