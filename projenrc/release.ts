@@ -53,6 +53,44 @@ export function releaseOnTag(project: awscdk.AwsCdkConstructLibrary): void {
   new PublishingJobs(project, workflow);
 }
 
+/** The macOS machines that build the callers' program, and what the files are called by. */
+const MACS = [{ runner: 'macos-15', architecture: 'arm64' }, { runner: 'macos-15-intel', architecture: 'x86_64' }];
+
+/** Adds the callers' program for macOS, which can be linked only there, to the GitHub release. */
+function programsForMacos(project: awscdk.AwsCdkConstructLibrary, workflow: github.GithubWorkflow): void {
+  const file = 'tailscale-lambda-caller-macos-${{ matrix.architecture }}';
+  workflow.addJob('release_macos', {
+    name: 'Add the program for macOS ${{ matrix.architecture }}',
+    needs: [JOB, TO_GITHUB],
+    if: `needs.${JOB}.outputs.tag_exists != 'true' && needs.${JOB}.outputs.latest_commit == github.sha`,
+    environment: 'release',
+    runsOn: ['${{ matrix.runner }}'],
+    strategy: { matrix: { include: MACS } },
+    permissions: { contents: github.workflows.JobPermission.WRITE },
+    steps: [
+      ...project.github!.projenCredentials.setupSteps,
+      github.WorkflowSteps.checkout(),
+      { name: 'Set up Rust', run: 'rustup toolchain install' },
+      {
+        name: 'Build',
+        workingDirectory: 'rust',
+        run: 'cargo build --locked --release -p tailscale-lambda-caller',
+        env: { CARGO_TARGET_DIR: 'target' },
+      },
+      {
+        name: 'Upload',
+        if: '${{ !inputs.dry_run }}',
+        env: { GITHUB_TOKEN: '${{ secrets.GITHUB_TOKEN }}', FILE: file },
+        run: [
+          'cp rust/target/release/tailscale-lambda-caller "$FILE"',
+          'shasum -a 256 "$FILE" > "$FILE.sha256"',
+          'gh release upload "$GITHUB_REF_NAME" -R "$GITHUB_REPOSITORY" --clobber "$FILE" "$FILE.sha256"',
+        ].join('\n'),
+      },
+    ],
+  });
+}
+
 /** What projen's publishing jobs lack. It adds them late, so that they are there only now. */
 class PublishingJobs extends Component {
   constructor(project: awscdk.AwsCdkConstructLibrary, private readonly workflow: github.GithubWorkflow) {
@@ -63,6 +101,7 @@ class PublishingJobs extends Component {
     publishToNpm(this.workflow);
     publishToPypi(this.workflow);
     publishToGitHub(this.workflow);
+    programsForMacos(this.project as awscdk.AwsCdkConstructLibrary, this.workflow);
   }
 }
 

@@ -16,8 +16,11 @@ const ROOT = path.join(__dirname, '..');
 const WORKSPACE = path.join(ROOT, 'rust');
 const TOOLS = path.join(ROOT, '.venv', 'bin');
 
-/** The packages that ship. */
+/** The packages in the zips. */
 const SHIPPED = ['proxy', 'extension', 'caller'];
+
+/** The package of the program that a release carries beside them. */
+const PROGRAM = 'tailscale-lambda-caller';
 
 /** The glibc of provided.al2023: what is linked against a newer one does not start there. */
 const GLIBC = '2.34';
@@ -50,8 +53,11 @@ function environment(names) {
   };
 }
 
-/** @param {string} architecture */
-function buildRust(architecture) {
+/**
+ * @param {string} architecture
+ * @param {string[]} packages
+ */
+function buildRust(architecture, packages = SHIPPED) {
   if (!fs.existsSync(path.join(TOOLS, 'cargo-zigbuild'))) {
     throw new Error(`${path.join(TOOLS, 'cargo-zigbuild')} is missing: run "npx projen python:venv", which installs it`);
   }
@@ -60,8 +66,8 @@ function buildRust(architecture) {
   // First, so that the folders which the sources lie in are there to be named.
   run('cargo', ['fetch', '--locked', '--quiet'], { cwd: WORKSPACE });
   const cargoHome = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo');
-  const packages = SHIPPED.flatMap((name) => ['-p', name]);
-  run('cargo', ['zigbuild', '--locked', '--release', ...packages, '--target', `${target}.${GLIBC}`], {
+  const chosen = packages.flatMap((name) => ['-p', name]);
+  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', `${target}.${GLIBC}`], {
     cwd: WORKSPACE, env: environment(neutralNames(cargoHome, WORKSPACE)),
   });
 }
@@ -75,7 +81,7 @@ function rustBinaries(architecture) {
 }
 
 if (require.main === module) {
-  void runMain(() => chosenArchitectures(process.argv[2]).forEach(buildRust));
+  void runMain(() => chosenArchitectures(process.argv[2]).forEach((architecture) => buildRust(architecture)));
 }
 
-module.exports = { SHIPPED, buildRust, neutralNames, rustBinaries };
+module.exports = { PROGRAM, SHIPPED, buildRust, neutralNames, rustBinaries };

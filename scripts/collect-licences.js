@@ -8,7 +8,7 @@ const fs = require('fs');
 const path = require('path');
 const { ARCHITECTURES } = require('./architecture');
 const { ASSETS } = require('./build-layers');
-const { SHIPPED } = require('./build-rust');
+const { PROGRAM, SHIPPED } = require('./build-rust');
 const { MODULE, TAILSCALED, goEnvironment, omitTags } = require('./build-tailscaled');
 const { normalised, render, standardText, textsIn } = require('./licence-texts');
 const { runMain } = require('./run');
@@ -38,7 +38,7 @@ function uniqueLines(text) {
 
 /** The crates that are linked into what ships: `name vVersion`. */
 function linkedCrates() {
-  const packages = SHIPPED.flatMap((name) => ['-p', name]);
+  const packages = [...SHIPPED, PROGRAM].flatMap((name) => ['-p', name]);
   const edges = ['-e', 'normal,no-proc-macro', '--prefix', 'none', '--no-dedupe', '-f', '{p}'];
   return Object.values(ARCHITECTURES).flatMap(({ rust }) =>
     uniqueLines(output('cargo', ['tree', '--locked', ...packages, '--target', rust, ...edges], { cwd: path.join(ROOT, 'rust') })));

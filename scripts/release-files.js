@@ -1,7 +1,7 @@
 'use strict';
 // Puts what a release carries beside the packages into a folder: the zips, named by their architecture, a SAM template and a
-// Terraform module that use them, an OCI image of what the layer holds, their licenses, a software bill of materials
-// (CycloneDX), and checksums of all of it. The same zips make the same files.
+// Terraform module that use them, an OCI image of what the layer holds, the callers' program for Linux, their licenses, a
+// software bill of materials (CycloneDX), and checksums of all of it. The same zips make the same files.
 // `node scripts/release-files.js FOLDER`
 
 const { createHash } = require('crypto');
@@ -10,6 +10,7 @@ const path = require('path');
 const { ARCHITECTURES } = require('./architecture');
 const { writeImage } = require('./build-image');
 const { ASSETS, contents } = require('./build-layers');
+const { PROGRAM, buildRust, rustBinaries } = require('./build-rust');
 const { FILE: LICENSES, components } = require('./collect-licences');
 const { runMain } = require('./run');
 
@@ -43,6 +44,17 @@ function checksums(folder) {
 function namedZips(assets) {
   return Object.keys(ARCHITECTURES).flatMap((architecture) => Object.keys(contents(architecture)).map((zip) =>
     /** @type {[string, string]} */ ([zip.replace('.zip', `-${architecture}.zip`), path.join(assets, architecture, zip)])));
+}
+
+/**
+ * Builds the program that callers outside Lambda run, for each architecture. (The release workflow adds those for macOS.)
+ * @param {string} folder
+ */
+function buildPrograms(folder) {
+  for (const architecture of Object.keys(ARCHITECTURES)) {
+    buildRust(architecture, [PROGRAM]);
+    fs.copyFileSync(path.join(rustBinaries(architecture), PROGRAM), path.join(folder, `${PROGRAM}-linux-${architecture}`));
+  }
 }
 
 /**
@@ -92,6 +104,7 @@ async function main() {
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
   namedZips(ASSETS).forEach(([name, zip]) => fs.copyFileSync(zip, path.join(folder, name)));
+  buildPrograms(folder);
   copyTemplates(folder);
   fs.copyFileSync(LICENSES, path.join(folder, path.basename(LICENSES)));
   const release = fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version;

@@ -18,6 +18,8 @@ const TARGETS: &str = "*.ts.net,100.64.0.0/10,fd7a:115c:a1e0::/48,<local>";
 
 /// A function's ARN: what Lambda's API takes, and where it is.
 const FUNCTION: &str = "the ARN of the proxy's function, such as arn:aws:lambda:eu-west-1:111122223333:function:proxy, with its alias at the end if it has one";
+/// Another endpoint of Lambda's API.
+const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_LAMBDA";
 const ENDPOINT: &str = "the URL of an endpoint of Lambda's API, without a path";
 
 const URL: &str = "the URL of the proxy's function, such as https://abc.lambda-url.eu-west-1.on.aws/";
@@ -82,16 +84,25 @@ pub struct Endpoint {
 impl Config {
     /// Reads the settings of a function's extension through `get`, which is the process's environment everywhere but in tests.
     pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
-        let variables = Variables::new(get);
-        let access = Access::read(&variables, "AWS_ENDPOINT_URL_LAMBDA");
+        let access = Access::read(&Variables::new(&get), ENDPOINT_VARIABLE);
         let credentials = access.credentials.ok_or(SettingError::Missing {
             name: "AWS_ACCESS_KEY_ID",
             remedy: "Lambda sets it, and AWS_SECRET_ACCESS_KEY, from the function's role, but not with SnapStart: switch SnapStart off",
         })?;
+        Self::with_credentials(get, SharedCredentialsProvider::new(credentials), access.region)
+    }
+
+    /// The same with other credentials; `region` is where the proxy's function is unless its URL or ARN says so.
+    pub fn with_credentials(
+        get: impl Fn(&str) -> Option<String>,
+        credentials: SharedCredentialsProvider,
+        region: Option<String>,
+    ) -> Result<Self, SettingError> {
+        let variables = Variables::new(get);
         // The function may use the URL as well, for what it signs itself.
         let (via, endpoint, region) = match variables.text("TS_PROXY_FUNCTION") {
-            Some(function) => by_invoke(function, access.endpoint)?,
-            None => by_url(&variables, access.region)?,
+            Some(function) => by_invoke(function, Access::read(&variables, ENDPOINT_VARIABLE).endpoint)?,
+            None => by_url(&variables, region)?,
         };
         Ok(Self {
             listen: LISTEN,
@@ -100,11 +111,19 @@ impl Config {
             endpoint,
             region,
             targets: targets(variables.text("TS_PROXY_TARGETS"))?,
-            credentials: SharedCredentialsProvider::new(credentials),
+            credentials,
             function: variables.text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
             defaults: defaults(&variables)?,
             debug: variables.switch("TS_DEBUG", false)?,
         })
+    }
+
+    /// What is called: the Function URL's host, or the function's ARN.
+    pub fn called(&self) -> &str {
+        match &self.via {
+            Via::FunctionUrl => &self.endpoint.host,
+            Via::Invoke { function } => function,
+        }
     }
 }
 
@@ -160,8 +179,7 @@ fn by_invoke(function: String, endpoint: Option<String>) -> Result<(Via, Endpoin
     };
     let region = region.to_owned();
     let url = endpoint.unwrap_or_else(|| regional_endpoint("lambda", &region));
-    let endpoint =
-        Endpoint::parse(&url).ok_or_else(|| SettingError::invalid("AWS_ENDPOINT_URL_LAMBDA", &*url, ENDPOINT))?;
+    let endpoint = Endpoint::parse(&url).ok_or_else(|| SettingError::invalid(ENDPOINT_VARIABLE, &*url, ENDPOINT))?;
     Ok((Via::Invoke { function }, endpoint, region))
 }
 

@@ -65,14 +65,15 @@ impl Signed {
 
     fn call(&self) -> Call<'_> {
         let function = &self.config.function;
+        let called = self.config.called();
         match &self.config.via {
             Via::FunctionUrl => Call {
                 function,
-                called: &self.config.endpoint.host,
+                called,
                 permissions: "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
                 grant: "proxy.addCaller(fn) or proxy.grantInvokeUrl(role)",
             },
-            Via::Invoke { function: called } => Call {
+            Via::Invoke { .. } => Call {
                 function,
                 called,
                 permissions: "lambda:InvokeFunction",

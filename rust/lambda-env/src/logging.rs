@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 /// The targets whose details are ours to show: this product's crates and programs. tailscaled's lines are among the
 /// extension's. Those of the libraries beneath say nothing to an owner, and could say too much.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "proxy",
     "bootstrap",
     "extension",
@@ -18,6 +18,7 @@ const OURS: [&str; 8] = [
     "lambda_env",
     "caller",
     "tailscale_caller",
+    "tailscale_lambda_caller",
 ];
 
 /// Sends log lines to standard output, where Lambda collects them.

@@ -5,6 +5,7 @@ mod clients;
 mod function;
 mod invoke;
 mod layer;
+mod program;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
             layer::trials(setting),
             function::trials(setting),
             invoke::trials(setting),
+            program::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })
