@@ -175,7 +175,7 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
 
     node.process.signal(Signal::SIGCONT).await;
-    recovers(&world, Duration::from_secs(30)).await?;
+    recovers(&world).await?;
     let answer = get_outside(&world, outside.address).await?;
     assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);

@@ -12,7 +12,7 @@ use testbed::{
     control::Counts,
     deadline::within,
     distance::Distance,
-    expect::{diagnosis, fails_soon, get, logged, recovers},
+    expect::{RECOVERY, diagnosis, fails_soon, get, logged, recovers},
     freeze::with_dead_flows,
     lambda::{Event, Function},
     server as target_server,
@@ -26,8 +26,6 @@ use crate::{
     tailscale_api::{ACCESS_TOKEN, AUDIENCE, KEY, TailscaleApi, TrustCredential},
 };
 
-/// How long it may take until a request is answered, once what was wrong is right.
-const RECOVERY: Duration = Duration::from_secs(30);
 /// How long the function is frozen.
 const FREEZE: Duration = Duration::from_secs(2);
 /// How many cold starts of each kind are measured.
@@ -133,7 +131,7 @@ async fn logs_in(setting: Arc<Setting>) -> Outcome {
     let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(RECOVERY, "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
-    recovers(&world, RECOVERY).await?;
+    recovers(&world).await?;
     assert_eq!(
         identity.asked(),
         (2, 4),
@@ -217,7 +215,7 @@ async fn refused_by_sts(setting: Arc<Setting>) -> Outcome {
         )
         .await?;
         identity.sts.set(None);
-        recovers(&world, RECOVERY).await?;
+        recovers(&world).await?;
         (surroundings, _) = world.undeploy().await;
     }
     surroundings.stop().await;
@@ -265,7 +263,7 @@ async fn refused_by_tailscale(setting: Arc<Setting>) -> Outcome {
         let world = surroundings.deploy(|function| identity.used_by(function)).await?;
         fails_soon(&world, &[words]).await?;
         identity.api.trust(good.clone());
-        recovers(&world, RECOVERY).await?;
+        recovers(&world).await?;
         shows_no_secret(&world, &identity.sts.issued());
         (surroundings, _) = world.undeploy().await;
     }

@@ -82,7 +82,7 @@ async fn exchanged(setting: Arc<Setting>) -> Outcome {
     let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(Duration::from_secs(10), "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     assert_eq!(api.asked().len(), 4, "{:?}", api.asked());
     for secret in ["verysecret", "tskey-api-token", AUTH_KEY] {
         let shown = log.look(0, |line| line.contains(secret).then(|| line.clone()));
@@ -114,7 +114,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
     .await;
     let valid = format!("{CLIENT}?baseURL=http://{}", api.address);
     world.surroundings.put_secret(&valid).await?;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     logged(&world, 0, "the secret has changed").await;
     world.stop().await;
     Ok(())

@@ -13,8 +13,6 @@ use testbed::{
 
 /// Lambda gives a start this long.
 const INIT: Duration = Duration::from_secs(10);
-/// How long it may take until a request is answered, once Secrets Manager is well again.
-const RECOVERY: Duration = Duration::from_secs(30);
 /// An error, in the form of <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>.
 const THROTTLED: Fault = Fault::Error(400, "ThrottlingException");
 
@@ -82,7 +80,7 @@ async fn throttled(setting: Arc<Setting>) -> Outcome {
     says_why(&world, &answer, &words).await;
     assert!(took < INIT, "{took:?}");
     faults.set(Fault::None).await;
-    recovers(&world, RECOVERY).await?;
+    recovers(&world).await?;
     world.stop().await;
     Ok(())
 }
@@ -113,7 +111,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
         let words = format!("': {code}: {FAULT_WORDS}; fix: {remedy}");
         fails_soon(&world, &[&words]).await?;
         faults.set(Fault::None).await;
-        recovers(&world, RECOVERY).await?;
+        recovers(&world).await?;
         (surroundings, _) = world.undeploy().await;
     }
     surroundings.stop().await;

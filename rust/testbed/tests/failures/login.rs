@@ -98,7 +98,7 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     let (again, _) = get(&world).await?;
     says_why(&world, &again, &["invalid key: unable to validate API key"]).await;
     world.surroundings.put_secret(AUTH_KEY).await?;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     logged(&world, 0, "the secret has changed").await;
     world.stop().await;
     Ok(())
@@ -124,7 +124,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
             .await?;
         fails_soon(&world, &[told]).await?;
         world.surroundings.control.refuse(Refusal::Nothing).await?;
-        recovers(&world, Duration::from_secs(20)).await?;
+        recovers(&world).await?;
         (surroundings, _) = world.undeploy().await;
     }
     surroundings.stop().await;
@@ -163,7 +163,7 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     world.surroundings.control.refuse(Refusal::Nothing).await?;
-    recovers(&world, Duration::from_secs(30)).await?;
+    recovers(&world).await?;
     world.stop().await;
     Ok(())
 }
@@ -185,7 +185,7 @@ async fn control_stands_still(setting: Arc<Setting>) -> Outcome {
 
     let control = &world.surroundings.control.process;
     control.signal(Signal::SIGCONT).await;
-    recovers(&world, Duration::from_secs(30)).await?;
+    recovers(&world).await?;
     // Traffic between machines that know each other takes no control server.
     control.signal(Signal::SIGSTOP).await;
     for _ in 0..3 {
@@ -221,7 +221,7 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     let door = Door::open(address, control).await?;
-    recovers(&world, Duration::from_secs(30)).await?;
+    recovers(&world).await?;
     door.close();
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
@@ -244,7 +244,7 @@ async fn no_network(setting: Arc<Setting>) -> Outcome {
     fails_soon(&world, &["NoNetwork: the function has no network; fix: "]).await?;
     unplugged.plug_in().await?;
     world.surroundings.control.refuse(Refusal::Nothing).await?;
-    recovers(&world, Duration::from_secs(30)).await?;
+    recovers(&world).await?;
     world.stop().await;
     Ok(())
 }
@@ -268,7 +268,7 @@ async fn approval(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     world.surroundings.control.approve_all().await?;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     world.stop().await;
     Ok(())
 }

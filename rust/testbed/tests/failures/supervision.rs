@@ -61,7 +61,7 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
     let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(Duration::from_secs(10), "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     logged(
         &world,
         since,
@@ -107,7 +107,7 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     )
     .await;
     drop(occupied);
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     world.stop().await;
     Ok(())
 }
@@ -129,7 +129,7 @@ async fn hung(setting: Arc<Setting>) -> Outcome {
         &["TailscaledFailed: tailscaled does not respond; fix: none: it is started again"],
     )
     .await;
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     logged(
         &world,
         0,
@@ -149,7 +149,7 @@ async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
     stop(daemon()?)?;
     let (answer, took) = get(&world).await?;
     eprintln!("  {} after {took:.1?}", answer.status());
-    recovers(&world, Duration::from_secs(20)).await?;
+    recovers(&world).await?;
     logged(
         &world,
         0,
