@@ -14,7 +14,7 @@ export interface AddCallerOptions {
 
   /**
    * The environment variable that the function finds the URL in, or the ARN with `CallerVia.INVOKE`. The layer reads those of the
-   * default: with `layer`, leave the name.
+   * default: with `layer`, leave the name. A function that calls two proxies finds each in a variable of its own.
    *
    * @default - `TS_PROXY_URL`, or `TS_PROXY_FUNCTION` with `CallerVia.INVOKE`
    */

@@ -25,6 +25,9 @@ const OTHER_ACCOUNTS = {
 /** The functions that have the layer already. */
 const LAYERED = new WeakSet<lambda.Function>();
 
+/** Which proxy each of a function's variables names. */
+const NAMED = new WeakMap<lambda.Function, Map<string, ITailscaleLambdaProxy>>();
+
 /**
  * Lets a function call a proxy, which is in `proxyAccount`, and tells it how.
  * @internal
@@ -37,6 +40,7 @@ export function addCallerOf(
   const validation = new Validation(caller);
   const variable = byInvoke ? Variable.PROXY_FUNCTION : Variable.PROXY_URL;
   validateCaller(validation, caller, options, variable);
+  validateVariable(validation, caller, options.environmentVariable || variable, proxy);
   warnOfAccount(proxyAccount, caller, byInvoke);
   if (!validation.failed) {
     const variables = {
@@ -81,6 +85,17 @@ function validateCaller(validation: Validation, caller: lambda.Function, options
       'Lambda has no layers for images: put the layer\'s content into the image\'s /opt, and leave out layer');
   }
   refuseSnapStart(caller);
+}
+
+/** The later proxy would take the place of the earlier one, unnoticed. */
+function validateVariable(validation: Validation, caller: lambda.Function, name: string, proxy: ITailscaleLambdaProxy): void {
+  const named = NAMED.get(caller) ?? new Map<string, ITailscaleLambdaProxy>();
+  NAMED.set(caller, named);
+  const other = named.get(name);
+  if (other && other !== proxy) {
+    validation.refuse('environmentVariable', `"${name}", in which ${caller.node.path} finds ${other.node.path} already`, 'set it to another name for this proxy');
+  }
+  named.set(name, proxy);
 }
 
 /** SnapStart may also be switched on later, by an aspect or on the function's resource: it is looked for at the end. */

@@ -212,6 +212,22 @@ test.each<[AddCallerOptions, string]>([
   expect(problems(stack)).toEqual([expect.stringContaining(message)]);
 });
 
+test('refuses a second proxy under the name of the first, which it would replace', () => {
+  const caller = makeCaller(stack);
+  const [proxy, other] = [makeProxy(), imported(stack)];
+  proxy.addCaller(caller);
+  proxy.addCaller(caller);
+  other.addCaller(caller, { environmentVariable: 'OFFICE_URL' });
+  other.addCaller(caller, { via: CallerVia.INVOKE });
+
+  expect(problems(stack)).toEqual([]);
+  other.addCaller(caller);
+  expect(problems(stack)).toEqual([
+    '[Network/Caller] environmentVariable is "TS_PROXY_URL", in which Network/Caller finds Network/Proxy already: set it to another name for this proxy',
+  ]);
+  expect(variables(stack)[0].OFFICE_URL).toBe(URL);
+});
+
 test('refuses a second layer, images and SnapStart', () => {
   const proxy = imported(stack);
   const [twice, snap] = [makeCaller(stack), makeCaller(stack, { snapStart: lambda.SnapStartConf.ON_PUBLISHED_VERSIONS }, 'Snap')];
