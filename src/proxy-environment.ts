@@ -1,4 +1,5 @@
 // The variables by which HTTP clients find the extension's proxy, and what must not go there.
+import { joined } from './environment';
 
 /** The proxy on the function's loopback. Its address, because a name may lead to ::1 first. */
 const PROXY = 'http://127.0.0.1:1055';
@@ -21,7 +22,7 @@ const EXCEPTIONS = [
  */
 export function proxyVariables(exceptions: string[] = []): Record<string, string> {
   const proxies = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'].flatMap((name) => [[name, PROXY], [name.toLowerCase(), PROXY]]);
-  const list = [...EXCEPTIONS, ...exceptions].join(',');
+  const list = joined([...EXCEPTIONS, ...exceptions])!;
   // Node's own fetch and https, from Node 22.21 and 24.5 on.
   return Object.fromEntries([...proxies, ['NO_PROXY', list], ['no_proxy', list], ['NODE_USE_ENV_PROXY', '1']]);
 }

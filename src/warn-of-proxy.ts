@@ -1,6 +1,5 @@
 // Warns at synth of what rarely works as intended.
 import { Stack, Token } from 'aws-cdk-lib';
-import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import { skipsTlsVerification } from './proxy-function';
@@ -37,7 +36,8 @@ export function warnOfProxy(proxy: Construct, props: TailscaleLambdaProxyProps):
   if (props.functionUrl !== false) {
     warnOfRegion(proxy);
   }
-  warnOfSubnets(proxy, options.vpc, options.vpcSubnets);
+  warnOfSubnets(proxy, 'options.lambda', options, 'the proxy then reaches neither Tailscale nor, without a VPC endpoint, Secrets Manager');
+  warnOfSubnets(proxy, 'options.warmer', props.options?.warmer, 'the warmer then reaches the proxy by a VPC endpoint of Lambda alone');
   if (options.provisionedConcurrentExecutions !== undefined && options.alias === undefined) {
     warn(proxy, Warning.ALIAS, 'without provisionedConcurrentExecutions the proxy has another URL, and CloudFormation refuses that change while ' +
       'another stack imports the URL. Set options.lambda.alias to true, which changes nothing now and keeps the URL for good.');
@@ -98,14 +98,14 @@ export function warnOfRegion(proxy: Construct): void {
 }
 
 /** A function's network interfaces have no public addresses, not in public subnets either. */
-function warnOfSubnets(proxy: Construct, vpc: ec2.IVpc | undefined, selection: ec2.SubnetSelection | undefined): void {
-  const selected = vpc?.selectSubnets(selection);
+function warnOfSubnets(proxy: Construct, prefix: string, { vpc, vpcSubnets }: lambda.FunctionOptions = {}, consequence: string): void {
+  const selected = vpc?.selectSubnets(vpcSubnets);
   if (!vpc || !selected || selected.isPendingLookup) {
     return;
   }
   const without = new Set([...vpc.isolatedSubnets, ...vpc.publicSubnets]);
   if (selected.subnets.some((subnet) => without.has(subnet))) {
-    warn(proxy, Warning.NO_INTERNET_ACCESS, 'a selected subnet of options.lambda.vpc is isolated or public, and gives a function no way to the ' +
-      'internet: the proxy then reaches neither Tailscale nor, without a VPC endpoint, Secrets Manager. Select private subnets with a NAT gateway.');
+    warn(proxy, Warning.NO_INTERNET_ACCESS, `a selected subnet of ${prefix}.vpc is isolated or public, and gives a function no way to the ` +
+      `internet: ${consequence}. Select private subnets with a NAT gateway.`);
   }
 }

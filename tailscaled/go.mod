@@ -9,7 +9,7 @@ tool (
 
 require (
 	golang.org/x/net v0.56.0
-	tailscale.com v1.102.4
+	tailscale.com v1.102.5
 )
 
 require (

@@ -1,6 +1,8 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
 import { problems } from './problems';
@@ -72,6 +74,26 @@ test('takes a name, a number, an interval, the function\'s architecture and debu
     Environment: { Variables: Match.objectLike({ TS_WARMER_INVOCATIONS: '10', TS_DEBUG: 'true' }) },
   });
   template.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 minute)' });
+});
+
+test('takes the options that every function has: a VPC, a limit, a queue for what failed, its logs\' retention', () => {
+  const vpc = ec2.Vpc.fromVpcAttributes(stack, 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['eu-west-1a'], privateSubnetIds: ['subnet-1'] });
+  makeProxy({
+    warmer: {
+      vpc, reservedConcurrentExecutions: 1, deadLetterQueueEnabled: true, logRetention: logs.RetentionDays.ONE_WEEK, tracing: lambda.Tracing.ACTIVE,
+    },
+  });
+
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ TS_WARMER_INVOCATIONS: '3' }) },
+    VpcConfig: { SubnetIds: ['subnet-1'] },
+    ReservedConcurrentExecutions: 1,
+    DeadLetterConfig: { TargetArn: Match.anyValue() },
+    TracingConfig: { Mode: 'Active' },
+  });
+  template.hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 7 });
+  template.hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 90 });
 });
 
 test('may invoke the proxy\'s function, and nothing else', () => {

@@ -62,25 +62,41 @@ function blocks(page: string, language: string): string[] {
     .map(([, indent, code]) => code.replace(new RegExp(`^${indent}`, 'gm'), ''));
 }
 
-test('the TypeScript in the pages compiles', () => {
-  const pages = fs.readdirSync(path.join(ROOT, 'docs')).filter((file) => !file.startsWith('API.')).map((file) => `docs/${file}`);
-  const codes = ['README.md', ...pages].flatMap((page) => blocks(page, 'ts').map((code) => ({ page, code })));
-  expect(codes.length).toBeGreaterThan(4);
+/** The pages that are written by hand. */
+const WRITTEN = ['README.md', ...fs.readdirSync(path.join(ROOT, 'docs')).filter((file) => file.endsWith('.md') && !file.startsWith('API.')).map((file) => `docs/${file}`)];
+
+/** What the compiler says of codes, each with the name of what it is from. */
+function compilerProblems(codes: { from: string; code: string }[]): string[] {
   const folder = fs.mkdtempSync(path.join(__dirname, '.pages-'));
   try {
-    const files = codes.map(({ page, code }, index) => {
-      const file = path.join(folder, `${path.basename(page, '.md')}-${index}.ts`);
+    const files = codes.map(({ from, code }, index) => {
+      const file = path.join(folder, `${path.basename(from, '.md')}-${index}.ts`);
       fs.writeFileSync(file, code);
       return file;
     });
     const { config } = ts.readConfigFile(path.join(ROOT, 'test', 'tsconfig.json'), ts.sys.readFile);
     const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files }, ts.sys, __dirname);
-    const problems = ts.getPreEmitDiagnostics(ts.createProgram(files, { ...options, noUnusedLocals: false }));
-    expect(problems.map(({ file, messageText }) => `${path.basename(file?.fileName ?? '')}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`))
-      .toEqual([]);
+    return ts.getPreEmitDiagnostics(ts.createProgram(files, { ...options, noUnusedLocals: false }))
+      .map(({ file, messageText }) => `${path.basename(file?.fileName ?? '')}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`);
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
+}
+
+test('the TypeScript in the pages compiles', () => {
+  const codes = WRITTEN.flatMap((page) => blocks(page, 'ts').map((code) => ({ from: page, code })));
+  expect(codes.length).toBeGreaterThan(4);
+  expect(compilerProblems(codes)).toEqual([]);
+}, 60_000);
+
+test('the props that pages and messages name are there', () => {
+  const sources = fs.readdirSync(path.join(ROOT, 'src')).map((file) => `src/${file}`);
+  const prop = /(?<![\w.?])(?:options\.(?:lambda|warmer|extension)|metrics|cors|tsWorkloadIdentity)\.[a-z]\w*/g;
+  const names = new Set([...WRITTEN, 'CHANGELOG.md', ...sources].flatMap((file) => read(file).match(prop) ?? []));
+  expect(names.size).toBeGreaterThan(20);
+  const uses = [...names].map((name) => `void props.${name.replaceAll('.', '?.')};`);
+  const code = ['import { TailscaleLambdaProxyProps } from \'tailscale-lambda-proxy\';', 'declare const props: TailscaleLambdaProxyProps;', ...uses].join('\n');
+  expect(compilerProblems([{ from: 'props', code }])).toEqual([]);
 }, 60_000);
 
 test('the Python in the README can be parsed, and names what there is', () => {

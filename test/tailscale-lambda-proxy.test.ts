@@ -1,4 +1,4 @@
-import { App, CfnResource, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { App, CfnResource, Duration, RemovalPolicy, Stack, Tags } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -299,6 +299,19 @@ describe('metrics', () => {
       namespace: 'AWS/Lambda', metricName, statistic, dimensions: { FunctionName: proxy.lambda.functionName },
     });
   });
+});
+
+test('tags and a permissions boundary of the app reach everything that the proxy makes', () => {
+  const proxy = makeProxy({ options: { warmer: {} } });
+  Tags.of(proxy).add('team', 'network');
+  iam.PermissionsBoundary.of(proxy).apply(iam.ManagedPolicy.fromAwsManagedPolicyName('PowerUserAccess'));
+
+  const template = Template.fromStack(stack);
+  for (const type of ['AWS::Lambda::Function', 'AWS::IAM::Role', 'AWS::Logs::LogGroup']) {
+    template.resourceCountIs(type, 2);
+    template.allResourcesProperties(type, { Tags: [{ Key: 'team', Value: 'network' }] });
+  }
+  template.allResourcesProperties('AWS::IAM::Role', { PermissionsBoundary: { 'Fn::Join': ['', Match.arrayWith([':iam::aws:policy/PowerUserAccess'])] } });
 });
 
 describe('applyRemovalPolicy', () => {

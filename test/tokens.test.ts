@@ -5,7 +5,7 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { useFixtureZips } from './fixture-zips';
 import { problems } from './problems';
-import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
 
@@ -46,6 +46,32 @@ test.each<[string, () => Partial<TailscaleLambdaProxyProps>, string, unknown]>([
 
   const { Environment } = functionWith(variable) as { Environment: { Variables: Record<string, unknown> } };
   expect(Environment.Variables[variable]).toEqual(expected);
+});
+
+describe('a list of a function of the app\'s', () => {
+  const makeHandler = () => new lambda.Function(stack, 'Handler', {
+    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
+  });
+
+  test('comes out as an expression: what clients reach without the extension\'s proxy', () => {
+    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(makeHandler(), {
+      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'x', proxyEnvironment: true, noProxy: list(),
+    });
+
+    expect(problems(stack)).toEqual([]);
+    const { Environment } = functionWith('no_proxy') as { Environment: { Variables: Record<string, unknown> } };
+    expect(Environment.Variables.no_proxy).toEqual({ 'Fn::Join': ['', [expect.stringMatching(/^localhost,.*,$/), { 'Fn::Join': [',', { Ref: 'List' }] }]] });
+  });
+
+  test('comes out as an expression: what a caller\'s layer sends into the tailnet', () => {
+    const caller = makeHandler();
+    TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Proxy', {
+      url: 'https://abc.lambda-url.eu-west-1.on.aws/', functionArn: 'arn:aws:lambda:eu-west-1:111122223333:function:proxy',
+    }).addCaller(caller, { layer: true, targets: list() });
+
+    const { Environment } = functionWith('TS_PROXY_TARGETS') as { Environment: { Variables: Record<string, unknown> } };
+    expect(Environment.Variables.TS_PROXY_TARGETS).toEqual({ 'Fn::Join': [',', { Ref: 'List' }] });
+  });
 });
 
 test('the function\'s own numbers and times come out as expressions', () => {

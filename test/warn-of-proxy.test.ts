@@ -82,6 +82,14 @@ describe('a VPC', () => {
     expect(warned({ options: { lambda: { vpc, vpcSubnets: { subnetType }, allowPublicSubnet: true } } })).toEqual(noWayOut);
   });
 
+  test('of the warmer is warned of in the same way, with what the warmer lacks', () => {
+    const vpc = new ec2.Vpc(stack, 'Vpc', { natGateways: 0 });
+
+    expect(warned({ options: { warmer: { vpc } } })).toEqual([
+      expect.stringMatching(/options\.warmer\.vpc is isolated or public.*the warmer then reaches the proxy by a VPC endpoint of Lambda alone.*:noInternetAccess/),
+    ]);
+  });
+
   test('with one is not', () => {
     expect(warned({ options: { lambda: { vpc: new ec2.Vpc(stack, 'Vpc') } } })).toEqual([]);
   });

@@ -1,6 +1,6 @@
 //! Tells a client that sends no more, but still reads, from one that is gone.
 //!
-//! To us both look the same: the end of what it sends. tailscaled v1.102.4 takes that end for the end of the connection, in
+//! To us both look the same: the end of what it sends. tailscaled v1.102.5 takes that end for the end of the connection, in
 //! both directions (tailscale/tailscale#20883), so it is passed on only when the client is gone.
 
 use std::{io, net::SocketAddr};

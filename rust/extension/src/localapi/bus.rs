@@ -228,13 +228,13 @@ mod tests {
     #[test]
     fn a_notification_is_read() {
         let line =
-            r#"{"Version":"1.102.4","SessionID":"x","ErrMessage":null,"LoginFinished":null,"State":2,"Prefs":null}"#;
+            r#"{"Version":"1.102.5","SessionID":"x","ErrMessage":null,"LoginFinished":null,"State":2,"Prefs":null}"#;
         assert_eq!(
             serde_json::from_str::<Notify>(line).unwrap().state,
             Some(State::NeedsLogin)
         );
         let line =
-            r#"{"Version":"1.102.4","ErrMessage":"invalid pre auth key","NetMap":null,"BrowseToURL":"http://a"}"#;
+            r#"{"Version":"1.102.5","ErrMessage":"invalid pre auth key","NetMap":null,"BrowseToURL":"http://a"}"#;
         let notify: Notify = serde_json::from_str(line).unwrap();
         assert_eq!(notify.err_message.as_deref(), Some("invalid pre auth key"));
         assert_eq!(notify.browse_to_url.as_deref(), Some("http://a"));

@@ -26,7 +26,7 @@ use crate::{
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a DNS query may take: the tailnet's resolver may ask a name server behind a distant peer.
 pub const DNS_LIMIT: Duration = Duration::from_secs(4);
-/// How long a call may take that stops the control client, which may be asleep in its back-off (up to 45 s in v1.102.4).
+/// How long a call may take that stops the control client, which may be asleep in its back-off (up to 45 s in v1.102.5).
 const CONTROL_LIMIT: Duration = Duration::from_secs(60);
 
 /// The settings that a login brings (ipn.Prefs; what is left out stays at Go's zero value).
@@ -108,7 +108,7 @@ impl LocalApi {
 
     /// Detaches the control client, at once, and waits until it has stopped. The data plane goes on without it.
     ///
-    /// A control client that is in its back-off holds a lock (`Auto.mapRoutine` in v1.102.4): a change of the preferences
+    /// A control client that is in its back-off holds a lock (`Auto.mapRoutine` in v1.102.5): a change of the preferences
     /// would wait for that lock, and with it all of the LocalAPI. Once detached, nothing waits for it.
     pub async fn disconnect_control(&self) -> Result<(), LocalApiError> {
         self.post("/localapi/v0/disconnect-control", String::new(), CONTROL_LIMIT)

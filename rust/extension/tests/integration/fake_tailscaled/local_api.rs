@@ -108,7 +108,7 @@ impl FakeTailscaled {
         let mut state = self.state();
         let State { plan, life, .. } = &mut *state;
         if let Some(life) = life {
-            let mut first = json!({"Version": "1.102.4"});
+            let mut first = json!({"Version": "1.102.5"});
             if mask & INITIAL_STATE != 0 {
                 first["State"] = life.state.into();
             }

@@ -1,7 +1,7 @@
 //! tailscaled in memory: its LocalAPI, its logins, its peers and its end go as a test plans them.
 //!
 //! The kernel has no part in it, so paused time advances only when nobody has anything left to do. It is as strict as
-//! tailscaled 1.102.4: what that would not accept, or would block on, fails the test or blocks here too.
+//! tailscaled 1.102.5: what that would not accept, or would block on, fails the test or blocks here too.
 
 mod control;
 mod counts;
