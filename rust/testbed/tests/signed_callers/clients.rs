@@ -21,9 +21,6 @@ use crate::{Outcome, Setting, trial};
 
 /// How long a client may take, or a compiler with a cold cache.
 const LIMIT: Duration = Duration::from_secs(100);
-/// The first Node.js releases that read `HTTP_PROXY` if `NODE_USE_ENV_PROXY` says so.
-const NODE_WITH_PROXY: [(u32, u32); 2] = [(22, 21), (24, 5)];
-
 const NODE: &str = "const [url, file] = process.argv.slice(1);
 fetch(url, { method: 'POST', body: require('fs').readFileSync(file),
     headers: { cookie: 'a=1; b=2', authorization: 'Basic dTpw', 'content-type': 'application/octet-stream' } })
@@ -167,12 +164,7 @@ async fn clients(setting: &Setting) -> Result<Vec<(&'static str, Client)>, Faile
     clients.push(("curl", script("sh".into(), "-c", CURL)));
     let go_dir = run_dir.clone();
     clients.push(("Go net/http", Box::new(move || command(&go, &go_dir))));
-    match node_version(&run_dir).await? {
-        version if reads_proxy(version) => clients.push(("Node.js fetch", script("node".into(), "-e", NODE))),
-        (major, minor) => eprintln!(
-            "SKIPPED: Node.js {major}.{minor} knows no NODE_USE_ENV_PROXY: put 22.21 or 24.5 on the PATH to have fetch tested"
-        ),
-    }
+    clients.push(("Node.js fetch", script(setting.binaries.node.clone(), "-e", NODE)));
     Ok(clients)
 }
 
@@ -198,21 +190,6 @@ async fn go(run_dir: &Path) -> Result<PathBuf, Failed> {
     build.args(["build", "-o"]).arg(&program).arg(&source);
     run("go build", &mut build).await?;
     Ok(program)
-}
-
-async fn node_version(run_dir: &Path) -> Result<(u32, u32), Failed> {
-    let mut node = command("node".as_ref(), run_dir);
-    node.arg("--version");
-    let said = run("node", &mut node).await?;
-    let mut numbers = said.trim().trim_start_matches('v').split('.').map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
-        _ => Err(format!("node --version said {said}").into()),
-    }
-}
-
-fn reads_proxy((major, minor): (u32, u32)) -> bool {
-    major > 24 || NODE_WITH_PROXY.iter().any(|known| known.0 == major && known.1 <= minor)
 }
 
 async fn run(name: &str, command: &mut Command) -> Result<String, Failed> {
