@@ -3,6 +3,7 @@ import * as fs from 'fs';
 import * as path from 'path';
 import * as ts from 'typescript';
 import contract from './fixtures/environment.json';
+import { testWithPlainPython } from './prerequisite';
 
 const ROOT = path.join(__dirname, '..');
 const read = (page: string) => fs.readFileSync(path.join(ROOT, page), 'utf8');
@@ -99,7 +100,7 @@ test('the props that pages and messages name are there', () => {
   expect(compilerProblems([{ from: 'props', code }])).toEqual([]);
 }, 60_000);
 
-test('the Python in the README can be parsed, and names what there is', () => {
+testWithPlainPython()('the Python in the README can be parsed, and names what there is', () => {
   const api = read('docs/API.python.md');
   const codes = blocks('README.md', 'python');
   expect(codes).toHaveLength(2);

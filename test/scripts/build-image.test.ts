@@ -4,6 +4,9 @@ import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
 import { writeImage } from '../../scripts/build-image';
+import { testWithPlainPython } from '../prerequisite';
+
+const test = testWithPlainPython();
 
 let folder: string;
 

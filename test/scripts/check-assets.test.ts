@@ -4,6 +4,9 @@ import * as os from 'os';
 import * as path from 'path';
 import { contents } from '../../scripts/build-layers';
 import { assetProblems, BUDGETS } from '../../scripts/check-assets';
+import { testWithPlainPython } from '../prerequisite';
+
+const test = testWithPlainPython();
 
 const MACHINES: Record<string, number> = { x86_64: 62, arm64: 183 };
 let assets: string;

@@ -3,6 +3,9 @@ import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
 import { unpack } from '../../scripts/fetch-published';
+import { testWithPlainPython } from '../prerequisite';
+
+const test = testWithPlainPython();
 
 let folder: string;
 

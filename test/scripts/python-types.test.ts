@@ -2,6 +2,9 @@ import { spawnSync } from 'child_process';
 import * as fs from 'fs';
 import * as os from 'os';
 import * as path from 'path';
+import { testWithPlainPython } from '../prerequisite';
+
+const test = testWithPlainPython();
 
 const SCRIPT = path.join(__dirname, '..', '..', 'scripts', 'python_types.py');
 
