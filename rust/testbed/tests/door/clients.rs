@@ -1,7 +1,6 @@
 //! Clients that know nothing of this project, and the function that runs them.
 
 use std::{
-    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,10 +14,10 @@ use testbed::{
     world::{Surroundings, World},
 };
 
+use crate::python;
+
 /// The Node.js to test, if it is not `/usr/bin/node`.
 const NODE: &str = "DOOR_NODE";
-/// What `requests` consists of.
-const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
 
 /// The variables that `proxyEnvironment` sets; a jest test holds them to this list.
 const PROXY: &str = "http://127.0.0.1:1055";
@@ -53,14 +52,7 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     };
     add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
     files.push(("client.py".to_owned(), own.join("requests_client.py")));
-    let venv = setting.binaries.root.join(".venv/lib");
-    for package in REQUESTS {
-        pack(
-            &python_packages(&venv)?.join(package),
-            &format!("python/{package}"),
-            &mut files,
-        )?;
-    }
+    files.extend(python::files(setting, &python::REQUESTS)?);
     add("Python requests", &["/usr/bin/python3", "/var/task/client.py"]);
     let go = setting.run_dir.join("go-client");
     if build_go(&own.join("client.go"), &go) {
@@ -116,34 +108,6 @@ fn node_version(node: &Path) -> Option<(u32, u32)> {
     let text = String::from_utf8(output.stdout).ok()?;
     let mut numbers = text.trim().trim_start_matches('v').split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-fn python_packages(venv: &Path) -> Result<PathBuf, Failed> {
-    let versions = std::fs::read_dir(venv)?;
-    let found = versions
-        .flatten()
-        .map(|entry| entry.path().join("site-packages"))
-        .find(|path| path.exists());
-    found.ok_or_else(|| format!("{} holds no packages: run `npx projen python:venv`", venv.display()).into())
-}
-
-/// Names the files of a folder, without what was compiled: Python runs the sources, too.
-fn pack(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<(), Failed> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let inner = format!(
-            "{name}/{}",
-            path.file_name().and_then(OsStr::to_str).unwrap_or_default()
-        );
-        if path.is_dir() {
-            if !path.ends_with("__pycache__") {
-                pack(&path, &inner, files)?;
-            }
-        } else if path.extension() != Some(OsStr::new("so")) {
-            files.push((inner, path));
-        }
-    }
-    Ok(())
 }
 
 /// Deploys the function with all clients.
