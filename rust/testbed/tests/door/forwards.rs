@@ -1,9 +1,10 @@
 //! Local ports, for clients that know no proxy: their connections through freezes.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 use testbed::{
+    control::MAGIC_DNS_DOMAIN,
     expect::logged,
     freeze::with_dead_flows,
     lambda::Function,
@@ -19,7 +20,7 @@ use tokio::{
 
 use crate::{
     clients::{deploy, packed, say, start},
-    postgres,
+    postgres, python,
 };
 
 /// The lengths of the freezes with dead flows, in seconds.
@@ -30,6 +31,7 @@ const SHORT_FREEZE: Duration = Duration::from_secs(4);
 const SOON: u64 = 1000;
 const LIMIT: Duration = Duration::from_secs(180);
 const LOCAL_PORT: u16 = 5433;
+const NO_POSTGRESQL: &str = "this machine has no PostgreSQL in /usr/lib/postgresql";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -50,6 +52,13 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "forward: PostgreSQL by its own client survives freezes with dead flows",
             postgresql,
+        )
+        .with_ignored_flag(postgres::programs().is_none()),
+        trial_within(
+            LIMIT,
+            setting,
+            "forward: PostgreSQL by psycopg with verify-full: the server's own name is checked, also after a freeze",
+            verified,
         )
         .with_ignored_flag(postgres::programs().is_none()),
     ]
@@ -134,33 +143,77 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// The pid of the server's process for a connection tells the connections apart.
 async fn postgresql(setting: Arc<Setting>) -> Outcome {
-    let programs = postgres::programs().ok_or("this machine has no PostgreSQL in /usr/lib/postgresql")?;
-    nat::remember().await?;
-    nat::block_udp().await?;
-    let (handler, _) = packed(&setting)?;
+    let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
     let server = postgres::start(&setting, &programs).await?;
-    let world = deploy(setting.surroundings().await?, &handler, |function| {
-        forward(function, &format!("target:{}", postgres::PORT));
-    })
-    .await?;
+    let (handler, _) = packed(&setting)?;
+    let world = with_postgres(&setting, &handler).await?;
     let connection = format!("host=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=disable");
     let command = ["/usr/bin/python3", "/var/task/postgres.py", &connection];
     start(&world, "pool", &command).await?;
-    let query = "select pg_backend_pid()";
+    survives(&world, "pool", "select pg_backend_pid()", &[5, 70]).await?;
+    world.stop().await;
+    server.stop().await
+}
+
+async fn verified(setting: Arc<Setting>) -> Outcome {
+    let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
+    let server = postgres::start(&setting, &programs).await?;
+    let more = [("server.crt".to_owned(), server.certificate())];
+    let handler = python::handler(&setting, "psycopg_pool.py", &python::PSYCOPG, &more)?;
+    let world = with_postgres(&setting, &handler).await?;
+    let connection = |name: &str| {
+        format!(
+            "host={name} hostaddr=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=verify-full \
+             sslrootcert=/var/task/server.crt"
+        )
+    };
+    let open = |name: &str| ["/usr/bin/python3", "/var/task/psycopg_pool.py", &connection(name)].map(str::to_owned);
+    let other = open(&format!("other.{MAGIC_DNS_DOMAIN}"));
+    start(&world, "other", &other.each_ref().map(String::as_str)).await?;
+    let (said, _) = say(&world, "other", "select 1").await?;
+    assert!(
+        said.starts_with("failed: ") && said.contains("does not match host name"),
+        "{said}\n{}",
+        world.lambda.process.log().tail()
+    );
+    let own = open(&postgres::name());
+    start(&world, "pool", &own.each_ref().map(String::as_str)).await?;
+    let encrypted = "select version from pg_stat_ssl where pid = pg_backend_pid()";
+    let (said, _) = say(&world, "pool", encrypted).await?;
+    assert!(
+        said.starts_with("TLSv1."),
+        "{said}\n{}",
+        world.lambda.process.log().tail()
+    );
+    survives(&world, "pool", "select pg_backend_pid()", &[5]).await?;
+    world.stop().await;
+    server.stop().await
+}
+
+/// The function with a local port that leads to PostgreSQL. All goes by DERP.
+async fn with_postgres(setting: &Setting, handler: &Path) -> Result<World, Failed> {
+    nat::remember().await?;
+    nat::block_udp().await?;
+    deploy(setting.surroundings().await?, handler, |function| {
+        forward(function, &format!("target:{}", postgres::PORT));
+    })
+    .await
+}
+
+/// After each freeze with dead flows the first query finds its connection dead, at once, and the second is answered over another.
+/// `query` must be answered with the number of the server's process for the connection, which tells the connections apart.
+async fn survives(world: &World, session: &str, query: &str, freezes: &[u64]) -> Outcome {
+    let log = || world.lambda.process.log().tail();
     let mut since = world.lambda.events.len();
-    let (mut backend, _) = say(&world, "pool", query).await?;
-    backend
-        .parse::<u32>()
-        .map_err(|_| format!("{backend}\n{}", world.lambda.process.log().tail()))?;
-    for seconds in [5, 70] {
-        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
-        let (first, lost) = say(&world, "pool", query).await?;
+    let (mut backend, _) = say(world, session, query).await?;
+    backend.parse::<u32>().map_err(|_| format!("{backend}\n{}", log()))?;
+    for seconds in freezes {
+        with_dead_flows(world, since, Duration::from_secs(*seconds)).await?;
+        let (first, lost) = say(world, session, query).await?;
         since = world.lambda.events.len();
-        let (second, took) = say(&world, "pool", query).await?;
+        let (second, took) = say(world, session, query).await?;
         eprintln!("    PostgreSQL after {seconds} s: {first:?} in {lost} ms, then {second:?} in {took} ms");
-        let log = || world.lambda.process.log().tail();
         assert!(
             first.starts_with("failed: ") && lost < SOON,
             "{first} in {lost} ms\n{}",
@@ -174,6 +227,5 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
         assert!(took < SOON, "it took {took} ms\n{}", log());
         backend = second;
     }
-    world.stop().await;
-    postgres::stop(server).await
+    Ok(())
 }

@@ -20,6 +20,13 @@ pub(crate) const BOTO3: [&str; 7] = [
     "six.py",
     "urllib3",
 ];
+/// What `psycopg` consists of, with its own build of libpq.
+pub(crate) const PSYCOPG: [&str; 4] = [
+    "psycopg",
+    "psycopg_binary",
+    "psycopg_binary.libs",
+    "typing_extensions.py",
+];
 
 /// The function's zip with one script, which finds these packages in `/var/task/python`, and more files.
 pub(crate) fn handler(
@@ -66,13 +73,14 @@ fn pack(path: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<(
     Ok(())
 }
 
-/// What was compiled is not, for Python runs the sources, too; nor are the SDK's descriptions of services, 30 MB of them, but
+/// What was compiled is not where Python runs the sources, too; nor are the SDK's descriptions of services, 30 MB of them, but
 /// for the one service that is called.
 fn is_needed(path: &Path) -> bool {
     if path.is_dir() {
         let described = path.parent().is_some_and(|parent| parent.ends_with("botocore/data"));
         !path.ends_with("__pycache__") && (!described || path.ends_with("sts"))
     } else {
-        path.extension() != Some(OsStr::new("so"))
+        let alone = path.parent().is_some_and(|parent| parent.ends_with("psycopg_binary"));
+        path.extension() != Some(OsStr::new("so")) || alone
     }
 }
