@@ -18,6 +18,8 @@ pub struct Binaries {
     pub control_server: PathBuf,
     /// What stands behind the target's node.
     pub go_httpbin: PathBuf,
+    /// The server that speaks Redis's protocol.
+    pub redis: PathBuf,
     /// moto's server, which plays AWS services.
     pub moto_server: PathBuf,
     /// The Lambda host.
@@ -56,6 +58,7 @@ impl Binaries {
             router: dist.join("router"),
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),
+            redis: dist.join("redis"),
             moto_server: root.join(".venv/bin/moto_server"),
             local_lambda: root.join("rust/target/debug/local-lambda"),
             scripted_function: root.join("rust/target/debug/scripted-function"),
@@ -79,12 +82,13 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 10] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 11] {
         [
             (&self.tailscaled, "tailscaled:build"),
             (&self.router, "tailscaled:build"),
             (&self.control_server, "tailscaled:build"),
             (&self.go_httpbin, "tailscaled:build"),
+            (&self.redis, "tailscaled:build"),
             (&self.moto_server, "python:venv"),
             (&self.local_lambda, "rust:build:development"),
             (&self.scripted_function, "rust:build:development"),

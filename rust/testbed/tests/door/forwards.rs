@@ -7,8 +7,8 @@ use testbed::{
     control::MAGIC_DNS_DOMAIN,
     expect::logged,
     freeze::with_dead_flows,
-    lambda::Function,
     nat,
+    process::{Process, command},
     suite::{Outcome, Setting, set, trial_within},
     world::World,
 };
@@ -30,6 +30,8 @@ const SHORT_FREEZE: Duration = Duration::from_secs(4);
 /// How soon a client learns that its connection is dead, and how soon its next query is answered.
 const SOON: u64 = 1000;
 const LIMIT: Duration = Duration::from_secs(180);
+/// How long a server may take to listen, and to end.
+const START_LIMIT: Duration = Duration::from_secs(10);
 const LOCAL_PORT: u16 = 5433;
 const NO_POSTGRESQL: &str = "this machine has no PostgreSQL in /usr/lib/postgresql";
 
@@ -61,11 +63,13 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             verified,
         )
         .with_ignored_flag(postgres::programs().is_none()),
+        trial_within(
+            LIMIT,
+            setting,
+            "forward: redis-py answers its next command after freezes with dead flows",
+            redis,
+        ),
     ]
-}
-
-fn forward(function: &mut Function, target: &str) {
-    set(function, "TS_FORWARDS", &format!("{LOCAL_PORT}={target}"));
 }
 
 /// A server behind the target's machine that answers each line with the number of the connection that it came by.
@@ -93,16 +97,11 @@ async fn numbering() -> Result<u16, Failed> {
 
 /// The function with a client that keeps a connection to a local port. All goes by DERP.
 async fn with_session(setting: &Setting) -> Result<World, Failed> {
-    nat::remember().await?;
-    nat::block_udp().await?;
     let port = numbering().await?;
     let (handler, _) = packed(setting)?;
-    let world = deploy(setting.surroundings().await?, &handler, |function| {
-        forward(function, &format!("target:{port}"));
-    })
-    .await?;
-    let command = ["/usr/bin/python3", "/var/task/session.py", &LOCAL_PORT.to_string()];
-    start(&world, "client", &command).await?;
+    let world = with_target(setting, &handler, port).await?;
+    let program = ["/usr/bin/python3", "/var/task/session.py", &LOCAL_PORT.to_string()];
+    start(&world, "client", &program).await?;
     Ok(world)
 }
 
@@ -147,10 +146,10 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
     let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
     let server = postgres::start(&setting, &programs).await?;
     let (handler, _) = packed(&setting)?;
-    let world = with_postgres(&setting, &handler).await?;
+    let world = with_target(&setting, &handler, postgres::PORT).await?;
     let connection = format!("host=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=disable");
-    let command = ["/usr/bin/python3", "/var/task/postgres.py", &connection];
-    start(&world, "pool", &command).await?;
+    let program = ["/usr/bin/python3", "/var/task/postgres.py", &connection];
+    start(&world, "pool", &program).await?;
     survives(&world, "pool", "select pg_backend_pid()", &[5, 70]).await?;
     world.stop().await;
     server.stop().await
@@ -161,7 +160,7 @@ async fn verified(setting: Arc<Setting>) -> Outcome {
     let server = postgres::start(&setting, &programs).await?;
     let more = [("server.crt".to_owned(), server.certificate())];
     let handler = python::handler(&setting, "psycopg_pool.py", &python::PSYCOPG, &more)?;
-    let world = with_postgres(&setting, &handler).await?;
+    let world = with_target(&setting, &handler, postgres::PORT).await?;
     let connection = |name: &str| {
         format!(
             "host={name} hostaddr=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=verify-full \
@@ -191,12 +190,44 @@ async fn verified(setting: Arc<Setting>) -> Outcome {
     server.stop().await
 }
 
-/// The function with a local port that leads to PostgreSQL. All goes by DERP.
-async fn with_postgres(setting: &Setting, handler: &Path) -> Result<World, Failed> {
+/// The driver by itself opens another connection for a dead one: no command fails, none is counted twice.
+async fn redis(setting: Arc<Setting>) -> Outcome {
+    let mut server = command(&setting.binaries.redis, &setting.run_dir);
+    server.args(["-address", "127.0.0.1:0"]);
+    let server = Process::spawn("Redis-compatible server", &mut server)?;
+    let port = server.log().find(0, |line| {
+        line.split_once("listening on 127.0.0.1:")?.1.parse::<u16>().ok()
+    });
+    let port = server.ready(START_LIMIT, "its port", port).await?;
+    let handler = python::handler(&setting, "redis_pool.py", &python::REDIS, &[])?;
+    let world = with_target(&setting, &handler, port).await?;
+    let program = ["/usr/bin/python3", "/var/task/redis_pool.py", &LOCAL_PORT.to_string()];
+    start(&world, "pool", &program).await?;
+    let log = || world.lambda.process.log().tail();
+    let mut since = world.lambda.events.len();
+    let (said, _) = say(&world, "pool", "INCR visits").await?;
+    assert_eq!(said, "1", "{}", log());
+    for (before, seconds) in (1..).zip(FREEZES) {
+        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
+        let lines = world.lambda.process.log().len();
+        since = world.lambda.events.len();
+        let (said, took) = say(&world, "pool", "INCR visits").await?;
+        eprintln!("    Redis after {seconds} s: {said:?} in {took} ms");
+        assert_eq!(said, (before + 1).to_string(), "{}", log());
+        assert!(took < SOON, "it took {took} ms\n{}", log());
+        logged(&world, lines, "reset, because a freeze had killed it").await;
+    }
+    world.stop().await;
+    server.stop(START_LIMIT).await;
+    Ok(())
+}
+
+/// The function with a local port that leads to a server behind the target's machine. All goes by DERP.
+async fn with_target(setting: &Setting, handler: &Path, port: u16) -> Result<World, Failed> {
     nat::remember().await?;
     nat::block_udp().await?;
     deploy(setting.surroundings().await?, handler, |function| {
-        forward(function, &format!("target:{}", postgres::PORT));
+        set(function, "TS_FORWARDS", &format!("{LOCAL_PORT}=target:{port}"));
     })
     .await
 }

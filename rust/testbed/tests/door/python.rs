@@ -27,6 +27,8 @@ pub(crate) const PSYCOPG: [&str; 4] = [
     "psycopg_binary.libs",
     "typing_extensions.py",
 ];
+/// What `redis` consists of.
+pub(crate) const REDIS: [&str; 2] = ["redis", "async_timeout"];
 
 /// The function's zip with one script, which finds these packages in `/var/task/python`, and more files.
 pub(crate) fn handler(
