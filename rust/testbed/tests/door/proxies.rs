@@ -1,15 +1,19 @@
 //! HTTP clients, which find the proxy by their variables alone.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use libtest_mimic::Trial;
 use testbed::{
     expect::logged,
+    network::STS,
     suite::{Outcome, Setting, awake, trial},
     target,
 };
 
-use crate::clients::{deploy, packed, proxy_environment, run};
+use crate::{
+    clients::{deploy, packed, proxy_environment, run},
+    python,
+};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     vec![
@@ -22,6 +26,11 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "proxy: tunnels, absolute-form requests and refusals, as curl sees them",
             curl_sees,
+        ),
+        trial(
+            setting,
+            "proxy: the AWS SDK goes to AWS without it, by the exceptions that are set",
+            sdk,
         ),
     ]
 }
@@ -100,6 +109,42 @@ async fn curl_sees(setting: Arc<Setting>) -> Outcome {
         );
         logged(&world, 0, name).await;
     }
+    world.stop().await;
+    Ok(())
+}
+
+/// To the tailnet's resolver the name is the function itself, to the function's own it is moto: who asked can be told.
+async fn sdk(setting: Arc<Setting>) -> Outcome {
+    let handler = python::handler(&setting, "sts.py", &python::BOTO3, &[])?;
+    let surroundings = setting.surroundings().await?;
+    surroundings.control.add_name(STS, Ipv4Addr::LOCALHOST.into()).await?;
+    let world = deploy(surroundings, &handler, |function| {
+        proxy_environment(function);
+        awake(function);
+    })
+    .await?;
+    let moto = world.surroundings.aws.address();
+    let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
+    let url = format!("http://{STS}:{port}");
+    let mut command = ["/usr/bin/env", "/usr/bin/python3", "/var/task/sts.py"]
+        .map(str::to_owned)
+        .to_vec();
+    let got = run(&world, &command, &[&url]).await?;
+    let log = || world.lambda.process.log().tail();
+    assert_eq!(got["stdout"], "account 123456789012\n", "{got}\n{}", log());
+    eprintln!("    boto3 reached {STS} in {} ms", got["ms"]);
+    // Without the exceptions it does not.
+    for name in ["NO_PROXY=", "no_proxy="] {
+        command.insert(1, name.to_owned());
+    }
+    let got = run(&world, &command, &[&url]).await?;
+    let said = got["stderr"].as_str().unwrap_or_default();
+    assert!(
+        got["status"] == 1 && said.contains("TargetNotAllowed"),
+        "{got}\n{}",
+        log()
+    );
+    logged(&world, 0, &format!("{STS}:{port}: TargetNotAllowed")).await;
     world.stop().await;
     Ok(())
 }
