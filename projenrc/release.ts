@@ -10,6 +10,12 @@ const COMMIT_STEP = 'git_remote';
 const TO_NPM = 'release_npm';
 const TO_PYPI = 'release_pypi';
 const TO_GITHUB = 'release_github';
+/** A job of ours. */
+const TO_MACOS = 'release_macos';
+
+/** The program for callers outside Lambda, and what it is built for on a Mac: name of the file -> Rust's target. */
+const PROGRAM = 'tailscale-lambda-caller';
+const MACOS = { 'macos-arm64': 'aarch64-apple-darwin', 'macos-x86_64': 'x86_64-apple-darwin' };
 
 /** What a GitHub release carries beside the sources: made by the task, kept with the build. */
 export const RELEASE_FILES = 'dist/release-files';
@@ -53,44 +59,6 @@ export function releaseOnTag(project: awscdk.AwsCdkConstructLibrary): void {
   new PublishingJobs(project, workflow);
 }
 
-/** The macOS machines that build the callers' program, and what the files are called by. */
-const MACS = [{ runner: 'macos-15', architecture: 'arm64' }, { runner: 'macos-15-intel', architecture: 'x86_64' }];
-
-/** Adds the callers' program for macOS, which can be linked only there, to the GitHub release. */
-function programsForMacos(project: awscdk.AwsCdkConstructLibrary, workflow: github.GithubWorkflow): void {
-  const file = 'tailscale-lambda-caller-macos-${{ matrix.architecture }}';
-  workflow.addJob('release_macos', {
-    name: 'Add the program for macOS ${{ matrix.architecture }}',
-    needs: [JOB, TO_GITHUB],
-    if: `needs.${JOB}.outputs.tag_exists != 'true' && needs.${JOB}.outputs.latest_commit == github.sha`,
-    environment: 'release',
-    runsOn: ['${{ matrix.runner }}'],
-    strategy: { matrix: { include: MACS } },
-    permissions: { contents: github.workflows.JobPermission.WRITE },
-    steps: [
-      ...project.github!.projenCredentials.setupSteps,
-      github.WorkflowSteps.checkout(),
-      { name: 'Set up Rust', run: 'rustup toolchain install' },
-      {
-        name: 'Build',
-        workingDirectory: 'rust',
-        run: 'cargo build --locked --release -p tailscale-lambda-caller',
-        env: { CARGO_TARGET_DIR: 'target' },
-      },
-      {
-        name: 'Upload',
-        if: '${{ !inputs.dry_run }}',
-        env: { GITHUB_TOKEN: '${{ secrets.GITHUB_TOKEN }}', FILE: file },
-        run: [
-          'cp rust/target/release/tailscale-lambda-caller "$FILE"',
-          'shasum -a 256 "$FILE" > "$FILE.sha256"',
-          'gh release upload "$GITHUB_REF_NAME" -R "$GITHUB_REPOSITORY" --clobber "$FILE" "$FILE.sha256"',
-        ].join('\n'),
-      },
-    ],
-  });
-}
-
 /** What projen's publishing jobs lack. It adds them late, so that they are there only now. */
 class PublishingJobs extends Component {
   constructor(project: awscdk.AwsCdkConstructLibrary, private readonly workflow: github.GithubWorkflow) {
@@ -101,7 +69,7 @@ class PublishingJobs extends Component {
     publishToNpm(this.workflow);
     publishToPypi(this.workflow);
     publishToGitHub(this.workflow);
-    programsForMacos(this.project as awscdk.AwsCdkConstructLibrary, this.workflow);
+    publishForMacos(this.workflow);
   }
 }
 
@@ -129,15 +97,65 @@ function publishToPypi(workflow: github.GithubWorkflow): void {
   workflow.file?.addOverride(`jobs.${TO_PYPI}.needs`, [JOB, TO_NPM]);
 }
 
+/** What can be built only on a Mac. It comes last: the packages and the zips do not wait for it, and it can be repeated. */
+function publishForMacos(workflow: github.GithubWorkflow): void {
+  const targets = Object.entries(MACOS);
+  workflow.addJob(TO_MACOS, {
+    name: 'Add the program for macOS',
+    needs: [JOB, TO_GITHUB],
+    if: `needs.${JOB}.outputs.tag_exists != 'true' && needs.${JOB}.outputs.latest_commit == github.sha`,
+    environment: 'release',
+    runsOn: ['macos-15'],
+    permissions: {
+      contents: github.workflows.JobPermission.WRITE,
+      idToken: github.workflows.JobPermission.WRITE,
+      attestations: github.workflows.JobPermission.WRITE,
+    },
+    steps: [
+      github.WorkflowSteps.checkout(),
+      { name: 'Set up Rust', run: `rustup toolchain install\nrustup target add ${targets.map(([, target]) => target).join(' ')}` },
+      {
+        name: 'Build',
+        workingDirectory: 'rust',
+        env: { CARGO_TARGET_DIR: 'target' },
+        run: [
+          `cargo build --locked --release -p ${PROGRAM} ${targets.map(([, target]) => `--target ${target}`).join(' ')}`,
+          'mkdir ../programs',
+          ...targets.map(([name, target]) => `cp target/${target}/release/${PROGRAM} ../programs/${PROGRAM}-${name}`),
+        ].join('\n'),
+      },
+      {
+        name: 'Attest which workflow built the program',
+        if: '${{ !inputs.dry_run }}',
+        uses: pinned('actions/attest-build-provenance'),
+        with: { 'subject-path': 'programs/*' },
+      },
+      {
+        name: 'Release',
+        if: '${{ !inputs.dry_run }}',
+        env: { GITHUB_TOKEN: '${{ secrets.GITHUB_TOKEN }}' },
+        workingDirectory: 'programs',
+        run: [
+          'gh release download "$GITHUB_REF_NAME" -R "$GITHUB_REPOSITORY" -p SHA256SUMS -O sums',
+          // Those of an earlier run are replaced.
+          `grep -v -- '  ${PROGRAM}-macos-' sums > SHA256SUMS`,
+          `shasum -a 256 ${PROGRAM}-* >> SHA256SUMS`,
+          `gh release upload "$GITHUB_REF_NAME" -R "$GITHUB_REPOSITORY" --clobber ${PROGRAM}-* SHA256SUMS`,
+        ].join('\n'),
+      },
+    ],
+  });
+}
+
 /** The zips for those without CDK, what is in them, and who built them. */
 function publishToGitHub(workflow: github.GithubWorkflow): void {
   const step = workflow.getStep(TO_GITHUB, JOB);
   workflow.insertStepBefore(TO_GITHUB, JOB, {
     id: 'attest',
-    name: 'Attest which workflow built the zips',
+    name: 'Attest which workflow built the zips and the program',
     if: '${{ !inputs.dry_run }}',
     uses: pinned('actions/attest-build-provenance'),
-    with: { 'subject-path': `${RELEASE_FILES}/*.zip` },
+    with: { 'subject-path': `${RELEASE_FILES}/*.zip\n${RELEASE_FILES}/${PROGRAM}-*` },
   });
   workflow.replaceStep(TO_GITHUB, JOB, {
     ...step,

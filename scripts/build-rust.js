@@ -19,7 +19,7 @@ const TOOLS = path.join(ROOT, '.venv', 'bin');
 /** The packages in the zips. */
 const SHIPPED = ['proxy', 'extension', 'caller'];
 
-/** The package of the program that a release carries beside them. */
+/** The package, and the program, for callers outside Lambda: a release carries it beside the zips. */
 const PROGRAM = 'tailscale-lambda-caller';
 
 /** The glibc of provided.al2023: what is linked against a newer one does not start there. */
@@ -54,22 +54,39 @@ function environment(names) {
 }
 
 /**
- * @param {string} architecture
+ * @param {string} target the triple
+ * @param {string} zigTarget the same, with the version of the C library if there is one
  * @param {string[]} packages
  */
-function buildRust(architecture, packages = SHIPPED) {
+function build(target, zigTarget, packages) {
   if (!fs.existsSync(path.join(TOOLS, 'cargo-zigbuild'))) {
     throw new Error(`${path.join(TOOLS, 'cargo-zigbuild')} is missing: run "npx projen python:venv", which installs it`);
   }
-  const target = ARCHITECTURES[architecture].rust;
   ensureTarget(target);
   // First, so that the folders which the sources lie in are there to be named.
   run('cargo', ['fetch', '--locked', '--quiet'], { cwd: WORKSPACE });
   const cargoHome = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo');
   const chosen = packages.flatMap((name) => ['-p', name]);
-  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', `${target}.${GLIBC}`], {
+  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', zigTarget], {
     cwd: WORKSPACE, env: environment(neutralNames(cargoHome, WORKSPACE)),
   });
+}
+
+/** @param {string} architecture */
+function buildRust(architecture) {
+  const target = ARCHITECTURES[architecture].rust;
+  build(target, `${target}.${GLIBC}`, SHIPPED);
+}
+
+/**
+ * Builds the program for callers outside Lambda, linked statically: it runs whatever the C library there is.
+ * @param {string} architecture
+ * @returns {string} the executable
+ */
+function buildProgram(architecture) {
+  const target = ARCHITECTURES[architecture].rustStatic;
+  build(target, target, [PROGRAM]);
+  return path.join(WORKSPACE, 'target', target, 'release', PROGRAM);
 }
 
 /**
@@ -81,7 +98,7 @@ function rustBinaries(architecture) {
 }
 
 if (require.main === module) {
-  void runMain(() => chosenArchitectures(process.argv[2]).forEach((architecture) => buildRust(architecture)));
+  void runMain(() => chosenArchitectures(process.argv[2]).forEach(buildRust));
 }
 
-module.exports = { PROGRAM, SHIPPED, buildRust, neutralNames, rustBinaries };
+module.exports = { PROGRAM, SHIPPED, buildProgram, buildRust, neutralNames, rustBinaries };

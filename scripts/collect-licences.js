@@ -1,5 +1,5 @@
 'use strict';
-// Collects the licences of all third-party software inside the zips into assets/THIRD-PARTY-LICENSES.txt: of the crates,
+// Collects the licences of all third-party software inside the zips, and in the program for callers outside Lambda, into assets/THIRD-PARTY-LICENSES.txt: of the crates,
 // of the Go modules, and of the two standard libraries. The same sources make the same file.
 // No tool for it was kept: those for crates take minutes to compile, and none reads Go modules and crates alike.
 
@@ -36,12 +36,18 @@ function uniqueLines(text) {
   return [...new Set(text.split('\n').map((line) => line.trim()).filter(Boolean))];
 }
 
+/** What the program for callers outside Lambda is built for beside Linux. */
+const MACOS = ['aarch64-apple-darwin', 'x86_64-apple-darwin'];
+
 /** The crates that are linked into what ships: `name vVersion`. */
 function linkedCrates() {
-  const packages = [...SHIPPED, PROGRAM].flatMap((name) => ['-p', name]);
   const edges = ['-e', 'normal,no-proc-macro', '--prefix', 'none', '--no-dedupe', '-f', '{p}'];
-  return Object.values(ARCHITECTURES).flatMap(({ rust }) =>
-    uniqueLines(output('cargo', ['tree', '--locked', ...packages, '--target', rust, ...edges], { cwd: path.join(ROOT, 'rust') })));
+  const tree = (/** @type {string[]} */ packages, /** @type {string} */ target) => uniqueLines(output(
+    'cargo', ['tree', '--locked', ...packages.flatMap((name) => ['-p', name]), '--target', target, ...edges], { cwd: path.join(ROOT, 'rust') }));
+  return [
+    ...Object.values(ARCHITECTURES).flatMap(({ rust, rustStatic }) => [...tree(SHIPPED, rust), ...tree([PROGRAM], rustStatic)]),
+    ...MACOS.flatMap((target) => tree([PROGRAM], target)),
+  ];
 }
 
 /** @returns {Component[]} */

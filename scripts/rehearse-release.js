@@ -136,7 +136,7 @@ function checkRelease(folder, packed) {
   run('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: release });
   const sums = fs.readFileSync(path.join(release, 'SHA256SUMS'), 'utf8');
   const files = fs.readdirSync(release);
-  const missing = ['SHA256SUMS', 'sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf'].filter((name) => !files.includes(name));
+  const missing = ['SHA256SUMS', 'sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf', 'tailscale-lambda-caller-linux-x86_64', 'tailscale-lambda-caller-linux-arm64'].filter((name) => !files.includes(name));
   for (const architecture of ['x86_64', 'arm64']) {
     for (const zip of fs.readdirSync(path.join(packed, 'assets', architecture))) {
       const sum = createHash('sha256').update(fs.readFileSync(path.join(packed, 'assets', architecture, zip))).digest('hex');

@@ -10,7 +10,7 @@ const path = require('path');
 const { ARCHITECTURES } = require('./architecture');
 const { writeImage } = require('./build-image');
 const { ASSETS, contents } = require('./build-layers');
-const { PROGRAM, buildRust, rustBinaries } = require('./build-rust');
+const { PROGRAM, buildProgram } = require('./build-rust');
 const { FILE: LICENSES, components } = require('./collect-licences');
 const { runMain } = require('./run');
 
@@ -47,13 +47,12 @@ function namedZips(assets) {
 }
 
 /**
- * Builds the program that callers outside Lambda run, for each architecture. (The release workflow adds those for macOS.)
+ * Builds the program for callers outside Lambda, for each architecture. (The release workflow adds those for macOS.)
  * @param {string} folder
  */
-function buildPrograms(folder) {
+function addPrograms(folder) {
   for (const architecture of Object.keys(ARCHITECTURES)) {
-    buildRust(architecture, [PROGRAM]);
-    fs.copyFileSync(path.join(rustBinaries(architecture), PROGRAM), path.join(folder, `${PROGRAM}-linux-${architecture}`));
+    fs.copyFileSync(buildProgram(architecture), path.join(folder, `${PROGRAM}-linux-${architecture}`));
   }
 }
 
@@ -104,7 +103,7 @@ async function main() {
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
   namedZips(ASSETS).forEach(([name, zip]) => fs.copyFileSync(zip, path.join(folder, name)));
-  buildPrograms(folder);
+  addPrograms(folder);
   copyTemplates(folder);
   fs.copyFileSync(LICENSES, path.join(folder, path.basename(LICENSES)));
   const release = fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version;

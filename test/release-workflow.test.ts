@@ -141,6 +141,40 @@ describe('the job that makes a GitHub release', () => {
   });
 });
 
+describe('the job that adds the program for macOS', () => {
+  const publish = (sums: string) => {
+    fs.writeFileSync(path.join(folder, 'released'), sums);
+    ['arm64', 'x86_64'].forEach((name) => fs.writeFileSync(path.join(folder, `tailscale-lambda-caller-macos-${name}`), name));
+    const programs = { gh: '[ "$2" != download ] || cp released sums', shasum: 'shift 2; sha256sum "$@"' };
+    const result = runWith(programs, lastScript('release_macos'), { GITHUB_REF_NAME: 'v1.2.3', GITHUB_REPOSITORY: 'owner/name' });
+    return { ...result, sums: fs.readFileSync(path.join(folder, 'SHA256SUMS'), 'utf8') };
+  };
+  const ZIP = `${'0'.repeat(64)}  proxy-arm64.zip\n`;
+
+  test('comes after the release is there, on a Mac, for both architectures', () => {
+    expect(job('release_macos')).toMatch(/^ {4}needs:\n {6}- release\n {6}- release_github\n {4}runs-on: macos-/m);
+    expect(job('release_macos')).toContain('--target aarch64-apple-darwin --target x86_64-apple-darwin');
+    expect(job('release_macos')).toMatch(/^ {4}environment: release$/m);
+  });
+
+  test('adds the files, and their checksums to those of the others', () => {
+    const { status, calls, sums } = publish(ZIP);
+    expect(status).toBe(0);
+    expect(calls.pop()).toBe('gh release upload v1.2.3 -R owner/name --clobber tailscale-lambda-caller-macos-arm64 tailscale-lambda-caller-macos-x86_64 SHA256SUMS');
+    expect(sums).toMatch(new RegExp(`^${ZIP}[0-9a-f]{64}  tailscale-lambda-caller-macos-arm64\n[0-9a-f]{64}  tailscale-lambda-caller-macos-x86_64\n$`));
+  });
+
+  test('can be repeated', () => {
+    const first = publish(ZIP).sums;
+    fs.rmSync(path.join(folder, 'bin'), { recursive: true });
+    expect(publish(first).sums).toBe(first);
+  });
+});
+
+test('the zips and the program are attested', () => {
+  expect(job('release_github')).toContain('dist/release-files/*.zip\n            dist/release-files/tailscale-lambda-caller-*');
+});
+
 test.each(fs.readdirSync(path.dirname(FILE)))('%s runs no action by a tag, which can be moved', (name) => {
   const used = [...fs.readFileSync(path.join(path.dirname(FILE), name), 'utf8').matchAll(/uses: (\S+)/g)].map(([, action]) => action);
   expect(used.length).toBeGreaterThan(0);

@@ -130,11 +130,14 @@ class Rehearsal {
         fs.cpSync(path.join(artifacts, inputs['artifact-ids']), path.join(folder, inputs.path), { recursive: true });
         return {};
       case 'actions/attest-build-provenance': {
-        const [place, ending] = [path.join(folder, path.dirname(inputs['subject-path'])), path.extname(inputs['subject-path'])];
-        const subjects = fs.readdirSync(place).filter((file) => file.endsWith(ending));
-        if (subjects.length === 0) {
-          throw new Error(`${inputs['subject-path']} names no file`);
-        }
+        const subjects = inputs['subject-path'].split('\n').flatMap((pattern) => {
+          const [before, after] = path.basename(pattern).split('*');
+          const found = fs.readdirSync(path.join(folder, path.dirname(pattern))).filter((file) => file.startsWith(before) && file.endsWith(after));
+          if (found.length === 0) {
+            throw new Error(`${pattern} names no file`);
+          }
+          return found;
+        });
         console.log(`  not attested here: ${subjects.join(', ')}`);
         return {};
       }

@@ -2,104 +2,109 @@
 //! SDKs find.
 
 mod args;
-mod cached;
+mod credentials;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
 
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use caller::server::Server;
+use caller::{config::Config, error::no_credentials, server::Server};
 use clap::Parser;
+use lambda_env::SettingError;
 use thiserror::Error;
 use tokio::{
     select,
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{args::Args, cached::Cached};
+use crate::{
+    args::Args,
+    credentials::{Chain, Kept},
+};
 
-/// The exit code of a program whose arguments or settings cannot be used, as of clap's own.
+/// How long requests may take that are open at the end: less than Docker and ECS wait before they kill.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// The exit code of a program whose arguments cannot be used, as of clap's own.
 const USAGE: u8 = 2;
 
-/// Why the proxy does not serve.
+/// Why the proxy does not serve. The messages are for the user at the terminal.
 #[derive(Debug, Error)]
 enum Fatal {
-    /// Nothing would be signed.
-    #[error(
-        "there are no AWS credentials to sign with: {0}; fix: log in (aws sso login), name a profile (--profile), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    )]
+    /// An option or a variable must change.
+    #[error(transparent)]
+    Usage(#[from] SettingError),
+    /// Nothing could be signed.
+    #[error("{0}")]
     NoCredentials(String),
-    /// Something else has the port.
-    #[error("--listen {address} cannot be opened: {source}; fix: free the port, or give another one")]
+    /// Something else has the port, or the address is not this machine's.
+    #[error(
+        "--listen (TS_PROXY_LISTEN) is '{address}', where the proxy cannot listen: {source}; free the port, or give another one"
+    )]
     Listen {
         /// Where.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The system's signals cannot be heard.
-    #[error("signals cannot be awaited: {0}")]
-    Signals(#[from] std::io::Error),
+    /// The system gives no signals, or does not know the port's address.
+    #[error("the system refuses what the proxy needs: {0}")]
+    System(#[from] io::Error),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = Args::parse();
-    let aws = loader(&args).load().await;
-    let credentials = aws
-        .credentials_provider()
-        .map(Cached::new)
-        .map(SharedCredentialsProvider::new);
-    let region = aws.region().map(ToString::to_string);
-    let config = lambda_env::start(
-        |get| args.config(get, credentials.clone(), region),
-        |config| config.debug,
-    );
-    match config {
-        Ok(config) => lambda_env::finish(serve(config).await),
-        Err(_) => ExitCode::from(USAGE),
-    }
-}
-
-/// The SDKs' default chain, with what the arguments say of it.
-fn loader(args: &Args) -> ConfigLoader {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(profile) = &args.profile {
-        loader = loader.profile_name(profile);
-    }
-    match &args.region {
-        Some(region) => loader.region(Region::new(region.clone())),
-        None => loader,
+    match run(&Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, Fatal::Usage(_)) { USAGE } else { 1 })
+        }
     }
 }
 
 /// Serves until SIGINT or SIGTERM.
-async fn serve(config: caller::config::Config) -> Result<(), Fatal> {
+async fn run(args: &Args) -> Result<(), Fatal> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let config = config(args).await?;
+    lambda_env::log_to_stderr(config.debug);
     // Better now, at the terminal, than at the first request.
     let found = config.credentials.provide_credentials().await;
-    found.map_err(|error| Fatal::NoCredentials(chain(&error)))?;
+    found.map_err(|error| Fatal::NoCredentials(no_credentials(&error)))?;
     let (address, called) = (config.listen, config.called().to_owned());
     let server = Server::bind(config).await;
     let server = server.map_err(|source| Fatal::Listen { address, source })?;
-    let address = server.address()?;
-    tracing::info!("listening on http://{address} for {called}: set HTTP_PROXY=http://{address}");
+    say(&format!(
+        "listening on http://{}; requests for the tailnet go to {called}",
+        server.address()?
+    ));
     select! {
         never = server.run() => match never {},
-        _ = terminated.recv() => Ok(()),
-        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
     }
+    server.end(END_LIMIT).await;
+    Ok(())
 }
 
-/// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+async fn config(args: &Args) -> Result<Config, SettingError> {
+    let mut chain = Chain {
+        profile: args.profile.clone(),
+        region: args.region.clone(),
+    };
+    let region = chain.load().await.region().map(ToString::to_string);
+    // Looked for once: the last place to look is the service of a cloud machine, which others wait for in vain.
+    chain.region.clone_from(&region);
+    let credentials = SharedCredentialsProvider::new(Kept::new(chain));
+    args.config(lambda_env::environment, credentials, region)
+}
+
+/// The one line on standard output. A pipe that nobody reads is no reason to end.
+fn say(line: &str) {
+    let mut output = io::stdout();
+    drop(writeln!(output, "{line}").and_then(|()| output.flush()));
 }

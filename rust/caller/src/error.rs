@@ -1,5 +1,7 @@
 //! Why a request gets no response of the target's, and how that is told.
 
+use std::error::Error;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use tailnet::intermediary::header_text;
 
@@ -80,4 +82,20 @@ impl CallError {
         headers.insert("ts-error-sent", HeaderValue::from_static(self.sent()));
         response
     }
+}
+
+/// What to say where no credentials can be had: why, and what to do. In a function they are always there: the words are for
+/// the user of a machine.
+pub fn no_credentials(error: &dyn Error) -> String {
+    format!(
+        "there are no AWS credentials to sign with: log in (aws sso login), name a profile that has some, or set \
+         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The AWS SDK says: {}",
+        with_causes(error)
+    )
+}
+
+/// An error with all that caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

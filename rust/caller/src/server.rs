@@ -1,6 +1,6 @@
 //! The HTTP proxy that the function's clients talk to.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -8,14 +8,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tailnet::host::Host;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::sleep,
+    select,
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
 };
 
 use crate::{body::Body, config::Config, direct, error::CallError, signed::Signed};
 
 /// How many connections are served at once: further ones wait, as a function may have 1,024 files open.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: u32 = 256;
 /// How long accepting pauses after it failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -23,6 +24,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: TcpListener,
     signed: Arc<Signed>,
+    /// One for each connection.
+    permits: Arc<Semaphore>,
+    /// Whether connections end with their current request.
+    ending: watch::Sender<bool>,
 }
 
 impl Server {
@@ -31,6 +36,8 @@ impl Server {
         Ok(Self {
             listener: TcpListener::bind(config.listen).await?,
             signed: Arc::new(Signed::new(config)),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)),
+            ending: watch::Sender::new(false),
         })
     }
 
@@ -40,15 +47,15 @@ impl Server {
     }
 
     /// Serves for ever.
-    pub async fn run(self) -> Infallible {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    pub async fn run(&self) -> Infallible {
         loop {
-            let permit = Arc::clone(&permits).acquire_owned().await;
+            // The semaphore is never closed.
+            let permit = Arc::clone(&self.permits).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let signed = Arc::clone(&self.signed);
+                    let (signed, ending) = (Arc::clone(&self.signed), self.ending.subscribe());
                     tokio::spawn(async move {
-                        serve(stream, signed).await;
+                        serve(stream, signed, ending).await;
                         drop(permit);
                     });
                 }
@@ -59,9 +66,20 @@ impl Server {
             }
         }
     }
+
+    /// Closes the port, and gives the requests that are open up to `limit` for their responses. Tunnels are not waited for.
+    pub async fn end(self, limit: Duration) {
+        drop(self.listener);
+        self.ending.send_replace(true);
+        let all = self.permits.acquire_many(MAX_CONNECTIONS);
+        if timeout(limit, all).await.is_err() {
+            let open = MAX_CONNECTIONS as usize - self.permits.available_permits();
+            tracing::warn!("{open} requests had no response within {limit:?}, and were given up");
+        }
+    }
 }
 
-async fn serve(stream: TcpStream, signed: Arc<Signed>) {
+async fn serve(stream: TcpStream, signed: Arc<Signed>, mut ending: watch::Receiver<bool>) {
     // Without it, small responses wait for an acknowledgement; it matters to speed alone.
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| {
@@ -72,7 +90,17 @@ async fn serve(stream: TcpStream, signed: Arc<Signed>) {
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
+    let mut connection = pin!(connection);
+    // The guard that the wait returns must not be held over the next one. Without a sender the process ends.
+    let ending = async { drop(ending.wait_for(|ending| *ending).await) };
+    let ended = select! {
+        ended = connection.as_mut() => ended,
+        () = ending => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!("a client's connection ended early: {error}");
     }
 }

@@ -10,7 +10,7 @@ use tailnet::{host::Host, intermediary::is_idempotent};
 use crate::{
     body::Body,
     config::{Config, Via},
-    error::CallError,
+    error::{CallError, no_credentials},
     invoke, request,
     response::{self, Call},
     signature::sign,
@@ -50,9 +50,7 @@ impl Signed {
             Via::Invoke { function } => invoke::request(request, function)?,
         };
         let credentials = self.config.credentials.provide_credentials().await;
-        let credentials = credentials.map_err(|error| {
-            CallError::CallerNotAllowed(format!("there are no AWS credentials to sign with: {error}"))
-        })?;
+        let credentials = credentials.map_err(|error| CallError::CallerNotAllowed(no_credentials(&error)))?;
         let request = sign(request, &self.config.region, &credentials, SystemTime::now())
             .map_err(|error| CallError::InvalidRequest(format!("the request cannot be signed: {error}")))?;
         let response = self.upstream.send(request, is_idempotent(&method)).await?;

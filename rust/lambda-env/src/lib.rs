@@ -11,5 +11,6 @@ pub mod metrics;
 mod program;
 mod variables;
 
-pub use program::{finish, start};
+pub use logging::to_stderr as log_to_stderr;
+pub use program::{environment, finish, start};
 pub use variables::{SettingError, Variables};

@@ -36,6 +36,19 @@ pub(crate) fn init(debug: bool, get: impl Fn(&str) -> Option<String>) {
     tracing_subscriber::registry().with(layer.with_filter(targets)).init();
 }
 
+/// Sends log lines to standard error, as a program at a terminal does: warnings, or, with `debug`, all of our own lines.
+pub fn to_stderr(debug: bool) {
+    let level = if debug { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets(level)))
+        .init();
+}
+
 /// Our own lines down to `level`; those of other crates down to `INFO` at most.
 fn targets(level: LevelFilter) -> Targets {
     Targets::new()

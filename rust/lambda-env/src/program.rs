@@ -28,7 +28,7 @@ pub fn finish(outcome: Result<(), impl Display>) -> ExitCode {
     }
 }
 
-/// A value that is not UTF-8 is no unset one: it is shown to whoever checks it with replacement characters in it.
-fn environment(name: &str) -> Option<String> {
+/// A variable of the process's environment. A value that is not UTF-8 is no unset one: it is shown to whoever checks it with replacement characters in it.
+pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

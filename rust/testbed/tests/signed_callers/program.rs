@@ -1,17 +1,26 @@
 //! The caller's proxy as a program of a laptop or a CI job, with the credentials that the AWS SDKs find.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use aws_credential_types::Credentials;
 use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
 use testbed::{
     caller_layer::ADDRESS,
     deadline::within,
     process::{Process, command},
+    raw_target::{Move, RawTarget},
     signed::REGION,
     target::PORT,
     world::World,
 };
-use tokio::process::Command;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{io::AsyncReadExt, net::TcpStream, process::Command, sync::Semaphore};
 
 use crate::{
     Outcome, Setting,
@@ -29,6 +38,16 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
             setting,
             "program: signs with the keys of a profile, of a process, and of the environment",
             signs,
+        ),
+        trial(
+            setting,
+            "program: takes a container's role, and asks for its credentials again before they expire",
+            container,
+        ),
+        trial(
+            setting,
+            "program: an open request gets its response after SIGTERM",
+            ends,
         ),
         trial(
             setting,
@@ -52,19 +71,28 @@ fn program(setting: &Setting, configuration: &str) -> Result<Command, Failed> {
 }
 
 async fn start(command: &mut Command) -> Result<Process, Failed> {
-    let process = Process::spawn(NAME, command)?;
-    let listening = format!("listening on http://{ADDRESS}");
-    let line = process.log().find(0, |line| line.contains(&listening).then_some(()));
-    process.ready(LIMIT, "its port", line).await?;
+    let (process, mut output) = Process::spawn_reading(NAME, command)?;
+    let line = process.ready(LIMIT, "its port", output.recv()).await?;
+    let listening = format!("listening on http://{ADDRESS}; ");
+    assert!(
+        line.as_ref().is_some_and(|line| line.starts_with(&listening)),
+        "{line:?}"
+    );
     Ok(process)
 }
 
-/// Starts it with `--url`, asks the target by it, and stops it.
-async fn serves(world: &World, command: &mut Command) -> Outcome {
+/// Starts it with `--url`, asks the target by it with curl, and stops it.
+async fn serves(setting: &Setting, world: &World, program: &mut Command) -> Outcome {
     let url = format!("http://{}/", world.url().address);
-    let process = start(command.args(["--url", &url])).await?;
-    let answer = send("GET", &format!("http://target:{PORT}/get?a=1"), "").await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", process.log().tail());
+    let process = start(program.args(["--url", &url])).await?;
+    let mut curl = command("curl".as_ref(), &setting.run_dir);
+    curl.env("http_proxy", format!("http://localhost:{}", ADDRESS.port()))
+        .args(["-sS", "--fail", &format!("http://target:{PORT}/get?a=1")])
+        .stderr(Stdio::inherit());
+    let output = within(LIMIT, "curl", curl.output()).await??;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("curl: {error}: {:?}\n{}", output.stdout, process.log().tail()))?;
+    assert_eq!(answer["args"], serde_json::json!({"a": ["1"]}), "{answer}");
     let exit = process.stop(LIMIT).await;
     assert!(exit.status.success(), "{exit}");
     Ok(())
@@ -76,7 +104,12 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
     let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
     let profile =
         format!("[profile office]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    serves(&world, program(&setting, &profile)?.args(["--profile", "office"])).await?;
+    let mut by_profile = program(&setting, &profile)?;
+    by_profile
+        .args(["--profile", "office"])
+        .env("AWS_ACCESS_KEY_ID", "AKIAANOTHER")
+        .env("AWS_SECRET_ACCESS_KEY", "less than what is named");
+    serves(&setting, &world, &mut by_profile).await?;
 
     let said = setting.run_dir.join("credentials.json");
     write_credentials(&said, id, secret)?;
@@ -84,14 +117,14 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         "[default]\nregion = {REGION}\ncredential_process = cat {}\n",
         said.display()
     );
-    serves(&world, &mut program(&setting, &process)?).await?;
+    serves(&setting, &world, &mut program(&setting, &process)?).await?;
 
     let mut by_environment = program(&setting, "")?;
     by_environment
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", id)
         .env("AWS_SECRET_ACCESS_KEY", secret);
-    serves(&world, &mut by_environment).await?;
+    serves(&setting, &world, &mut by_environment).await?;
 
     let forged = format!("[default]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = another\n");
     let url = format!("http://{}/", world.url().address);
@@ -104,6 +137,96 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         "{message}"
     );
     process.stop(LIMIT).await;
+    world.stop().await;
+    Ok(())
+}
+
+async fn container(setting: Arc<Setting>) -> Outcome {
+    let role = Credentials::new("ASIATASK", "the task's secret", Some("token".into()), None, "test");
+    let world = setting.world(|function| function.callers.push(role.clone())).await?;
+    let agent = RawTarget::start().await?;
+    // Good for a moment: another look is due at the next request.
+    agent.play(role_credentials(&role, "another", Duration::from_secs(60))?);
+    let mut program = program(&setting, "")?;
+    program
+        .args(["--url", &format!("http://{}/", world.url().address)])
+        .env("AWS_REGION", REGION)
+        .env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("http://{}/role", agent.address()),
+        )
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the task's");
+    let process = start(&mut program).await?;
+    let url = format!("http://target:{PORT}/get");
+    let answer = send("GET", &url, "").await?;
+    assert_eq!(error_of(&answer).1, "CallerNotAllowed", "{answer:?}");
+    agent.play(role_credentials(
+        &role,
+        role.secret_access_key(),
+        Duration::from_secs(3600),
+    )?);
+    let asked = agent.seen().len();
+    for _ in 0..2 {
+        let answer = send("GET", &url, "").await?;
+        assert_eq!(answer.status(), 200, "{answer:?}\n{}", process.log().tail());
+    }
+    let seen = agent
+        .only_since(asked)
+        .ok_or("asked other than once for what lasts an hour")?;
+    assert_eq!(seen.line, "GET /role HTTP/1.1");
+    assert!(
+        seen.headers
+            .contains(&("authorization".to_owned(), b"the task's".to_vec())),
+        "{seen:?}"
+    );
+    process.stop(LIMIT).await;
+    world.stop().await;
+    Ok(())
+}
+
+/// As the agent of ECS gives a task its role's.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
+fn role_credentials(role: &Credentials, secret: &str, lasts: Duration) -> Result<[Move; 1], Failed> {
+    let body = serde_json::json!({
+        "AccessKeyId": role.access_key_id(),
+        "SecretAccessKey": secret,
+        "Token": role.session_token(),
+        "Expiration": OffsetDateTime::from(SystemTime::now() + lasts).format(&Rfc3339)?,
+    })
+    .to_string();
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+    Ok([Move::Send(answer.into())])
+}
+
+async fn ends(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let caller = world.url().caller;
+    let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
+    let profile = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    let url = format!("http://{}/", world.url().address);
+    let process = start(program(&setting, &profile)?.args(["--url", &url, "--region", REGION])).await?;
+    let raw = RawTarget::start().await?;
+    let goes_on = Arc::new(Semaphore::new(0));
+    raw.play([
+        Move::Await(Arc::clone(&goes_on)),
+        Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".into()),
+    ]);
+    let mut idle = TcpStream::connect(ADDRESS).await?;
+    let asked = format!("http://target:{}/", raw.address().port());
+    let open = tokio::spawn(async move { send("GET", &asked, "").await });
+    within(LIMIT, "the request", raw.seen().find(0, |_| Some(()))).await?;
+    process.signal(Signal::SIGTERM).await;
+    // It closes what is idle once it ends, and the port before.
+    let read = within(LIMIT, "the end of an idle connection", idle.read(&mut [0; 1])).await??;
+    assert_eq!(read, 0);
+    let refused = TcpStream::connect(ADDRESS).await;
+    assert!(refused.is_err(), "{refused:?}");
+    goes_on.add_permits(1);
+    let answer = within(LIMIT, "the response", open).await???;
+    assert_eq!(answer.body(), "late");
+    let exit = within(LIMIT, "its end", process.exited()).await?;
+    assert!(exit.status.success(), "{exit}");
     world.stop().await;
     Ok(())
 }
@@ -125,24 +248,34 @@ async fn refuses(setting: Arc<Setting>) -> Outcome {
             1,
             &["no AWS credentials to sign with", "aws sso login"][..],
         ),
-        (keys, &[], 2, &["--url"]),
+        (
+            "",
+            &["--url", URL[1], "--profile", "office"],
+            1,
+            &[
+                "no AWS credentials to sign with",
+                "no profile 'office'",
+                "aws sso login",
+            ],
+        ),
+        (keys, &[], 2, &["--url (TS_PROXY_URL) is not set"]),
         (
             keys,
             &["--url", "office"],
             2,
-            &["TS_PROXY_URL is 'office', but must be"],
+            &["--url (TS_PROXY_URL) is 'office', but must be"],
         ),
         (
             keys,
             &["--url", URL[1], "--listen", "0.0.0.0:8055"],
             2,
-            &["--listen is '0.0.0.0:8055'", "--allow-remote"],
+            &["--listen (TS_PROXY_LISTEN) is '0.0.0.0:8055'", "--allow-remote"],
         ),
         (
             keys,
             &["--url", URL[1], "--listen", "192.0.2.1:8055", "--allow-remote"],
             1,
-            &["--listen 192.0.2.1:8055 cannot be opened"],
+            &["--listen (TS_PROXY_LISTEN) is '192.0.2.1:8055', where the proxy cannot listen"],
         ),
     ] {
         let process = Process::spawn(NAME, program(&setting, configuration)?.args(arguments))?;
