@@ -75,7 +75,7 @@ impl Args {
             });
         }
         let listen = listen(&variables)?;
-        let config = Config::with_credentials(&given, credentials, region);
+        let config = Config::with_credentials(given, credentials, region);
         Ok(Config {
             listen,
             ..config.map_err(named_as_options)?
