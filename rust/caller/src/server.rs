@@ -2,21 +2,35 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tailnet::host::Host;
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::{Semaphore, watch},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 
-use crate::{body::Body, config::Config, direct, error::CallError, signed::Signed};
+use crate::{
+    body::{Body, whole},
+    config::Config,
+    direct,
+    error::CallError,
+    signed::Signed,
+};
 
 /// How many connections are served at once: further ones wait, as a function may have 1,024 files open.
 const MAX_CONNECTIONS: u32 = 256;
+/// The port of TLS.
+const HTTPS: u16 = 443;
 /// How long accepting pauses after it failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,11 +67,12 @@ impl Server {
             let permit = Arc::clone(&self.permits).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (signed, ending) = (Arc::clone(&self.signed), self.ending.subscribe());
-                    tokio::spawn(async move {
-                        serve(stream, signed, ending).await;
-                        drop(permit);
-                    });
+                    let client = Client {
+                        signed: Arc::clone(&self.signed),
+                        ending: self.ending.subscribe(),
+                        _permit: Arc::new(permit),
+                    };
+                    tokio::spawn(serve(stream, client));
                 }
                 Err(error) => {
                     tracing::warn!("a connection to the caller's proxy was not accepted: {error}");
@@ -67,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Closes the port, and gives the requests that are open up to `limit` for their responses. Tunnels are not waited for.
+    /// Closes the port, and gives the requests that are open up to `limit` for their responses. Tunnels to elsewhere are not waited for.
     pub async fn end(self, limit: Duration) {
         drop(self.listener);
         self.ending.send_replace(true);
@@ -79,39 +94,68 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, signed: Arc<Signed>, mut ending: watch::Receiver<bool>) {
+/// What a client's connection is served with, and the tunnel that may come of it.
+#[derive(Clone)]
+struct Client {
+    signed: Arc<Signed>,
+    ending: watch::Receiver<bool>,
+    /// Counts among the connections until the last of it is gone.
+    _permit: Arc<Result<OwnedSemaphorePermit, AcquireError>>,
+}
+
+async fn serve(stream: TcpStream, client: Client) {
     // Without it, small responses wait for an acknowledgement; it matters to speed alone.
     drop(stream.set_nodelay(true));
+    let ending = client.ending.clone();
+    let service = move |request: Request<Incoming>| {
+        let client = client.clone();
+        async move {
+            let what = format!(
+                "{} {}",
+                request.method(),
+                request.uri().authority().map_or("", |authority| authority.as_str())
+            );
+            respond(&what, dispatch(request, &client).await)
+        }
+    };
+    if let Err(error) = serve_requests(TokioIo::new(stream), service, ending).await {
+        tracing::debug!("a client's connection ended early: {error}");
+    }
+}
+
+/// Serves requests until the client or the process ends.
+async fn serve_requests<I, F>(
+    io: I,
+    service: impl Fn(Request<Incoming>) -> F,
+    mut ending: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    I: Read + Write + Unpin + Send + 'static,
+    F: Future<Output = Response<Body>>,
+{
     let service = service_fn(move |request| {
-        let signed = Arc::clone(&signed);
-        async move { Ok::<_, Infallible>(respond(request, &signed).await) }
+        let response = service(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);
     // The guard that the wait returns must not be held over the next one. Without a sender the process ends.
     let ending = async { drop(ending.wait_for(|ending| *ending).await) };
-    let ended = select! {
+    select! {
         ended = connection.as_mut() => ended,
         () = ending => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a client's connection ended early: {error}");
     }
 }
 
-async fn respond(request: Request<Incoming>, signed: &Signed) -> Response<Body> {
-    let what = format!(
-        "{} {}",
-        request.method(),
-        request.uri().authority().map_or("", |authority| authority.as_str())
-    );
-    match dispatch(request, signed).await {
+/// Logs what became of a request, which may be an error.
+fn respond(what: &str, outcome: Result<Response<Body>, CallError>) -> Response<Body> {
+    match outcome {
         Ok(response) => {
             tracing::debug!("{what}: {}", response.status());
             response
@@ -124,17 +168,21 @@ async fn respond(request: Request<Incoming>, signed: &Signed) -> Response<Body> 
     }
 }
 
-async fn dispatch(request: Request<Incoming>, signed: &Signed) -> Result<Response<Body>, CallError> {
+async fn dispatch(request: Request<Incoming>, client: &Client) -> Result<Response<Body>, CallError> {
     let Some(authority) = request.uri().authority().cloned() else {
         return Err(CallError::InvalidRequest(
             "this is an HTTP proxy: set HTTP_PROXY=http://localhost:8055, and request http://name:port/path of a machine".to_owned(),
         ));
     };
     let host = Host::parse(authority.host());
+    let signed = &client.signed;
     if request.method() == Method::CONNECT {
         let port = authority.port_u16().unwrap_or(443);
         return match host {
-            Some(host) if signed.is_for(&host, port) => Err(no_tunnel(&host, port)),
+            Some(host) if signed.is_for(&host, port) && port == HTTPS => {
+                Err(CallError::TunnelRefused(no_tls(&host, port)))
+            }
+            Some(host) if signed.is_for(&host, port) => Ok(tunnel(request, host, port, client.clone())),
             _ => direct::tunnel(request, authority.host(), port).await,
         };
     }
@@ -151,9 +199,39 @@ async fn dispatch(request: Request<Incoming>, signed: &Signed) -> Result<Respons
     }
 }
 
-fn no_tunnel(host: &Host, port: u16) -> CallError {
-    CallError::TunnelRefused(format!(
-        "the tailnet's proxy takes requests, and no tunnels: instead of https://{host}:{port}/ request http://{host}:{port}/, \
+/// Opens a tunnel into the tailnet, and serves the requests that come by it: Node.js's `fetch` sends its requests so, those for
+/// `http` as well.
+fn tunnel(request: Request<Incoming>, host: Host, port: u16, client: Client) -> Response<Body> {
+    tokio::spawn(async move {
+        // An error is the end of the connection, which the client sees.
+        let Ok(stream) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let ending = client.ending.clone();
+        let (host, signed) = (Arc::new(host), Arc::clone(&client.signed));
+        let service = {
+            let host = Arc::clone(&host);
+            move |request: Request<Incoming>| {
+                let (host, signed) = (Arc::clone(&host), Arc::clone(&signed));
+                async move {
+                    let what = format!("{} {host}:{port}, by a tunnel", request.method());
+                    respond(&what, signed.send(request, &host, port).await)
+                }
+            }
+        };
+        match serve_requests(stream, service, ending).await {
+            Ok(()) => {}
+            Err(error) if error.is_parse() => tracing::warn!("a tunnel ended: {}", no_tls(&host, port)),
+            Err(error) => tracing::debug!("a tunnel ended early: {error}"),
+        }
+    });
+    Response::new(whole(Bytes::new()))
+}
+
+/// The requests must be read to be signed.
+fn no_tls(host: &Host, port: u16) -> String {
+    format!(
+        "the tailnet's proxy takes requests, and no tunnels for TLS: instead of https://{host}:{port}/ request http://{host}:{port}/, \
          which is sent on by https if the port is 443, or else with the header 'ts-https: true'"
-    ))
+    )
 }

@@ -53,8 +53,13 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "layer: a tunnel into the tailnet is answered with what to write instead",
+            "layer: a tunnel for TLS into the tailnet is answered with what to write instead",
             no_tunnel,
+        ),
+        trial(
+            setting,
+            "layer: requests by a tunnel into the tailnet, as Node.js's fetch sends them, are signed like others",
+            tunnel,
         ),
         trial(
             setting,
@@ -203,6 +208,46 @@ async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
     within(ANSWER_LIMIT, "the refusal", client.read_to_string(&mut text)).await??;
     assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
     assert!(text.contains("request http://db.example.ts.net:443/"), "{text}");
+    drop(layer);
+    world.stop().await;
+    Ok(())
+}
+
+async fn tunnel(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    let layer = start(&setting, &world).await?;
+    let connect = format!("CONNECT target:{PORT} HTTP/1.1\r\nhost: target:{PORT}\r\n\r\n");
+    let open = async || {
+        let mut tunnel = TcpStream::connect(ADDRESS).await?;
+        tunnel.write_all(connect.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(within(ANSWER_LIMIT, "the tunnel", tunnel.read_u8()).await??);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        Ok::<_, Failed>(tunnel)
+    };
+    let mut requests = open().await?;
+    for (closes, by) in [("", "first"), ("connection: close\r\n", "second")] {
+        let request = format!("GET /get?by={by} HTTP/1.1\r\nhost: target:{PORT}\r\n{closes}\r\n");
+        requests.write_all(request.as_bytes()).await?;
+    }
+    let mut text = String::new();
+    within(ANSWER_LIMIT, "both responses", requests.read_to_string(&mut text)).await??;
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
+    assert!(text.contains("first") && text.contains("second"), "{text}");
+    assert!(!text.to_ascii_lowercase().contains("x-amz"), "{text}");
+
+    // A ClientHello.
+    let mut tls = open().await?;
+    tls.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await?;
+    let mut rest = Vec::new();
+    within(ANSWER_LIMIT, "the end of the tunnel", tls.read_to_end(&mut rest)).await??;
+    let hint = layer.process.log().find(0, |line| {
+        (line.contains("a tunnel ended: the tailnet's proxy takes requests") && line.contains("ts-https: true"))
+            .then_some(())
+    });
+    within(ANSWER_LIMIT, "the hint", hint).await?;
     drop(layer);
     world.stop().await;
     Ok(())
