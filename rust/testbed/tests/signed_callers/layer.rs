@@ -236,7 +236,8 @@ async fn tunnel(setting: Arc<Setting>) -> Outcome {
     within(ANSWER_LIMIT, "both responses", requests.read_to_string(&mut text)).await??;
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
     assert!(text.contains("first") && text.contains("second"), "{text}");
-    assert!(!text.to_ascii_lowercase().contains("x-amz"), "{text}");
+    // As the target writes the names of headers; AWS writes its own in lower case.
+    assert!(!text.contains("X-Amz-"), "{text}");
 
     // A ClientHello.
     let mut tls = open().await?;
