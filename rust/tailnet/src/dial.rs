@@ -474,8 +474,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_refused_only_when_no_dial_is_under_way_there() {
-        let script = |number| if number == 0 { Hang } else { Refuse(1) };
-        let (outcome, took, dials) = race(&destination(&[V4]), |number, _, _| script(number)).await;
+        let script = |number, _, _| if number == 0 { Hang } else { Refuse(1) };
+        let (outcome, took, dials) = race(&destination(&[V4]), script).await;
         assert!(matches!(outcome, Err(DialError::Refused(_))), "{outcome:?}");
         // The first dial ended with tailscaled's time-out, which refuses nothing; another one was refused after it.
         assert_eq!(took, 5001, "{dials:?}");

