@@ -94,8 +94,26 @@ pub fn no_credentials(error: &dyn Error) -> String {
     )
 }
 
-/// An error with all that caused it.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// An error with all that caused it. Wrapped errors may repeat what they wrap; each text is said once.
+pub fn with_causes(error: &dyn Error) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    let mut texts: Vec<String> = chain.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_a_repeated_text_once() {
+        let cause = Layer("no such profile", None);
+        let error = Layer("not loaded", Some(Layer("not loaded", Some(cause.into())).into()));
+        assert_eq!(with_causes(&error), "not loaded: no such profile");
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "program: takes a container's role, and asks for its credentials again before they expire",
+            "program: takes a container's role, and renews its credentials before they expire, while requests go on",
             container,
         ),
         trial(
@@ -145,8 +145,8 @@ async fn container(setting: Arc<Setting>) -> Outcome {
     let role = Credentials::new("ASIATASK", "the task's secret", Some("token".into()), None, "test");
     let world = setting.world(|function| function.callers.push(role.clone())).await?;
     let agent = RawTarget::start().await?;
-    // Good for a moment: another look is due at the next request.
-    agent.play(role_credentials(&role, "another", Duration::from_secs(60))?);
+    // They expire soon: the first request begins a renewal.
+    agent.play([role_credentials(&role, "another", Duration::from_secs(60))?]);
     let mut program = program(&setting, "")?;
     program
         .args(["--url", &format!("http://{}/", world.url().address)])
@@ -157,19 +157,22 @@ async fn container(setting: Arc<Setting>) -> Outcome {
         )
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the task's");
     let process = start(&mut program).await?;
+    let goes_on = Arc::new(Semaphore::new(0));
+    let lasting = role_credentials(&role, role.secret_access_key(), Duration::from_secs(3600))?;
+    agent.play([Move::Await(Arc::clone(&goes_on)), lasting]);
+    let asked = agent.seen().len();
     let url = format!("http://target:{PORT}/get");
     let answer = send("GET", &url, "").await?;
     assert_eq!(error_of(&answer).1, "CallerNotAllowed", "{answer:?}");
-    agent.play(role_credentials(
-        &role,
-        role.secret_access_key(),
-        Duration::from_secs(3600),
-    )?);
-    let asked = agent.seen().len();
-    for _ in 0..2 {
-        let answer = send("GET", &url, "").await?;
-        assert_eq!(answer.status(), 200, "{answer:?}\n{}", process.log().tail());
-    }
+    within(LIMIT, "the renewal", agent.seen().find(asked, |_| Some(()))).await?;
+    goes_on.add_permits(1);
+    let renewed = async {
+        while send("GET", &url, "").await?.status() != 200 {}
+        Ok::<_, Failed>(())
+    };
+    within(LIMIT, "a request with the renewed credentials", renewed).await??;
+    let answer = send("GET", &url, "").await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", process.log().tail());
     let seen = agent
         .only_since(asked)
         .ok_or("asked other than once for what lasts an hour")?;
@@ -186,7 +189,7 @@ async fn container(setting: Arc<Setting>) -> Outcome {
 
 /// As the agent of ECS gives a task its role's.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
-fn role_credentials(role: &Credentials, secret: &str, lasts: Duration) -> Result<[Move; 1], Failed> {
+fn role_credentials(role: &Credentials, secret: &str, lasts: Duration) -> Result<Move, Failed> {
     let body = serde_json::json!({
         "AccessKeyId": role.access_key_id(),
         "SecretAccessKey": secret,
@@ -196,7 +199,7 @@ fn role_credentials(role: &Credentials, secret: &str, lasts: Duration) -> Result
     .to_string();
     let length = body.len();
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
-    Ok([Move::Send(answer.into())])
+    Ok(Move::Send(answer.into()))
 }
 
 async fn ends(setting: Arc<Setting>) -> Outcome {
