@@ -19,6 +19,9 @@ use crate::{
     localapi::client::Ping,
 };
 
+/// How long the first message to a near peer waits until tailscaled is running, at least, and for the answer to a ping.
+const RUNNING_PAUSE: Duration = Duration::from_millis(30);
+const ANSWER_PAUSE: Duration = Duration::from_millis(200);
 /// How long a greeting may take: a peer may hear late of this machine (Headscale sends changes every 0.8 s), and be far away.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
 /// How many round trips the first message of a session takes, its answer included, where the DERP server is not connected
@@ -40,18 +43,18 @@ impl Connectivity {
     /// Begins to greet the peer at `address`, which may not have heard of this machine yet: it has just joined.
     pub fn meet(&self, address: IpAddr) {
         if !self.evidence().heard(address) {
-            drop(self.greeting(address));
+            drop(self.greeting(address, None));
         }
     }
 
-    /// Joins the greeting of a peer that is under way, or begins one.
-    fn greeting(&self, address: IpAddr) -> Greeting {
+    /// Joins the greeting of a peer that is under way, or begins one: see [`greet`](Self::greet).
+    fn greeting(&self, address: IpAddr, near: Option<Duration>) -> Greeting {
         let mut greetings = lock(&self.0.greetings);
         let greeting = greetings.entry(address).or_insert_with(|| {
             let this = self.clone();
             let greeting = async move {
                 // Either end of it is fine: the dial that follows tells the rest.
-                let _ = timeout(GREETING_LIMIT, this.greet(address)).await;
+                let _ = timeout(GREETING_LIMIT, this.greet(address, near)).await;
                 lock(&this.0.greetings).remove(&address);
             };
             driven(greeting.boxed())
@@ -86,10 +89,27 @@ impl Connectivity {
     /// takes three round trips, and looks for direct paths both ways meanwhile. If the peer does not know this machine yet,
     /// the message is lost, and WireGuard sends no other for 5 s. That shows by pings of the other kind, which a peer answers
     /// as soon as it knows their sender: when they are answered and no session comes, all sessions are begun anew.
-    async fn greet(&self, address: IpAddr) {
+    ///
+    /// That takes long. To a peer that is `near`, as a login tells that took so long, the message would race the control
+    /// server's news of this machine. There it waits until tailscaled is running; where UDP is blocked, which shows in that it is
+    /// not, until the peer answers a ping. (Not where UDP works: the message would go by the direct path that a ping finds, and
+    /// the peer, which knows neither that path nor this machine's home DERP region yet, could not answer.) Farther away, the
+    /// message waits for the connection to the DERP server anyway, and the news is there first.
+    async fn greet(&self, address: IpAddr, near: Option<Duration>) {
         // tailscaled sets the data plane up under the lock that this call waits for.
         if self.0.api.awake().await.is_err() {
             return;
+        }
+        if let Some(login) = near {
+            let mut joined = self.0.joined.subscribe();
+            let running = timeout(login.max(RUNNING_PAUSE), joined.wait_for(|joined| *joined))
+                .await
+                .is_ok();
+            // Where UDP is blocked, tailscaled is not running before a ping has opened a connection to a DERP server.
+            if !running {
+                // Where none is answered in time, the pings below tell what became of it.
+                drop(timeout(ANSWER_PAUSE, probe::until_answered(&self.0.api, address)).await);
+            }
         }
         let began = Instant::now();
         let session = self.session(address);
@@ -127,7 +147,11 @@ impl Connectivity {
         let due = (began + round_trip * DERP_ROUND_TRIPS).max(Instant::now() + round_trip * 2) + SESSION_SLACK;
         let proved = match timeout_at(due, &mut session).await {
             Ok(proved) => proved,
-            Err(_) => self.begin_sessions_anew(address, round_trip).await,
+            Err(_) => select! {
+                biased;
+                proved = &mut session => proved,
+                () = self.home_chosen() => self.begin_sessions_anew(address, round_trip).await,
+            },
         };
         if proved {
             self.acquaint(address);
@@ -207,8 +231,9 @@ impl Connectivity {
     }
 
     /// Has tailscaled open, while it logs in, what the first requests will need. Returns when that is done, or when it is
-    /// not worth waiting for any longer; the caller sets the limit.
-    pub async fn warm_up(&self, likely: &[IpAddr]) {
+    /// not worth waiting for any longer; the caller sets the limit. `near`: the login took so
+    /// long, and the peers are thought to be near.
+    pub async fn warm_up(&self, likely: &[IpAddr], near: Option<Duration>) {
         let greeted: Vec<IpAddr> = {
             let netmap = self.0.netmap.borrow();
             let recent = self.evidence().recent();
@@ -218,7 +243,7 @@ impl Connectivity {
             .into_iter()
             .map(|address| {
                 let this = self.clone();
-                async move { this.greeting(address).await }
+                async move { this.greeting(address, near).await }
             })
             .collect();
         while greetings.join_next().await.is_some() {}

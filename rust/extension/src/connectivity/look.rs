@@ -1,7 +1,7 @@
 //! A look at the path to a peer: probes it when somebody wants to use it and nothing was heard lately, and repairs the path
 //! when nobody answers who should.
 
-use std::{net::IpAddr, pin::pin, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{
     join,
@@ -29,6 +29,10 @@ const AWAKE_PATIENCE: Duration = Duration::from_millis(300);
 /// After a gap this long the connection to the control server is renewed even if peers answer: no NAT keeps it (AWS's NAT
 /// gateway: 350 s), and it may have died where direct paths came back.
 const CONTROL_IDLE: Duration = Duration::from_secs(300);
+/// How long the choice of the home DERP region is waited for, and the pause between two questions for it. tailscaled tries UDP
+/// for 3 s.
+const HOME_LIMIT: Duration = Duration::from_secs(4);
+const HOME_PAUSE: Duration = Duration::from_millis(50);
 /// How long a peer may take to answer over a new path, at least: a TCP and a TLS handshake, at any distance.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
 /// How long the new connection to the control server waits for an answer over a new path, beyond that path's round trips.
@@ -77,7 +81,13 @@ impl Connectivity {
             return Ok(Outcome::Renewed);
         }
         let ended_gap = self.record(address, &witnesses, &heard, &answers);
-        let blamed = answers.found == Found::SessionSilent;
+        let blamed = answers.found == Found::SessionSilent && self.evidence().may_blame_session(address);
+        if blamed {
+            self.home_chosen().await;
+            if self.path() != path {
+                return Ok(Outcome::Renewed);
+            }
+        }
         let step = match answers.found {
             Found::Proved => {
                 if let Some(gap) = ended_gap {
@@ -91,7 +101,7 @@ impl Connectivity {
                 return Ok(Outcome::PeerSilent);
             }
             Found::NotPingable => return Ok(Outcome::Unknown),
-            Found::SessionSilent if !self.evidence().may_blame_session(address) => return Ok(Outcome::Alive),
+            Found::SessionSilent if !blamed => return Ok(Outcome::Alive),
             // WireGuard's messages may have been lost since the gap began: it would not send another for 5 s.
             Found::Nobody if expected && gap.is_some_and(|gap| gap >= SESSION_SAFE) => Step::RenewSessions,
             Found::SessionSilent => Step::RenewSessions,
@@ -147,6 +157,29 @@ impl Connectivity {
             }
         });
         Ok(Outcome::Renewed)
+    }
+
+    /// Waits until tailscaled has chosen the home DERP region, for a time.
+    ///
+    /// To renew the sessions before would make sure that nobody can answer: the DERP server tells the peers that this machine
+    /// is gone when its connection closes, and they do not learn from its next packets that it is back (in v1.102.5:
+    /// magicsock's `runDerpReader` leaves it in `peerPresent`). From then on they answer by the home region, if at all.
+    pub(super) async fn home_chosen(&self) {
+        let chosen = async {
+            while !self.0.home.load(Relaxed) {
+                match self.0.api.has_home().await {
+                    Ok(true) => self.0.home.store(true, Relaxed),
+                    Ok(false) => sleep(HOME_PAUSE).await,
+                    Err(error) => {
+                        tracing::debug!("the home DERP region is not known: {error}");
+                        sleep(HOME_PAUSE).await;
+                    }
+                }
+            }
+        };
+        if timeout(HOME_LIMIT, chosen).await.is_err() {
+            tracing::debug!("tailscaled has chosen no home DERP region");
+        }
     }
 
     /// Takes `step`, with `quiet` in the middle of it: see [`repair::take`]. Returns the new path's generation.

@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,10 @@ pub(super) struct Inner {
     /// Wakes those who wait for a session.
     pub(super) proofs: Notify,
     pub(super) steps: StepLimiter,
+    /// The login has come to its end.
+    pub(super) joined: watch::Sender<bool>,
+    /// tailscaled has chosen the home DERP region.
+    pub(super) home: AtomicBool,
 }
 
 impl Connectivity {
@@ -78,6 +85,8 @@ impl Connectivity {
             greetings: Mutex::default(),
             proofs: Notify::new(),
             steps: StepLimiter::default(),
+            joined: watch::Sender::default(),
+            home: AtomicBool::default(),
         }))
     }
 
@@ -94,12 +103,15 @@ impl Connectivity {
     /// The login has come to its end.
     pub fn joined(&self) {
         self.evidence().joined(self.0.clock.now());
+        self.0.joined.send_replace(true);
     }
 
     /// A new tailscaled starts: nothing is known of its paths.
     pub fn renew_path(&self) {
         self.evidence().renew_path();
         self.0.steps.reset();
+        self.0.joined.send_replace(false);
+        self.0.home.store(false, Relaxed);
     }
 
     /// The longest round trip that was seen lately.

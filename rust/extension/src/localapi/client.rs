@@ -182,7 +182,17 @@ impl LocalApi {
 
     /// What tailscaled knows of this machine and its peers. It costs the more, the more peers there are.
     pub async fn status(&self) -> Result<StatusReport, LocalApiError> {
-        let path = "/localapi/v0/status";
+        self.status_at("/localapi/v0/status").await
+    }
+
+    /// Whether this machine has a home DERP region, by which peers answer that have no direct path to it. tailscaled chooses
+    /// one when it has tried UDP, which takes 3 s where that is blocked.
+    pub async fn has_home(&self) -> Result<bool, LocalApiError> {
+        let status = self.status_at("/localapi/v0/status?peers=false").await?;
+        Ok(!status.own.relay.is_empty())
+    }
+
+    async fn status_at(&self, path: &str) -> Result<StatusReport, LocalApiError> {
         let body = self.call("GET", path, Bytes::new(), CALL_LIMIT).await?;
         serde_json::from_slice(&body).map_err(|error| malformed(path, &error))
     }

@@ -241,6 +241,51 @@ async fn a_new_machine_waits_until_a_peer_has_heard_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn near_peers_are_sent_nothing_through_a_session_before_they_have_heard_of_a_new_machine() {
+    for hears_after in [0, 20, 80, 150] {
+        let plan = Plan {
+            // UDP is blocked: a message that is lost could not be sent anew with any use for 3 s.
+            home_after: secs(3),
+            ..Plan::with_peers([Peer {
+                hears_after: ms(hears_after),
+                ..Peer::new("db", PEER)
+            }])
+        };
+        let stage = Stage::new(plan);
+        stage.ready().await;
+        stage.route("db").await.unwrap();
+        stage.verify(PEER).await.unwrap();
+        let took = stage.began.elapsed();
+        assert!(took < ms(hears_after + 250), "{hears_after} ms: {took:?}");
+        assert_eq!(stage.tailscaled.counts().renewals, 0, "{hears_after} ms");
+        stage.end(Ending::Shutdown).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_renewed_once_peers_can_answer_by_a_home_region() {
+    for home_after in [0, 500, 3100] {
+        let plan = Plan {
+            // Far away, the first message is not held back.
+            login_takes: ms(300),
+            home_after: ms(home_after),
+            ..Plan::with_peers([Peer {
+                hears_after: ms(200),
+                ..Peer::new("db", PEER)
+            }])
+        };
+        let stage = Stage::new(plan);
+        stage.ready().await;
+        stage.route("db").await.unwrap();
+        stage.verify(PEER).await.unwrap();
+        let took = stage.began.elapsed();
+        assert!(took < ms(300 + home_after.max(200) + 400), "{home_after} ms: {took:?}");
+        assert_eq!(stage.tailscaled.counts().renewals, 1, "{home_after} ms");
+        stage.end(Ending::Shutdown).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_cannot_be_pinged_is_dialed_as_it_is() {
     let fails = Pings::Fail("no path");
     let plan = Plan::with_peers([Peer {

@@ -76,6 +76,7 @@ impl FakeTailscaled {
             ("POST", "/localapi/v0/debug") => self.debug(query),
             ("GET", "/localapi/v0/dns-query") => Ok(self.resolve(query)),
             ("GET", "/localapi/v0/prefs") => Ok("{}".to_owned()),
+            ("GET", "/localapi/v0/status") => Ok(self.status(query)),
             ("PATCH", "/localapi/v0/prefs") => self.edit_prefs(&body).await,
             _ => Err(self.violation(format!("there is no such call: {call}"))),
         };
@@ -90,6 +91,14 @@ impl FakeTailscaled {
     pub(super) fn violation(&self, text: String) -> String {
         self.state().violations.push(text.clone());
         text
+    }
+
+    fn status(&self, query: &str) -> String {
+        if query != "peers=false" {
+            self.violation("it costs the more, the more peers there are".to_owned());
+        }
+        let home = self.state().home_at().is_some_and(|at| at <= Instant::now());
+        json!({"Self": {"Relay": if home { "test" } else { "" }}}).to_string()
     }
 
     async fn wait_for_lock(&self) {
@@ -153,6 +162,7 @@ impl FakeTailscaled {
             "action=break-derp-conns" => {
                 let mut state = self.state();
                 state.counts.derp_reconnects += 1;
+                state.leave_derp();
                 let takes = state.plan.derp_takes;
                 if let Some(life) = &mut state.life {
                     life.reconnect(takes);
@@ -200,6 +210,7 @@ impl FakeTailscaled {
     fn switch_off(&self) {
         let mut state = self.state();
         let stall = state.plan.stalls_when_switched_off;
+        state.leave_derp();
         if let Some(life) = &mut state.life {
             life.wakes_at = Instant::now() + stall;
             life.sessions.clear();
@@ -223,6 +234,21 @@ impl FakeTailscaled {
         if life.control.is_some() {
             drop(state);
             self.violation("a control client that is attached sends its key again".to_owned());
+        }
+    }
+}
+
+impl State {
+    /// When the home DERP region is chosen.
+    pub(super) fn home_at(&self) -> Option<Instant> {
+        let joined_at = self.life.as_ref()?.joined_at?;
+        Some(joined_at + self.plan.home_after)
+    }
+
+    /// The connections to the DERP servers are closed: unless they are dead, the peers are told that this machine is gone.
+    fn leave_derp(&mut self) {
+        if let Some(life) = self.life.as_mut().filter(|life| !life.links_dead) {
+            life.told_gone = true;
         }
     }
 }

@@ -68,6 +68,8 @@ struct Life {
     wakes_at: Instant,
     /// When the connections to DERP are there.
     links_ready: Instant,
+    /// The DERP servers have told the peers that this machine is gone.
+    told_gone: bool,
     /// When the WireGuard session with a peer is there.
     sessions: HashMap<IpAddr, Instant>,
     /// When WireGuard's last message to begin a session was lost: the next one goes out 5 s later.
@@ -184,12 +186,14 @@ impl FakeTailscaled {
     /// Completes the login.
     pub(crate) fn join(&self) {
         let mut state = self.state();
-        let netmap = state.plan.netmap_change();
+        let (netmap, has_home) = (state.plan.netmap_change(), state.plan.home_after.is_zero());
         if let Some(life) = &mut state.life {
             life.joined_at.get_or_insert(Instant::now());
             life.notify(&netmap);
             life.enter(5);
-            life.enter(6);
+            if has_home {
+                life.enter(6);
+            }
         }
     }
 

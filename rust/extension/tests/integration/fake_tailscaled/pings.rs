@@ -60,6 +60,11 @@ impl FakeTailscaled {
         let mut state = self.state();
         let lost = state.plan.peer_for(address).is_some_and(|peer| peer.loses(tsmp));
         let peer = state.plan.peer_for(address).cloned();
+        let home_at = state.home_at();
+        if let Some(life) = state.life.as_mut().filter(|life| life.state == 5) {
+            // It opens the connection to the peer's DERP server.
+            life.enter(6);
+        }
         let Some(life) = &mut state.life else { return Ok(None) };
         // It has peers from `Starting` on, and none while it is switched off.
         let (Some(peer), Some(joined_at), 5 | 6) = (peer, life.joined_at, life.state) else {
@@ -85,7 +90,9 @@ impl FakeTailscaled {
         }
         let lost_before = life.lost_handshakes.get(&peer.address);
         let sent = lost_before.map_or(now, |lost| now.max(*lost + HANDSHAKE_PAUSE));
-        if life.links_dead || !heard_of_us(sent) {
+        // A peer that was told that this machine is gone answers by its home region alone.
+        let unreachable = life.told_gone && home_at.is_none_or(|at| sent < at);
+        if life.links_dead || !heard_of_us(sent) || unreachable {
             life.lost_handshakes.insert(peer.address, sent);
             return Ok(None);
         }

@@ -40,6 +40,9 @@ pub(crate) struct Plan {
     pub(crate) control_unreachable: bool,
     /// How long new connections to the DERP servers take.
     pub(crate) derp_takes: Duration,
+    /// How long after the login it has chosen its home DERP region, by which peers answer that were told it is gone. Until then
+    /// it is running once it has sent something to a peer.
+    pub(crate) home_after: Duration,
     /// The peers that the control server reports.
     pub(crate) peers: Vec<Peer>,
     /// The names, other than the machines', that the tailnet's resolver knows.
@@ -59,6 +62,7 @@ impl Default for Plan {
             refused_switch_ons: 0,
             control_unreachable: false,
             derp_takes: Duration::from_millis(30),
+            home_after: Duration::ZERO,
             peers: vec![Peer::new("db", PEER)],
             names: Vec::new(),
         }

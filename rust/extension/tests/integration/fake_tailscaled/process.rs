@@ -45,6 +45,7 @@ impl Program for FakeTailscaled {
             links_dead: false,
             wakes_at: now,
             links_ready: now,
+            told_gone: false,
             sessions: HashMap::new(),
             lost_handshakes: HashMap::new(),
             stale: HashSet::new(),
