@@ -5,7 +5,7 @@
  * @typedef {object} Names
  * @property {string} node as process.arch
  * @property {string} go as GOARCH
- * @property {string} rust the target triple of what runs in Lambda
+ * @property {string} rust the target triple of what runs in the proxy's own function
  * @property {string} rustStatic the target triple of what runs on any Linux
  * @property {number} elf e_machine in an executable's header (elf(5))
  */

@@ -25,14 +25,14 @@ function contents(architecture) {
   const rust = rustBinaries(architecture);
   const tailscaled = path.join(ROOT, 'tailscaled', 'dist', architecture);
   return {
-    'proxy.zip': { bootstrap: path.join(rust, 'bootstrap') },
+    'proxy.zip': { bootstrap: rust.bootstrap },
     // Lambda unpacks a layer under /opt, and starts what it finds in /opt/extensions.
     'extension.zip': {
       'bin/tailscaled': path.join(tailscaled, 'tailscaled'),
-      'extensions/tailscale-extension': path.join(rust, 'tailscale-extension'),
+      'extensions/tailscale-extension': rust['tailscale-extension'],
     },
     // The layer of callers.
-    'caller.zip': { 'extensions/tailscale-caller': path.join(rust, 'tailscale-caller') },
+    'caller.zip': { 'extensions/tailscale-caller': rust['tailscale-caller'] },
   };
 }
 

@@ -2,8 +2,8 @@
 // Builds the Rust binaries that ship into rust/target/<triple>/release/, for any architecture from this machine.
 // `node scripts/build-rust.js [x86_64|arm64|all]`, by default this machine's architecture.
 //
-// zig is the C compiler and the linker: it brings along every architecture's libraries, and those of the glibc that
-// Lambda's provided.al2023 has, whatever this machine's own are.
+// zig is the C compiler and the linker: it brings along every architecture's libraries, those of the glibc that Lambda's
+// provided.al2023 has, whatever this machine's own are, and musl's to link with statically.
 
 const fs = require('fs');
 const os = require('os');
@@ -16,14 +16,26 @@ const ROOT = path.join(__dirname, '..');
 const WORKSPACE = path.join(ROOT, 'rust');
 const TOOLS = path.join(ROOT, '.venv', 'bin');
 
-/** The packages in the zips. */
-const SHIPPED = ['proxy', 'extension', 'caller'];
+/**
+ * What ships of one linkage.
+ * @typedef {object} Linkage
+ * @property {'rust' | 'rustStatic'} target the triple, as architecture.js names it
+ * @property {string} [glibc] the version of glibc that it is linked against: where that is older, it does not start
+ * @property {Record<string, string>} programs package -> executable
+ */
+
+/** The zips' programs that run in the proxy's own function alone, by the glibc of its runtime, provided.al2023. */
+const PROXY = /** @type {Linkage} */ ({ target: 'rust', glibc: '2.34', programs: { proxy: 'bootstrap' } });
+
+/** Those of the layers, linked statically: other functions' runtimes and images have another C library, or none. */
+const LAYERS = /** @type {Linkage} */ ({ target: 'rustStatic', programs: { extension: 'tailscale-extension', caller: 'tailscale-caller' } });
 
 /** The package, and the program, for callers outside Lambda: a release carries it beside the zips. */
 const PROGRAM = 'tailscale-lambda-caller';
+const OUTSIDE = /** @type {Linkage} */ ({ target: 'rustStatic', programs: { [PROGRAM]: PROGRAM } });
 
-/** The glibc of provided.al2023: what is linked against a newer one does not start there. */
-const GLIBC = '2.34';
+/** All that ships. */
+const SHIPPED = [PROXY, LAYERS, OUTSIDE];
 
 /**
  * What stands in a binary in place of this machine's folders, so that two checkouts make the same bytes.
@@ -54,11 +66,11 @@ function environment(names) {
 }
 
 /**
- * @param {string} target the triple
- * @param {string} zigTarget the same, with the version of the C library if there is one
- * @param {string[]} packages
+ * @param {string} architecture
+ * @param {Linkage} linkage
  */
-function build(target, zigTarget, packages) {
+function build(architecture, { target: name, glibc, programs }) {
+  const target = ARCHITECTURES[architecture][name];
   if (!fs.existsSync(path.join(TOOLS, 'cargo-zigbuild'))) {
     throw new Error(`${path.join(TOOLS, 'cargo-zigbuild')} is missing: run "npx projen python:venv", which installs it`);
   }
@@ -66,16 +78,37 @@ function build(target, zigTarget, packages) {
   // First, so that the folders which the sources lie in are there to be named.
   run('cargo', ['fetch', '--locked', '--quiet'], { cwd: WORKSPACE });
   const cargoHome = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo');
-  const chosen = packages.flatMap((name) => ['-p', name]);
-  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', zigTarget], {
+  const chosen = Object.keys(programs).flatMap((name) => ['-p', name]);
+  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', glibc ? `${target}.${glibc}` : target], {
     cwd: WORKSPACE, env: environment(neutralNames(cargoHome, WORKSPACE)),
   });
 }
 
-/** @param {string} architecture */
+/**
+ * Builds what is in the zips.
+ * @param {string} architecture
+ */
 function buildRust(architecture) {
-  const target = ARCHITECTURES[architecture].rust;
-  build(target, `${target}.${GLIBC}`, SHIPPED);
+  build(architecture, PROXY);
+  build(architecture, LAYERS);
+}
+
+/**
+ * Where a build puts its executables: name -> file.
+ * @param {string} architecture
+ * @param {Linkage[]} linkages
+ */
+function executables(architecture, linkages) {
+  return Object.fromEntries(linkages.flatMap(({ target, programs }) => Object.values(programs).map((name) => (
+    [name, path.join(WORKSPACE, 'target', ARCHITECTURES[architecture][target], 'release', name)]))));
+}
+
+/**
+ * Where the executables in the zips are: name -> file.
+ * @param {string} architecture
+ */
+function rustBinaries(architecture) {
+  return executables(architecture, [PROXY, LAYERS]);
 }
 
 /**
@@ -84,17 +117,8 @@ function buildRust(architecture) {
  * @returns {string} the executable
  */
 function buildProgram(architecture) {
-  const target = ARCHITECTURES[architecture].rustStatic;
-  build(target, target, [PROGRAM]);
-  return path.join(WORKSPACE, 'target', target, 'release', PROGRAM);
-}
-
-/**
- * Where a build's binaries are.
- * @param {string} architecture
- */
-function rustBinaries(architecture) {
-  return path.join(WORKSPACE, 'target', ARCHITECTURES[architecture].rust, 'release');
+  build(architecture, OUTSIDE);
+  return executables(architecture, [OUTSIDE])[PROGRAM];
 }
 
 if (require.main === module) {

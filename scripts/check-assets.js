@@ -1,6 +1,6 @@
 'use strict';
-// Refuses to pack zips that are missing, that hold something else than executables for their architecture, or that are
-// over the size budget.
+// Refuses to pack zips that are missing, that hold something else than executables for their architecture, that need a C
+// library which may not be there, or that are over the size budget.
 // `node scripts/check-assets.js`
 
 const fs = require('fs');
@@ -17,6 +17,12 @@ const BUDGETS = [
   { zips: ['proxy.zip', 'extension.zip'], budget: 12_000_000 },
   { zips: ['caller.zip'], budget: 3_000_000 },
 ];
+
+/** The zips of layers: other runtimes and images have another C library than the one that a build links against, or none. */
+const ANY_C_LIBRARY = ['extension.zip', 'caller.zip'];
+
+/** A program header that names a dynamic loader (elf(5)). */
+const PT_INTERP = 3;
 
 /** @typedef {{ name: string, mode: number, content: Buffer }} File */
 
@@ -49,14 +55,28 @@ function builtFor(content) {
 }
 
 /**
+ * Whether a 64-bit executable is started by a dynamic loader, and so needs a C library that is there.
+ * @param {Buffer} content
+ */
+function isDynamic(content) {
+  const [offset, size, count] = [Number(content.readBigUInt64LE(32)), content.readUInt16LE(54), content.readUInt16LE(56)];
+  return Array.from({ length: count }, (_, index) => content.readUInt32LE(offset + index * size)).includes(PT_INTERP);
+}
+
+/**
  * What is wrong with one file in a zip.
  * @param {string} architecture
+ * @param {string} zip its name
  * @param {File} file
  */
-function problemsOf(architecture, { name, mode, content }) {
+function problemsOf(architecture, zip, { name, mode, content }) {
   const executable = (mode & 0o111) === 0o111 ? [] : [`${name} is not executable (mode ${mode.toString(8)})`];
   const found = builtFor(content);
-  return found === `built for ${architecture}` ? executable : [...executable, `${name} is ${found}`];
+  if (found !== `built for ${architecture}`) {
+    return [...executable, `${name} is ${found}`];
+  }
+  const dynamic = ANY_C_LIBRARY.includes(zip) && isDynamic(content) ? [`${name} needs a C library, and must be linked statically`] : [];
+  return [...executable, ...dynamic];
 }
 
 /**
@@ -76,7 +96,7 @@ async function zipProblems(assets, architecture, name, expected) {
   const held = files.map((file) => file.name).sort().join(', ');
   const wanted = [...expected].sort().join(', ');
   const other = held === wanted ? [] : [`it holds ${held || 'nothing'}, and must hold ${wanted}`];
-  return [...other, ...files.flatMap((file) => problemsOf(architecture, file))].map((problem) => `${zip}: ${problem}`);
+  return [...other, ...files.flatMap((file) => problemsOf(architecture, name, file))].map((problem) => `${zip}: ${problem}`);
 }
 
 /**

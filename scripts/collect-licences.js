@@ -1,6 +1,7 @@
 'use strict';
-// Collects the licences of all third-party software inside the zips, and in the program for callers outside Lambda, into assets/THIRD-PARTY-LICENSES.txt: of the crates,
-// of the Go modules, and of the two standard libraries. The same sources make the same file.
+// Collects the licences of all third-party software inside the zips, and in the program for callers outside Lambda, into
+// assets/THIRD-PARTY-LICENSES.txt: of the crates, of the Go modules, and of the standard libraries, musl among them. The same
+// sources make the same file.
 // No tool for it was kept: those for crates take minutes to compile, and none reads Go modules and crates alike.
 
 const { execFileSync } = require('child_process');
@@ -45,7 +46,7 @@ function linkedCrates() {
   const tree = (/** @type {string[]} */ packages, /** @type {string} */ target) => uniqueLines(output(
     'cargo', ['tree', '--locked', ...packages.flatMap((name) => ['-p', name]), '--target', target, ...edges], { cwd: path.join(ROOT, 'rust') }));
   return [
-    ...Object.values(ARCHITECTURES).flatMap(({ rust, rustStatic }) => [...tree(SHIPPED, rust), ...tree([PROGRAM], rustStatic)]),
+    ...Object.values(ARCHITECTURES).flatMap((names) => SHIPPED.flatMap(({ target, programs }) => tree(Object.keys(programs), names[target]))),
     ...MACOS.flatMap((target) => tree([PROGRAM], target)),
   ];
 }
@@ -112,6 +113,13 @@ function standardLibraries() {
       purl: `pkg:generic/rust-std@${rustVersion}`,
       expression: 'MIT OR Apache-2.0',
       texts: [standardText('Rust', 'MIT', 'The Rust Project Contributors'), standardText('Rust', 'Apache-2.0', '')],
+    },
+    {
+      // The C library that is linked statically.
+      name: 'musl',
+      purl: 'pkg:generic/musl',
+      expression: 'MIT',
+      texts: [standardText('musl', 'MIT', '2005-2025 Rich Felker, et al.')],
     },
   ];
 }

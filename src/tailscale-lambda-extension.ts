@@ -1,7 +1,6 @@
 import { RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import { isOnAmazonLinux2 } from './amazon-linux';
 import { extensionEnvironment } from './environment';
 import { grantParameter, grantSecret } from './grant-secret';
 import { layerOf } from './layer-of-stack';
@@ -89,10 +88,10 @@ export class TailscaleLambdaExtension extends Construct {
    * Adds the layer to a function, sets the environment variables with which it joins the tailnet, and lets its role read the
    * secret or the parameter, or get tokens for `tsWorkloadIdentity`.
    *
-   * Synthesis fails for functions that cannot have the extension: container images, functions with SnapStart, runtimes on
-   * Amazon Linux 2, functions of another architecture, and functions that have the extension already.
+   * Synthesis fails for functions that cannot have the extension: container images, functions with SnapStart, functions of
+   * another architecture, and functions that have the extension already.
    *
-   * @param fn a function of the layer's architecture, on Amazon Linux 2023
+   * @param fn a function of the layer's architecture, of any runtime: the programs in the layer need no C library
    * @param options how the function joins the tailnet
    */
   public addToFunction(fn: lambda.Function, options: TailscaleFunctionOptions): void {
@@ -196,9 +195,6 @@ export class TailscaleLambdaExtension extends Construct {
     if (fn.runtime.name === lambda.Runtime.FROM_IMAGE.name) {
       validation.refuse('fn', `${path}, which is a container image`,
         'Lambda has no layers for images: put the extension into the image, and use addToImageFunction');
-    } else if (isOnAmazonLinux2(fn.runtime)) {
-      validation.refuse('runtime', `"${fn.runtime.name}" in ${path}`,
-        'the extension needs Amazon Linux 2023: use a later runtime, such as python3.12, nodejs20.x, java21 or provided.al2023');
     }
     refuseSnapStart(fn);
   }

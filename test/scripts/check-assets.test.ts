@@ -70,6 +70,23 @@ test('refuses what was built for the other architecture, and what is no executab
   ]);
 });
 
+test('refuses in a layer what needs a C library', async () => {
+  const dynamic = elf('arm64', 64 + 56);
+  dynamic.writeBigUInt64LE(64n, 32);
+  dynamic.writeUInt16LE(56, 54);
+  dynamic.writeUInt16LE(1, 56);
+  dynamic.writeUInt32LE(3, 64);
+  for (const zip of ['proxy.zip', 'extension.zip', 'caller.zip']) {
+    write('arm64', zip, Object.keys(contents('arm64')[zip]), dynamic);
+  }
+
+  expect(await assetProblems(assets)).toEqual([
+    ...['bin/tailscaled', 'extensions/tailscale-extension'].map((name) => (
+      expect.stringContaining(`arm64/extension.zip: ${name} needs a C library, and must be linked statically`))),
+    expect.stringContaining('arm64/caller.zip: extensions/tailscale-caller needs a C library, and must be linked statically'),
+  ]);
+});
+
 test('refuses a layer without the daemon', async () => {
   write('x86_64', 'extension.zip', ['extensions/tailscale-extension']);
 

@@ -20,13 +20,23 @@ pub fn handler(setting: &Setting) -> Result<PathBuf, Failed> {
 
 /// The same, with more files: name within `/var/task`, and where each is.
 pub fn handler_with(setting: &Setting, name: &str, files: &[(String, PathBuf)]) -> Result<PathBuf, Failed> {
+    package(setting, name, &setting.binaries.scripted_function, files)
+}
+
+/// The zip of another handler.
+pub fn package(
+    setting: &Setting,
+    name: &str,
+    bootstrap: &Path,
+    files: &[(String, PathBuf)],
+) -> Result<PathBuf, Failed> {
     let path = setting.run_dir.join(format!("{name}.zip"));
     let mut zip = ZipWriter::new(File::create(&path)?);
     let options = SimpleFileOptions::default()
         .unix_permissions(0o755)
         .compression_method(CompressionMethod::Stored);
     zip.start_file("bootstrap", options)?;
-    zip.write_all(&std::fs::read(&setting.binaries.scripted_function)?)?;
+    zip.write_all(&std::fs::read(bootstrap)?)?;
     for (name, file) in files {
         zip.start_file(name.as_str(), options)?;
         zip.write_all(&std::fs::read(file)?)?;

@@ -131,6 +131,10 @@ pub struct Function {
     /// The zips that become `/opt`, later ones over earlier ones.
     #[serde(default)]
     pub layer_zips: Vec<PathBuf>,
+    /// The folder whose programs and libraries the environments have, as an image's root would be: this machine's own unless
+    /// another is named.
+    #[serde(default = "machine_root")]
+    pub root_filesystem: PathBuf,
     /// What the zips were built for.
     pub architecture: Architecture,
     /// `_HANDLER`; a custom runtime may ignore it.
@@ -174,6 +178,10 @@ pub struct Function {
     pub url_id: String,
 }
 
+fn machine_root() -> PathBuf {
+    PathBuf::from("/")
+}
+
 fn default_handler() -> String {
     "bootstrap".into()
 }
@@ -207,6 +215,7 @@ impl Function {
         for layer in &mut function.layer_zips {
             *layer = folder.join(&layer);
         }
+        function.root_filesystem = folder.join(&function.root_filesystem);
         Ok(function)
     }
 

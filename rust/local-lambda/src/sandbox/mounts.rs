@@ -1,5 +1,5 @@
-//! The file system of an environment: the machine's own programs and libraries, the function and its layers, all
-//! read-only; and `/tmp`, 512 MB, the only place to write to.
+//! The file system of an environment: the machine's own programs and libraries, or those of an image, the function and its
+//! layers, all read-only; and `/tmp`, 512 MB, the only place to write to.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use nix::unistd::{chdir, pivot_root};
 
 use super::protocol::Blueprint;
 
-/// What is taken over from the machine, where it exists: without it no dynamically linked program runs.
+/// What is taken over, where it exists: without it no dynamically linked program runs.
 const OF_THE_MACHINE: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
 
 /// Lambda has no `/dev/shm` either.
@@ -41,7 +41,7 @@ pub(crate) fn furnish(blueprint: &Blueprint) -> Result<()> {
     make_private()?;
     mount_tmpfs(root, "mode=0755,size=1m")?;
     for name in OF_THE_MACHINE {
-        take_over(&Path::new("/").join(name), &root.join(name))?;
+        take_over(&blueprint.machine.join(name), &root.join(name))?;
     }
     mount_devices(&root.join("dev"))?;
     let process_flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;

@@ -14,6 +14,8 @@ pub(crate) struct Blueprint {
     pub(crate) id: u64,
     /// An empty folder that becomes the root.
     pub(crate) root: PathBuf,
+    /// Where the programs and libraries are taken from.
+    pub(crate) machine: PathBuf,
     /// The unpacked layers: `/opt`.
     pub(crate) layers: PathBuf,
     /// The unpacked function: `/var/task`.

@@ -50,6 +50,7 @@ impl From<MountError> for ScratchError {
 #[derive(Debug)]
 pub struct Scratch {
     place: PathBuf,
+    machine: PathBuf,
     extensions: Vec<String>,
     bootstrap: Option<&'static str>,
 }
@@ -75,6 +76,7 @@ impl Scratch {
             extensions: Vec::new(),
             bootstrap: None,
             place,
+            machine: function.root_filesystem.clone(),
         };
         for folder in [scratch.root(), scratch.task(), scratch.layers()] {
             fs::create_dir(&folder).map_err(|source| ScratchError::Folder { path: folder, source })?;
@@ -102,6 +104,11 @@ impl Scratch {
     /// An empty folder that each environment mounts its root on.
     pub(crate) fn root(&self) -> PathBuf {
         self.place.join("root")
+    }
+
+    /// Where its environments' programs and libraries are taken from.
+    pub(crate) fn machine(&self) -> PathBuf {
+        self.machine.clone()
     }
 
     /// `/var/task`.

@@ -112,7 +112,7 @@ async fn furnish(
     id: u64,
 ) -> Result<Started, SandboxError> {
     let scratch = ground.scratch();
-    let (root, layers, task) = (scratch.root(), scratch.layers(), scratch.task());
+    let (root, machine, layers, task) = (scratch.root(), scratch.machine(), scratch.layers(), scratch.task());
     let hostname = sandbox.addresses.inside.to_string();
     let answer = async {
         sandbox.spawned()?;
@@ -120,6 +120,7 @@ async fn furnish(
             .send(&Blueprint {
                 id,
                 root,
+                machine,
                 layers,
                 task,
                 hostname,

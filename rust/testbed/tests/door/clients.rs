@@ -76,7 +76,8 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     Ok((foreign::handler_with(setting, "clients", &files)?, clients))
 }
 
-fn build_go(source: &Path, output: &Path) -> bool {
+/// Builds a program of Go, which needs no C library.
+pub(crate) fn build_go(source: &Path, output: &Path) -> bool {
     let mut command = Command::new("go");
     command
         .args(["build", "-o"])

@@ -4,6 +4,7 @@
 
 mod clients;
 mod forwards;
+mod images;
 mod joining;
 mod postgres;
 mod proxies;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             proxies::trials(setting),
             forwards::trials(setting),
             joining::trials(setting),
+            images::trials(setting),
         ];
         trials.into_iter().flatten().collect()
     })
