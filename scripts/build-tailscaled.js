@@ -19,6 +19,7 @@ const ROUTING = ['ts_omit_advertiseexitnode', 'ts_omit_advertiseroutes'];
 /** What only tests and the demo run. */
 const TEST_SERVERS = [
   { output: 'control-server', source: './control' },
+  { output: 'mysql', source: './mysql' },
   { output: 'redis', source: './redis' },
   { output: 'go-httpbin', source: 'github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin' },
 ];

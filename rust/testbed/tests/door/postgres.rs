@@ -1,24 +1,20 @@
 //! A PostgreSQL server behind the target's machine.
 
 use std::{
-    fs::OpenOptions,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use libtest_mimic::Failed;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use testbed::{
-    control::MAGIC_DNS_DOMAIN,
     deadline::within,
     process::{Process, command},
     suite::Setting,
-    target,
 };
 use tokio::{net::TcpStream, time::sleep};
+
+use crate::servers::Certificate;
 
 /// Where it listens.
 pub(crate) const PORT: u16 = 5432;
@@ -29,26 +25,18 @@ const USER: &str = "65534";
 
 /// The running server.
 pub(crate) struct Server {
+    /// What it offers TLS with: a PEM file.
+    pub(crate) certificate: PathBuf,
     process: Process,
     data: PathBuf,
 }
 
 impl Server {
-    /// The certificate for [`name`], which nobody else vouches for.
-    pub(crate) fn certificate(&self) -> PathBuf {
-        self.data.join("server.crt")
-    }
-
     /// Ends it, and removes its database.
     pub(crate) async fn stop(self) -> Result<(), Failed> {
         self.process.stop(Duration::from_secs(2)).await;
         remove(&self.data)
     }
-}
-
-/// The name of the machine that it is behind.
-pub(crate) fn name() -> String {
-    format!("{}.{MAGIC_DNS_DOMAIN}", target::HOSTNAME)
 }
 
 /// The folder of its programs, if this machine has them.
@@ -77,14 +65,7 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, 
         .current_dir("/tmp")
         .output()?;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name()])?;
-    std::fs::write(data.join("server.crt"), cert.pem())?;
-    let mut key = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(data.join("server.key"))?;
-    key.write_all(signing_key.serialize_pem().as_bytes())?;
+    let Certificate { certificate, .. } = Certificate::make(&data)?;
     let mut server = command("unshare".as_ref(), &setting.run_dir);
     server
         .args(as_user("postgres"))
@@ -98,7 +79,11 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, 
     };
     let ready = within(START_LIMIT, "PostgreSQL's port", listening).await;
     ready.map_err(|late| format!("{late}\n{}", process.log().tail()))?;
-    Ok(Server { process, data })
+    Ok(Server {
+        certificate,
+        process,
+        data,
+    })
 }
 
 fn remove(data: &Path) -> Result<(), Failed> {

@@ -27,6 +27,8 @@ pub(crate) const PSYCOPG: [&str; 4] = [
     "psycopg_binary.libs",
     "typing_extensions.py",
 ];
+/// What `PyMySQL` consists of.
+pub(crate) const PYMYSQL: [&str; 1] = ["pymysql"];
 /// What `redis` consists of.
 pub(crate) const REDIS: [&str; 2] = ["redis", "async_timeout"];
 
