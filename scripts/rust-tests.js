@@ -21,8 +21,14 @@ const WAITING = ['thaw'];
 /** Suites that hold milliseconds to account, and so run last, and alone. */
 const ALONE = ['start', 'link'];
 
-/** Trials of the same kind in a suite of others: their names begin so. */
-const ALONE_TRIALS = { suite: 'transparency', prefix: 'freeze: ' };
+/**
+ * Trials of these kinds in suites of others: their names begin so.
+ * @type {{ suite: string, prefix: string, group: 'waiting' | 'alone' }[]}
+ */
+const APART = [
+  { suite: 'door', prefix: 'forward: ', group: 'waiting' },
+  { suite: 'transparency', prefix: 'freeze: ', group: 'alone' },
+];
 
 /** The file that suites lock while they measure, so that one does so at a time. */
 const MEASURING_LOCK = path.join(RUST, 'target', 'measuring.lock');
@@ -92,15 +98,21 @@ function job({ name, executable, folder }, args = [], title = name) {
  * @param {(suite: Suite) => string[]} trials the names of a suite's trials
  */
 function plan(suites, trials) {
-  const { suite: split, prefix } = ALONE_TRIALS;
   const common = suites.filter(({ name }) => !WAITING.includes(name) && !ALONE.includes(name));
-  const waiting = suites.filter(({ name }) => WAITING.includes(name));
-  const alone = suites.filter(({ name }) => ALONE.includes(name));
-  const splitOff = suites.filter(({ name }) => name === split);
+  const whole = (/** @type {string[]} */ names) => suites.filter(({ name }) => names.includes(name));
+  const apart = (/** @type {string} */ group) => common.flatMap((suite) => (
+    APART.filter((part) => part.suite === suite.name && part.group === group).map(({ prefix }) => ({ suite, prefix }))));
+  const one = (/** @type {Suite} */ suite, /** @type {string} */ trial) => job(suite, ['--exact', trial], `${suite.name}: ${trial}`);
   return {
-    common: common.map((suite) => job(suite, suite.name === split ? ['--skip', prefix] : [])),
-    waiting: waiting.flatMap((suite) => trials(suite).map((trial) => job(suite, ['--exact', trial], `${suite.name}: ${trial}`))),
-    alone: [...alone.map((suite) => job(suite)), ...splitOff.map((suite) => job(suite, [prefix], `${suite.name}: ${prefix}…`))],
+    common: common.map((suite) => job(suite, APART.filter((part) => part.suite === suite.name).flatMap(({ prefix }) => ['--skip', prefix]))),
+    waiting: [
+      ...whole(WAITING).flatMap((suite) => trials(suite).map((trial) => one(suite, trial))),
+      ...apart('waiting').flatMap(({ suite, prefix }) => trials(suite).filter((trial) => trial.startsWith(prefix)).map((trial) => one(suite, trial))),
+    ],
+    alone: [
+      ...whole(ALONE).map((suite) => job(suite)),
+      ...apart('alone').map(({ suite, prefix }) => job(suite, [prefix], `${suite.name}: ${prefix}…`)),
+    ],
   };
 }
 

@@ -24,10 +24,11 @@ test('the executables of tests are read from cargo\'s messages', () => {
   ]);
 });
 
-test('suites that wait are split into trials, and those that hold milliseconds run alone', () => {
-  const { common, waiting, alone } = plan(['metrics', 'start', 'thaw', 'transparency'].map(suite), () => ['one', 'two']);
+test('suites and trials that wait run one by one, and those that hold milliseconds alone', () => {
+  const trials = ({ name }: { name: string }) => name === 'door' ? ['forward: one', 'other'] : ['one', 'two'];
+  const { common, waiting, alone } = plan(['door', 'metrics', 'start', 'thaw', 'transparency'].map(suite), trials);
   const commands = (jobs: { command: string[] }[]) => jobs.map(({ command }) => command.join(' '));
-  expect(commands(common)).toEqual(['/target/metrics', '/target/transparency --skip freeze: ']);
-  expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two']);
+  expect(commands(common)).toEqual(['/target/door --skip forward: ', '/target/metrics', '/target/transparency --skip freeze: ']);
+  expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two', '/target/door --exact forward: one']);
   expect(commands(alone)).toEqual(['/target/start', '/target/transparency freeze: ']);
 });

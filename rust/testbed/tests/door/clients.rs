@@ -51,6 +51,9 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     files.push(("client.py".to_owned(), own.join("requests_client.py")));
     files.extend(python::files(setting, &python::REQUESTS)?);
     add("Python requests", &["/usr/bin/python3", "/var/task/client.py"]);
+    files.push(("httpx_client.py".to_owned(), own.join("httpx_client.py")));
+    files.extend(python::files(setting, &python::HTTPX)?);
+    add("Python httpx", &["/usr/bin/python3", "/var/task/httpx_client.py"]);
     let go = setting.run_dir.join("go-client");
     if build_go(&own.join("client.go"), &go) {
         files.push(("go-client".to_owned(), go));

@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     expect::logged,
     freeze::with_dead_flows,
-    nat,
+    measuring, nat,
     suite::{Outcome, Setting, set, trial_within},
     world::World,
 };
@@ -118,6 +118,8 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
 pub(crate) async fn with_target(setting: &Setting, handler: &Path, port: u16) -> Result<World, Failed> {
     nat::remember().await?;
     nat::block_udp().await?;
+    // A start takes both cores, so it takes a turn like a measurement.
+    let _turn = measuring::turn().await?;
     deploy(setting.surroundings().await?, handler, |function| {
         set(function, "TS_FORWARDS", &format!("{LOCAL_PORT}=target:{port}"));
     })

@@ -10,6 +10,8 @@ use testbed::{binaries::python_packages, foreign, suite::Setting};
 
 /// What `requests` consists of.
 pub(crate) const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
+/// What `httpx` consists of, beside what `requests` has.
+pub(crate) const HTTPX: [&str; 5] = ["httpx", "httpcore", "h11", "anyio", "typing_extensions.py"];
 /// What `boto3` consists of.
 pub(crate) const BOTO3: [&str; 7] = [
     "boto3",
