@@ -49,7 +49,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
 
 /// Starts it with a database of its own, which trusts everybody on this machine, with TLS and without it.
 pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, Failed> {
-    let data = std::env::temp_dir().join(format!("door-postgres-{}", std::process::id()));
+    let data = setting.run_dir.join("postgres");
     remove(&data)?;
     std::fs::create_dir_all(&data)?;
     let as_user = |program: &str| {
