@@ -14,7 +14,7 @@ use testbed::{
     world::{Surroundings, World},
 };
 
-use crate::python;
+use crate::{python, reqwest_client};
 
 /// The variables that `proxyEnvironment` sets; a jest test holds them to this list.
 const PROXY: &str = "http://127.0.0.1:1055";
@@ -54,6 +54,8 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     files.push(("httpx_client.py".to_owned(), own.join("httpx_client.py")));
     files.extend(python::files(setting, &python::HTTPX)?);
     add("Python httpx", &["/usr/bin/python3", "/var/task/httpx_client.py"]);
+    files.push(("reqwest".to_owned(), std::env::current_exe()?));
+    add("Rust reqwest", &["/var/task/reqwest", reqwest_client::WORD]);
     let go = setting.run_dir.join("go-client");
     if build_go(&own.join("client.go"), &go) {
         files.push(("go-client".to_owned(), go));

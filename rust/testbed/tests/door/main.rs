@@ -10,6 +10,7 @@ mod joining;
 mod postgres;
 mod proxies;
 mod python;
+mod reqwest_client;
 mod servers;
 
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 use testbed::suite::run;
 
 fn main() -> ExitCode {
+    if let Some(code) = reqwest_client::run() {
+        return code;
+    }
     run(|setting| {
         let trials = [
             proxies::trials(setting),
