@@ -1,6 +1,6 @@
 //! Peers that do not answer, for reasons that say nothing of the links: no other peer is disturbed for them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use tailnet::connect::{RouteError, Router};
 use tokio::time::{Instant, sleep};
@@ -240,32 +240,39 @@ async fn a_new_machine_waits_until_a_peer_has_heard_of_it() {
     }
 }
 
+/// How long a start takes until its first request may be dialled, and how often the sessions are renewed until then.
+async fn first_dial(plan: Plan) -> (Duration, usize) {
+    let stage = Stage::new(plan);
+    stage.ready().await;
+    stage.route("db").await.unwrap();
+    stage.verify(PEER).await.unwrap();
+    let took = stage.began.elapsed();
+    let renewals = stage.tailscaled.counts().renewals;
+    stage.end(Ending::Shutdown).await;
+    (took, renewals)
+}
+
 #[tokio::test(start_paused = true)]
 async fn near_peers_are_sent_nothing_through_a_session_before_they_have_heard_of_a_new_machine() {
     for hears_after in [0, 20, 80, 150] {
-        let plan = Plan {
+        let (took, renewals) = first_dial(Plan {
             // UDP is blocked: a message that is lost could not be sent anew with any use for 3 s.
             home_after: secs(3),
             ..Plan::with_peers([Peer {
                 hears_after: ms(hears_after),
                 ..Peer::new("db", PEER)
             }])
-        };
-        let stage = Stage::new(plan);
-        stage.ready().await;
-        stage.route("db").await.unwrap();
-        stage.verify(PEER).await.unwrap();
-        let took = stage.began.elapsed();
+        })
+        .await;
         assert!(took < ms(hears_after + 250), "{hears_after} ms: {took:?}");
-        assert_eq!(stage.tailscaled.counts().renewals, 0, "{hears_after} ms");
-        stage.end(Ending::Shutdown).await;
+        assert_eq!(renewals, 0, "{hears_after} ms");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn sessions_are_renewed_once_peers_can_answer_by_a_home_region() {
     for home_after in [0, 500, 3100] {
-        let plan = Plan {
+        let (took, renewals) = first_dial(Plan {
             // Far away, the first message is not held back.
             login_takes: ms(300),
             home_after: ms(home_after),
@@ -273,15 +280,10 @@ async fn sessions_are_renewed_once_peers_can_answer_by_a_home_region() {
                 hears_after: ms(200),
                 ..Peer::new("db", PEER)
             }])
-        };
-        let stage = Stage::new(plan);
-        stage.ready().await;
-        stage.route("db").await.unwrap();
-        stage.verify(PEER).await.unwrap();
-        let took = stage.began.elapsed();
+        })
+        .await;
         assert!(took < ms(300 + home_after.max(200) + 400), "{home_after} ms: {took:?}");
-        assert_eq!(stage.tailscaled.counts().renewals, 1, "{home_after} ms");
-        stage.end(Ending::Shutdown).await;
+        assert_eq!(renewals, 1, "{home_after} ms");
     }
 }
 
