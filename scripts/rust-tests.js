@@ -100,11 +100,12 @@ function job({ name, executable, folder }, args = [], title = name) {
 function plan(suites, trials) {
   const common = suites.filter(({ name }) => !WAITING.includes(name) && !ALONE.includes(name));
   const whole = (/** @type {string[]} */ names) => suites.filter(({ name }) => names.includes(name));
+  const partsOf = (/** @type {Suite} */ suite) => APART.filter((part) => part.suite === suite.name);
   const apart = (/** @type {string} */ group) => common.flatMap((suite) => (
-    APART.filter((part) => part.suite === suite.name && part.group === group).map(({ prefix }) => ({ suite, prefix }))));
+    partsOf(suite).filter((part) => part.group === group).map(({ prefix }) => ({ suite, prefix }))));
   const one = (/** @type {Suite} */ suite, /** @type {string} */ trial) => job(suite, ['--exact', trial], `${suite.name}: ${trial}`);
   return {
-    common: common.map((suite) => job(suite, APART.filter((part) => part.suite === suite.name).flatMap(({ prefix }) => ['--skip', prefix]))),
+    common: common.map((suite) => job(suite, partsOf(suite).flatMap(({ prefix }) => ['--skip', prefix]))),
     waiting: [
       ...whole(WAITING).flatMap((suite) => trials(suite).map((trial) => one(suite, trial))),
       ...apart('waiting').flatMap(({ suite, prefix }) => trials(suite).filter((trial) => trial.startsWith(prefix)).map((trial) => one(suite, trial))),

@@ -231,8 +231,8 @@ impl Connectivity {
     }
 
     /// Has tailscaled open, while it logs in, what the first requests will need. Returns when that is done, or when it is
-    /// not worth waiting for any longer; the caller sets the limit. `near`: the login took so
-    /// long, and the peers are thought to be near.
+    /// not worth waiting for any longer; the caller sets the limit. `near`: the login took so long, and the peers are thought
+    /// to be near.
     pub async fn warm_up(&self, likely: &[IpAddr], near: Option<Duration>) {
         let greeted: Vec<IpAddr> = {
             let netmap = self.0.netmap.borrow();

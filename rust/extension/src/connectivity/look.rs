@@ -168,13 +168,11 @@ impl Connectivity {
         let chosen = async {
             while !self.0.home.load(Relaxed) {
                 match self.0.api.has_home().await {
-                    Ok(true) => self.0.home.store(true, Relaxed),
-                    Ok(false) => sleep(HOME_PAUSE).await,
-                    Err(error) => {
-                        tracing::debug!("the home DERP region is not known: {error}");
-                        sleep(HOME_PAUSE).await;
-                    }
+                    Ok(true) => return self.0.home.store(true, Relaxed),
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!("the home DERP region is not known: {error}"),
                 }
+                sleep(HOME_PAUSE).await;
             }
         };
         if timeout(HOME_LIMIT, chosen).await.is_err() {

@@ -18,6 +18,8 @@ use crate::{
     servers::{self, Certificate},
 };
 
+/// The freezes that every driver's connection dies in, in seconds.
+const FREEZES: [u64; 2] = [5, 70];
 /// How long a server may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Runs the drivers, within the function.
@@ -69,7 +71,7 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
     let connection = format!("host=127.0.0.1 port={LOCAL_PORT} user=app dbname=postgres sslmode=disable");
     let program = [PYTHON, "/var/task/postgres.py", &connection];
     start(&world, "pool", &program).await?;
-    survives(&world, "pool", "select pg_backend_pid()", &[5, 70]).await?;
+    survives(&world, "pool", "select pg_backend_pid()", &FREEZES).await?;
     world.stop().await;
     server.stop().await
 }
@@ -105,7 +107,7 @@ async fn mysql(setting: Arc<Setting>) -> Outcome {
     let world = with_target(&setting, &handler, port).await?;
     let program = [PYTHON, "/var/task/mysql_pool.py", &LOCAL_PORT.to_string()];
     start(&world, "pool", &program).await?;
-    survives(&world, "pool", "select connection_id()", &[5, 70]).await?;
+    survives(&world, "pool", "select connection_id()", &FREEZES).await?;
     world.stop().await;
     server.stop(STOP_LIMIT).await;
     Ok(())
@@ -153,7 +155,7 @@ async fn redis(setting: Arc<Setting>) -> Outcome {
     let mut since = world.lambda.events.len();
     let (said, _) = say(&world, "pool", "INCR visits").await?;
     assert_eq!(said, "1", "{}", log());
-    for (before, seconds) in (1..).zip([5, 70]) {
+    for (before, seconds) in (1..).zip(FREEZES) {
         with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
         let lines = world.lambda.process.log().len();
         since = world.lambda.events.len();

@@ -19,7 +19,7 @@ use tokio::{
 use crate::clients::{deploy, packed, say, start};
 
 /// The lengths of the freezes with dead flows, in seconds.
-pub(crate) const FREEZES: [u64; 2] = [5, 12];
+const FREEZES: [u64; 2] = [5, 12];
 /// A freeze that leaves the flows alive.
 const SHORT_FREEZE: Duration = Duration::from_secs(4);
 /// How soon a client learns that its connection is dead, and how soon its next query is answered.
