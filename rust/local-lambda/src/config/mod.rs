@@ -216,6 +216,14 @@ impl Function {
             *layer = folder.join(&layer);
         }
         function.root_filesystem = folder.join(&function.root_filesystem);
+        // Nothing would be taken over from it, and no program would run.
+        if !function.root_filesystem.is_dir() {
+            return Err(ConfigError::Invalid {
+                field: "rootFilesystem".into(),
+                value: function.root_filesystem.display().to_string(),
+                remedy: "name a folder that is there, or leave it out for this machine's own".into(),
+            });
+        }
         Ok(function)
     }
 

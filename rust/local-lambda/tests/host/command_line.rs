@@ -34,6 +34,13 @@ fn a_wrong_value_is_named_with_its_remedy() {
         panic!("it runs")
     };
     assert!(log.contains("absent.zip: No such file or directory"), "{log}");
+    let Err(log) = Script::new().with("rootFilesystem", "/absent").try_run() else {
+        panic!("it runs")
+    };
+    assert!(
+        log.contains("`rootFilesystem` is /absent: name a folder that is there"),
+        "{log}"
+    );
 }
 
 #[test]
