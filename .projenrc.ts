@@ -47,6 +47,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
     '@types/yauzl', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
     '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@aws-sdk/credential-provider-node', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
+    // What functions use with the extension: an HTTP client, the AWS SDK past its proxy, database drivers by its local ports.
+    '@aws-sdk/client-sts', 'axios', 'mysql2', 'pg', 'redis',
   ],
 
   publishToPypi: { distName: NAME, module: 'tailscale_lambda_proxy', trustedPublishing: true },

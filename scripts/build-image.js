@@ -1,7 +1,7 @@
 'use strict';
 // Puts what the layer holds into an OCI image for functions from container images: a layout (OCI image-spec 1.1) in a tar
-// file, for both architectures, without Docker. `COPY --from` takes /opt from it. The same zips make the same bytes.
-// `node scripts/build-image.js FILE`. The zips must be built.
+// file, without Docker. `COPY --from` takes /opt from it. The same zips make the same bytes.
+// `node scripts/build-image.js FILE [x86_64|arm64|all]`, all by default. The zips must be built.
 
 const { execFileSync } = require('child_process');
 const { createHash } = require('crypto');
@@ -9,7 +9,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const zlib = require('zlib');
-const { ARCHITECTURES } = require('./architecture');
+const { ALL, ARCHITECTURES, chosenArchitectures } = require('./architecture');
 const { ASSETS } = require('./build-layers');
 const { runMain } = require('./run');
 
@@ -105,8 +105,8 @@ function writeImage(zips, tag, file) {
 }
 
 function main() {
-  const file = process.argv[2] ?? 'dist/extension-image.tar';
-  const zips = Object.fromEntries(Object.keys(ARCHITECTURES).map((name) => [name, path.join(ASSETS, name, 'extension.zip')]));
+  const [file = 'dist/extension-image.tar', architecture = ALL] = process.argv.slice(2);
+  const zips = Object.fromEntries(chosenArchitectures(architecture).map((name) => [name, path.join(ASSETS, name, 'extension.zip')]));
   const missing = Object.values(zips).filter((zip) => !fs.existsSync(zip));
   if (missing.length > 0) {
     throw new Error(`${missing.join(', ')} is missing: run "npx projen layers:build:all", which builds it`);

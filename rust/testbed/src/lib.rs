@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod binaries;
 pub mod bounds;
+pub mod bundle;
 pub mod caller_function;
 pub mod caller_layer;
 mod cloudwatch;

@@ -132,7 +132,7 @@ pub struct Function {
     #[serde(default)]
     pub layer_zips: Vec<PathBuf>,
     /// The folder whose programs and libraries the environments have, as an image's root would be: this machine's own unless
-    /// another is named.
+    /// another is named. Where another is named and there are no layers, its `/opt` is the function's.
     #[serde(default = "machine_root")]
     pub root_filesystem: PathBuf,
     /// What the zips were built for.

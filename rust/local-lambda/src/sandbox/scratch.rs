@@ -51,6 +51,7 @@ impl From<MountError> for ScratchError {
 pub struct Scratch {
     place: PathBuf,
     machine: PathBuf,
+    layers: PathBuf,
     extensions: Vec<String>,
     bootstrap: Option<&'static str>,
 }
@@ -72,24 +73,26 @@ impl Scratch {
         mounts::make_private()?;
         let place = place(in_use)?;
         mounts::mount_tmpfs(&place, "mode=0700")?;
+        let unpacked = place.join("layers");
         let scratch = Self {
             extensions: Vec::new(),
             bootstrap: None,
+            layers: image_opt(function).unwrap_or_else(|| unpacked.clone()),
             place,
             machine: function.root_filesystem.clone(),
         };
-        for folder in [scratch.root(), scratch.task(), scratch.layers()] {
+        for folder in [scratch.root(), scratch.task(), unpacked] {
             fs::create_dir(&folder).map_err(|source| ScratchError::Folder { path: folder, source })?;
         }
         handler.unpack(&scratch.task())?;
         for layer in layers {
-            layer.unpack(&scratch.layers())?;
+            layer.unpack(&scratch.layers)?;
         }
         scratch.survey()
     }
 
     fn survey(mut self) -> Result<Self, ScratchError> {
-        let layers = self.layers();
+        let layers = self.layers.clone();
         self.extensions = package::extensions(&layers).map_err(|source| ScratchError::Folder {
             path: layers.join("extensions"),
             source,
@@ -118,7 +121,7 @@ impl Scratch {
 
     /// `/opt`.
     pub(crate) fn layers(&self) -> PathBuf {
-        self.place.join("layers")
+        self.layers.clone()
     }
 
     /// The external extensions' names.
@@ -130,6 +133,13 @@ impl Scratch {
     pub(crate) fn bootstrap(&self) -> Option<&'static str> {
         self.bootstrap
     }
+}
+
+/// A function from an image has no layers: its `/opt` is the image's.
+fn image_opt(function: &Function) -> Option<PathBuf> {
+    let opt = function.root_filesystem.join("opt");
+    let is_image = function.layer_zips.is_empty() && function.root_filesystem != Path::new("/");
+    (is_image && opt.is_dir()).then_some(opt)
 }
 
 fn place(in_use: Option<&Path>) -> Result<PathBuf, ScratchError> {

@@ -5,7 +5,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 use aws_credential_types::Credentials;
 use libtest_mimic::Failed;
 use serde_json::json;
-use testbed::{deadline::within, lambda::Function, process::command, signed::REGION, world::World};
+use testbed::{bundle::bundle, deadline::within, lambda::Function, process::command, signed::REGION, world::World};
 use tokio::process::Command;
 
 use crate::Setting;
@@ -84,7 +84,7 @@ impl Caller {
             Self::TypeScript => {
                 let module = bundle(setting, "examples/typescript/functions/caller.ts").await?;
                 let mut command = command("node".as_ref(), &setting.run_dir);
-                command.args(["-e", NODE_DRIVER, &module, &event(question)]);
+                command.args(["-e", NODE_DRIVER]).arg(module).arg(event(question));
                 command
             }
             Self::Python => {
@@ -131,24 +131,10 @@ fn event(question: &Question) -> String {
     event.to_string()
 }
 
-/// A TypeScript file of the repository, bundled as the CDK bundles a function; where the bundle is.
-pub(crate) async fn bundle(setting: &Setting, source: &str) -> Result<String, Failed> {
-    let bundle = setting.run_dir.join(source.replace('/', "-")).with_extension("js");
-    if !bundle.exists() {
-        let root = &setting.binaries.root;
-        let mut command = command(&root.join("node_modules/.bin/esbuild"), &setting.run_dir);
-        command.arg(root.join(source));
-        command.args(["--bundle", "--platform=node", "--log-level=warning"]);
-        command.arg(format!("--outfile={}", bundle.display()));
-        run("esbuild", &mut command).await?;
-    }
-    Ok(text(&bundle))
-}
-
 /// Has a bundled function answer an event.
-pub(crate) async fn node(setting: &Setting, bundle: &str, event: &str) -> Result<Said, Failed> {
+pub(crate) async fn node(setting: &Setting, bundle: &Path, event: &str) -> Result<Said, Failed> {
     let mut command = command("node".as_ref(), &setting.run_dir);
-    run("node", command.args(["-e", NODE_DRIVER, bundle, event])).await
+    run("node", command.args(["-e", NODE_DRIVER]).arg(bundle).arg(event)).await
 }
 
 pub(crate) async fn run(name: &str, command: &mut Command) -> Result<Said, Failed> {
@@ -159,8 +145,4 @@ pub(crate) async fn run(name: &str, command: &mut Command) -> Result<Said, Faile
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

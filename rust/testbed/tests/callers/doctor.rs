@@ -5,8 +5,8 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
-    control::MAGIC_DNS_DOMAIN, expect::diagnosis, lambda::Function, process::command, signed::REGION, suite::set,
-    target, world::World,
+    bundle::bundle, control::MAGIC_DNS_DOMAIN, expect::diagnosis, lambda::Function, process::command, signed::REGION,
+    suite::set, target, world::World,
 };
 
 use crate::{
@@ -52,11 +52,10 @@ impl Patient {
 
     /// The check that is broken, and what the doctor says of it; neither where all is well.
     async fn examine(self, setting: &Setting, world: &World) -> Result<Option<(String, String)>, Failed> {
-        let bundle = caller::bundle(setting, "cli/main.ts").await?;
+        let bundle = bundle(setting, "cli/main.ts").await?;
         let role = role();
         let mut doctor = command("node".as_ref(), &setting.run_dir);
-        doctor.args([
-            &bundle,
+        doctor.arg(bundle).args([
             "doctor",
             "--json",
             "--region",

@@ -8,6 +8,7 @@ use std::{
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use testbed::{
+    bundle::bundle,
     node::Node,
     raw_target::{Move, RawTarget},
     target::{CLOSED_PORT, HOSTNAME, PORT},
@@ -16,7 +17,7 @@ use testbed::{
 
 use crate::{
     Outcome, Setting,
-    caller::{self, Question, admit, bundle},
+    caller::{self, Question, admit},
     trial,
 };
 

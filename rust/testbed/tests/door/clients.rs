@@ -14,7 +14,10 @@ use testbed::{
     world::{Surroundings, World},
 };
 
-use crate::{python, reqwest_client};
+use crate::{
+    javascript::{self, NODE},
+    python, rust_clients,
+};
 
 /// The variables that `proxyEnvironment` sets; a jest test holds them to this list.
 const PROXY: &str = "http://127.0.0.1:1055";
@@ -39,7 +42,7 @@ pub(crate) struct Client {
 }
 
 /// The function's zip with all clients that this machine can run, and these; the others are named.
-pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed> {
+pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed> {
     let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
     let mut files = Vec::new();
     let mut clients = Vec::new();
@@ -50,12 +53,12 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
     add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
     files.push(("client.py".to_owned(), own.join("requests_client.py")));
     files.extend(python::files(setting, &python::REQUESTS)?);
-    add("Python requests", &["/usr/bin/python3", "/var/task/client.py"]);
+    add("Python requests", &[python::PYTHON, "/var/task/client.py"]);
     files.push(("httpx_client.py".to_owned(), own.join("httpx_client.py")));
     files.extend(python::files(setting, &python::HTTPX)?);
-    add("Python httpx", &["/usr/bin/python3", "/var/task/httpx_client.py"]);
+    add("Python httpx", &[python::PYTHON, "/var/task/httpx_client.py"]);
     files.push(("reqwest".to_owned(), std::env::current_exe()?));
-    add("Rust reqwest", &["/var/task/reqwest", reqwest_client::WORD]);
+    add("Rust reqwest", &["/var/task/reqwest", rust_clients::REQWEST]);
     let go = setting.run_dir.join("go-client");
     if build_go(&own.join("client.go"), &go) {
         files.push(("go-client".to_owned(), go));
@@ -64,8 +67,9 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
         eprintln!("    Go's client is not tested: `go build` does not work here");
     }
     files.push(("fetch.mjs".to_owned(), own.join("fetch.mjs")));
-    files.push(("node".to_owned(), setting.binaries.node.clone()));
-    add("Node fetch", &["/var/task/node", "/var/task/fetch.mjs"]);
+    files.extend(javascript::files(setting, &["axios_client"]).await?);
+    add("Node fetch", &[NODE, "/var/task/fetch.mjs"]);
+    add("Node axios", &[NODE, "/var/task/axios_client.js"]);
     files.push(("Client.java".to_owned(), own.join("Client.java")));
     if Path::new("/usr/bin/java").exists() {
         add(
@@ -74,9 +78,6 @@ pub(crate) fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed
         );
     } else {
         eprintln!("    Java's client is not tested: there is no /usr/bin/java");
-    }
-    for script in ["session.py", "postgres.py"] {
-        files.push((script.to_owned(), own.join(script)));
     }
     Ok((foreign::handler_with(setting, "clients", &files)?, clients))
 }

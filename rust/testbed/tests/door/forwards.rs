@@ -16,7 +16,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::clients::{deploy, packed, say, start};
+use crate::{
+    clients::{deploy, say, start},
+    python,
+};
 
 /// The lengths of the freezes with dead flows, in seconds.
 const FREEZES: [u64; 2] = [5, 12];
@@ -70,9 +73,9 @@ async fn numbering() -> Result<u16, Failed> {
 /// The function with a client that keeps a connection to a local port. All goes by DERP.
 async fn with_session(setting: &Setting) -> Result<World, Failed> {
     let port = numbering().await?;
-    let (handler, _) = packed(setting)?;
+    let handler = python::handler(setting, "session.py", &[], &[])?;
     let world = with_target(setting, &handler, port).await?;
-    let program = ["/usr/bin/python3", "/var/task/session.py", &LOCAL_PORT.to_string()];
+    let program = [python::PYTHON, "/var/task/session.py", &LOCAL_PORT.to_string()];
     start(&world, "client", &program).await?;
     Ok(world)
 }

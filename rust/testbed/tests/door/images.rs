@@ -1,10 +1,18 @@
-//! Functions from images, which have another C library than Lambda's own runtimes, or none.
+//! Functions from images, which have another C library than Lambda's own runtimes, or none, and the extension from the image that
+//! a release holds.
 
-use std::{fs, sync::Arc};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
-use libtest_mimic::Trial;
-use serde_json::json;
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
 use testbed::{
+    binaries::architecture,
     foreign::{self, tell},
     suite::{Outcome, Setting, trial},
     target,
@@ -12,15 +20,37 @@ use testbed::{
 
 use crate::clients::{build_go, proxy_environment};
 
+/// Names folders, each an image's root file system, that the extension is to join in, too: as PATH does.
+const ROOTS: &str = "IMAGE_ROOTS";
+
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![trial(
+    let mut trials = vec![trial(
         setting,
-        "images: the extension joins where there is no C library, no program and no file but the function's",
-        nothing_but_the_layer,
-    )]
+        "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's",
+        nothing_but_the_extension,
+    )];
+    for (number, root) in std::env::var_os(ROOTS)
+        .iter()
+        .flat_map(std::env::split_paths)
+        .enumerate()
+    {
+        let name = format!("images: the extension of the OCI image joins in {}", root.display());
+        trials.push(trial(setting, &name, async move |setting| {
+            joins_in(&setting, &format!("image-{number}"), Some(&root)).await?;
+            Ok(())
+        }));
+    }
+    trials
 }
 
-async fn nothing_but_the_layer(setting: Arc<Setting>) -> Outcome {
+async fn nothing_but_the_extension(setting: Arc<Setting>) -> Outcome {
+    let got = joins_in(&setting, "empty-image", None).await?;
+    assert_eq!(got["entries"], json!(["dev", "opt", "proc", "tmp", "var"]), "{got}");
+    Ok(())
+}
+
+/// The function in a copy of this root, to which `COPY --from` has added what the release's image holds; what it got.
+async fn joins_in(setting: &Setting, name: &str, root: Option<&Path>) -> Result<Value, Failed> {
     let source = setting
         .binaries
         .root
@@ -29,14 +59,19 @@ async fn nothing_but_the_layer(setting: Arc<Setting>) -> Outcome {
     if !build_go(&source, &program) {
         return Err("`go build` does not work here: the handler of this trial must be linked statically".into());
     }
-    let handler = foreign::package(&setting, "get-handler", &program, &[])?;
-    let image = setting.run_dir.join("image");
-    fs::create_dir(&image)?;
+    let handler = foreign::package(setting, "get-handler", &program, &[])?;
+    let image = setting.run_dir.join(name);
+    match root {
+        Some(root) => run("cp", &["-a".as_ref(), root.as_ref(), image.as_ref()])?,
+        None => fs::create_dir(&image)?,
+    }
+    copy_extension(setting, &image)?;
     let world = setting
         .world(|function| {
             foreign::be(function, &handler);
             proxy_environment(function);
             function.settings.insert("rootFilesystem".into(), json!(image));
+            function.settings.remove("layerZips");
         })
         .await?;
     let address = world.surroundings.target.node.address();
@@ -46,7 +81,34 @@ async fn nothing_but_the_layer(setting: Arc<Setting>) -> Outcome {
     )
     .await?;
     assert_eq!(got["status"], 200, "{got}\n{}", world.lambda.process.log().tail());
-    assert_eq!(got["entries"], json!(["dev", "opt", "proc", "tmp", "var"]), "{got}");
     world.stop().await;
-    Ok(())
+    Ok(got)
+}
+
+/// Builds the release's image, unpacks its layout as the OCI image specification says, and its one layer into `image`.
+fn copy_extension(setting: &Setting, image: &Path) -> Outcome {
+    let file = setting.run_dir.join("extension-image.tar");
+    let script = setting.binaries.root.join("scripts/build-image.js");
+    run("node", &[script.as_ref(), file.as_ref(), architecture().as_ref()])?;
+    let layout = image.with_extension("layout");
+    fs::create_dir(&layout)?;
+    run("tar", &["-xf".as_ref(), file.as_ref(), "-C".as_ref(), layout.as_ref()])?;
+    let blob = |descriptor: &Value| -> Result<PathBuf, Failed> {
+        let digest = descriptor["digest"].as_str().ok_or("no digest")?;
+        Ok(layout.join("blobs").join(digest.replace(':', "/")))
+    };
+    let read = |path: &Path| -> Result<Value, Failed> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+    let index = read(&layout.join("index.json"))?;
+    let platforms = read(&blob(&index["manifests"][0])?)?;
+    let manifest = read(&blob(&platforms["manifests"][0])?)?;
+    let layer = blob(&manifest["layers"][0])?;
+    run("tar", &["-xzf".as_ref(), layer.as_ref(), "-C".as_ref(), image.as_ref()])
+}
+
+fn run(program: &str, arguments: &[&OsStr]) -> Outcome {
+    let output = Command::new(program).args(arguments).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }

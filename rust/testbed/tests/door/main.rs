@@ -6,11 +6,12 @@ mod clients;
 mod databases;
 mod forwards;
 mod images;
+mod javascript;
 mod joining;
 mod postgres;
 mod proxies;
 mod python;
-mod reqwest_client;
+mod rust_clients;
 mod servers;
 
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use testbed::suite::run;
 
 fn main() -> ExitCode {
-    if let Some(code) = reqwest_client::run() {
+    if let Some(code) = rust_clients::run() {
         return code;
     }
     run(|setting| {

@@ -12,6 +12,7 @@ use testbed::{
 
 use crate::{
     clients::{deploy, packed, proxy_environment, run},
+    javascript::{self, NODE},
     python,
 };
 
@@ -36,7 +37,7 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 }
 
 async fn clients_reach(setting: Arc<Setting>) -> Outcome {
-    let (handler, clients) = packed(&setting)?;
+    let (handler, clients) = packed(&setting).await?;
     // The extension's own calls do not go to its own port, nor do tailscaled's: it joins.
     let world = deploy(setting.surroundings().await?, &handler, proxy_environment).await?;
     // Without the proxy nobody gets there: the function's own network knows no such address.
@@ -60,7 +61,7 @@ async fn clients_reach(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn curl_sees(setting: Arc<Setting>) -> Outcome {
-    let (handler, _) = packed(&setting)?;
+    let (handler, _) = packed(&setting).await?;
     let world = deploy(setting.surroundings().await?, &handler, |function| {
         proxy_environment(function);
         awake(function);
@@ -115,7 +116,8 @@ async fn curl_sees(setting: Arc<Setting>) -> Outcome {
 
 /// To the tailnet's resolver the name is the function itself, to the function's own it is moto: who asked can be told.
 async fn sdk(setting: Arc<Setting>) -> Outcome {
-    let handler = python::handler(&setting, "sts.py", &python::BOTO3, &[])?;
+    let javascript = javascript::files(&setting, &["sts"]).await?;
+    let handler = python::handler(&setting, "sts.py", &python::BOTO3, &javascript)?;
     let surroundings = setting.surroundings().await?;
     surroundings.control.add_name(STS, Ipv4Addr::LOCALHOST.into()).await?;
     let world = deploy(surroundings, &handler, |function| {
@@ -126,14 +128,18 @@ async fn sdk(setting: Arc<Setting>) -> Outcome {
     let moto = world.surroundings.aws.address();
     let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
     let url = format!("http://{STS}:{port}");
-    let mut command = ["/usr/bin/env", "/usr/bin/python3", "/var/task/sts.py"]
+    let log = || world.lambda.process.log().tail();
+    let mut command = ["/usr/bin/env", python::PYTHON, "/var/task/sts.py"]
         .map(str::to_owned)
         .to_vec();
-    let got = run(&world, &command, &[&url]).await?;
-    let log = || world.lambda.process.log().tail();
-    assert_eq!(got["stdout"], "account 123456789012\n", "{got}\n{}", log());
-    eprintln!("    boto3 reached {STS} in {} ms", got["ms"]);
-    // Without the exceptions it does not.
+    // The SDK for JavaScript asks for the home directory, which Lambda's user has.
+    let javascript = ["/usr/bin/env", "HOME=/tmp", NODE, "/var/task/sts.js"].map(str::to_owned);
+    for (name, command) in [("boto3", command.as_slice()), ("the SDK for JavaScript", &javascript)] {
+        let got = run(&world, command, &[&url]).await?;
+        assert_eq!(got["stdout"], "account 123456789012\n", "{name}: {got}\n{}", log());
+        eprintln!("    {name} reached {STS} in {} ms", got["ms"]);
+    }
+    // Without the exceptions boto3 does not.
     for name in ["NO_PROXY=", "no_proxy="] {
         command.insert(1, name.to_owned());
     }

@@ -8,6 +8,8 @@ use std::{
 use libtest_mimic::Failed;
 use testbed::{binaries::python_packages, foreign, suite::Setting};
 
+/// Runs the scripts, within the function.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 /// What `requests` consists of.
 pub(crate) const REQUESTS: [&str; 5] = ["requests", "urllib3", "idna", "certifi", "charset_normalizer"];
 /// What `httpx` consists of, beside what `requests` has.

@@ -1,0 +1,30 @@
+//! JavaScript and TypeScript of the repository, bundled as the CDK bundles a function.
+
+use std::{path::PathBuf, time::Duration};
+
+use libtest_mimic::Failed;
+
+use crate::{deadline::within, process::command, suite::Setting};
+
+/// How long esbuild may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Bundles `source`, a path within the repository, with all that it imports into one file of CommonJS, and returns where that is.
+pub async fn bundle(setting: &Setting, source: &str) -> Result<PathBuf, Failed> {
+    let bundle = setting.run_dir.join(source.replace('/', "-")).with_extension("js");
+    if bundle.exists() {
+        return Ok(bundle);
+    }
+    let root = &setting.binaries.root;
+    let mut command = command(&root.join("node_modules/.bin/esbuild"), &setting.run_dir);
+    command.arg(root.join(source));
+    command.args(["--bundle", "--platform=node", "--log-level=warning"]);
+    command.arg(format!("--outfile={}", bundle.display()));
+    command.kill_on_drop(true);
+    let output = within(LIMIT, "esbuild", command.output()).await??;
+    if output.status.success() {
+        Ok(bundle)
+    } else {
+        Err(format!("{source}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    }
+}

@@ -1,0 +1,19 @@
+//! Clients in JavaScript, bundled with their packages, and the Node.js that runs them.
+
+use std::path::PathBuf;
+
+use libtest_mimic::Failed;
+use testbed::{bundle::bundle, suite::Setting};
+
+/// Runs the scripts, within the function.
+pub(crate) const NODE: &str = "/var/task/node";
+
+/// Node.js and these scripts, without `.mjs`: name within `/var/task`, and where each is.
+pub(crate) async fn files(setting: &Setting, scripts: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
+    let mut files = vec![("node".to_owned(), setting.binaries.node.clone())];
+    for script in scripts {
+        let bundle = bundle(setting, &format!("rust/testbed/tests/door/clients/{script}.mjs")).await?;
+        files.push((format!("{script}.js"), bundle));
+    }
+    Ok(files)
+}
