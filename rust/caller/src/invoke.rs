@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tailnet::{
-    event_body::{decode, encode, header_value_text},
+    event_body::{decode, header_value_text, with_body},
     intermediary::remove_hop_by_hop,
 };
 
@@ -46,7 +46,6 @@ struct Answer {
 /// Turns a request for the proxy into an invocation of `function`, an ARN, that is still to be signed.
 pub(crate) fn request(request: Request<Bytes>, function: &str) -> Result<Request<Bytes>, CallError> {
     let (head, body) = request.into_parts();
-    let (body, is_base64_encoded) = encode(body);
     let event = json!({
         "version": "2.0",
         "rawPath": head.uri.path(),
@@ -54,10 +53,8 @@ pub(crate) fn request(request: Request<Bytes>, function: &str) -> Result<Request
         "headers": headers(&head.headers),
         "cookies": cookies(&head.headers),
         "requestContext": {"http": {"method": head.method.as_str(), "path": head.uri.path()}},
-        "body": body,
-        "isBase64Encoded": is_base64_encoded,
     });
-    let payload = event.to_string();
+    let payload = with_body(event.to_string(), &body);
     if payload.len() > BODY_LIMIT {
         return Err(too_large());
     }

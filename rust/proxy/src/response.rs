@@ -1,11 +1,10 @@
 //! What the caller gets: a target's response or the proxy's own error, in the form that a Function URL takes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailnet::{
-    event_body::{encode, escaped_length, header_value_text},
+    event_body::{header_value_text, with_body},
     intermediary::{header_text, remove_hop_by_hop},
 };
 
@@ -27,13 +26,10 @@ pub struct ResponseHead {
 }
 
 /// A whole response.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct Response {
-    #[serde(flatten)]
-    head: ResponseHead,
-    body: String,
-    is_base64_encoded: bool,
+    status: u16,
+    json: String,
 }
 
 impl ResponseHead {
@@ -91,61 +87,46 @@ impl ResponseHead {
     pub fn status(&self) -> u16 {
         self.status_code
     }
-
-    /// How long it is as JSON, generously.
-    fn json_length(&self) -> usize {
-        let pair = |(name, value): &(String, String)| name.len() + escaped_length(value.as_bytes()) + 6;
-        let headers: usize = self.headers.iter().map(pair).sum();
-        let cookies: usize = self
-            .cookies
-            .iter()
-            .map(|cookie| escaped_length(cookie.as_bytes()) + 3)
-            .sum();
-        headers + cookies + r#""statusCode":000,"headers":{},"cookies":[],"#.len()
-    }
 }
 
 impl Response {
     /// A target's response.
-    pub fn from_target(parts: Parts, body: Bytes) -> Result<Self, ProxyError> {
-        let head = ResponseHead::from_target(parts.status, parts.headers);
-        let (body, is_base64_encoded) = encode(body);
-        Self {
-            head,
-            body,
-            is_base64_encoded,
+    pub fn from_target(parts: Parts, body: &[u8]) -> Result<Self, ProxyError> {
+        let whole = Self::whole(&ResponseHead::from_target(parts.status, parts.headers), body)?;
+        match whole.json.len() {
+            0..=BUFFERED_LIMIT => Ok(whole),
+            bytes => Err(too_large(&format!("{bytes} bytes of JSON"))),
         }
-        .within_limit()
     }
 
-    /// The proxy's own error.
-    pub fn from_error(error: &ProxyError, sent: Sent) -> Self {
+    /// The proxy's own error; `sent` says whether the request may have reached the target.
+    pub fn from_error(error: &ProxyError, sent: Sent) -> Result<Self, ProxyError> {
         let (head, body) = ResponseHead::from_error(error, sent);
-        Self {
-            head,
-            body,
-            is_base64_encoded: false,
-        }
+        Self::whole(&head, body.as_bytes())
+    }
+
+    fn whole(head: &ResponseHead, body: &[u8]) -> Result<Self, ProxyError> {
+        let json = serde_json::to_string(head).map_err(not_json)?;
+        Ok(Self {
+            status: head.status(),
+            json: with_body(json, body),
+        })
     }
 
     /// The status that the caller gets.
     pub fn status(&self) -> u16 {
-        self.head.status()
+        self.status
     }
 
-    fn within_limit(self) -> Result<Self, ProxyError> {
-        let body = if self.is_base64_encoded {
-            self.body.len()
-        } else {
-            escaped_length(self.body.as_bytes())
-        };
-        let bytes = body + self.head.json_length() + r#"{"body":"","isBase64Encoded":false}"#.len();
-        if bytes <= BUFFERED_LIMIT {
-            Ok(self)
-        } else {
-            Err(too_large(&format!("{bytes} bytes of JSON")))
-        }
+    /// The JSON that a Function URL takes.
+    pub fn into_json(self) -> String {
+        self.json
     }
+}
+
+/// The error for what cannot be serialized.
+pub fn not_json(error: serde_json::Error) -> ProxyError {
+    ProxyError::Internal(format!("the response is not JSON: {error}"))
 }
 
 /// The error for a response that the service would not take.
@@ -196,7 +177,11 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (parts, ()) = response.body(()).unwrap().into_parts();
-        Response::from_target(parts, Bytes::copy_from_slice(body)).map(|answer| serde_json::to_value(answer).unwrap())
+        Response::from_target(parts, body).map(value)
+    }
+
+    fn value(response: Response) -> Value {
+        serde_json::from_str(&response.into_json()).unwrap()
     }
 
     #[test]
@@ -264,7 +249,7 @@ mod tests {
                 message: "m".into(),
                 retry_after,
             };
-            serde_json::to_value(Response::from_error(&error, Sent::No)).unwrap()["headers"]["retry-after"].clone()
+            value(Response::from_error(&error, Sent::No).unwrap())["headers"]["retry-after"].clone()
         };
         assert_eq!(retry_after(Some(std::time::Duration::from_millis(1001))), "2");
         assert_eq!(retry_after(Some(std::time::Duration::ZERO)), "0");
@@ -273,18 +258,17 @@ mod tests {
 
     #[test]
     fn an_answer_over_the_limit_is_an_error_that_names_the_other_mode() {
-        let room =
-            BUFFERED_LIMIT - r#"{"statusCode":207,"headers":{},"cookies":[],"body":"","isBase64Encoded":false}"#.len();
+        let room = BUFFERED_LIMIT - r#"{"statusCode":207,"headers":{},"body":"","isBase64Encoded":false}"#.len();
         assert!(answer(&[], &vec![b'a'; room]).is_ok());
         let message = answer(&[], &vec![b'a'; room + 1]).unwrap_err().to_string();
         assert!(message.contains("RESPONSE_STREAM"), "{message}");
-        assert!(answer(&[], &vec![0xff; room / 4 * 3 + 3]).is_err());
+        assert!(answer(&[], &vec![0xff; room / 4 * 3 + 6]).is_err());
     }
 
     #[test]
     fn the_proxys_own_errors_are_marked() {
         let error = ProxyError::TargetUnreachable("no such thing:\n'ü'".into());
-        let answer = serde_json::to_value(Response::from_error(&error, Sent::Unknown)).unwrap();
+        let answer = value(Response::from_error(&error, Sent::Unknown).unwrap());
         assert_eq!(answer["statusCode"], 502);
         assert_eq!(answer["headers"]["ts-error-name"], "TargetUnreachable");
         assert_eq!(answer["headers"]["ts-error-message"], "no such thing:?'?'");

@@ -16,7 +16,7 @@ use crate::{
     handler::{Handler, catch_panic},
     payload::Payload,
     request_log::RequestRecord,
-    response::{Response, ResponseHead},
+    response::{Response, ResponseHead, not_json},
     runtime_api::{Invocation, RuntimeApi, RuntimeApiError, error_trailers},
     timeouts::deadline,
 };
@@ -92,14 +92,16 @@ impl Service {
     ) {
         let whole = async {
             let (parts, body) = self.handler.forwarder().collect(response?).await?;
-            Response::from_target(parts, body)
+            Response::from_target(parts, &body)
         };
-        let response = catch_panic(whole).await.unwrap_or_else(|error| {
+        let response = catch_panic(whole).await.or_else(|error| {
             record.fail(&error);
             Response::from_error(&error, record.timings.sent)
         });
-        record.respond(response.status());
-        self.conclude(invocation, Ok(response)).await;
+        if let Ok(response) = &response {
+            record.respond(response.status());
+        }
+        self.post(invocation, response.map(Response::into_json)).await;
         record.complete();
     }
 
@@ -122,7 +124,7 @@ impl Service {
             }
         };
         record.respond(head.status());
-        match serde_json::to_vec(&head) {
+        match serde_json::to_vec(&head).map_err(not_json) {
             Ok(mut start) => {
                 start.extend_from_slice(&DELIMITER);
                 let state = State {
@@ -133,21 +135,21 @@ impl Service {
                 self.runtime_api.stream(invocation, frames(state)).await;
             }
             Err(error) => {
-                let error = ProxyError::Internal(format!("the response's head is not JSON: {error}"));
                 record.fail(&error);
                 self.runtime_api.fail(invocation, &error).await;
             }
         }
     }
 
-    /// Posts a whole response, or that the invocation failed.
+    /// Posts what the invocation came to, or that it failed.
     async fn conclude<T: Serialize>(&mut self, invocation: &Invocation, outcome: Result<T, ProxyError>) {
-        let json = outcome.and_then(|outcome| {
-            serde_json::to_vec(&outcome)
-                .map_err(|error| ProxyError::Internal(format!("the response is not JSON: {error}")))
-        });
+        let json = outcome.and_then(|outcome| serde_json::to_string(&outcome).map_err(not_json));
+        self.post(invocation, json).await;
+    }
+
+    async fn post(&mut self, invocation: &Invocation, json: Result<String, ProxyError>) {
         match json {
-            Ok(json) => self.runtime_api.respond(invocation, json).await,
+            Ok(json) => self.runtime_api.respond(invocation, json.into_bytes()).await,
             Err(error) => {
                 tracing::warn!(
                     request_id = invocation.request_id,

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proxy::{
     allowlist::Allowlist,
@@ -135,13 +134,13 @@ pub(crate) fn response(bytes: &[u8]) {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = StatusCode::IM_A_TEAPOT;
     parts.headers = headers.clone();
-    let Ok(response) = Response::from_target(parts, Bytes::copy_from_slice(body)) else {
+    let Ok(response) = Response::from_target(parts, body) else {
         assert!(bytes.len() > BUFFERED_LIMIT / 8);
         return;
     };
-    let json = serde_json::to_vec(&response).expect("JSON");
+    let json = response.into_json();
     assert!(json.len() <= BUFFERED_LIMIT);
-    let json: Value = serde_json::from_slice(&json).expect("JSON again");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
     let text = json["body"].as_str().expect("a body");
     let decoded = match json["isBase64Encoded"] {
         Value::Bool(true) => BASE64_STANDARD.decode(text).expect("base64"),
