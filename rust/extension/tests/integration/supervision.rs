@@ -36,7 +36,7 @@ impl Folder {
             program: self.0.join("tailscaled"),
             socket: self.0.join("socket"),
             state_directory: self.0.clone(),
-            ..Paths::with_socks(([127, 0, 0, 1], 0).into(), Vec::new())
+            ..Paths::with_socks(([127, 0, 0, 1], 0).into(), Vec::new(), None)
         }
     }
 }
