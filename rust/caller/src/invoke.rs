@@ -149,7 +149,7 @@ fn read(bytes: &Bytes, method: &Method) -> Result<Response<Body>, String> {
     let body = if rest.starts_with(&HEAD_END) {
         rest.slice(HEAD_END.len()..)
     } else {
-        decode(answer.body, answer.is_base64_encoded).map_err(|error| format!("its body is not base64: {error}"))?
+        decode(answer.body, answer.is_base64_encoded).ok_or("its body is not the base64 that it says")?
     };
     let status = StatusCode::from_u16(answer.status_code).map_err(|error| error.to_string())?;
     let mut response = Response::new(whole(body));

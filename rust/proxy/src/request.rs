@@ -26,7 +26,7 @@ pub fn build(event: Event, target: &Target) -> Result<Outgoing, ProxyError> {
     let uri = uri(&method, &event.raw_path, &without_signature(&event.raw_query_string))?;
     let mut headers = request_headers(&event, target)?;
     let body = decode(event.body.unwrap_or_default(), event.is_base64_encoded)
-        .map_err(|error| ProxyError::InvalidRequest(format!("the body is not the base64 that it says: {error}")))?;
+        .ok_or_else(|| ProxyError::InvalidRequest("the body is not the base64 that it says".into()))?;
     set_length(&mut headers, &method, body.len());
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
