@@ -71,7 +71,8 @@ async fn joins_in(setting: &Setting, name: &str, root: Option<&Path>) -> Result<
             foreign::be(function, &handler);
             proxy_environment(function);
             function.settings.insert("rootFilesystem".into(), json!(image));
-            function.settings.remove("layerZips");
+            // All of the extension comes from the image.
+            function.settings.insert("layerZips".into(), json!([]));
         })
         .await?;
     let address = world.surroundings.target.node.address();
