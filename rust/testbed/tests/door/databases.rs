@@ -336,7 +336,7 @@ async fn verify<const N: usize>(
 /// tells the connections apart.
 async fn survive(world: &World, drivers: &[Driver], query: &str, freezes: &[u64]) -> Outcome {
     let log = || world.lambda.process.log().tail();
-    let mut since = world.lambda.events.len();
+    let mut since = 0;
     let mut known = Vec::new();
     for driver in drivers {
         since = world.lambda.events.len();

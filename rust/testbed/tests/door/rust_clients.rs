@@ -21,14 +21,13 @@ pub(crate) const SQLX: &str = "sqlx-pool";
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the client that the arguments ask for, if they ask for one.
-#[tokio::main(flavor = "current_thread")]
-pub(crate) async fn run() -> Option<ExitCode> {
+pub(crate) fn run() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let word = arguments.next()?;
     let told = arguments.next().unwrap_or_default();
     let result = match word.as_str() {
-        REQWEST => get(&told).await,
-        SQLX => answer_lines(&told).await,
+        REQWEST => get(&told),
+        SQLX => answer_lines(&told),
         _ => return None,
     };
     Some(match result {
@@ -40,6 +39,7 @@ pub(crate) async fn run() -> Option<ExitCode> {
     })
 }
 
+#[tokio::main(flavor = "current_thread")]
 async fn get(url: &str) -> Result<(), Box<dyn Error>> {
     let response = reqwest::get(url).await?;
     let status = response.status().as_u16();
@@ -47,6 +47,7 @@ async fn get(url: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[tokio::main(flavor = "current_thread")]
 async fn answer_lines(port: &str) -> Result<(), Box<dyn Error>> {
     let options = PgConnectOptions::new_without_pgpass()
         .host("127.0.0.1")
