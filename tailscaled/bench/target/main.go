@@ -1,5 +1,6 @@
-// The bench's target, on loopback behind a machine of the tailnet: http and https, bodies of any size both ways.
-// Its first line on standard output has both ports. It ends when its input does.
+// The bench's target, on loopback behind a machine of the tailnet: http and https, bodies of any size both ways, each on
+// many ports: where every request needs a connection, one that still waits in TIME-WAIT would soon be met on one port.
+// Its first line on standard output has the ports. It ends when its input does.
 package main
 
 import (
@@ -9,7 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
+	"encoding/json"
 	"io"
 	"log"
 	"math/big"
@@ -58,6 +59,23 @@ func serve(w http.ResponseWriter, r *http.Request) {
 
 var block = make([]byte, 64<<10)
 
+// ports is how many listen with each scheme.
+const ports = 256
+
+// listen has as many listeners served, and returns their ports.
+func listen(serve func(net.Listener) error) []int {
+	listening := make([]int, ports)
+	for i := range listening {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() { log.Fatal(serve(listener)) }()
+		listening[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return listening
+}
+
 func certificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -76,17 +94,18 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	plain, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	secure := &tls.Config{Certificates: []tls.Certificate{pair}}
+	// Otherwise each listener would have its own, and no session could be resumed on another port.
+	var ticketKey [32]byte
+	rand.Read(ticketKey[:])
+	secure.SetSessionTicketKeys([][32]byte{ticketKey})
+	server := &http.Server{Handler: http.HandlerFunc(serve), TLSConfig: secure}
+	listening := map[string][]int{
+		"http":  listen(server.Serve),
+		"https": listen(func(listener net.Listener) error { return server.ServeTLS(listener, "", "") }),
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(listening); err != nil {
 		log.Fatal(err)
 	}
-	secure, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(serve), TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
-	go func() { log.Fatal(server.Serve(plain)) }()
-	go func() { log.Fatal(server.ServeTLS(secure, "", "")) }()
-	fmt.Printf("{\"http\":%d,\"https\":%d}\n", plain.Addr().(*net.TCPAddr).Port, secure.Addr().(*net.TCPAddr).Port)
 	io.Copy(io.Discard, os.Stdin)
 }

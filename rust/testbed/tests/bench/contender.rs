@@ -96,6 +96,8 @@ pub(crate) struct Direct {
     socks: SocketAddr,
     target: Target,
     kept: Option<Connection>,
+    /// How many connections have been opened for one request each.
+    opened: usize,
 }
 
 impl Direct {
@@ -105,16 +107,19 @@ impl Direct {
             socks,
             target,
             kept: None,
+            opened: 0,
         }
     }
 
     /// Plain http, also where the function is asked for https. The clock starts with the dial where there is one.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        let Target { machine, ports } = self.target;
+        self.opened += usize::from(ask.closes());
+        let connection = if ask.closes() { self.opened } else { 0 };
+        let (machine, port) = (self.target.machine, self.target.port(false, connection));
         let request = Request::builder()
             .method(ask.method)
             .uri(&ask.path)
-            .header("host", format!("{machine}:{}", ports.http))
+            .header("host", format!("{machine}:{port}"))
             .header("content-type", "text/plain")
             .body(Full::new(ask.body.clone()))
             .map_err(CallError::from)?;
@@ -124,7 +129,7 @@ impl Direct {
         };
         let began = Instant::now();
         if !usable {
-            let dialled = Socks5Stream::connect(self.socks, (machine.to_string(), ports.http)).await;
+            let dialled = Socks5Stream::connect(self.socks, (machine.to_string(), port)).await;
             let stream = dialled.map_err(|error| Error::Runtime(std::io::Error::other(error)))?;
             self.kept = Some(handshake(stream).await?);
         }
@@ -140,6 +145,8 @@ pub(crate) struct Deployed {
     url: FunctionUrl,
     target: Target,
     kept: Option<Connection>,
+    /// How many connections it has opened for one request each.
+    opened: usize,
     /// A process of the environment, once there is one.
     runtime: Option<u32>,
     members: Vec<Member>,
@@ -153,6 +160,7 @@ impl Deployed {
             url,
             target,
             kept: None,
+            opened: 0,
             runtime: None,
             members: Vec::new(),
         }
@@ -160,7 +168,7 @@ impl Deployed {
 
     /// Another caller of the same function.
     pub(crate) fn caller(&self) -> (FunctionUrl, Target) {
-        (self.url.clone(), self.target)
+        (self.url.clone(), self.target.clone())
     }
 
     /// A process inside the environment. [`Contender::warm_up`] finds it.
@@ -195,7 +203,13 @@ impl Deployed {
 
     /// Opens the caller's own connection, signs, and only then starts the clock.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        let request = signed(request(&self.url, self.target, ask)?, "lambda", &self.url.caller)?;
+        self.opened += usize::from(ask.closes());
+        let connection = if ask.closes() { self.opened } else { 0 };
+        let request = signed(
+            request(&self.url, &self.target, ask, connection)?,
+            "lambda",
+            &self.url.caller,
+        )?;
         let usable = match &mut self.kept {
             Some(kept) => kept.ready().await.is_ok(),
             None => false,
@@ -220,15 +234,20 @@ pub(crate) async fn connect(url: &FunctionUrl) -> Result<Connection, Error> {
     Ok(handshake(stream).await?)
 }
 
-/// A request to the function, not signed yet.
-pub(crate) fn request(url: &FunctionUrl, target: Target, ask: &Ask) -> Result<Request<Bytes>, CallError> {
-    let port = if ask.https {
-        target.ports.https
-    } else {
-        target.ports.http
-    };
+/// A request to the function, not signed yet; `connection` is the number of the target's connection that it will open.
+pub(crate) fn request(
+    url: &FunctionUrl,
+    target: &Target,
+    ask: &Ask,
+    connection: usize,
+) -> Result<Request<Bytes>, CallError> {
     let mut request = url
-        .request_to(target.machine, port, ask.method, &ask.path)
+        .request_to(
+            target.machine,
+            target.port(ask.https, connection),
+            ask.method,
+            &ask.path,
+        )
         .header("ts-https", ask.https.to_string())
         .header("content-type", "text/plain");
     if ask.metric {

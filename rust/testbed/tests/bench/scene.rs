@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,17 +36,26 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1088);
 
 /// The target's ports.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Ports {
-    pub(crate) http: u16,
-    pub(crate) https: u16,
+    http: Vec<u16>,
+    https: Vec<u16>,
 }
 
 /// Where requests go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) machine: Ipv4Addr,
-    pub(crate) ports: Ports,
+    ports: Arc<Ports>,
+}
+
+impl Target {
+    /// The port of a connection: kept ones lead to the first, and of those that are opened in a row each leads to another,
+    /// so that hardly any meets one that still waits in TIME-WAIT. (tailscaled hangs for 5 s then, and the rest with it.)
+    pub(crate) fn port(&self, https: bool, connection: usize) -> u16 {
+        let ports = if https { &self.ports.https } else { &self.ports.http };
+        ports[connection % ports.len()]
+    }
 }
 
 pub(crate) struct Scene {
@@ -75,7 +85,10 @@ impl Scene {
         let machine = surroundings.target.node.address();
         Ok(Self {
             surroundings,
-            target: Target { machine, ports },
+            target: Target {
+                machine,
+                ports: Arc::new(ports),
+            },
             _server: process,
         })
     }
@@ -98,7 +111,7 @@ impl Scene {
             handler,
             lambda,
             FunctionUrl { address, caller },
-            self.target,
+            self.target.clone(),
         ))
     }
 
@@ -122,7 +135,7 @@ impl Scene {
                 (link.forward(SOCKS).map_err(Error::Runtime)?, node)
             }
         };
-        Ok(Direct::new(node, socks, self.target))
+        Ok(Direct::new(node, socks, self.target.clone()))
     }
 
     /// The direct path, the empty handler, and all that forward; each has answered once.

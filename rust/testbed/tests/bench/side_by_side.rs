@@ -97,7 +97,7 @@ async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<
             let mut connection = connect(&url).await?;
             let mut samples = Vec::new();
             for _ in 0..requests {
-                let request = signed(request(&url, target, &ask)?, "lambda", &url.caller)?;
+                let request = signed(request(&url, &target, &ask, 0)?, "lambda", &url.caller)?;
                 let began = Instant::now();
                 let answer = connection
                     .send_request(request)
