@@ -39,9 +39,13 @@ async fn run(config: Config) -> Result<(), String> {
     let (invoke_mode, runtime_api) = (config.invoke_mode, RuntimeApi::new(&config.runtime_api));
     let handler = Arc::new(Handler::new(config));
     let metrics = Arc::clone(handler.metrics());
-    let service = Service::new(handler, invoke_mode, runtime_api);
+    // A task: each time that another one wakes it, the runtime need not look for events first, as for its main future.
+    let service = tokio::spawn(Service::new(handler, invoke_mode, runtime_api).run());
     select! {
-        Err(error) = service.run() => Err(format!("the Runtime API is lost: {error}")),
+        ended = service => Err(match ended {
+            Ok(Err(error)) => format!("the Runtime API is lost: {error}"),
+            Err(panic) => format!("BUG: {panic}"),
+        }),
         _ = terminated.recv() => {
             metrics.flush_all(LAST_METRICS).await;
             Ok(())
