@@ -19,7 +19,7 @@ export class OtherArchitecture extends Component {
     super(project);
     project.gitignore.exclude('/.emulator/');
     const fetch = project.addTask('emulator:fetch', {
-      description: 'Put qemu and a glibc for the other architecture into .emulator',
+      description: 'Put qemu for the other architecture into .emulator',
       exec: 'node scripts/fetch-emulator.js',
     });
     this.test = project.addTask('other-architecture:run', { description: 'Run that test on what is built' });

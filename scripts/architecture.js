@@ -5,15 +5,14 @@
  * @typedef {object} Names
  * @property {string} node as process.arch
  * @property {string} go as GOARCH
- * @property {string} rust the target triple of what runs in the proxy's own function
- * @property {string} rustStatic the target triple of what runs on any Linux
+ * @property {string} rust the target triple of what ships: linked statically, it runs on any Linux
  * @property {number} elf e_machine in an executable's header (elf(5))
  */
 
 /** @type {Record<string, Names>} */
 const ARCHITECTURES = {
-  x86_64: { node: 'x64', go: 'amd64', rust: 'x86_64-unknown-linux-gnu', rustStatic: 'x86_64-unknown-linux-musl', elf: 62 },
-  arm64: { node: 'arm64', go: 'arm64', rust: 'aarch64-unknown-linux-gnu', rustStatic: 'aarch64-unknown-linux-musl', elf: 183 },
+  x86_64: { node: 'x64', go: 'amd64', rust: 'x86_64-unknown-linux-musl', elf: 62 },
+  arm64: { node: 'arm64', go: 'arm64', rust: 'aarch64-unknown-linux-musl', elf: 183 },
 };
 
 /** The word that stands for every architecture on a command line. */

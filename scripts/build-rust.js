@@ -2,8 +2,8 @@
 // Builds the Rust binaries that ship into rust/target/<triple>/release/, for any architecture from this machine.
 // `node scripts/build-rust.js [x86_64|arm64|all]`, by default this machine's architecture.
 //
-// zig is the C compiler and the linker: it brings along every architecture's libraries, those of the glibc that Lambda's
-// provided.al2023 has, whatever this machine's own are, and musl's to link with statically.
+// zig is the C compiler and the linker: it brings along every architecture's musl. All that ships is linked statically: it
+// runs whatever the C library there is, or none, and starts before a dynamic linker would have ended.
 
 const fs = require('fs');
 const os = require('os');
@@ -16,26 +16,17 @@ const ROOT = path.join(__dirname, '..');
 const WORKSPACE = path.join(ROOT, 'rust');
 const TOOLS = path.join(ROOT, '.venv', 'bin');
 
-/**
- * What ships of one linkage.
- * @typedef {object} Linkage
- * @property {'rust' | 'rustStatic'} target the triple, as architecture.js names it
- * @property {string} [glibc] the version of glibc that it is linked against: where that is older, it does not start
- * @property {Record<string, string>} programs package -> executable
- */
+/** @typedef {Record<string, string>} Programs package -> executable */
 
-/** The zips' programs that run in the proxy's own function alone, by the glibc of its runtime, provided.al2023. */
-const PROXY = /** @type {Linkage} */ ({ target: 'rust', glibc: '2.34', programs: { proxy: 'bootstrap' } });
-
-/** Those of the layers, linked statically: other functions' runtimes and images have another C library, or none. */
-const LAYERS = /** @type {Linkage} */ ({ target: 'rustStatic', programs: { extension: 'tailscale-extension', caller: 'tailscale-caller' } });
+/** The programs in the zips. They are built as one, so that each crate that they share is compiled once. */
+const ZIPPED = /** @type {Programs} */ ({ proxy: 'bootstrap', extension: 'tailscale-extension', caller: 'tailscale-caller' });
 
 /** The package, and the program, for callers outside Lambda: a release carries it beside the zips. */
 const PROGRAM = 'tailscale-lambda-caller';
-const OUTSIDE = /** @type {Linkage} */ ({ target: 'rustStatic', programs: { [PROGRAM]: PROGRAM } });
+const OUTSIDE = /** @type {Programs} */ ({ [PROGRAM]: PROGRAM });
 
 /** All that ships. */
-const SHIPPED = [PROXY, LAYERS, OUTSIDE];
+const SHIPPED = { ...ZIPPED, ...OUTSIDE };
 
 /**
  * What stands in a binary in place of this machine's folders, so that two checkouts make the same bytes.
@@ -67,10 +58,10 @@ function environment(names) {
 
 /**
  * @param {string} architecture
- * @param {Linkage} linkage
+ * @param {Programs} programs
  */
-function build(architecture, { target: name, glibc, programs }) {
-  const target = ARCHITECTURES[architecture][name];
+function build(architecture, programs) {
+  const target = ARCHITECTURES[architecture].rust;
   if (!fs.existsSync(path.join(TOOLS, 'cargo-zigbuild'))) {
     throw new Error(`${path.join(TOOLS, 'cargo-zigbuild')} is missing: run "npx projen python:venv", which installs it`);
   }
@@ -79,7 +70,7 @@ function build(architecture, { target: name, glibc, programs }) {
   run('cargo', ['fetch', '--locked', '--quiet'], { cwd: WORKSPACE });
   const cargoHome = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo');
   const chosen = Object.keys(programs).flatMap((name) => ['-p', name]);
-  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', glibc ? `${target}.${glibc}` : target], {
+  run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', target], {
     cwd: WORKSPACE, env: environment(neutralNames(cargoHome, WORKSPACE)),
   });
 }
@@ -89,18 +80,17 @@ function build(architecture, { target: name, glibc, programs }) {
  * @param {string} architecture
  */
 function buildRust(architecture) {
-  build(architecture, PROXY);
-  build(architecture, LAYERS);
+  build(architecture, ZIPPED);
 }
 
 /**
  * Where a build puts its executables: name -> file.
  * @param {string} architecture
- * @param {Linkage[]} linkages
+ * @param {Programs} programs
  */
-function executables(architecture, linkages) {
-  return Object.fromEntries(linkages.flatMap(({ target, programs }) => Object.values(programs).map((name) => (
-    [name, path.join(WORKSPACE, 'target', ARCHITECTURES[architecture][target], 'release', name)]))));
+function executables(architecture, programs) {
+  const folder = path.join(WORKSPACE, 'target', ARCHITECTURES[architecture].rust, 'release');
+  return Object.fromEntries(Object.values(programs).map((name) => [name, path.join(folder, name)]));
 }
 
 /**
@@ -108,17 +98,17 @@ function executables(architecture, linkages) {
  * @param {string} architecture
  */
 function rustBinaries(architecture) {
-  return executables(architecture, [PROXY, LAYERS]);
+  return executables(architecture, ZIPPED);
 }
 
 /**
- * Builds the program for callers outside Lambda, linked statically: it runs whatever the C library there is.
+ * Builds the program for callers outside Lambda.
  * @param {string} architecture
  * @returns {string} the executable
  */
 function buildProgram(architecture) {
   build(architecture, OUTSIDE);
-  return executables(architecture, [OUTSIDE])[PROGRAM];
+  return executables(architecture, OUTSIDE)[PROGRAM];
 }
 
 if (require.main === module) {

@@ -46,7 +46,7 @@ function linkedCrates() {
   const tree = (/** @type {string[]} */ packages, /** @type {string} */ target) => uniqueLines(output(
     'cargo', ['tree', '--locked', ...packages.flatMap((name) => ['-p', name]), '--target', target, ...edges], { cwd: path.join(ROOT, 'rust') }));
   return [
-    ...Object.values(ARCHITECTURES).flatMap((names) => SHIPPED.flatMap(({ target, programs }) => tree(Object.keys(programs), names[target]))),
+    ...Object.values(ARCHITECTURES).flatMap((names) => tree(Object.keys(SHIPPED), names.rust)),
     ...MACOS.flatMap((target) => tree([PROGRAM], target)),
   ];
 }

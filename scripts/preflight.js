@@ -36,7 +36,7 @@ const TOOLS = [
     name: 'Rust\'s standard library for both architectures',
     command: ['node', 'scripts/rust-targets.js'],
     testsOnly: true,
-    remedy: 'install Rust with rustup (https://rustup.rs), which fetches them; or both at once: rustup target add x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu',
+    remedy: 'install Rust with rustup (https://rustup.rs), which fetches them; or both at once: rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl',
   },
   { name: 'a C compiler (cc)', command: ['cc', '--version'], remedy: 'Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc' },
   // Asked beside go.mod: there Go answers for the toolchain that the module gets, which it may have fetched itself.

@@ -11,8 +11,8 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use crate::binaries::{Binaries, architecture};
 
-/// Where the layer brings the emulator.
-const EMULATOR: &str = "/opt/emulator";
+/// Where the layer brings the emulator, below /opt.
+const EMULATOR: &str = "emulator/qemu";
 /// Where the binaries lie, away from the folders in which Lambda looks for what to start.
 const MOVED: &str = "emulated";
 
@@ -48,8 +48,8 @@ fn other() -> &'static str {
 /// [`EmulationError`].
 pub fn emulated(binaries: &Binaries, root: &Path, run_dir: &Path) -> Result<Binaries, EmulationError> {
     let assets = root.join("assets").join(other());
-    let emulator = root.join(".emulator");
-    there(&emulator.join("qemu"), "emulator:fetch")?;
+    let emulator = root.join(".emulator/qemu");
+    there(&emulator, "emulator:fetch")?;
     let proxy_zip = run_dir.join("emulated-proxy.zip");
     rewrite(&assets.join("proxy.zip"), "/var/task", &proxy_zip, None)?;
     let extension_zip = run_dir.join("emulated-extension.zip");
@@ -82,11 +82,11 @@ fn rewrite(source: &Path, place: &str, target: &Path, emulator: Option<&Path>) -
             entry.read_to_end(&mut binary)?;
             let moved = format!("{MOVED}/{name}");
             add(&mut zip, &moved, &binary)?;
-            let script = format!("#!/bin/sh\nexec {EMULATOR}/qemu -L {EMULATOR}/root {place}/{moved} \"$@\"\n");
+            let script = format!("#!/bin/sh\nexec /opt/{EMULATOR} {place}/{moved} \"$@\"\n");
             add(&mut zip, &name, script.as_bytes())?;
         }
         if let Some(emulator) = emulator {
-            add_folder(&mut zip, emulator, EMULATOR.trim_start_matches("/opt/"))?;
+            add(&mut zip, EMULATOR, &fs::read(emulator)?)?;
         }
         zip.finish().map(drop)
     };
@@ -94,19 +94,6 @@ fn rewrite(source: &Path, place: &str, target: &Path, emulator: Option<&Path>) -
         path: target.to_owned(),
         source,
     })
-}
-
-fn add_folder(zip: &mut ZipWriter<File>, folder: &Path, name: &str) -> zip::result::ZipResult<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            add_folder(zip, &entry.path(), &name)?;
-        } else {
-            add(zip, &name, &fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
 }
 
 fn add(zip: &mut ZipWriter<File>, name: &str, content: &[u8]) -> io::Result<()> {
