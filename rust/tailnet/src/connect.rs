@@ -36,8 +36,6 @@ pub struct Route {
     pub just_joined: bool,
     /// How long the environment's login took.
     pub ready: Duration,
-    /// The path to the first address was proved a moment ago: it need not be verified.
-    pub verified: bool,
 }
 
 /// Why there is no route.
@@ -81,8 +79,10 @@ pub struct Connected<S = TcpStream> {
     pub stream: S,
     /// The address that it leads to.
     pub address: IpAddr,
-    /// The route that led there. Over another generation of its path the connection may be dead, and not show it.
-    pub route: Route,
+    /// The path's generation that it was opened on: over another one it may be dead, and not show it.
+    pub path: u64,
+    /// How long the environment's login took.
+    pub ready: Duration,
 }
 
 /// Why there is no connection.
@@ -155,9 +155,7 @@ async fn connect_with<D: Dial>(
     loop {
         let route = router.route(host, deadline).await?;
         match attempt(router, dialer, &route, port, deadline).await? {
-            Attempt::Connected(Dialed { stream, address }) => {
-                return Ok(Connected { stream, address, route });
-            }
+            Attempt::Connected(connected) => return Ok(connected),
             Attempt::PathChanged => {}
             Attempt::Failed(DialError::Refused(refusals)) => return Err(ConnectError::Refused(refusals)),
             Attempt::Failed(DialError::TimedOut) => return Err(earlier.unwrap_or(ConnectError::TimedOut)),
@@ -183,13 +181,13 @@ async fn connect_with<D: Dial>(
 
 /// What came of one route.
 enum Attempt<S> {
-    Connected(Dialed<S>),
+    Connected(Connected<S>),
     /// The path was made anew meanwhile: what was dialled over the old one is lost.
     PathChanged,
     Failed(DialError),
 }
 
-/// Dials the addresses of `route` and has the path there verified at the same time, unless it has been.
+/// Dials the addresses of `route` and has the path there verified, at the same time.
 async fn attempt<D: Dial>(
     router: &impl Router,
     dialer: &D,
@@ -209,7 +207,7 @@ async fn attempt<D: Dial>(
     };
     let mut dial = pin!(dialer.dial(&destination, deadline, router.stalled(first, deadline)));
     let mut verify = pin!(router.verify(first, deadline));
-    let mut verified = route.verified;
+    let mut verified = false;
     let dialed = loop {
         select! {
             biased;
@@ -223,7 +221,12 @@ async fn attempt<D: Dial>(
         }
     };
     match dialed {
-        Ok(dialed) => Ok(Attempt::Connected(dialed)),
+        Ok(Dialed { stream, address }) => Ok(Attempt::Connected(Connected {
+            stream,
+            address,
+            path: route.path,
+            ready: route.ready,
+        })),
         // Over a path that may have been dead a refusal says nothing.
         Err(DialError::Refused(_)) if !verified && verify.await? != route.path => Ok(Attempt::PathChanged),
         Err(error) => Ok(Attempt::Failed(error)),
@@ -265,8 +268,6 @@ mod tests {
         /// What the verifications find; none ends once these are used up.
         verifications: Mutex<Script<Result<u64, RouteError>>>,
         stalls: AtomicU64,
-        /// What the routes say of the path.
-        verified: bool,
     }
 
     impl Scripted {
@@ -276,7 +277,6 @@ mod tests {
                 routes: AtomicU64::new(0),
                 verifications: Mutex::new(verifications.into_iter().collect()),
                 stalls: AtomicU64::new(0),
-                verified: false,
             }
         }
     }
@@ -293,7 +293,6 @@ mod tests {
                     round_trip: Some(ms(30)),
                     just_joined: false,
                     ready: ms(45),
-                    verified: self.verified,
                 }),
             }
         }
@@ -386,7 +385,7 @@ mod tests {
         let (router, dials) = (Scripted::new([(30, Ok(1))]), Dials::new([(40, Ok(()))]));
         let (outcome, took) = connect(&router, &dials).await;
         let connected = outcome.unwrap();
-        assert_eq!((connected.stream, connected.route.path), (1, 1));
+        assert_eq!((connected.stream, connected.path, connected.ready), (1, 1, ms(45)));
         assert_eq!(took, ms(40));
     }
 
@@ -394,7 +393,7 @@ mod tests {
     async fn a_dial_that_gets_through_first_has_proved_the_path() {
         let (router, dials) = (Scripted::new([(3000, Ok(2))]), Dials::new([(30, Ok(()))]));
         let (outcome, took) = connect(&router, &dials).await;
-        assert_eq!((outcome.unwrap().route.path, took), (1, ms(30)));
+        assert_eq!((outcome.unwrap().path, took), (1, ms(30)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -403,7 +402,7 @@ mod tests {
         let dials = Dials::new([(4000, Ok(())), (30, Ok(()))]);
         let (outcome, took) = connect(&router, &dials).await;
         let connected = outcome.unwrap();
-        assert_eq!((connected.stream, connected.route.path, took), (2, 2, ms(130)));
+        assert_eq!((connected.stream, connected.path, took), (2, 2, ms(130)));
         assert_eq!(router.routes.load(Relaxed), 2);
     }
 
@@ -412,22 +411,11 @@ mod tests {
         let router = Scripted::new([(100, Ok(2)), (0, Ok(2))]);
         let dials = Dials::new([(10, refused()), (30, Ok(()))]);
         let (outcome, took) = connect(&router, &dials).await;
-        assert_eq!((outcome.unwrap().route.path, took), (2, ms(130)));
+        assert_eq!((outcome.unwrap().path, took), (2, ms(130)));
         let (router, dials) = (Scripted::new([(100, Ok(1))]), Dials::new([(10, refused())]));
         let (outcome, took) = connect(&router, &dials).await;
         assert!(matches!(outcome, Err(ConnectError::Refused(_))), "{outcome:?}");
         assert_eq!(took, ms(100));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_path_that_was_proved_a_moment_ago_is_not_verified() {
-        for (dial, refused) in [(Ok(()), false), (refused(), true)] {
-            let mut router = Scripted::new([(0, Ok(2))]);
-            router.verified = true;
-            let (outcome, took) = connect(&router, &Dials::new([(10, dial)])).await;
-            assert_eq!(matches!(outcome, Err(ConnectError::Refused(_))), refused, "{outcome:?}");
-            assert_eq!((took, router.verifications.lock().unwrap().len()), (ms(10), 1));
-        }
     }
 
     #[tokio::test(start_paused = true)]

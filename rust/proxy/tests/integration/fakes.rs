@@ -345,7 +345,6 @@ pub(crate) fn go(addresses: &[[u8; 4]]) -> Response {
         round_trip_us: None,
         just_joined: false,
         ready_ms: 45,
-        verified: false,
     }
 }
 
@@ -414,7 +413,6 @@ async fn serve_request(
                 round_trip_us,
                 just_joined,
                 ready_ms,
-                verified,
                 ..
             },
         ) => Response::Route {
@@ -424,7 +422,6 @@ async fn serve_request(
             round_trip_us,
             just_joined,
             ready_ms,
-            verified,
         },
         (Request::Route { .. } | Request::KeepAlive { .. }, other) if !matches!(other, Response::Route { .. }) => other,
         (Request::Verify { .. }, _) => match said.verify {
