@@ -96,8 +96,6 @@ pub(crate) struct Direct {
     socks: SocketAddr,
     target: Target,
     kept: Option<Connection>,
-    /// How many connections have been opened for one request each.
-    opened: usize,
 }
 
 impl Direct {
@@ -107,15 +105,12 @@ impl Direct {
             socks,
             target,
             kept: None,
-            opened: 0,
         }
     }
 
     /// Plain http, also where the function is asked for https. The clock starts with the dial where there is one.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        self.opened += usize::from(ask.closes());
-        let connection = if ask.closes() { self.opened } else { 0 };
-        let (machine, port) = (self.target.machine, self.target.port(false, connection));
+        let (machine, port) = (self.target.machine, self.target.port(false, ask.closes()));
         let request = Request::builder()
             .method(ask.method)
             .uri(&ask.path)
@@ -145,8 +140,6 @@ pub(crate) struct Deployed {
     url: FunctionUrl,
     target: Target,
     kept: Option<Connection>,
-    /// How many connections it has opened for one request each.
-    opened: usize,
     /// A process of the environment, once there is one.
     runtime: Option<u32>,
     members: Vec<Member>,
@@ -160,7 +153,6 @@ impl Deployed {
             url,
             target,
             kept: None,
-            opened: 0,
             runtime: None,
             members: Vec::new(),
         }
@@ -203,13 +195,7 @@ impl Deployed {
 
     /// Opens the caller's own connection, signs, and only then starts the clock.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        self.opened += usize::from(ask.closes());
-        let connection = if ask.closes() { self.opened } else { 0 };
-        let request = signed(
-            request(&self.url, &self.target, ask, connection)?,
-            "lambda",
-            &self.url.caller,
-        )?;
+        let request = signed(request(&self.url, &mut self.target, ask)?, "lambda", &self.url.caller)?;
         let usable = match &mut self.kept {
             Some(kept) => kept.ready().await.is_ok(),
             None => false,
@@ -234,20 +220,11 @@ pub(crate) async fn connect(url: &FunctionUrl) -> Result<Connection, Error> {
     Ok(handshake(stream).await?)
 }
 
-/// A request to the function, not signed yet; `connection` is the number of the target's connection that it will open.
-pub(crate) fn request(
-    url: &FunctionUrl,
-    target: &Target,
-    ask: &Ask,
-    connection: usize,
-) -> Result<Request<Bytes>, CallError> {
+/// A request to the function, not signed yet.
+pub(crate) fn request(url: &FunctionUrl, target: &mut Target, ask: &Ask) -> Result<Request<Bytes>, CallError> {
+    let port = target.port(ask.https, ask.closes());
     let mut request = url
-        .request_to(
-            target.machine,
-            target.port(ask.https, connection),
-            ask.method,
-            &ask.path,
-        )
+        .request_to(target.machine, port, ask.method, &ask.path)
         .header("ts-https", ask.https.to_string())
         .header("content-type", "text/plain");
     if ask.metric {

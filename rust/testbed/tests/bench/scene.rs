@@ -47,14 +47,21 @@ pub(crate) struct Ports {
 pub(crate) struct Target {
     pub(crate) machine: Ipv4Addr,
     ports: Arc<Ports>,
+    /// How many connections have been opened for one request each.
+    opened: usize,
 }
 
 impl Target {
-    /// The port of a connection: kept ones lead to the first, and of those that are opened in a row each leads to another,
-    /// so that hardly any meets one that still waits in TIME-WAIT. (tailscaled hangs for 5 s then, and the rest with it.)
-    pub(crate) fn port(&self, https: bool, connection: usize) -> u16 {
+    /// The port of the connection for the next request: kept ones lead to the first, and of those that are opened in a row
+    /// each leads to another, so that hardly any meets one that still waits in TIME-WAIT. (tailscaled hangs for 5 s then,
+    /// and the rest with it.)
+    pub(crate) fn port(&mut self, https: bool, closes: bool) -> u16 {
         let ports = if https { &self.ports.https } else { &self.ports.http };
-        ports[connection % ports.len()]
+        if !closes {
+            return ports[0];
+        }
+        self.opened += 1;
+        ports[self.opened % ports.len()]
     }
 }
 
@@ -88,6 +95,7 @@ impl Scene {
             target: Target {
                 machine,
                 ports: Arc::new(ports),
+                opened: 0,
             },
             _server: process,
         })

@@ -92,12 +92,12 @@ fn count_failed(samples: &[Sample]) -> usize {
 async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<Sample>, Error> {
     let mut callers = JoinSet::new();
     for _ in 0..ENVIRONMENTS {
-        let ((url, target), ask) = (deployed.caller(), ask.clone());
+        let ((url, mut target), ask) = (deployed.caller(), ask.clone());
         callers.spawn(async move {
             let mut connection = connect(&url).await?;
             let mut samples = Vec::new();
             for _ in 0..requests {
-                let request = signed(request(&url, &target, &ask, 0)?, "lambda", &url.caller)?;
+                let request = signed(request(&url, &mut target, &ask)?, "lambda", &url.caller)?;
                 let began = Instant::now();
                 let answer = connection
                     .send_request(request)
