@@ -47,6 +47,9 @@ const MOST_PATIENCE: Duration = Duration::from_millis(800);
 /// How long a FIN that arrived during a freeze may take to reach us: it has to pass through tailscaled, which was frozen
 /// too.
 const FIN_GRACE: Duration = Duration::from_millis(5);
+/// A body of unknown length that is larger gets room for the largest at once. Growing on would copy it several times, and
+/// hold two of it; room that is not used takes no memory.
+const GROWS_UP_TO: usize = 256 * 1024;
 
 /// Forwards requests; holds the kept connections.
 pub struct Forwarder {
@@ -185,10 +188,15 @@ impl Forwarder {
         let mut body = BytesMut::with_capacity(expected);
         body.extend_from_slice(&first);
         while let Some(bytes) = self.next(&mut response).await {
-            body.extend_from_slice(&bytes?);
-            if body.len() > BUFFERED_LIMIT {
+            let bytes = bytes?;
+            let length = body.len() + bytes.len();
+            if length > BUFFERED_LIMIT {
                 return Err(too_large(&format!("over {BUFFERED_LIMIT} bytes")));
             }
+            if length > body.capacity() && length > GROWS_UP_TO {
+                body.reserve(BUFFERED_LIMIT - body.len());
+            }
+            body.extend_from_slice(&bytes);
         }
         Ok((self.release(response), body.freeze()))
     }
