@@ -119,6 +119,7 @@ fn route(route: Route) -> Response {
         round_trip_us: route.round_trip.map(micros),
         just_joined: route.just_joined,
         ready_ms: millis(route.ready),
+        verified: route.verified,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     error::ProxyError,
     pool::Connection,
     read_to_end::ReadToEnd,
+    recent_routes::RecentRoutes,
     target::Target,
     timeouts::Limits,
     tls::{self, Tls},
@@ -49,6 +50,8 @@ pub(crate) struct Connector {
     config: Config,
     clock: Clock,
     router: SocketRouter,
+    /// For what is dialled anew.
+    routes: RecentRoutes,
     dialer: Dialer,
     /// Made at the first need: plain http does not wait for it.
     tls: OnceLock<Result<Tls, ProxyError>>,
@@ -59,8 +62,10 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(config: Config, clock: Clock) -> Self {
+        let router = SocketRouter::new(&config.extension_socket);
         Self {
-            router: SocketRouter::new(&config.extension_socket),
+            routes: RecentRoutes::new(router.clone(), clock.clone()),
+            router,
             dialer: Dialer::new(config.socks),
             config,
             clock,
@@ -86,10 +91,11 @@ impl Connector {
         let deadline = deadline.min(began + limit);
         let limit_ms = deadline.saturating_duration_since(began).as_millis();
         let host = host(target);
-        let connected = connect(&self.router, &self.dialer, &host, target.port, deadline)
+        let connected = connect(&self.routes, &self.dialer, &host, target.port, deadline)
             .await
             .map_err(|error| connect_error(error, target, limit_ms))?;
-        self.tailnet_ready.get_or_init(|| connected.ready);
+        self.routes.connected(&host);
+        self.tailnet_ready.get_or_init(|| connected.route.ready);
         let too_late = |_| ProxyError::TargetTimeout(format!("no TLS session with {target} within {limit_ms} ms"));
         timeout_at(deadline, self.open(target, connected))
             .await
@@ -239,9 +245,7 @@ impl Connector {
 
     /// TLS where the target wants it, then HTTP.
     async fn open(&self, target: &Target, connected: Connected) -> Result<Connection, ProxyError> {
-        let Connected {
-            stream, address, path, ..
-        } = connected;
+        let Connected { stream, address, route } = connected;
         let (sender, driver) = match target.tls.clone() {
             None => handshake(target, stream).await?,
             Some(name) => {
@@ -249,7 +253,7 @@ impl Connector {
                 handshake(target, tls.connect(target, name, stream).await?).await?
             }
         };
-        Ok(Connection::new(sender, driver, address, path, self.clock.now()))
+        Ok(Connection::new(sender, driver, address, route.path, self.clock.now()))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod payload;
 mod pool;
 pub mod profiles;
 mod read_to_end;
+mod recent_routes;
 pub mod request;
 pub mod request_log;
 pub mod response;

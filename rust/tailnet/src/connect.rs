@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::dial::{Destination, DialError, Dialed, Dialer, Refusals};
+use crate::dial::{Destination, DialError, Dialed, Dialer, Refusals, hedge_pause};
 
 /// The pause before a route is asked for again when tailscaled has just gone and the router has not noticed yet.
 const DAEMON_GONE_PAUSE: Duration = Duration::from_millis(20);
@@ -36,6 +36,8 @@ pub struct Route {
     pub just_joined: bool,
     /// How long the environment's login took.
     pub ready: Duration,
+    /// The path to the first address was proved a moment ago: it need not be verified.
+    pub verified: bool,
 }
 
 /// Why there is no route.
@@ -79,10 +81,8 @@ pub struct Connected<S = TcpStream> {
     pub stream: S,
     /// The address that it leads to.
     pub address: IpAddr,
-    /// The path's generation that it was opened on: over another one it may be dead, and not show it.
-    pub path: u64,
-    /// How long the environment's login took.
-    pub ready: Duration,
+    /// The route that led there. Over another generation of its path the connection may be dead, and not show it.
+    pub route: Route,
 }
 
 /// Why there is no connection.
@@ -155,7 +155,9 @@ async fn connect_with<D: Dial>(
     loop {
         let route = router.route(host, deadline).await?;
         match attempt(router, dialer, &route, port, deadline).await? {
-            Attempt::Connected(connected) => return Ok(connected),
+            Attempt::Connected(Dialed { stream, address }) => {
+                return Ok(Connected { stream, address, route });
+            }
             Attempt::PathChanged => {}
             Attempt::Failed(DialError::Refused(refusals)) => return Err(ConnectError::Refused(refusals)),
             Attempt::Failed(DialError::TimedOut) => return Err(earlier.unwrap_or(ConnectError::TimedOut)),
@@ -181,13 +183,14 @@ async fn connect_with<D: Dial>(
 
 /// What came of one route.
 enum Attempt<S> {
-    Connected(Connected<S>),
+    Connected(Dialed<S>),
     /// The path was made anew meanwhile: what was dialled over the old one is lost.
     PathChanged,
     Failed(DialError),
 }
 
-/// Dials the addresses of `route` and has the path there verified, at the same time.
+/// Dials the addresses of `route` and has the path there verified: at the same time, or, if it was proved a moment ago,
+/// where the dial takes as long as one that is hedged. (It may have died since, with tailscaled itself.)
 async fn attempt<D: Dial>(
     router: &impl Router,
     dialer: &D,
@@ -206,7 +209,12 @@ async fn attempt<D: Dial>(
         just_joined: route.just_joined,
     };
     let mut dial = pin!(dialer.dial(&destination, deadline, router.stalled(first, deadline)));
-    let mut verify = pin!(router.verify(first, deadline));
+    let mut verify = pin!(async {
+        if route.verified {
+            sleep(hedge_pause(route.round_trip)).await;
+        }
+        router.verify(first, deadline).await
+    });
     let mut verified = false;
     let dialed = loop {
         select! {
@@ -221,14 +229,11 @@ async fn attempt<D: Dial>(
         }
     };
     match dialed {
-        Ok(Dialed { stream, address }) => Ok(Attempt::Connected(Connected {
-            stream,
-            address,
-            path: route.path,
-            ready: route.ready,
-        })),
+        Ok(dialed) => Ok(Attempt::Connected(dialed)),
         // Over a path that may have been dead a refusal says nothing.
-        Err(DialError::Refused(_)) if !verified && verify.await? != route.path => Ok(Attempt::PathChanged),
+        Err(DialError::Refused(_)) if !verified && router.verify(first, deadline).await? != route.path => {
+            Ok(Attempt::PathChanged)
+        }
         Err(error) => Ok(Attempt::Failed(error)),
     }
 }
@@ -268,6 +273,8 @@ mod tests {
         /// What the verifications find; none ends once these are used up.
         verifications: Mutex<Script<Result<u64, RouteError>>>,
         stalls: AtomicU64,
+        /// What the routes say of the path.
+        verified: bool,
     }
 
     impl Scripted {
@@ -277,6 +284,7 @@ mod tests {
                 routes: AtomicU64::new(0),
                 verifications: Mutex::new(verifications.into_iter().collect()),
                 stalls: AtomicU64::new(0),
+                verified: false,
             }
         }
     }
@@ -293,6 +301,7 @@ mod tests {
                     round_trip: Some(ms(30)),
                     just_joined: false,
                     ready: ms(45),
+                    verified: self.verified,
                 }),
             }
         }
@@ -385,7 +394,7 @@ mod tests {
         let (router, dials) = (Scripted::new([(30, Ok(1))]), Dials::new([(40, Ok(()))]));
         let (outcome, took) = connect(&router, &dials).await;
         let connected = outcome.unwrap();
-        assert_eq!((connected.stream, connected.path, connected.ready), (1, 1, ms(45)));
+        assert_eq!((connected.stream, connected.route.path), (1, 1));
         assert_eq!(took, ms(40));
     }
 
@@ -393,7 +402,7 @@ mod tests {
     async fn a_dial_that_gets_through_first_has_proved_the_path() {
         let (router, dials) = (Scripted::new([(3000, Ok(2))]), Dials::new([(30, Ok(()))]));
         let (outcome, took) = connect(&router, &dials).await;
-        assert_eq!((outcome.unwrap().path, took), (1, ms(30)));
+        assert_eq!((outcome.unwrap().route.path, took), (1, ms(30)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -402,20 +411,42 @@ mod tests {
         let dials = Dials::new([(4000, Ok(())), (30, Ok(()))]);
         let (outcome, took) = connect(&router, &dials).await;
         let connected = outcome.unwrap();
-        assert_eq!((connected.stream, connected.path, took), (2, 2, ms(130)));
+        assert_eq!((connected.stream, connected.route.path, took), (2, 2, ms(130)));
         assert_eq!(router.routes.load(Relaxed), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_over_an_unverified_path_says_nothing() {
-        let router = Scripted::new([(100, Ok(2)), (0, Ok(2))]);
-        let dials = Dials::new([(10, refused()), (30, Ok(()))]);
-        let (outcome, took) = connect(&router, &dials).await;
-        assert_eq!((outcome.unwrap().path, took), (2, ms(130)));
-        let (router, dials) = (Scripted::new([(100, Ok(1))]), Dials::new([(10, refused())]));
-        let (outcome, took) = connect(&router, &dials).await;
-        assert!(matches!(outcome, Err(ConnectError::Refused(_))), "{outcome:?}");
-        assert_eq!(took, ms(100));
+        for verified in [false, true] {
+            let asked = |found| {
+                let asked = (!verified).then_some((500, Ok(1)));
+                Scripted {
+                    verified,
+                    ..Scripted::new(asked.into_iter().chain([(100, Ok(found)), (0, Ok(2))]))
+                }
+            };
+            let dials = Dials::new([(10, refused()), (30, Ok(()))]);
+            let (outcome, took) = connect(&asked(2), &dials).await;
+            assert_eq!((outcome.unwrap().route.path, took), (2, ms(140)));
+            let (outcome, took) = connect(&asked(1), &Dials::new([(10, refused())])).await;
+            assert!(matches!(outcome, Err(ConnectError::Refused(_))), "{outcome:?}");
+            assert_eq!(took, ms(110));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_path_that_was_proved_a_moment_ago_is_verified_only_where_a_dial_hangs() {
+        let proved = |verifications| Scripted {
+            verified: true,
+            ..Scripted::new(verifications)
+        };
+        let router = proved([(0, Ok(2))]);
+        let (outcome, took) = connect(&router, &Dials::new([(199, Ok(()))])).await;
+        assert_eq!((outcome.unwrap().route.path, took), (1, ms(199)));
+        assert_eq!(router.verifications.lock().unwrap().len(), 1);
+        let dials = Dials::new([(5000, Ok(())), (30, Ok(()))]);
+        let (outcome, took) = connect(&proved([(100, Ok(2))]), &dials).await;
+        assert_eq!((outcome.unwrap().route.path, took), (2, ms(330)));
     }
 
     #[tokio::test(start_paused = true)]

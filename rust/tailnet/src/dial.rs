@@ -180,6 +180,11 @@ async fn open(socks: SocketAddr, target: SocketAddr, sources: Option<&[IpAddr]>)
     Ok(stream.into_inner())
 }
 
+/// How long a dial may take before another one joins it.
+pub(crate) fn hedge_pause(round_trip: Option<Duration>) -> Duration {
+    MIN_HEDGE_PAUSE.max(HEDGE_ROUND_TRIPS * round_trip.unwrap_or_default())
+}
+
 /// An address and what its dials have come to.
 struct Candidate {
     address: IpAddr,
@@ -233,7 +238,7 @@ where
             candidates: destination.addresses.iter().map(candidate).collect(),
             turns: (0..destination.addresses.len()).collect(),
             under_way: FuturesUnordered::new(),
-            hedge_pause: MIN_HEDGE_PAUSE.max(HEDGE_ROUND_TRIPS * round_trip),
+            hedge_pause: hedge_pause(destination.round_trip),
             stall_after: MIN_STALL.max(STALL_ROUND_TRIPS * round_trip),
             retries_left: if destination.just_joined { MAX_RETRIES } else { 0 },
         }

@@ -122,6 +122,10 @@ pub enum Response {
         just_joined: bool,
         /// How long the environment's login took, in milliseconds.
         ready_ms: u64,
+        /// The path to the first address was proved a moment ago: [`Request::Verify`] would be answered at once. An
+        /// extension that does not say so is asked.
+        #[serde(default)]
+        verified: bool,
     },
     /// The path is good.
     Verified {
@@ -307,10 +311,14 @@ mod tests {
             round_trip_us: Some(30_500),
             just_joined: true,
             ready_ms: 45,
+            verified: false,
         };
-        let text = r#"{"version":1,"response":"route","addresses":["100.64.0.2"],"sources":["100.64.0.1"],"path":7,"round_trip_us":30500,"just_joined":true,"ready_ms":45}"#;
+        let text = r#"{"version":1,"response":"route","addresses":["100.64.0.2"],"sources":["100.64.0.1"],"path":7,"round_trip_us":30500,"just_joined":true,"ready_ms":45,"verified":false}"#;
         assert_eq!(line(&route), text);
-        assert_eq!(parse::<Response>(text).unwrap(), Ok(route));
+        assert_eq!(parse::<Response>(text).unwrap(), Ok(route.clone()));
+        // As an extension said it that did not know the last field.
+        let older = text.replace(r#","verified":false"#, "");
+        assert_eq!(parse::<Response>(&older).unwrap(), Ok(route));
         let unavailable = Response::Unavailable {
             code: "AuthKeyRejected".into(),
             message: "m".into(),

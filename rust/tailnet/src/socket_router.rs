@@ -84,6 +84,7 @@ impl Router for SocketRouter {
                 round_trip_us,
                 just_joined,
                 ready_ms,
+                verified,
             } => Ok(Route {
                 addresses,
                 sources,
@@ -91,6 +92,7 @@ impl Router for SocketRouter {
                 round_trip: round_trip_us.map(Duration::from_micros),
                 just_joined,
                 ready: Duration::from_millis(ready_ms),
+                verified,
             }),
             other => Err(refusal(other)),
         }

@@ -131,16 +131,19 @@ impl Connectivity {
         evidence.gap()
     }
 
+    /// Whether the path to `address`, which is about to be used, was proved a moment ago.
+    pub fn is_proved(&self, address: IpAddr) -> bool {
+        self.touch();
+        let mut evidence = self.evidence();
+        evidence.note_use(address);
+        evidence.is_fresh(address, self.0.clock.now())
+    }
+
     /// Makes sure that the path to `address` is alive: at once if something was heard lately, after a round trip otherwise,
     /// after a repair if the path has died. `None`: that has not come to an end by `deadline`; it goes on.
     pub async fn verify(&self, address: IpAddr, deadline: Instant) -> Option<Outcome> {
-        self.touch();
-        {
-            let mut evidence = self.evidence();
-            evidence.note_use(address);
-            if evidence.is_fresh(address, self.0.clock.now()) {
-                return Some(Outcome::Alive);
-            }
+        if self.is_proved(address) {
+            return Some(Outcome::Alive);
         }
         // A greeting under way finds out the same, unless a freeze came in between: it would not notice dead links.
         let awake = self.evidence().gap().is_none();

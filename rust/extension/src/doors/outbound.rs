@@ -120,7 +120,7 @@ impl Outbound {
         match self.exit(host, port).await? {
             Exit::Tailnet(connected) => Ok(Upstream {
                 stream: connected.stream,
-                path: Some(connected.path),
+                path: Some(connected.route.path),
             }),
             Exit::OwnNetwork => self.by_own_network(host, port).await,
         }

@@ -70,6 +70,10 @@ async fn each_request_gets_its_response() {
     ] {
         assert_eq!(ask(&stage, &request).await, Response::Verified { path }, "{request:?}");
     }
+    // The ping has just proved the path.
+    let host = "db".to_owned();
+    let route = ask(&stage, &Request::Route { host, deadline_ms }).await;
+    assert!(matches!(route, Response::Route { verified: true, .. }), "{route:?}");
     let host = "203.0.113.7".to_owned();
     let refused = ask(&stage, &Request::Route { host, deadline_ms }).await;
     assert!(matches!(refused, Response::NotAllowed { .. }), "{refused:?}");

@@ -345,6 +345,7 @@ pub(crate) fn go(addresses: &[[u8; 4]]) -> Response {
         round_trip_us: None,
         just_joined: false,
         ready_ms: 45,
+        verified: false,
     }
 }
 
@@ -413,6 +414,7 @@ async fn serve_request(
                 round_trip_us,
                 just_joined,
                 ready_ms,
+                verified,
                 ..
             },
         ) => Response::Route {
@@ -422,6 +424,7 @@ async fn serve_request(
             round_trip_us,
             just_joined,
             ready_ms,
+            verified,
         },
         (Request::Route { .. } | Request::KeepAlive { .. }, other) if !matches!(other, Response::Route { .. }) => other,
         (Request::Verify { .. }, _) => match said.verify {

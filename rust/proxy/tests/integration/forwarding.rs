@@ -209,6 +209,63 @@ async fn nothing_is_sent_on_a_connection_that_leaves_the_tailnet_and_the_extensi
     assert_eq!(routes.count(), 2, "{asked:?}");
 }
 
+/// A route over a path that has just been proved.
+fn proved() -> Response {
+    let mut route = go(&[[127, 0, 0, 1]]);
+    if let Response::Route { verified, .. } = &mut route {
+        *verified = true;
+    }
+    route
+}
+
+fn asked(world: &World) -> (usize, usize) {
+    let asked = world.asked.lock().unwrap();
+    let routes = asked.iter().filter(|request| matches!(request, Request::Route { .. }));
+    (routes.count(), asked.len())
+}
+
+#[tokio::test]
+async fn a_target_that_closes_each_connection_is_asked_about_once_a_second_at_most() {
+    let world = World::new(Some(proved()), &[], &[const { Turn::AnswerAndClose(OK) }; 5], |_| ()).await;
+    for _ in 0..3 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!((world.dials(), asked(&world)), (3, (1, 1)));
+    world.clock.advance(Duration::from_secs(1));
+    for _ in 0..2 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!((world.dials(), asked(&world)), (5, (2, 2)));
+}
+
+#[tokio::test]
+async fn a_route_over_a_path_that_is_not_proved_is_asked_for_each_time() {
+    let world = world(&[], &[const { Turn::AnswerAndClose(OK) }; 3]).await;
+    for _ in 0..3 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!(asked(&world).0, 3);
+}
+
+#[tokio::test]
+async fn a_route_that_led_to_no_connection_is_asked_for_again() {
+    let dials = [Dial::Connect, Dial::Refuse];
+    let turns = [const { Turn::AnswerAndClose(OK) }; 2];
+    let world = World::new(Some(proved()), &dials, &turns, |_| ()).await;
+    assert_eq!(world.get().await["body"], "ok");
+    assert_eq!(error_name(&world.get().await), (502, "TargetUnreachable"));
+    assert_eq!(world.get().await["body"], "ok");
+    // A refusal says something only over a path that is verified then.
+    assert_eq!((world.dials(), asked(&world)), (3, (2, 3)));
+    // And so it is within one request.
+    let dials = [Dial::Connect, Dial::ConnectOffTailnet];
+    let world = World::new(Some(proved()), &dials, &turns, |_| ()).await;
+    for _ in 0..2 {
+        assert_eq!(world.get().await["body"], "ok");
+    }
+    assert_eq!((world.dials(), asked(&world)), (3, (2, 2)));
+}
+
 #[tokio::test]
 async fn where_connections_go_on_leaving_the_tailnet_the_request_is_refused() {
     let world = world(&[Dial::ConnectOffTailnet; 3], &[]).await;

@@ -33,7 +33,7 @@ impl Serve for Socks5 {
         };
         let handled = match self.exit(&request).await {
             Ok(Exit::Tailnet(connected)) => {
-                let path = Some(connected.path);
+                let path = Some(connected.route.path);
                 let stream = connected.stream;
                 self.join(client, Upstream { stream, path }).await
             }
