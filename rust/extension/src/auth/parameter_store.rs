@@ -1,10 +1,10 @@
 //! A parameter (SecureString) of Systems Manager's Parameter Store.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
-use lambda_env::aws::Access;
+use lambda_env::aws::{Access, Call, CallError};
 use serde::Deserialize;
 
-use crate::auth::signed_call::{Call, CallError};
+use crate::auth::retry::send;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -36,13 +36,14 @@ pub(crate) async fn read(access: &Access, name: &str) -> Result<String, String> 
     let body = serde_json::json!({"Name": name, "WithDecryption": true}).to_string();
     let call = Call {
         service: "ssm",
+        path: "",
         content_type: "application/x-amz-json-1.1",
         target: Some("AmazonSSM.GetParameter"),
         body: &body,
     };
     let is_busy = |status, body: &[u8]| status >= 500 || refusal(body).is_some_and(|refusal| is_busy(refusal.code()));
-    let answer = call.send(access, is_busy).await.map_err(|error| match error {
-        CallError::Refused { status, body } => refused(status, &body),
+    let answer = send(call, access, is_busy).await.map_err(|error| match error {
+        CallError::Refused(response) => refused(response.status().as_u16(), response.body()),
         CallError::NoResponse(reason) => format!("{reason}; fix: {}", fix(None)),
     })?;
     // The parser's own words could show a piece of the key.

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError, try_data};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use lambda_env::aws::Access;
+use lambda_env::aws::{Access, Call, CallError};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::auth::{
-    secret::Secret,
-    signed_call::{Call, CallError},
-};
+use crate::auth::{retry::send, secret::Secret};
 
 /// For how long a token is asked for. The construct allows the role no more.
 const LIFE: Duration = Duration::from_secs(300);
@@ -49,14 +46,15 @@ pub async fn web_identity_token(access: &Access, audience: &str) -> Result<WebId
         .finish();
     let call = Call {
         service: "sts",
+        path: "",
         content_type: "application/x-www-form-urlencoded",
         target: None,
         body: &body,
     };
     let is_busy = |status, body: &[u8]| status >= 500 || is_busy(code(body).as_deref());
-    match call.send(access, is_busy).await {
+    match send(call, access, is_busy).await {
         Ok(body) => read(&body),
-        Err(CallError::Refused { status, body }) => Err(refused(status, &body)),
+        Err(CallError::Refused(response)) => Err(refused(response.status().as_u16(), response.body())),
         Err(error @ CallError::NoResponse(_)) => Err(StsError {
             reason: error.to_string(),
             fix: fix(None),

@@ -4,12 +4,14 @@
 //! HTTP client does beyond [`Wire`] is of no use to a program that is frozen between its calls.
 
 mod access;
+mod call;
 mod proxy;
 pub mod secrets_manager;
 mod tls;
 mod wire;
 
 pub use access::{Access, regional_endpoint};
+pub use call::{Call, CallError};
 pub use proxy::{ProxyVariables, leads_to_own_port};
 pub use tls::PublicTls;
 pub use wire::{Connection, NotSent, Wire};

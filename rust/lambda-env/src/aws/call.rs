@@ -1,5 +1,5 @@
 //! A signed call of an AWS service, for services of which one call is needed: an SDK for each of them would be a good deal
-//! of code.
+//! of code, and takes longer to build than all that is ours.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,67 +10,42 @@ use aws_sigv4::{
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http::{Request, header::CONTENT_TYPE};
+use http::{Request, Response, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use lambda_env::aws::{Access, Wire, regional_endpoint};
 use thiserror::Error;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-/// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(2500);
-/// How many attempts there are, and the pauses between them: with those of the supervisor's own back-off in mind, which
-/// goes on after them.
-const PAUSES: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(600)];
+use super::{Access, Wire, regional_endpoint};
 
-/// What is asked.
+/// What is asked, by POST.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Call<'a> {
+pub struct Call<'a> {
     /// The service, as its endpoint and its signatures name it.
-    pub(crate) service: &'static str,
+    pub service: &'static str,
+    /// The resource, percent-encoded and without the slash before it: nothing where the body says all.
+    pub path: &'a str,
     /// The body's type.
-    pub(crate) content_type: &'static str,
+    pub content_type: &'static str,
     /// The operation, where a header names it (`x-amz-target`).
-    pub(crate) target: Option<&'static str>,
+    pub target: Option<&'static str>,
     /// The body.
-    pub(crate) body: &'a str,
+    pub body: &'a str,
 }
 
 /// Why the service did not do it.
 #[derive(Debug, Error)]
-pub(crate) enum CallError {
-    /// It refused.
-    #[error("status {status}")]
-    Refused {
-        /// The status.
-        status: u16,
-        /// The error as the service's protocol writes it.
-        body: Bytes,
-    },
+pub enum CallError {
+    /// It refused, with the error as the service's protocol writes it.
+    #[error("status {}", .0.status())]
+    Refused(Box<Response<Bytes>>),
     /// The call cannot be made, or there was no response.
     #[error("{0}")]
     NoResponse(String),
 }
 
 impl Call<'_> {
-    /// The body of the response. Where `is_busy` recognizes the refusal of a service that is, the call is repeated.
-    pub(crate) async fn send(&self, access: &Access, is_busy: impl Fn(u16, &[u8]) -> bool) -> Result<Bytes, CallError> {
-        let wire = access.wire();
-        for pause in PAUSES {
-            match self.attempt(access, &wire).await {
-                Err(CallError::Refused { status, body }) if is_busy(status, &body) => {
-                    tracing::debug!("{} is busy (status {status}): it is asked again", self.service);
-                }
-                Err(CallError::NoResponse(reason)) => {
-                    tracing::debug!("{} did not answer, and is asked again: {reason}", self.service);
-                }
-                done => return done,
-            }
-            sleep(pause).await;
-        }
-        self.attempt(access, &wire).await
-    }
-
-    async fn attempt(&self, access: &Access, wire: &Wire) -> Result<Bytes, CallError> {
+    /// Makes the call once. An error if its response is not there within `limit`, or its status is none of 200 to 299.
+    pub async fn attempt(&self, access: &Access, wire: &Wire, limit: Duration) -> Result<Response<Bytes>, CallError> {
         let no_response = |error: &dyn std::error::Error| {
             let cause = error.source().map(ToString::to_string);
             CallError::NoResponse(cause.unwrap_or_else(|| error.to_string()))
@@ -79,18 +54,19 @@ impl Call<'_> {
         let request = HttpRequest::try_from(request).map_err(|error| no_response(&error))?;
         let exchange = async {
             let response = wire.call(request).await.map_err(|error| no_response(&error))?;
-            let status = response.status().as_u16();
-            let body = response.into_body().collect().await;
-            let body = body
-                .map_err(|error| CallError::NoResponse(error.to_string()))?
-                .to_bytes();
-            match status {
-                200..300 => Ok(body),
-                _ => Err(CallError::Refused { status, body }),
+            let response = response.try_into_http1x().map_err(|error| no_response(&error))?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await;
+            let body = body.map_err(|error| CallError::NoResponse(error.to_string()))?;
+            let response = Response::from_parts(head, body.to_bytes());
+            if response.status().is_success() {
+                Ok(response)
+            } else {
+                Err(CallError::Refused(Box::new(response)))
             }
         };
-        let late = || CallError::NoResponse(format!("it did not answer within {} ms", ATTEMPT.as_millis()));
-        timeout(ATTEMPT, exchange).await.map_err(|_| late())?
+        let late = || CallError::NoResponse(format!("it did not answer within {} ms", limit.as_millis()));
+        timeout(limit, exchange).await.map_err(|_| late())?
     }
 
     fn signed(&self, access: &Access) -> Result<Request<SdkBody>, CallError> {
@@ -99,10 +75,11 @@ impl Call<'_> {
         let credentials = access.credentials.clone();
         let identity = credentials.ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?.into();
         let failed = |error: &dyn std::error::Error| CallError::NoResponse(format!("it cannot be signed: {error}"));
-        let url = match &access.endpoint {
+        let endpoint = match &access.endpoint {
             Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
             None => regional_endpoint(self.service, region),
         };
+        let url = endpoint + self.path;
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(region)
@@ -139,6 +116,7 @@ mod tests {
 
     const CALL: Call<'_> = Call {
         service: "sts",
+        path: "",
         content_type: "application/x-www-form-urlencoded",
         target: None,
         body: "Action=A",
@@ -161,6 +139,17 @@ mod tests {
         assert!(authorization.contains("/eu-west-1/sts/aws4_request"), "{authorization}");
         assert!(authorization.contains("content-type;host;"), "{authorization}");
         assert_eq!(request.headers()["x-amz-security-token"], "t0ken");
+    }
+
+    #[test]
+    fn a_resource_follows_the_endpoint() {
+        let endpoint = Some("http://127.0.0.1:5000/".into());
+        let access = Access { endpoint, ..access() };
+        let call = Call {
+            path: "a/b%3Ac",
+            ..CALL
+        };
+        assert_eq!(call.signed(&access).unwrap().uri(), "http://127.0.0.1:5000/a/b%3Ac");
     }
 
     #[test]
