@@ -1,4 +1,4 @@
-import { awscdk, javascript, release } from 'projen';
+import { awscdk, javascript, release, Task } from 'projen';
 import { Demo } from './projenrc/demo';
 import { Integration } from './projenrc/integration';
 import { Layers } from './projenrc/layers';
@@ -65,6 +65,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   jestOptions: {
     updateSnapshot: javascript.UpdateSnapshot.NEVER,
     jestConfig: {
+      // Beneath the end-to-end tests, they get the processor's time that these leave.
+      testTimeout: 30_000,
       collectCoverage: false,
       testPathIgnorePatterns: ['/node_modules/', '/test/packages/'],
       globalSetup: '<rootDir>/test/setup.ts',
@@ -174,27 +176,28 @@ new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale, rehearsal.re
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.
-// Everything is built once. TypeScript and Rust go side by side, what needs the zips after they are built; the end-to-end tests come last, as some hold milliseconds.
+// Everything is built once. The end-to-end tests mostly wait, and some hold milliseconds: what computes runs beneath them.
 const unit = project.testTask.steps;
 const testCdk = project.addTask('test:cdk', { description: 'Test the constructs, the build scripts and the pages' });
 testCdk.env('EVERY_TEST', 'true');
 [python.make, published].forEach((task) => testCdk.spawn(task));
 unit.forEach((step) => testCdk.addSteps(step));
 [types, docs].forEach((task) => testCdk.spawn(task));
+const checkRust = [rust.fmt, tailscaled.vet, rust.lint];
 const testRust = project.addTask('test:rust', { description: 'Test the crates, and the Go module, without a tailnet' });
-[rust.fmt, tailscaled.vet, rust.lint, rust.test].forEach((task) => testRust.spawn(task));
+[...checkRust, rust.test].forEach((task) => testRust.spawn(task));
 
-const stages = [
-  [[testCdk], [layers.buildAll, rust.buildDevelopment]],
-  [[integration.snapshot, packages.test], [testRust, otherArchitecture.test]],
-  [[demo.e2e]],
+const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
+const lanes = [
+  names([layers.build, rust.buildDevelopment, rust.test, demo.e2e]),
+  `beneath after:${rust.buildDevelopment.name} ` +
+    names([testCdk, layers.buildAll, ...checkRust, integration.snapshot, packages.test, otherArchitecture.test]),
 ];
 project.testTask.reset();
 project.testTask.env('EVERY_TEST', 'true');
 project.testTask.spawn(preflight, { args: ['--tests'] });
 [python.make, published].forEach((task) => project.testTask.spawn(task));
-project.testTask.exec(`node scripts/lanes.js ${stages
-  .map((lanes) => lanes.map((tasks) => `"${tasks.map((task) => task.name).join(' ')}"`).join(' ')).join(' then ')}`);
+project.testTask.exec(`node scripts/lanes.js ${lanes.map((lane) => `"${lane}"`).join(' ')}`);
 
 // What is packed is built first. What only tests need is not asked for.
 project.preCompileTask.spawn(preflight);

@@ -1,61 +1,100 @@
 'use strict';
-// Runs projen tasks in lanes: `node scripts/lanes.js "jest eslint" "rust:lint rust:test" then "packages"` runs the tasks of
-// each lane one after the other, and the lanes side by side; what is after `then` begins when they have ended. A task that
-// fails ends its lane, and no stage follows a failure.
+// Runs projen tasks in lanes, side by side: `node scripts/lanes.js "build test" "beneath after:build lint pack"`. The tasks of a
+// lane run one after the other. `after:TASK` waits for a task of another lane. A lane that begins with `beneath` gets the
+// processor's time that the others leave. A task that fails ends its lane, and those that wait for it.
 
 const path = require('path');
 const { runJob, table } = require('./jobs');
 const { runMain } = require('./run');
 
-/** Stands between stages. */
-const THEN = 'then';
+/** Begins a lane that others go before. */
+const BENEATH = 'beneath';
+
+/** Begins a word that names the task to wait for. */
+const AFTER = 'after:';
+
+/** A tenth of what others get that want the processor too. */
+const GIVING_WAY = ['nice', '-n', '10'];
 
 const PROJEN = path.join(__dirname, '..', 'node_modules', '.bin', 'projen');
 
 /**
- * @param {string[]} tasks
+ * What a lane does.
+ * @typedef {{ prefix: string[], steps: ({ task: string } | { after: string })[] }} Lane
  */
-async function lane(tasks) {
-  const results = [];
-  for (const name of tasks) {
-    const result = await runJob({ name, command: [PROJEN, name] });
-    results.push(result);
-    if (!result.passed) {
-      break;
-    }
-  }
-  return results;
+
+/**
+ * @param {string} words
+ * @returns {Lane}
+ */
+function lane(words) {
+  const [first, ...rest] = words.split(' ').filter(Boolean);
+  const beneath = first === BENEATH;
+  const steps = (beneath ? rest : [first, ...rest]).filter(Boolean)
+    .map((word) => word.startsWith(AFTER) ? { after: word.slice(AFTER.length) } : { task: word });
+  return { prefix: beneath ? GIVING_WAY : [], steps };
 }
 
 /**
- * The lanes of each stage, as lists of tasks.
+ * The lanes, each with a task, and with nothing to wait for that no other lane has.
  * @param {string[]} words
  */
-function stages(words) {
-  /** @type {string[][][]} */
-  const found = [[]];
-  for (const word of words) {
-    if (word === THEN) {
-      found.push([]);
-    } else {
-      found[found.length - 1].push(word.split(' ').filter(Boolean));
+function lanes(words) {
+  const found = words.map(lane);
+  const tasks = found.flatMap(({ steps }) => steps.flatMap((step) => 'task' in step ? [step.task] : []));
+  for (const { steps } of found) {
+    if (!steps.some((step) => 'task' in step)) {
+      throw new Error('a lane without tasks: give the tasks of each lane as one argument');
     }
-  }
-  if (found.some((lanes) => lanes.length === 0 || lanes.some((tasks) => tasks.length === 0))) {
-    throw new Error('a stage without tasks: give the tasks of each lane as one argument');
+    const unknown = steps.flatMap((step) => 'after' in step && !tasks.includes(step.after) ? [step.after] : []);
+    if (unknown.length > 0) {
+      throw new Error(`no lane has the task "${unknown[0]}" that is waited for`);
+    }
   }
   return found;
 }
 
-async function main() {
-  /** @type {import('./jobs').Result[]} */
-  const results = [];
-  for (const lanes of stages(process.argv.slice(2))) {
-    results.push(...(await Promise.all(lanes.map(lane))).flat());
-    if (results.some(({ passed }) => !passed)) {
-      break;
-    }
+/**
+ * Runs lanes to their end.
+ * @param {Lane[]} all
+ * @param {(task: string, prefix: string[]) => Promise<import('./jobs').Result>} runTask
+ */
+async function runLanes(all, runTask) {
+  /** @type {Map<string, (passed: boolean) => void>} */
+  const settle = new Map();
+  /** @type {Map<string, Promise<boolean>>} */
+  const ended = new Map();
+  const tasksOf = (/** @type {Lane} */ { steps }) => steps.flatMap((step) => 'task' in step ? [step.task] : []);
+  for (const task of all.flatMap(tasksOf)) {
+    ended.set(task, new Promise((resolve) => { settle.set(task, resolve); }));
   }
+  const results = await Promise.all(all.map(async (one) => {
+    /** @type {import('./jobs').Result[]} */
+    const own = [];
+    for (const step of one.steps) {
+      if ('after' in step) {
+        if (!await ended.get(step.after)) {
+          break;
+        }
+        continue;
+      }
+      const result = await runTask(step.task, one.prefix);
+      own.push(result);
+      settle.get(step.task)?.(result.passed);
+      if (!result.passed) {
+        break;
+      }
+    }
+    // Nobody waits for what is not run any more.
+    tasksOf(one).forEach((task) => settle.get(task)?.(false));
+    return own;
+  }));
+  return results.flat();
+}
+
+async function main() {
+  const results = await runLanes(lanes(process.argv.slice(2)),
+    (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] }));
   console.log(`\n${table(results)}`);
   const failed = results.filter(({ passed }) => !passed);
   if (failed.length > 0) {
@@ -67,4 +106,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { THEN, stages };
+module.exports = { lanes, runLanes };

@@ -13,10 +13,19 @@ const { run, runMain } = require('./run');
 const RUST = path.join(__dirname, '..', 'rust');
 
 /** How many suites run at once: they wait more than they compute. */
-const WIDTH = 2;
+const WIDTH = 3;
 
-/** Suites whose trials mostly wait for freezes to pass, and take turns at what they measure: every trial is a job of its own. */
+/** Those give way to the trials that wait, and then measure. */
+const GIVING_WAY = ['nice', '-n', '5'];
+
+/**
+ * Suites whose trials mostly wait for freezes to pass, and take turns at what they measure: every trial is a job of its own,
+ * and all of them run beside the other suites.
+ */
 const WAITING = ['thaw'];
+
+/** The suites that take the longest: they begin first. */
+const LONGEST = ['failures', 'extension', 'transparency'];
 
 /** Suites that hold milliseconds to account, and so run last, and alone. */
 const ALONE = ['start', 'link'];
@@ -92,20 +101,26 @@ function job({ name, executable, folder }, args = [], title = name) {
   return { name: title, command: [executable, ...args], cwd: folder, env: { MEASURING_LOCK } };
 }
 
+/** @param {import('./jobs').Job} job */
+function givingWay({ command, ...rest }) {
+  return { ...rest, command: [...GIVING_WAY, ...command] };
+}
+
 /**
- * The jobs of a whole run: groups that run one after the other, each of jobs that may run side by side.
+ * The jobs of a whole run: those that may run side by side, and those that run after them.
  * @param {Suite[]} suites
  * @param {(suite: Suite) => string[]} trials the names of a suite's trials
  */
 function plan(suites, trials) {
-  const common = suites.filter(({ name }) => !WAITING.includes(name) && !ALONE.includes(name));
+  const rest = suites.filter(({ name }) => !WAITING.includes(name) && !ALONE.includes(name));
+  const common = [...rest.filter(({ name }) => LONGEST.includes(name)), ...rest.filter(({ name }) => !LONGEST.includes(name))];
   const whole = (/** @type {string[]} */ names) => suites.filter(({ name }) => names.includes(name));
   const partsOf = (/** @type {Suite} */ suite) => APART.filter((part) => part.suite === suite.name);
   const apart = (/** @type {string} */ group) => common.flatMap((suite) => (
     partsOf(suite).filter((part) => part.group === group).map(({ prefix }) => ({ suite, prefix }))));
   const one = (/** @type {Suite} */ suite, /** @type {string} */ trial) => job(suite, ['--exact', trial], `${suite.name}: ${trial}`);
   return {
-    common: common.map((suite) => job(suite, partsOf(suite).flatMap(({ prefix }) => ['--skip', prefix]))),
+    common: common.map((suite) => givingWay(job(suite, partsOf(suite).flatMap(({ prefix }) => ['--skip', prefix])))),
     waiting: [
       ...whole(WAITING).flatMap((suite) => trials(suite).map((trial) => one(suite, trial))),
       ...apart('waiting').flatMap(({ suite, prefix }) => trials(suite).filter((trial) => trial.startsWith(prefix)).map((trial) => one(suite, trial))),
@@ -135,8 +150,7 @@ async function crates() {
 /** All end-to-end suites. */
 async function endToEnd() {
   const { common, waiting, alone } = plan(build(undefined).filter(({ crate }) => crate === TESTBED), trialsOf);
-  const results = await sideBySide(common, WIDTH);
-  results.push(...await sideBySide(waiting, waiting.length));
+  const results = (await Promise.all([sideBySide(waiting, waiting.length), sideBySide(common, WIDTH)])).flat();
   results.push(...await sideBySide(alone, 1));
   report(results);
 }

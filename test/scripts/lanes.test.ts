@@ -1,5 +1,5 @@
 import { sideBySide, table } from '../../scripts/jobs';
-import { stages } from '../../scripts/lanes';
+import { lanes, runLanes } from '../../scripts/lanes';
 
 beforeEach(() => {
   jest.spyOn(console, 'log').mockImplementation();
@@ -9,10 +9,38 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-test('stages are told apart by a word, lanes by arguments', () => {
-  expect(stages(['a b', 'c', 'then', 'd'])).toEqual([[['a', 'b'], ['c']], [['d']]]);
-  expect(() => stages([])).toThrow('a stage without tasks');
-  expect(() => stages(['a', 'then'])).toThrow('a stage without tasks');
+test('a lane has tasks, and waits for those of others', () => {
+  expect(lanes(['a b', 'beneath after:a c'])).toEqual([
+    { prefix: [], steps: [{ task: 'a' }, { task: 'b' }] },
+    { prefix: ['nice', '-n', '10'], steps: [{ after: 'a' }, { task: 'c' }] },
+  ]);
+  expect(() => lanes([''])).toThrow('a lane without tasks');
+  expect(() => lanes(['a', 'beneath after:a'])).toThrow('a lane without tasks');
+  expect(() => lanes(['a', 'after:b c'])).toThrow('no lane has the task "b"');
+});
+
+describe('a task runs after what it waits for, and', () => {
+  const ran = async (words: string[], failing?: string) => {
+    const order: string[] = [];
+    const results = await runLanes(lanes(words), async (name) => {
+      order.push(`${name} begins`);
+      await Promise.resolve();
+      order.push(`${name} ends`);
+      return { name, seconds: 1, passed: name !== failing, output: '' };
+    });
+    return { order, names: results.map(({ name }) => name) };
+  };
+
+  test('not before its end', async () => {
+    const { order, names } = await ran(['after:a b', 'a c']);
+    expect(names).toEqual(['b', 'a', 'c']);
+    expect(order.indexOf('b begins')).toBeGreaterThan(order.indexOf('a ends'));
+  });
+
+  test('not at all where that failed, or will never run', async () => {
+    expect((await ran(['after:a b', 'a c'], 'a')).names).toEqual(['a']);
+    expect((await ran(['after:c b', 'a c', 'd'], 'a')).names).toEqual(['a', 'd']);
+  });
 });
 
 test('a job that fails stops no other, and the table names it, the longest first', async () => {
