@@ -189,14 +189,14 @@ const testRust = project.addTask('test:rust', { description: 'Test the crates, a
 
 const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
 const lanes = [
-  names([layers.build, rust.buildDevelopment, rust.test, demo.e2e]),
-  `beneath after:${rust.buildDevelopment.name} ` +
+  `${names([rust.buildDevelopment])} after:${python.make.name} ${names([rust.test])} after:${layers.build.name} ${names([demo.e2e])}`,
+  names([python.make, published, layers.build]),
+  `beneath after:${rust.buildDevelopment.name} after:${layers.build.name} ` +
     names([testCdk, layers.buildAll, ...checkRust, integration.snapshot, packages.test, otherArchitecture.test]),
 ];
 project.testTask.reset();
 project.testTask.env('EVERY_TEST', 'true');
 project.testTask.spawn(preflight, { args: ['--tests'] });
-[python.make, published].forEach((task) => project.testTask.spawn(task));
 project.testTask.exec(`node scripts/lanes.js ${lanes.map((lane) => `"${lane}"`).join(' ')}`);
 
 // What is packed is built first. What only tests need is not asked for.

@@ -18,9 +18,6 @@ const BUDGETS = [
   { zips: ['caller.zip'], budget: 3_000_000 },
 ];
 
-/** The zips of layers: other runtimes and images have another C library than the one that a build links against, or none. */
-const ANY_C_LIBRARY = ['extension.zip', 'caller.zip'];
-
 /** A program header that names a dynamic loader (elf(5)). */
 const PT_INTERP = 3;
 
@@ -55,7 +52,8 @@ function builtFor(content) {
 }
 
 /**
- * Whether a 64-bit executable is started by a dynamic loader, and so needs a C library that is there.
+ * Whether a 64-bit executable is started by a dynamic loader: it takes longer to start, and needs a C library, of which
+ * other runtimes and images have another one, or none.
  * @param {Buffer} content
  */
 function isDynamic(content) {
@@ -66,16 +64,15 @@ function isDynamic(content) {
 /**
  * What is wrong with one file in a zip.
  * @param {string} architecture
- * @param {string} zip its name
  * @param {File} file
  */
-function problemsOf(architecture, zip, { name, mode, content }) {
+function problemsOf(architecture, { name, mode, content }) {
   const executable = (mode & 0o111) === 0o111 ? [] : [`${name} is not executable (mode ${mode.toString(8)})`];
   const found = builtFor(content);
   if (found !== `built for ${architecture}`) {
     return [...executable, `${name} is ${found}`];
   }
-  const dynamic = ANY_C_LIBRARY.includes(zip) && isDynamic(content) ? [`${name} needs a C library, and must be linked statically`] : [];
+  const dynamic = isDynamic(content) ? [`${name} needs a C library, and must be linked statically`] : [];
   return [...executable, ...dynamic];
 }
 
@@ -96,7 +93,7 @@ async function zipProblems(assets, architecture, name, expected) {
   const held = files.map((file) => file.name).sort().join(', ');
   const wanted = [...expected].sort().join(', ');
   const other = held === wanted ? [] : [`it holds ${held || 'nothing'}, and must hold ${wanted}`];
-  return [...other, ...files.flatMap((file) => problemsOf(architecture, name, file))].map((problem) => `${zip}: ${problem}`);
+  return [...other, ...files.flatMap((file) => problemsOf(architecture, file))].map((problem) => `${zip}: ${problem}`);
 }
 
 /**
