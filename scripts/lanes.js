@@ -13,8 +13,8 @@ const BENEATH = 'beneath';
 /** Begins a word that names the task to wait for. */
 const AFTER = 'after:';
 
-/** A tenth of what others get that want the processor too. */
-const GIVING_WAY = ['nice', '-n', '10'];
+/** A sixtieth of what others get that want the processor too. */
+const GIVING_WAY = ['nice', '-n', '19'];
 
 const PROJEN = path.join(__dirname, '..', 'node_modules', '.bin', 'projen');
 

@@ -12,7 +12,7 @@ afterEach(() => {
 test('a lane has tasks, and waits for those of others', () => {
   expect(lanes(['a b', 'beneath after:a c'])).toEqual([
     { prefix: [], steps: [{ task: 'a' }, { task: 'b' }] },
-    { prefix: ['nice', '-n', '10'], steps: [{ after: 'a' }, { task: 'c' }] },
+    { prefix: ['nice', '-n', '19'], steps: [{ after: 'a' }, { task: 'c' }] },
   ]);
   expect(() => lanes([''])).toThrow('a lane without tasks');
   expect(() => lanes(['a', 'beneath after:a'])).toThrow('a lane without tasks');
