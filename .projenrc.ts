@@ -191,8 +191,10 @@ const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
 const lanes = [
   `${names([rust.buildDevelopment])} after:${python.make.name} ${names([rust.test])} after:${layers.build.name} ${names([demo.e2e])}`,
   names([python.make, published, layers.build]),
-  `beneath after:${rust.buildDevelopment.name} after:${layers.build.name} ` +
-    names([testCdk, layers.buildAll, ...checkRust, integration.snapshot, packages.test, otherArchitecture.test]),
+  `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([testCdk, ...checkRust])}`,
+  // What is packed is compiled by the tests as well: not by both at once.
+  `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([layers.buildAll])} after:${testCdk.name} ` +
+    names([integration.snapshot, packages.test, otherArchitecture.test]),
 ];
 project.testTask.reset();
 project.testTask.env('EVERY_TEST', 'true');
