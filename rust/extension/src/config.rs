@@ -19,11 +19,15 @@ use crate::{
     },
     policy::Uncovered,
     supervisor::{exit_node::ExitNode, state::Join},
+    tailscaled::process::Share,
 };
 
 /// What a ping of the exit node may take, and how many there are, unless the settings say otherwise.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const PINGS: u32 = 4;
+/// A function of this size in MB has one vCPU, and a smaller one a part of it
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
+const ONE_CORE: u64 = 1769;
 /// Where the function's processes find SOCKS5 and the HTTP proxy.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
 /// Where tailscaled's own server listens behind ours. Peers that are let in reach 127.0.0.1, and not this address.
@@ -58,8 +62,8 @@ pub struct Config {
     pub likely_targets: Vec<String>,
     /// Where tailscaled's own SOCKS5 server listens.
     pub socks: SocketAddr,
-    /// How much memory tailscaled may take, in MiB.
-    pub tailscaled_memory: Option<u64>,
+    /// What tailscaled may take of the environment, if its size is known.
+    pub tailscaled_share: Option<Share>,
     /// What listens in front of it: SOCKS5 and an HTTP proxy by default, and not for the Lambda proxy, which asks the status
     /// socket before it dials; and the local ports that lead to one target each.
     pub doors: DoorsConfig,
@@ -124,10 +128,10 @@ impl Config {
                 .map(single_hosts)
                 .unwrap_or_default(),
             socks,
-            tailscaled_memory: variables
+            tailscaled_share: variables
                 .text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
                 .and_then(|size| size.parse().ok())
-                .map(|size| tailscaled_memory(size, direct)),
+                .map(|size| tailscaled_share(size, direct)),
             // The proxy tells of its invocations itself. Flows through local ports are reset by INVOKE.
             events: if variables.managed_instance() || (direct && doors.forwards.is_empty()) {
                 Events::ShutdownOnly
@@ -167,12 +171,15 @@ fn own_ports(doors: &DoorsConfig, socks: SocketAddr) -> Vec<u16> {
 /// What of a function of `size` MB tailscaled may take: half, which leaves as much to a handler that is not ours. The proxy
 /// takes less: all but 64 MB, which it and the extension stay well below, with what of tailscaled Go does not count. Near its
 /// limit Go collects garbage all the time: 200 MB through 256 MB cost 4.4 s of the processor's time with half, 2.5 s with this.
-fn tailscaled_memory(size: u64, is_proxy: bool) -> u64 {
+fn tailscaled_share(size: u64, is_proxy: bool) -> Share {
     let half = size / 2;
-    if is_proxy {
-        half.max(size.saturating_sub(64))
-    } else {
-        half
+    Share {
+        memory: if is_proxy {
+            half.max(size.saturating_sub(64))
+        } else {
+            half
+        },
+        one_core: size <= ONE_CORE,
     }
 }
 
@@ -393,13 +400,21 @@ mod tests {
     fn tailscaled_may_take_half_of_the_memory_and_beside_the_proxy_all_but_64_mb() {
         let memory = |size: &str, more: &[(&str, &str)]| {
             let size = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", size);
-            parse(&[&[size], more].concat()).unwrap().tailscaled_memory
+            let share = parse(&[&[size], more].concat()).unwrap().tailscaled_share;
+            share.map(|share| share.memory)
         };
         let proxy = [("TS_DIRECT_SOCKS", "true")];
         assert_eq!((memory("256", &[]), memory("256", &proxy)), (Some(128), Some(192)));
         assert_eq!((memory("128", &[]), memory("128", &proxy)), (Some(64), Some(64)));
         assert_eq!((memory("10240", &proxy), memory("much", &proxy)), (Some(10176), None));
-        assert_eq!(parse(&proxy).unwrap().tailscaled_memory, None);
+        assert_eq!(parse(&proxy).unwrap().tailscaled_share, None);
+    }
+
+    #[test]
+    fn a_function_has_one_core_at_most_up_to_1769_mb() {
+        for (size, one_core) in [(128, true), (1769, true), (1770, false)] {
+            assert_eq!(tailscaled_share(size, true).one_core, one_core);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
     match lambda_env::start(|get| Config::parse(get), |config| config.debug) {
         Ok(config) => {
             let keys = Keys::new(config.credential.clone(), &config.advertise_tags);
-            let program = Paths::with_socks(config.socks, config.own_ports(), config.tailscaled_memory);
+            let program = Paths::with_socks(config.socks, config.own_ports(), config.tailscaled_share);
             lambda_env::finish(run(&config, program, keys, tailnet::protocol::SOCKET).await)
         }
         Err(error) => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lambda_env::aws::leads_to_own_port;
-use nix::sys::signal::Signal;
+use nix::sys::{prctl::set_timerslack, signal::Signal};
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
@@ -36,6 +36,10 @@ const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// saves 25 MB, for no processor's time that could be measured: little is in use, and little garbage made.
 const GARBAGE_PERCENT: &str = "40";
 
+/// How late its timers may be on one core, in nanoseconds. (50 µs elsewhere.) Those of tailscaled are of tens of milliseconds and
+/// more; Go's own are not.
+const TIMER_SLACK: u64 = 5_000_000;
+
 /// Where tailscaled's files and ports are.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -50,21 +54,38 @@ pub struct Paths {
     /// The ports of this environment that lead into the tailnet: a proxy variable that points at one of them is not passed
     /// on, because tailscaled would log in through itself and never join.
     pub own_ports: Vec<u16>,
-    /// How much memory it may take, in MiB: Go's soft limit. Without one it grows to 300 MB (measured) while 200 MB are
-    /// downloaded, which ends a small function.
-    pub memory: Option<u64>,
+    /// What it may take of the environment. `None` where nothing is known of that.
+    pub share: Option<Share>,
+}
+
+/// What tailscaled may take of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The memory, in MiB: Go's soft limit. Without one it grows to 300 MB (measured) while 200 MB are downloaded, which ends a
+    /// small function.
+    pub memory: u64,
+    /// The environment has one core at most, in sum: then Go's code runs on one thread at a time, and its timers may be late.
+    ///
+    /// While there is work, Go wakes every 20 µs to look after its threads, and more of them wake to share the work. Without
+    /// either a start takes a fifth less, and a request two fifths less of tailscaled's processor time. With several threads
+    /// the timers must be in time: those that look for work would sleep as long, and a start take twice as long.
+    pub one_core: bool,
 }
 
 impl Paths {
+    fn is_on_one_core(&self) -> bool {
+        self.share.is_some_and(|share| share.one_core)
+    }
+
     /// Those of an environment in which its SOCKS5 server listens on `socks`.
-    pub fn with_socks(socks: SocketAddr, own_ports: Vec<u16>, memory: Option<u64>) -> Self {
+    pub fn with_socks(socks: SocketAddr, own_ports: Vec<u16>, share: Option<Share>) -> Self {
         Self {
             program: "/opt/bin/tailscaled".into(),
             socket: "/tmp/tailscale.sock".into(),
             state_directory: "/tmp/tailscale".into(),
             socks,
             own_ports,
-            memory,
+            share,
         }
     }
 }
@@ -114,7 +135,7 @@ pub struct Daemon {
 impl Daemon {
     fn start(paths: &Paths) -> io::Result<Self> {
         remove_stale(&paths.socket)?;
-        let mut child = command(paths).spawn()?;
+        let mut child = spawn(command(paths), paths.is_on_one_core())?;
         let output = DaemonOutput::read(child.stdout.take(), child.stderr.take());
         Ok(Self { child, output })
     }
@@ -166,12 +187,26 @@ fn command(paths: &Paths) -> Command {
         .env("HOME", &paths.state_directory)
         .envs(passed_on(&paths.own_ports, |name| std::env::var(name).ok()))
         .env("GOGC", GARBAGE_PERCENT)
-        .envs(paths.memory.map(|memory| ("GOMEMLIMIT", format!("{memory}MiB"))))
+        .envs(paths.share.map(|share| ("GOMEMLIMIT", format!("{}MiB", share.memory))))
+        .envs(paths.is_on_one_core().then_some(("GOMAXPROCS", "1")))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// Starts it so that its timers may be `late`, or not. It inherits that from the thread that starts it: there is no other way to
+/// set it without privileges (prctl(2), PR_SET_TIMERSLACK).
+fn spawn(mut command: Command, late: bool) -> io::Result<Child> {
+    if !late {
+        return command.spawn();
+    }
+    set_timerslack(TIMER_SLACK)?;
+    let child = command.spawn();
+    // The thread's own again.
+    set_timerslack(0)?;
+    child
 }
 
 /// The variables that tailscaled gets.
@@ -207,6 +242,8 @@ fn describe(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use nix::sys::prctl::get_timerslack;
+
     use super::*;
 
     const SOCKS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1055);
@@ -237,6 +274,27 @@ mod tests {
             describe(ExitStatus::from_raw(1 << 8)),
             "tailscaled ended with exit code 1"
         );
+    }
+
+    #[tokio::test]
+    async fn on_one_core_its_timers_may_be_late_and_ours_are_not() {
+        let folder = std::env::temp_dir().join(format!("tailscaled-share-{}", std::process::id()));
+        let script = "read slack < /proc/$$/timerslack_ns; echo \"threads: $GOMAXPROCS, slack: $slack\"; exit 3";
+        let own = get_timerslack().unwrap();
+        for one_core in [true, false] {
+            let share = Some(Share { memory: 192, one_core });
+            let paths = Paths {
+                share,
+                ..program(&folder, script)
+            };
+            let mut daemon = Daemon::start(&paths).unwrap();
+            assert_eq!(get_timerslack().unwrap(), own);
+            daemon.ended().await;
+            let (threads, slack) = if one_core { ("1", 5_000_000) } else { ("", own) };
+            let said = daemon.output.last_lines().await;
+            assert_eq!(said, [format!("threads: {threads}, slack: {slack}")]);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     /// A daemon that is a shell script.
