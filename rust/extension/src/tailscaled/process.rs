@@ -199,13 +199,20 @@ fn command(paths: &Paths) -> Command {
 /// Starts it so that its timers may be `late`, or not. It inherits that from the thread that starts it: there is no other way to
 /// set it without privileges (prctl(2), PR_SET_TIMERSLACK).
 fn spawn(mut command: Command, late: bool) -> io::Result<Child> {
-    if !late {
-        return command.spawn();
+    let set = |slack| {
+        // It costs time alone.
+        if let Err(error) = set_timerslack(slack) {
+            tracing::warn!("the timer slack cannot be set to {slack} ns: {error}");
+        }
+    };
+    if late {
+        set(TIMER_SLACK);
     }
-    set_timerslack(TIMER_SLACK)?;
     let child = command.spawn();
-    // The thread's own again.
-    set_timerslack(0)?;
+    if late {
+        // The thread's own again.
+        set(0);
+    }
     child
 }
 
