@@ -43,18 +43,18 @@ impl Connectivity {
     /// Begins to greet the peer at `address`, which may not have heard of this machine yet: it has just joined.
     pub fn meet(&self, address: IpAddr) {
         if !self.evidence().heard(address) {
-            drop(self.greeting(address, None));
+            drop(self.greeting(address, None, true));
         }
     }
 
     /// Joins the greeting of a peer that is under way, or begins one: see [`greet`](Self::greet).
-    fn greeting(&self, address: IpAddr, near: Option<Duration>) -> Greeting {
+    fn greeting(&self, address: IpAddr, near: Option<Duration>, renews: bool) -> Greeting {
         let mut greetings = lock(&self.0.greetings);
         let greeting = greetings.entry(address).or_insert_with(|| {
             let this = self.clone();
             let greeting = async move {
                 // Either end of it is fine: the dial that follows tells the rest.
-                let _ = timeout(GREETING_LIMIT, this.greet(address, near)).await;
+                let _ = timeout(GREETING_LIMIT, this.greet(address, near, renews)).await;
                 lock(&this.0.greetings).remove(&address);
             };
             driven(greeting.boxed())
@@ -95,7 +95,11 @@ impl Connectivity {
     /// not, until the peer answers a ping. (Not where UDP works: the message would go by the direct path that a ping finds, and
     /// the peer, which knows neither that path nor this machine's home DERP region yet, could not answer.) Farther away, the
     /// message waits for the connection to the DERP server anyway, and the news is there first.
-    async fn greet(&self, address: IpAddr, near: Option<Duration>) {
+    ///
+    /// To begin all sessions anew undoes what is under way to the other peers. It takes milliseconds where these are near. Where
+    /// they are not, it would take the first message to one of them with it, for the sake of a peer that is near itself and
+    /// hears of this machine from afar: only a greeting that `renews` does that.
+    async fn greet(&self, address: IpAddr, near: Option<Duration>, renews: bool) {
         // tailscaled sets the data plane up under the lock that this call waits for.
         if self.0.api.awake().await.is_err() {
             return;
@@ -147,6 +151,7 @@ impl Connectivity {
         let due = (began + round_trip * DERP_ROUND_TRIPS).max(Instant::now() + round_trip * 2) + SESSION_SLACK;
         let proved = match timeout_at(due, &mut session).await {
             Ok(proved) => proved,
+            Err(_) if !renews => false,
             Err(_) => select! {
                 biased;
                 proved = &mut session => proved,
@@ -239,11 +244,12 @@ impl Connectivity {
             let recent = self.evidence().recent();
             warm_up::choose(&netmap, &self.0.hostname, &recent, likely)
         };
+        let renews = near.is_some() || greeted.len() == 1;
         let mut greetings: JoinSet<()> = greeted
             .into_iter()
             .map(|address| {
                 let this = self.clone();
-                async move { this.greeting(address, near).await }
+                async move { this.greeting(address, near, renews).await }
             })
             .collect();
         while greetings.join_next().await.is_some() {}
