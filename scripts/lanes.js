@@ -28,28 +28,53 @@ const PROJEN = path.join(__dirname, '..', 'node_modules', '.bin', 'projen');
  * @returns {Lane}
  */
 function lane(words) {
-  const [first, ...rest] = words.split(' ').filter(Boolean);
-  const beneath = first === BENEATH;
-  const steps = (beneath ? rest : [first, ...rest]).filter(Boolean)
+  const all = words.split(' ').filter(Boolean);
+  const beneath = all[0] === BENEATH;
+  const steps = all.slice(beneath ? 1 : 0)
     .map((word) => word.startsWith(AFTER) ? { after: word.slice(AFTER.length) } : { task: word });
   return { prefix: beneath ? GIVING_WAY : [], steps };
 }
 
+/** @param {Lane} lane */
+function tasksOf({ steps }) {
+  return steps.flatMap((step) => 'task' in step ? [step.task] : []);
+}
+
 /**
- * The lanes, each with a task, and with nothing to wait for that no other lane has.
+ * The task that lanes wait for and that never runs, because they wait for each other. (Node would end without a word.)
+ * @param {Lane[]} all
+ */
+function neverRun(all) {
+  const ended = new Set();
+  const left = all.map(({ steps }) => [...steps]);
+  let moved = true;
+  while (moved) {
+    moved = false;
+    for (const [index, [step, ...rest]] of left.entries()) {
+      if (step !== undefined && ('task' in step || ended.has(step.after))) {
+        ended.add('task' in step ? step.task : step.after);
+        left[index] = rest;
+        moved = true;
+      }
+    }
+  }
+  return left.flatMap(([step]) => step !== undefined && 'after' in step ? [step.after] : [])[0];
+}
+
+/**
+ * The lanes, each with a task, and with nothing to wait for that never comes.
  * @param {string[]} words
  */
 function lanes(words) {
   const found = words.map(lane);
-  const tasks = found.flatMap(({ steps }) => steps.flatMap((step) => 'task' in step ? [step.task] : []));
-  for (const { steps } of found) {
-    if (!steps.some((step) => 'task' in step)) {
-      throw new Error('a lane without tasks: give the tasks of each lane as one argument');
-    }
-    const unknown = steps.flatMap((step) => 'after' in step && !tasks.includes(step.after) ? [step.after] : []);
-    if (unknown.length > 0) {
-      throw new Error(`no lane has the task "${unknown[0]}" that is waited for`);
-    }
+  if (found.some((one) => tasksOf(one).length === 0)) {
+    throw new Error('a lane without tasks: give the tasks of each lane as one argument');
+  }
+  const never = neverRun(found);
+  if (never !== undefined) {
+    throw new Error(found.flatMap(tasksOf).includes(never)
+      ? `lanes wait for each other, and "${never}" never runs`
+      : `no lane has the task "${never}" that is waited for`);
   }
   return found;
 }
@@ -64,7 +89,6 @@ async function runLanes(all, runTask) {
   const settle = new Map();
   /** @type {Map<string, Promise<boolean>>} */
   const ended = new Map();
-  const tasksOf = (/** @type {Lane} */ { steps }) => steps.flatMap((step) => 'task' in step ? [step.task] : []);
   for (const task of all.flatMap(tasksOf)) {
     ended.set(task, new Promise((resolve) => { settle.set(task, resolve); }));
   }

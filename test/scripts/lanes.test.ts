@@ -17,6 +17,8 @@ test('a lane has tasks, and waits for those of others', () => {
   expect(() => lanes([''])).toThrow('a lane without tasks');
   expect(() => lanes(['a', 'beneath after:a'])).toThrow('a lane without tasks');
   expect(() => lanes(['a', 'after:b c'])).toThrow('no lane has the task "b"');
+  expect(() => lanes(['after:b a', 'c after:a b'])).toThrow('lanes wait for each other, and "b" never runs');
+  expect(() => lanes(['after:a a'])).toThrow('lanes wait for each other');
 });
 
 describe('a task runs after what it waits for, and', () => {

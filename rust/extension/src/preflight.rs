@@ -246,7 +246,7 @@ impl Router for Preflight {
             self.connectivity.meet(address);
         }
         Ok(Route {
-            verified: permitted.covered && first.is_some_and(|address| self.connectivity.is_proved(address)),
+            verified: permitted.covered && first.is_some_and(|address| self.connectivity.is_fresh(address)),
             round_trip: first.and_then(|address| self.connectivity.round_trip(address)),
             addresses: permitted.addresses,
             sources: permitted.covered.then(|| self.netmap.borrow().own_addresses().to_vec()),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use lambda_env::aws::{Access, Call, CallError};
 use tokio::time::sleep;
 
@@ -19,19 +20,18 @@ pub(crate) async fn send(
     is_busy: impl Fn(u16, &[u8]) -> bool,
 ) -> Result<Bytes, CallError> {
     let wire = access.wire();
+    let attempt = async || call.attempt(access, &wire, ATTEMPT).await.map(Response::into_body);
     for pause in PAUSES {
-        match call.attempt(access, &wire, ATTEMPT).await {
+        match attempt().await {
             Err(CallError::Refused(response)) if is_busy(response.status().as_u16(), response.body()) => {
                 tracing::debug!("{} is busy ({}): it is asked again", call.service, response.status());
             }
             Err(CallError::NoResponse(reason)) => {
                 tracing::debug!("{} did not answer, and is asked again: {reason}", call.service);
             }
-            done => return done.map(http::Response::into_body),
+            done => return done,
         }
         sleep(pause).await;
     }
-    call.attempt(access, &wire, ATTEMPT)
-        .await
-        .map(http::Response::into_body)
+    attempt().await
 }

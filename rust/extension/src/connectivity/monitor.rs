@@ -132,7 +132,7 @@ impl Connectivity {
     }
 
     /// Whether the path to `address`, which is about to be used, was proved a moment ago.
-    pub fn is_proved(&self, address: IpAddr) -> bool {
+    pub fn is_fresh(&self, address: IpAddr) -> bool {
         self.touch();
         let mut evidence = self.evidence();
         evidence.note_use(address);
@@ -142,7 +142,7 @@ impl Connectivity {
     /// Makes sure that the path to `address` is alive: at once if something was heard lately, after a round trip otherwise,
     /// after a repair if the path has died. `None`: that has not come to an end by `deadline`; it goes on.
     pub async fn verify(&self, address: IpAddr, deadline: Instant) -> Option<Outcome> {
-        if self.is_proved(address) {
+        if self.is_fresh(address) {
             return Some(Outcome::Alive);
         }
         // A greeting under way finds out the same, unless a freeze came in between: it would not notice dead links.
