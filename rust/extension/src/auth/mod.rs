@@ -6,7 +6,6 @@ pub mod key_source;
 pub mod keys;
 pub mod oauth;
 mod parameter_store;
-mod retry;
 pub mod secret;
 mod secrets_manager;
 pub mod stored_key;

@@ -1,10 +1,8 @@
 //! A parameter (SecureString) of Systems Manager's Parameter Store.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
-use lambda_env::aws::{Access, Call, CallError};
+use lambda_env::aws::{Access, Call, CallError, JsonRefusal};
 use serde::Deserialize;
-
-use crate::auth::retry::send;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -20,17 +18,6 @@ struct Parameter {
     r#type: String,
 }
 
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(rename = "__type")]
-    code: String,
-    #[serde(default)]
-    message: String,
-    /// Some refusals write it so, and some in both ways.
-    #[serde(rename = "Message", default)]
-    capital_message: String,
-}
-
 /// The parameter's text, decrypted; or why it cannot be read, and what fixes it.
 pub(crate) async fn read(access: &Access, name: &str) -> Result<String, String> {
     let body = serde_json::json!({"Name": name, "WithDecryption": true}).to_string();
@@ -41,8 +28,9 @@ pub(crate) async fn read(access: &Access, name: &str) -> Result<String, String> 
         target: Some("AmazonSSM.GetParameter"),
         body: &body,
     };
-    let is_busy = |status, body: &[u8]| status >= 500 || refusal(body).is_some_and(|refusal| is_busy(refusal.code()));
-    let answer = send(call, access, is_busy).await.map_err(|error| match error {
+    let is_busy =
+        |status, body: &[u8]| status >= 500 || JsonRefusal::read(body).is_some_and(|refusal| is_busy(refusal.code()));
+    let answer = call.send(access, is_busy).await.map_err(|error| match error {
         CallError::Refused(response) => refused(response.status().as_u16(), response.body()),
         CallError::NoResponse(reason) => format!("{reason}; fix: {}", fix(None)),
     })?;
@@ -56,25 +44,14 @@ pub(crate) async fn read(access: &Access, name: &str) -> Result<String, String> 
     Ok(parameter.value)
 }
 
-impl Refusal {
-    /// Its code, without the namespace that may come before it.
-    fn code(&self) -> &str {
-        self.code.rsplit('#').next().unwrap_or_default()
-    }
-}
-
-fn refusal(body: &[u8]) -> Option<Refusal> {
-    serde_json::from_slice(body).ok()
-}
-
 fn refused(status: u16, body: &[u8]) -> String {
-    match refusal(body) {
+    match JsonRefusal::read(body) {
         Some(refusal) => {
             let code = refusal.code();
-            // Some refusals have none.
-            let messages = [&refusal.message, &refusal.capital_message];
-            let message = messages.into_iter().find(|message| !message.is_empty());
-            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+            let message = refusal
+                .message()
+                .map(|message| format!(": {message}"))
+                .unwrap_or_default();
             format!("{code}{message}; fix: {}", fix(Some(code)))
         }
         None => format!("status {status}; fix: {}", fix(Some(""))),
@@ -128,11 +105,6 @@ pub(crate) mod tests {
             reason.starts_with("ParameterNotFound: Parameter /a not found.; fix: check that"),
             "{reason}"
         );
-        for names in [r#""Message":"no""#, r#""message":"no","Message":"no""#] {
-            let refusal = format!(r#"{{"__type":"AccessDeniedException",{names}}}"#);
-            let reason = refused(400, refusal.as_bytes());
-            assert!(reason.starts_with("AccessDeniedException: no; fix: let"), "{reason}");
-        }
         assert!(refused(502, b"Bad gateway").starts_with("status 502; fix: "));
     }
 }

@@ -9,7 +9,7 @@ use lambda_env::aws::{Access, Call, CallError};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::auth::{retry::send, secret::Secret};
+use crate::auth::secret::Secret;
 
 /// For how long a token is asked for. The construct allows the role no more.
 const LIFE: Duration = Duration::from_secs(300);
@@ -52,7 +52,7 @@ pub async fn web_identity_token(access: &Access, audience: &str) -> Result<WebId
         body: &body,
     };
     let is_busy = |status, body: &[u8]| status >= 500 || is_busy(code(body).as_deref());
-    match send(call, access, is_busy).await {
+    match call.send(access, is_busy).await {
         Ok(body) => read(&body),
         Err(CallError::Refused(response)) => Err(refused(response.status().as_u16(), response.body())),
         Err(error @ CallError::NoResponse(_)) => Err(StsError {

@@ -66,12 +66,18 @@ fn region_of(arn: &str) -> Option<String> {
     }
 }
 
-/// The service's endpoint in a region. The isolated partitions are left out: no tailnet is reached from there.
+/// The service's endpoint in a region, by the partition's suffix.
 /// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+/// <https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>
 pub fn regional_endpoint(service: &str, region: &str) -> String {
-    let suffix = match region.split('-').next() {
-        Some("cn") => "amazonaws.com.cn",
-        Some("eusc") => "amazonaws.eu",
+    let mut words = region.split('-');
+    let suffix = match (words.next(), words.next()) {
+        (Some("cn"), _) => "amazonaws.com.cn",
+        (Some("eusc"), _) => "amazonaws.eu",
+        (Some("us"), Some("iso")) => "c2s.ic.gov",
+        (Some("us"), Some("isob")) => "sc2s.sgov.gov",
+        (Some("us"), Some("isof")) => "csp.hci.ic.gov",
+        (Some("eu"), Some("isoe")) => "cloud.adc-e.uk",
         _ => "amazonaws.com",
     };
     format!("https://{service}.{region}.{suffix}/")
@@ -125,17 +131,17 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_the_regions_own() {
-        assert_eq!(
-            regional_endpoint("sts", "eu-west-1"),
-            "https://sts.eu-west-1.amazonaws.com/"
-        );
-        assert_eq!(
-            regional_endpoint("ssm", "cn-north-1"),
-            "https://ssm.cn-north-1.amazonaws.com.cn/"
-        );
-        assert_eq!(
-            regional_endpoint("sts", "eusc-de-east-1"),
-            "https://sts.eusc-de-east-1.amazonaws.eu/"
-        );
+        for (service, region, endpoint) in [
+            ("sts", "eu-west-1", "https://sts.eu-west-1.amazonaws.com/"),
+            ("sts", "us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"),
+            ("ssm", "cn-north-1", "https://ssm.cn-north-1.amazonaws.com.cn/"),
+            ("sts", "eusc-de-east-1", "https://sts.eusc-de-east-1.amazonaws.eu/"),
+            ("sts", "us-iso-east-1", "https://sts.us-iso-east-1.c2s.ic.gov/"),
+            ("sts", "us-isob-east-1", "https://sts.us-isob-east-1.sc2s.sgov.gov/"),
+            ("sts", "us-isof-south-1", "https://sts.us-isof-south-1.csp.hci.ic.gov/"),
+            ("sts", "eu-isoe-west-1", "https://sts.eu-isoe-west-1.cloud.adc-e.uk/"),
+        ] {
+            assert_eq!(regional_endpoint(service, region), endpoint);
+        }
     }
 }

@@ -5,13 +5,16 @@
 
 mod access;
 mod call;
+mod json_refusal;
 mod proxy;
+mod retry;
 pub mod secrets_manager;
 mod tls;
 mod wire;
 
 pub use access::{Access, regional_endpoint};
 pub use call::{Call, CallError};
+pub use json_refusal::JsonRefusal;
 pub use proxy::{ProxyVariables, leads_to_own_port};
 pub use tls::PublicTls;
 pub use wire::{Connection, NotSent, Wire};

@@ -1,25 +1,21 @@
 //! A secret's text in Secrets Manager.
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
 
-use std::time::Duration;
-
-use aws_sdk_secretsmanager::{
-    Client, Config,
-    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata},
-};
+use serde::Deserialize;
 use thiserror::Error;
 
-use super::Access;
+use super::{Access, Call, CallError, JsonRefusal};
 
-/// How long Secrets Manager may take, retries included: INIT has 10 s for everything.
-const LIMIT: Duration = Duration::from_secs(6);
-/// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(2500);
-/// How many attempts there are: the pauses between them (1 s at most, then 1.5 s twice) must leave time for the last one's
-/// response, or throttling that goes on would be told as a Secrets Manager that is out of reach.
-const ATTEMPTS: u32 = 4;
-/// The longest pause before another attempt.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1500);
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SecretValue {
+    /// A secret of bytes has none.
+    #[serde(default)]
+    secret_string: String,
+}
+
+/// The code of a service that is asked too often.
+const THROTTLED: &str = "ThrottlingException";
 
 /// Secrets Manager did not return a secret. Who deployed the function must fix it, unless the service is busy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,8 +32,7 @@ pub fn named(code: Option<&str>) -> String {
     code.map(|code| format!("{code}: ")).unwrap_or_default()
 }
 
-/// What fixes a refusal with this code, by
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>; or, without one, that the
+/// What fixes a refusal with this code; or, without one, that the
 /// service was not reached.
 pub fn remedy(code: Option<&str>) -> &'static str {
     match code {
@@ -45,7 +40,7 @@ pub fn remedy(code: Option<&str>) -> &'static str {
             "let the function's role do secretsmanager:GetSecretValue on it (and kms:Decrypt on its key)"
         }
         Some("ResourceNotFoundException") => "check that the secret exists, has a value, and is in this region",
-        Some("ThrottlingException" | "InternalServiceError") => "none: Secrets Manager is busy",
+        Some(THROTTLED | "InternalServiceError") => "none: Secrets Manager is busy",
         Some("InvalidRequestException") => "check that the secret is not scheduled for deletion",
         Some("DecryptionFailure") => "let the function's role do kms:Decrypt on the secret's key",
         Some(_) => "check the secret and the function's role",
@@ -58,35 +53,39 @@ pub fn remedy(code: Option<&str>) -> &'static str {
 /// # Errors
 /// [`SecretNotRead`], after up to 6 s of attempts.
 pub async fn read_secret(access: &Access, secret: &str) -> Result<String, SecretNotRead> {
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(access.region.clone().map(Region::new))
-        .http_client(access.wire())
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_max_backoff(LONGEST_PAUSE),
-        )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .operation_timeout(LIMIT)
-                .operation_attempt_timeout(ATTEMPT)
-                .build(),
-        );
-    config.set_endpoint_url(access.endpoint.clone());
-    if let Some(credentials) = &access.credentials {
-        config = config.credentials_provider(credentials.clone());
-    }
-    let client = Client::from_conf(config.build());
-    match client.get_secret_value().secret_id(secret).send().await {
-        Ok(answer) => Ok(answer.secret_string.unwrap_or_default()),
-        Err(error) => Err(SecretNotRead {
-            code: error.code().map(str::to_owned),
-            cause: match error.message() {
-                Some(message) => message.to_owned(),
-                None => DisplayErrorContext(&error).to_string(),
-            },
-        }),
+    let body = serde_json::json!({ "SecretId": secret }).to_string();
+    let call = Call {
+        service: "secretsmanager",
+        path: "",
+        content_type: "application/x-amz-json-1.1",
+        target: Some("secretsmanager.GetSecretValue"),
+        body: &body,
+    };
+    let answer = call.send(access, is_busy).await.map_err(not_read)?;
+    // The parser's own words could show a piece of the secret.
+    let value: SecretValue = serde_json::from_slice(&answer).map_err(|_| SecretNotRead {
+        code: None,
+        cause: "the answer is not as documented".to_owned(),
+    })?;
+    Ok(value.secret_string)
+}
+
+fn is_busy(status: u16, body: &[u8]) -> bool {
+    status >= 500 || JsonRefusal::read(body).is_some_and(|refusal| refusal.code() == THROTTLED)
+}
+
+fn not_read(error: CallError) -> SecretNotRead {
+    let refusal = match &error {
+        CallError::Refused(response) => JsonRefusal::read(response.body()),
+        CallError::NoResponse(_) => None,
+    };
+    let code = refusal.as_ref().map(|refusal| refusal.code().to_owned());
+    let message = refusal
+        .as_ref()
+        .and_then(|refusal| refusal.message().map(str::to_owned));
+    SecretNotRead {
+        code,
+        cause: message.unwrap_or_else(|| error.to_string()),
     }
 }
 
