@@ -13,9 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::environment::{self, Availability, Description, Entry, Host, Job, JobError, Order};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
-/// How long a request waits for an environment that has answered its last one, but is not idle yet. On the service the
-/// way to the caller and back gives it that time.
+/// How long a request waits for an environment that has answered its last one, but is not idle yet, before another one is
+/// started. On the service the way to the caller and back gives it that time.
 const FINISHING: Duration = Duration::from_millis(250);
+
+/// The same where no other may be started: what a busy machine may take.
+const LONGEST_FINISHING: Duration = Duration::from_secs(5);
 
 /// An environment that dies just when it is chosen is replaced; so often in a row is a fault.
 const ATTEMPTS: usize = 3;
@@ -35,8 +38,8 @@ pub struct Fleet {
 enum Place {
     /// An environment took it.
     Taken,
-    /// None can, but one is about to be free: worth a moment.
-    Wait(Job),
+    /// None can, but one is about to be free: worth waiting for until then.
+    Wait(Job, Instant),
     /// A new one is entered on the board: start it.
     New(Job, u64, mpsc::Receiver<Order>),
     /// None can, and no more may be started.
@@ -105,20 +108,22 @@ impl Fleet {
 
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
         let limit = self.host.function.max_environments;
-        let deadline = Instant::now() + FINISHING;
+        let began = Instant::now();
         loop {
             let changed = self.host.board.changed();
-            match self.look(job, Instant::now() < deadline) {
+            match self.look(job, began) {
                 Place::Taken => return Ok(()),
                 Place::Full => return Err(InvokeError::Throttled { limit }),
                 Place::New(job, id, orders) => {
                     self.start(job, id, orders);
                     return Ok(());
                 }
-                Place::Wait(waiting) => job = waiting,
+                Place::Wait(waiting, until) => {
+                    job = waiting;
+                    // Whether something changed or time is up, the next look decides.
+                    let _ = timeout_at(until, changed).await;
+                }
             }
-            // Whether something changed or time is up, the next look decides.
-            let _ = timeout_at(deadline, changed).await;
         }
     }
 
@@ -131,7 +136,7 @@ impl Fleet {
     }
 
     /// Decides under one lock, so that no two requests are given the same environment, or the same room for one.
-    fn look(&self, job: Job, may_wait: bool) -> Place {
+    fn look(&self, job: Job, began: Instant) -> Place {
         let mut entries = self.host.board.lock();
         let job = match give_to_idle(&mut entries, job) {
             None => return Place::Taken,
@@ -139,11 +144,13 @@ impl Fleet {
         };
         let count = |wanted| entries.values().filter(|entry| entry.availability == wanted).count();
         let (busy, finishing) = (count(Availability::Busy), count(Availability::Finishing));
-        if may_wait && finishing > 0 {
-            return Place::Wait(job);
-        }
         // An environment that ends takes no place: the next request gets a fresh one at once.
-        if busy + finishing >= self.host.function.max_environments {
+        let full = busy + finishing >= self.host.function.max_environments;
+        let until = began + if full { LONGEST_FINISHING } else { FINISHING };
+        if finishing > 0 && Instant::now() < until {
+            return Place::Wait(job, until);
+        }
+        if full {
             return Place::Full;
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
