@@ -22,11 +22,11 @@ export class Tailscaled extends Component {
       exec: 'node scripts/build-headscale.js',
     });
     this.vet = project.addTask('go:vet', {
-      description: 'Run go vet on the control server for tests',
+      description: 'Run go vet on the servers that tests run',
       cwd: 'tailscaled',
-      // As the builds have it: what they compiled is not compiled anew.
+      // As the builds have it: what they compiled is not compiled anew. The bench's programs are vetted where they are built.
       env: { CGO_ENABLED: '0' },
-      exec: 'go vet -trimpath ./...',
+      exec: 'go vet -trimpath ./control ./mysql ./redis',
     });
   }
 }

@@ -6,8 +6,8 @@
 const fs = require('fs');
 const path = require('path');
 const { hostArchitecture } = require('./architecture');
-const { MODULE, goBuild, omitTags } = require('./build-tailscaled');
-const { runMain } = require('./run');
+const { MODULE, goBuild, goEnvironment, omitTags } = require('./build-tailscaled');
+const { run, runMain } = require('./run');
 const { writeZip } = require('./zip');
 
 const ROOT = path.join(__dirname, '..');
@@ -21,6 +21,7 @@ function main() {
   const features = omitTags(fs.readFileSync(path.join(MODULE, 'features.txt'), 'utf8'));
   // As small as it gets, as what ships is: the peer's start is measured too.
   const tags = features.filter((tag) => !TSNET.includes(tag));
+  run('go', ['vet', '-trimpath', './bench/...'], { cwd: MODULE, env: goEnvironment(architecture) });
   goBuild({ architecture, output: 'bench-peer', source: './bench/peer', tags });
   goBuild({ architecture, output: 'bench-target', source: './bench/target', tags: [] });
   const zips = path.join(ROOT, 'dist', 'bench', architecture);
