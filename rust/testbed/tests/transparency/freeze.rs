@@ -39,12 +39,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         ),
         trial(
             setting,
-            "freeze: the first request of a new environment is answered, and soon",
+            "timed: the first request of a new environment is answered, and soon",
             starts,
         ),
         trial(
             setting,
-            "freeze: 3,000 requests over new connections, none fails and none takes long",
+            "timed: 3,000 requests over new connections, none fails and none takes long",
             fresh,
         ),
     ]
