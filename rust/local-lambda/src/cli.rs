@@ -117,12 +117,12 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         source,
     })?;
     let scratch = Scratch::lay_out(&function, arguments.control_socket.as_deref())?;
-    let ground = Arc::new(Ground::prepare(&function, scratch)?);
+    let ground = Ground::prepare(&function, scratch)?;
     let (begin_stop, stop) = watch::channel(false);
     let events = EventLog::on_stdout();
     let host = Host {
         function,
-        ground: ground.clone(),
+        ground: Arc::new(ground),
         events,
         board: Board::default(),
         stop,
@@ -132,12 +132,7 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         what: "starting",
         source,
     })?;
-    let outcome = runtime.block_on(serve(Arc::new(host), listeners, control.as_ref(), &begin_stop));
-    drop(runtime);
-    if let Some(ground) = Arc::into_inner(ground) {
-        ground.clear()?;
-    }
-    outcome
+    runtime.block_on(serve(Arc::new(host), listeners, control.as_ref(), &begin_stop))
 }
 
 /// Where the function can be called.

@@ -105,21 +105,6 @@ pub enum InvokeMode {
     ResponseStream,
 }
 
-/// How an idle environment is stopped, as the service does between invocations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Freeze {
-    /// The cgroup freezer where it can be written, signals elsewhere.
-    #[default]
-    Auto,
-    /// The cgroup freezer, or an error.
-    Cgroup,
-    /// SIGSTOP and SIGCONT.
-    Signals,
-    /// Never.
-    Off,
-}
-
 /// The function, as its configuration on the service would describe it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -167,9 +152,9 @@ pub struct Function {
     /// How many environments may live at once: the reserved concurrency.
     #[serde(default = "default_environments")]
     pub max_environments: usize,
-    /// How idle environments are stopped.
-    #[serde(default)]
-    pub freeze: Freeze,
+    /// Whether idle environments are stopped, as the service does between invocations.
+    #[serde(default = "default_freeze")]
+    pub freeze: bool,
     /// Whether an environment gets only the share of a core that its memory buys.
     #[serde(default)]
     pub cpu_quota: bool,
@@ -193,6 +178,9 @@ fn default_timeout() -> u32 {
 }
 fn default_environments() -> usize {
     1
+}
+fn default_freeze() -> bool {
+    true
 }
 fn default_url_id() -> String {
     "abcdefghijklmnopqrstuvwxyz012345".into()
@@ -291,7 +279,7 @@ mod tests {
         );
         assert_eq!(
             (function.invoke_mode, function.freeze, function.cpu_quota),
-            (InvokeMode::Buffered, Freeze::Auto, false)
+            (InvokeMode::Buffered, true, false)
         );
         assert_eq!(
             function.arn(),
@@ -314,7 +302,6 @@ mod tests {
             refusal("accountId", json!("12")),
             "`accountId` is 12: it must be twelve digits"
         );
-        assert!(refusal("freeze", json!("cold")).contains("field `freeze`: unknown variant `cold`"));
         assert!(refusal("memory", json!(64)).contains("unknown field `memory`"));
         assert!(refusal("timeoutSeconds", json!("3")).contains("field `timeoutSeconds`: invalid type: string"));
         assert!(refusal("callers", json!([{ "accessKeyId": "A" }])).contains("field `callers[0]`: missing field"));

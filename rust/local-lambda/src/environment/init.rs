@@ -122,7 +122,7 @@ impl Environment {
         .await
     }
 
-    /// One after the other: the supervisor is in the environment's control groups only while it starts a process.
+    /// One after the other.
     async fn start(&mut self, program: Program, deadline: Instant) -> Result<(), Ending> {
         self.spawning = Some(program.name.clone());
         self.tell(&Command::Spawn(program)).await?;

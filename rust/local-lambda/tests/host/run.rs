@@ -1,9 +1,9 @@
 //! A run of the real binary in namespaces of its own, and what a test sees of it.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -180,32 +180,4 @@ impl Drop for Run {
             eprintln!("{}", self.log_text());
         }
     }
-}
-
-/// Says aloud that a test could not run: local-lambda refused to start, and its `log` must give the reason.
-pub(crate) fn not_run(what: &str, reason: &str, log: &str) {
-    assert!(log.contains(reason), "{log}");
-    // Not by `eprintln!`, which the test harness hides where a test passes.
-    let mut out = std::io::stderr().lock();
-    writeln!(out, "NOT TESTED HERE: {what}: {log}").unwrap();
-}
-
-/// The control groups that a process is in.
-pub(crate) fn control_groups(pid: u64) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let mut groups = Vec::new();
-    for mount in mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
-        for member in membership.lines().map(|line| line.splitn(3, ':').collect::<Vec<_>>()) {
-            let unified = mount[2] == "cgroup2" && member[1].is_empty();
-            let listed = mount[2] == "cgroup"
-                && mount[3]
-                    .split(',')
-                    .any(|option| member[1].split(',').any(|one| one == option));
-            if unified || listed {
-                groups.push(Path::new(mount[1]).join(member[2].trim_start_matches('/')));
-            }
-        }
-    }
-    groups
 }
