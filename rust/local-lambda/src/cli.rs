@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{ConfigError, Function, InvokeMode};
-use crate::control::ControlSocket;
 use crate::environment::{Board, Host};
 use crate::event_log::{Event, EventLog};
 use crate::fleet::Fleet;
@@ -24,6 +23,8 @@ use crate::invoke_api::{self, Names};
 use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
+///
+/// SIGUSR1 ends its environments, a busy one as soon as it is idle; SIGTERM and SIGINT end it all.
 #[derive(Debug, Parser)]
 #[command(name = "local-lambda", version)]
 pub struct Arguments {
@@ -47,9 +48,6 @@ pub struct Arguments {
     /// Where the Function URL of an alias listens, any number of times; port 0 takes a free one.
     #[arg(long, value_name = "ALIAS=HOST:PORT", value_parser = alias_listener)]
     listen_alias: Vec<(String, SocketAddr)>,
-    /// Where to make the control socket.
-    #[arg(long, value_name = "PATH")]
-    control_socket: Option<PathBuf>,
 }
 
 /// Why local-lambda did not run.
@@ -107,16 +105,7 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
             .map(|at| listen("--listen-invoke", at))
             .transpose()?,
     };
-    let control = arguments
-        .control_socket
-        .as_ref()
-        .map(|path| ControlSocket::bind(path))
-        .transpose();
-    let control = control.map_err(|source| RunError::Listener {
-        listener: "--control-socket".into(),
-        source,
-    })?;
-    let scratch = Scratch::lay_out(&function, arguments.control_socket.as_deref())?;
+    let scratch = Scratch::lay_out(&function)?;
     let ground = Ground::prepare(&function, scratch)?;
     let (begin_stop, stop) = watch::channel(false);
     let events = EventLog::on_stdout();
@@ -132,7 +121,7 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         what: "starting",
         source,
     })?;
-    runtime.block_on(serve(Arc::new(host), listeners, control.as_ref(), &begin_stop))
+    runtime.block_on(serve(Arc::new(host), listeners, &begin_stop))
 }
 
 /// Where the function can be called.
@@ -142,16 +131,12 @@ struct Listeners {
     aliases: Vec<(String, TcpListener)>,
 }
 
-async fn serve(
-    host: Arc<Host>,
-    listeners: Listeners,
-    control: Option<&ControlSocket>,
-    begin_stop: &watch::Sender<bool>,
-) -> Result<(), RunError> {
+async fn serve(host: Arc<Host>, listeners: Listeners, begin_stop: &watch::Sender<bool>) -> Result<(), RunError> {
     let system = |source| RunError::System {
         what: "listening",
         source,
     };
+    let mut spin_down = signal(SignalKind::user_defined1()).map_err(system)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let listener = tokio::net::TcpListener::from_std(listeners.url).map_err(system)?;
@@ -189,24 +174,19 @@ async fn serve(
     });
     tracing::info!(url, invoke_url, function = host.function.function_name, "ready");
     let end = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = spin_down.recv() => fleet.spin_down(),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
         }
         tracing::info!("shutting down");
         begin_stop.send_replace(true);
         fleet.join().await;
     };
-    let controlled = async {
-        match control {
-            Some(control) => control.serve(fleet.clone()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ((), _, (), ()) = async { tokio::join!(front, alias_fronts.join_all(), invoke_front, end) } => Ok(()),
-        Err(source) = controlled => Err(RunError::Listener { listener: "--control-socket".into(), source }),
-    }
+    tokio::join!(front, alias_fronts.join_all(), invoke_front, end);
+    Ok(())
 }
 
 fn url_of(listener: &tokio::net::TcpListener) -> io::Result<String> {

@@ -39,6 +39,11 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<&'a str>,
     },
+    /// SIGUSR1 came: these environments end, or did so already.
+    Spindown {
+        /// Their numbers.
+        environments: Vec<u64>,
+    },
     /// A process of an environment started or ended.
     Process {
         /// The environment's number.

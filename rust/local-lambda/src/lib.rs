@@ -17,7 +17,6 @@
 
 pub mod cli;
 pub mod config;
-pub mod control;
 mod environment;
 pub mod event_log;
 pub mod exit_status;

@@ -17,11 +17,8 @@ mod shutdown;
 mod states;
 mod task;
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Function;
@@ -71,36 +68,6 @@ pub(crate) enum JobError {
     Failed(InvokeError),
 }
 
-/// An environment as the control socket shows it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Description {
-    pub(crate) id: u64,
-    pub(crate) state: State,
-    /// Process ids in local-lambda's pid namespace, by name.
-    pub(crate) pids: BTreeMap<String, Option<u32>>,
-    /// The environment's own address.
-    pub(crate) address: Option<Ipv4Addr>,
-    /// The other end of its interface: its default route.
-    pub(crate) gateway: Option<Ipv4Addr>,
-    /// That end's name.
-    pub(crate) interface: Option<String>,
-}
-
-impl Description {
-    pub(crate) fn new(id: u64) -> Self {
-        let state = State::Starting;
-        Self {
-            id,
-            state,
-            pids: BTreeMap::new(),
-            address: None,
-            gateway: None,
-            interface: None,
-        }
-    }
-}
-
 /// Runs environment `id` from INIT to its end. `first` is what it was started for.
 pub(crate) async fn run(host: Arc<Host>, id: u64, orders: mpsc::Receiver<Order>, first: Job) {
     host.announce(id, State::Starting, None);
@@ -123,7 +90,6 @@ impl Host {
     }
 
     fn announce(&self, id: u64, state: State, ending: Option<&Ending>) {
-        self.board.describe(id, |description| description.state = state);
         let failure = match ending {
             Some(Ending::Failure(failure)) => Some(failure),
             _ => None,

@@ -37,7 +37,6 @@ impl Environment {
         self.spawning = None;
         let pid = self.sandbox.host_pid(inside);
         self.processes.insert(name.to_owned(), pid);
-        self.show_processes();
         self.host.events.write(&Event::Process {
             environment: self.id,
             name,
@@ -47,7 +46,6 @@ impl Environment {
 
     fn note_exit(&mut self, name: &str, status: ExitStatus) {
         let pid = self.processes.remove(name).flatten();
-        self.show_processes();
         let expected = self.ending;
         let change = Change::Exited { pid, status, expected };
         self.host.events.write(&Event::Process {
@@ -65,12 +63,6 @@ impl Environment {
         if !expected {
             self.fail(kind, message);
         }
-    }
-
-    fn show_processes(&self) {
-        self.host
-            .board
-            .describe(self.id, |description| description.pids.clone_from(&self.processes));
     }
 
     /// The environment must end. What a process reported before counts more than how it exited.

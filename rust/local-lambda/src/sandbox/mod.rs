@@ -131,11 +131,6 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Its addresses.
-    pub(crate) fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
     /// The id here of a process that the supervisor started.
     pub(crate) fn host_pid(&self, inside: u32) -> Option<u32> {
         process_ids::seen_from_here(self.pid, inside)

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -22,7 +21,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Run {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
-    pub(crate) control: PathBuf,
     events: Receiver<Value>,
     /// Events that were passed over while another was waited for, to be looked at again.
     passed: VecDeque<Value>,
@@ -32,17 +30,12 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn start(folder: Folder, unprivileged: bool, stdin: Stdio, address: SocketAddr) -> Result<Self, String> {
-        let control = folder.0.join("control.sock");
         // Nothing of it touches the machine's own network: the URL's socket alone comes from there.
         let root = nix::unistd::geteuid().is_root();
         let namespaces = if root && !unprivileged { "-n" } else { "-Urnm" };
         let mut command = Command::new("unshare");
         command.args([namespaces, "--", env!("CARGO_BIN_EXE_local-lambda"), "--listen-stdin"]);
-        command
-            .arg("--config")
-            .arg(folder.0.join("function.json"))
-            .arg("--control-socket")
-            .arg(&control);
+        command.arg("--config").arg(folder.0.join("function.json"));
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -71,7 +64,6 @@ impl Run {
         let mut run = Self {
             child,
             address,
-            control,
             events,
             passed: VecDeque::new(),
             log,
@@ -165,7 +157,6 @@ impl Run {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log_text());
-        assert!(!self.control.exists(), "the control socket stays behind");
         self.passed.extend(self.events.iter());
         self.rest()
     }
