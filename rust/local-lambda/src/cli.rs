@@ -14,12 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{ConfigError, Function, InvokeMode};
+use crate::config::{ConfigError, Function};
 use crate::environment::{Board, Host};
 use crate::event_log::{Event, EventLog};
 use crate::fleet::Fleet;
-use crate::function_url::{self, Caller, Settings};
-use crate::invoke_api::{self, Names};
+use crate::function_url::{self, Settings};
+use crate::invoke_api;
 use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
@@ -163,8 +163,7 @@ async fn serve(host: Arc<Host>, listeners: Listeners, begin_stop: &watch::Sender
     }
     let invoke_front = async {
         if let Some(invoke) = invoke {
-            let (settings, names) = (settings(&host.function, None), names(&host.function));
-            invoke_api::serve(invoke, settings, names, fleet.clone(), stopped()).await;
+            invoke_api::serve(invoke, settings(&host.function, None), fleet.clone(), stopped()).await;
         }
     };
     host.events.write(&Event::Ready {
@@ -193,29 +192,10 @@ fn url_of(listener: &tokio::net::TcpListener) -> io::Result<String> {
     Ok(format!("http://{}/", listener.local_addr()?))
 }
 
-fn names(function: &Function) -> Names {
-    Names {
-        arn: function.arn(),
-        aliases: function.aliases.clone(),
-    }
-}
-
-fn settings(function: &Function, alias: Option<String>) -> Settings {
-    let callers = function.callers.iter().map(|caller| Caller {
-        access_key_id: caller.access_key_id.clone(),
-        secret_access_key: caller.secret_access_key.expose().to_owned(),
-        session_token: caller.session_token.as_ref().map(|token| token.expose().to_owned()),
-    });
+fn settings(function: &Arc<Function>, alias: Option<String>) -> Settings {
     Settings {
-        url_id: function.url_id.clone(),
+        function: function.clone(),
         alias,
-        region: function.region.clone(),
-        account_id: function.account_id.clone(),
-        invoke_mode: match function.invoke_mode {
-            InvokeMode::Buffered => function_url::InvokeMode::Buffered,
-            InvokeMode::ResponseStream => function_url::InvokeMode::ResponseStream,
-        },
-        callers: callers.collect(),
         clock: std::time::SystemTime::now,
     }
 }

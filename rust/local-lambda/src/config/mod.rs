@@ -122,9 +122,6 @@ pub struct Function {
     pub root_filesystem: PathBuf,
     /// What the zips were built for.
     pub architecture: Architecture,
-    /// `_HANDLER`; a custom runtime may ignore it.
-    #[serde(default = "default_handler")]
-    pub handler: String,
     /// Memory in MB: told to the function, and the measure of its CPU share. Not enforced.
     #[serde(default = "default_memory")]
     pub memory_mb: u32,
@@ -158,18 +155,12 @@ pub struct Function {
     /// Whether an environment gets only the share of a core that its memory buys.
     #[serde(default)]
     pub cpu_quota: bool,
-    /// The first label of the URL's domain name.
-    #[serde(default = "default_url_id")]
-    pub url_id: String,
 }
 
 fn machine_root() -> PathBuf {
     PathBuf::from("/")
 }
 
-fn default_handler() -> String {
-    "bootstrap".into()
-}
 fn default_memory() -> u32 {
     256
 }
@@ -181,9 +172,6 @@ fn default_environments() -> usize {
 }
 fn default_freeze() -> bool {
     true
-}
-fn default_url_id() -> String {
-    "abcdefghijklmnopqrstuvwxyz012345".into()
 }
 
 impl Function {

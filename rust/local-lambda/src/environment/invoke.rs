@@ -12,8 +12,7 @@ use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Host, Job, JobError};
 use crate::event_log::{Event, State};
-use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
-use crate::lambda_api::PAYLOAD_BYTES;
+use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
 use crate::trace;
 
@@ -160,7 +159,7 @@ impl Environment {
             Posted::Body(body) => Ok(Answer::Buffered(body)),
             Posted::TooLarge(bytes) => Err(InvokeError::ResponseTooLarge {
                 bytes,
-                limit: PAYLOAD_BYTES,
+                limit: ANSWER_BYTES,
             }),
             Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
         };

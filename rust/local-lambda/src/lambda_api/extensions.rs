@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::calls::{Call, ErrorPhase, Subscription};
 use super::{Answered, Api, Refusal, accepted, header_text, json};
+use crate::process_variables::HANDLER;
 
 const NAME: &str = "lambda-extension-name";
 const IDENTIFIER: &str = "lambda-extension-identifier";
@@ -52,7 +53,7 @@ pub(super) async fn register(api: &Api, request: Request<Incoming>) -> Answered 
     let registered = Registered {
         function_name: &function.function_name,
         function_version: "$LATEST",
-        handler: &function.handler,
+        handler: HANDLER,
         account_id: wants_account.then_some(function.account_id.as_str()),
     };
     let mut response = json(StatusCode::OK, &registered);

@@ -29,9 +29,6 @@ use crate::config::Function;
 use calls::Call;
 pub(crate) use refusal::Refusal;
 
-/// The largest buffered answer: 6 MB and what the service grants for its envelope (the emulator's `MaxPayloadSize`).
-pub(crate) const PAYLOAD_BYTES: usize = 6 * 1024 * 1024 + 100;
-
 type Answered = Result<Response<Full<Bytes>>, Refusal>;
 
 /// What every request needs.

@@ -5,6 +5,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::invocation::ANSWER_BYTES;
+
 /// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,10 +72,7 @@ impl Refusal {
 
     /// 413: more than 6 MB.
     pub(crate) fn too_large() -> Self {
-        let message = format!(
-            "Exceeded maximum allowed payload size ({} bytes).",
-            super::PAYLOAD_BYTES
-        );
+        let message = format!("Exceeded maximum allowed payload size ({ANSWER_BYTES} bytes).");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 

@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::calls::{Call, Failure, Posted};
-use super::{Answered, Api, PAYLOAD_BYTES, Refusal, accepted, header_text, respond, stream};
+use super::{Answered, Api, Refusal, accepted, header_text, respond, stream};
+use crate::invocation::ANSWER_BYTES;
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -114,9 +115,9 @@ enum Body {
 
 async fn read(request: Request<Incoming>) -> Result<Body, Refusal> {
     let announced = header_text(&request, "content-length").and_then(|text| text.parse().ok());
-    match Limited::new(request.into_body(), PAYLOAD_BYTES).collect().await {
+    match Limited::new(request.into_body(), ANSWER_BYTES).collect().await {
         Ok(body) => Ok(Body::Whole(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(PAYLOAD_BYTES + 1))),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(ANSWER_BYTES + 1))),
         Err(_) => Err(Refusal::truncated()),
     }
 }
