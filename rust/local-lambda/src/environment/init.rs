@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::lifecycle::Lifecycle;
 use super::task::Environment;
-use super::{Ending, Job, RUNTIME, report};
+use super::{Ending, Job, RUNTIME};
 use crate::event_log::State;
 use crate::lambda_api::calls::Failure;
 use crate::process_variables;
@@ -28,7 +28,7 @@ impl Environment {
             Ok(()) => return self.invoke(job, Some(begun.elapsed()), None).await,
             Err(Ending::Stop) => return self.give_up(job, Ending::Stop),
             Err(ending) => {
-                self.report_failed_init(begun, "init", &ending);
+                tracing::warn!(environment = self.id, ?ending, "INIT failed, and is tried once more");
                 if let Err(ending) = self.reset(ending.reason()).await {
                     return self.give_up(job, ending);
                 }
@@ -39,10 +39,7 @@ impl Environment {
         self.host.announce(self.id, State::Starting, None);
         match self.initialize(deadline).await {
             Ok(()) => self.invoke(job, None, Some(deadline)).await,
-            Err(ending) => {
-                self.report_failed_init(begun, "invoke", &ending);
-                self.give_up(job, ending)
-            }
+            Err(ending) => self.give_up(job, ending),
         }
     }
 
@@ -50,11 +47,6 @@ impl Environment {
         self.host.show_failure(self.id, &job.invocation.request_id, &ending);
         job.fail(&ending, self.host.function.timeout_seconds);
         Err(ending)
-    }
-
-    fn report_failed_init(&self, begun: Instant, phase: &str, ending: &Ending) {
-        let (status, error_type) = ending.status();
-        report::failed_init(self.id, begun.elapsed(), phase, status, error_type);
     }
 
     async fn initialize(&mut self, deadline: Instant) -> Result<(), Ending> {

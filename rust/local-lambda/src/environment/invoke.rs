@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::current::Current;
-use super::report::{self, Report, milliseconds};
 use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Host, Job, JobError};
@@ -57,7 +56,6 @@ impl Environment {
             trace_id: trace::header(&job.invocation.trace_root),
             payload: job.invocation.payload,
         };
-        report::start(self.id, &delivery.request_id);
         self.current = Some(Current {
             delivery: delivery.clone(),
             reply: Some(job.reply),
@@ -94,23 +92,15 @@ impl Environment {
         self.until(deadline, |state| state.lifecycle.all_wait()).await
     }
 
-    /// The last of an invocation: its report, and the bad news for a caller that still waits.
+    /// The last of an invocation: the bad news for a caller that still waits.
     fn conclude(&mut self, outcome: &Result<(), Ending>) {
-        let failed = outcome.as_ref().err().map(|ending| (ending.status(), ending));
-        if let Some(((outcome, error_type), ending)) = failed {
+        if let Err(ending) = outcome {
+            let (outcome, error_type) = ending.status();
             self.tell_outcome(outcome, Some(error_type));
             self.break_off(ending);
         }
         self.lifecycle.finish();
-        let Some(current) = self.current.take() else { return };
-        let report = Report {
-            request_id: &current.delivery.request_id,
-            duration: current.begun.elapsed(),
-            memory_mb: self.host.function.memory_mb,
-            init: current.init,
-            failure: failed.map(|(status, _)| status),
-        };
-        report::end(self.id, &report);
+        self.current = None;
     }
 
     fn break_off(&mut self, ending: &Ending) {
@@ -205,6 +195,11 @@ impl Environment {
             let _ = reply.send(answer.map_err(JobError::Failed));
         }
     }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn milliseconds_since_1970(from_now: Duration) -> u128 {

@@ -10,7 +10,6 @@ mod init;
 mod invoke;
 mod lifecycle;
 mod processes;
-mod report;
 mod requests;
 mod rest;
 mod shutdown;
