@@ -55,7 +55,6 @@ impl Environment {
         self.until(deadline, |state| state.lifecycle.all_registered()).await?;
         self.start_runtime(deadline).await?;
         self.until(deadline, |state| state.lifecycle.runtime_waits()).await?;
-        self.lifecycle.close_registration();
         self.until(deadline, |state| state.lifecycle.all_extensions_wait())
             .await?;
         self.host.announce(self.id, State::Initialized, None);

@@ -33,7 +33,7 @@ impl Runtime {
     }
 }
 
-/// An extension's process, or the runtime's internal extension.
+/// An extension's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Started,
