@@ -93,10 +93,8 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), RunError> {
     let function = Arc::new(Function::read(&arguments.config)?);
-    let aliases = arguments.listen_alias.iter().map(|(alias, at)| {
-        function.has_alias(alias)?;
-        Ok((alias.clone(), listen("--listen-alias", *at)?))
-    });
+    let aliases = arguments.listen_alias.iter();
+    let aliases = aliases.map(|(alias, at)| Ok((alias.clone(), listen("--listen-alias", *at)?)));
     let listeners = Listeners {
         aliases: aliases.collect::<Result<_, RunError>>()?,
         url: arguments.listener()?,
