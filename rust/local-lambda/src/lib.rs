@@ -13,7 +13,7 @@
 //! - A caller whose invocation failed is told before SHUTDOWN, not after it.
 //! - A request waits up to a quarter of a second for an environment that has just answered, where the service has the
 //!   time that an answer takes to its caller and back.
-//! - The Telemetry and Logs APIs accept subscriptions and send nothing, as in AWS's emulator. No X-Ray daemon.
+//! - There are no Telemetry and Logs APIs, no internal extensions, no `exit/error`, and no X-Ray daemon.
 
 pub mod cli;
 pub mod config;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::states::{Runtime, Stage};
 use crate::lambda_api::Refusal;
-use crate::lambda_api::calls::{ErrorPhase, Subscription};
+use crate::lambda_api::calls::Subscription;
 
 #[derive(Debug)]
 struct Extension {
@@ -193,23 +193,13 @@ impl Lifecycle {
     }
 
     /// Returns the extension's name.
-    pub(super) fn extension_error(&mut self, identifier: Uuid, phase: ErrorPhase) -> Result<String, Refusal> {
+    pub(super) fn extension_init_error(&mut self, identifier: Uuid) -> Result<String, Refusal> {
         let known = self.find_mut(identifier)?;
-        let (to, allowed) = match phase {
-            ErrorPhase::Init => (Stage::InitError, known.stage == Stage::Registered),
-            ErrorPhase::Exit => (
-                Stage::ExitError,
-                matches!(known.stage, Stage::Registered | Stage::Waiting | Stage::Running),
-            ),
-        };
-        if !allowed {
-            return Err(Refusal::extension_state(
-                known.stage.name(),
-                to.name(),
-                &identifier.to_string(),
-            ));
+        if known.stage != Stage::Registered {
+            let (from, to) = (known.stage.name(), Stage::InitError.name());
+            return Err(Refusal::extension_state(from, to, &identifier.to_string()));
         }
-        known.stage = to;
+        known.stage = Stage::InitError;
         Ok(known.name.clone())
     }
 
@@ -345,7 +335,7 @@ mod tests {
         let mut lifecycle = Lifecycle::default();
         lifecycle.expect_extension("one");
         let identifier = lifecycle.register("one", both()).unwrap();
-        assert_eq!(lifecycle.extension_error(identifier, ErrorPhase::Init).unwrap(), "one");
+        assert_eq!(lifecycle.extension_init_error(identifier).unwrap(), "one");
         assert_eq!(
             lifecycle.extension_next(identifier).unwrap_err().error_type,
             "Extension.InvalidExtensionState"

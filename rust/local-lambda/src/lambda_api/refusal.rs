@@ -52,15 +52,6 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
     }
 
-    /// 400: `Lambda-Runtime-Function-Response-Mode` is neither absent nor `streaming`.
-    pub(crate) fn invalid_response_mode() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "InvalidFunctionResponseMode",
-            "Invalid function response mode",
-        )
-    }
-
     /// 400: the connection broke before the body's end.
     pub(crate) fn truncated() -> Self {
         Self::new(

@@ -54,20 +54,11 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<()
 pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Answered {
     check_invocation_id(id, &request)?;
     match header_text(&request, RESPONSE_MODE) {
-        None => buffered(api, id, request).await,
         Some(mode) if mode.eq_ignore_ascii_case("streaming") => {
             stream::pass_on(api, id, request).await?;
             Ok(accepted())
         }
-        Some(_) => {
-            let error_type = "Runtime.InvalidResponseModeHeader".to_owned();
-            let error = Failure {
-                error_type,
-                message: "Invalid function response mode".into(),
-            };
-            post(api, id, Posted::Error(error)).await?;
-            Err(Refusal::invalid_response_mode())
-        }
+        _ => buffered(api, id, request).await,
     }
 }
 
