@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{ConfigError, Function};
 use crate::environment::{Board, Host};
-use crate::event_log::{Event, EventLog};
+use crate::event_log::{self, Event};
 use crate::fleet::Fleet;
 use crate::function_url::{self, Settings};
 use crate::invoke_api;
@@ -106,11 +106,9 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
     let scratch = Scratch::lay_out(&function)?;
     let ground = Ground::prepare(&function, scratch)?;
     let (begin_stop, stop) = watch::channel(false);
-    let events = EventLog::on_stdout();
     let host = Host {
         function,
         ground: Arc::new(ground),
-        events,
         board: Board::default(),
         stop,
     };
@@ -164,7 +162,7 @@ async fn serve(host: Arc<Host>, listeners: Listeners, begin_stop: &watch::Sender
             invoke_api::serve(invoke, settings(&host.function, None), fleet.clone(), stopped()).await;
         }
     };
-    host.events.write(&Event::Ready {
+    event_log::write(&Event::Ready {
         url: &url,
         invoke_url: invoke_url.as_deref(),
         alias_urls: &alias_urls,

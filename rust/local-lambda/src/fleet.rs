@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::environment::{self, Availability, Entry, Host, Job, JobError, Order};
-use crate::event_log::Event;
+use crate::event_log::{self, Event};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
 /// How long a request waits for an environment that has answered its last one, but is not idle yet. On the service the
@@ -76,7 +76,7 @@ impl Fleet {
             }
         }
         let environments = entries.keys().copied().collect();
-        self.host.events.write(&Event::Spindown { environments });
+        event_log::write(&Event::Spindown { environments });
     }
 
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {

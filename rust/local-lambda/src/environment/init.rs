@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::invoke::show_failure;
 use super::lifecycle::Lifecycle;
 use super::task::Environment;
-use super::{Ending, Job, RUNTIME};
+use super::{Ending, Job, RUNTIME, announce};
 use crate::event_log::State;
 use crate::lambda_api::calls::Failure;
 use crate::process_variables;
@@ -36,7 +37,7 @@ impl Environment {
         }
         let begun = Instant::now();
         let deadline = begun + Duration::from_secs(self.host.function.timeout_seconds.into());
-        self.host.announce(self.id, State::Starting, None);
+        announce(self.id, State::Starting, None);
         match self.initialize(deadline).await {
             Ok(()) => self.invoke(job, None, Some(deadline)).await,
             Err(ending) => self.give_up(job, ending),
@@ -44,7 +45,7 @@ impl Environment {
     }
 
     fn give_up(&self, job: Job, ending: Ending) -> Result<(), Ending> {
-        self.host.show_failure(self.id, &job.invocation.request_id, &ending);
+        show_failure(self.id, &job.invocation.request_id, &ending);
         job.fail(&ending, self.host.function.timeout_seconds);
         Err(ending)
     }
@@ -57,7 +58,7 @@ impl Environment {
         self.until(deadline, |state| state.lifecycle.runtime_waits()).await?;
         self.until(deadline, |state| state.lifecycle.all_extensions_wait())
             .await?;
-        self.host.announce(self.id, State::Initialized, None);
+        announce(self.id, State::Initialized, None);
         Ok(())
     }
 

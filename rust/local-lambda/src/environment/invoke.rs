@@ -9,27 +9,25 @@ use tokio::time::Instant;
 use super::current::Current;
 use super::requests::give;
 use super::task::Environment;
-use super::{Availability, Ending, Host, Job, JobError};
-use crate::event_log::{Event, State};
+use super::{Availability, Ending, Job, JobError, announce};
+use crate::event_log::{self, Event, State};
 use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
 use crate::trace;
 
-impl Host {
-    /// An invocation that never began.
-    pub(super) fn show_failure(&self, environment: u64, request_id: &str, ending: &Ending) {
-        let (outcome, error_type) = ending.status();
-        let error_type = Some(error_type);
-        let (init_ms, duration_ms) = (None, 0.0);
-        self.events.write(&Event::Invocation {
-            environment,
-            request_id,
-            init_ms,
-            duration_ms,
-            outcome,
-            error_type,
-        });
-    }
+/// An invocation that never began.
+pub(super) fn show_failure(environment: u64, request_id: &str, ending: &Ending) {
+    let (outcome, error_type) = ending.status();
+    let error_type = Some(error_type);
+    let (init_ms, duration_ms) = (None, 0.0);
+    event_log::write(&Event::Invocation {
+        environment,
+        request_id,
+        init_ms,
+        duration_ms,
+        outcome,
+        error_type,
+    });
 }
 
 impl Environment {
@@ -45,7 +43,7 @@ impl Environment {
             job.fail(&ending, self.host.function.timeout_seconds);
             return Err(ending);
         }
-        self.host.announce(self.id, State::Invoking, None);
+        announce(self.id, State::Invoking, None);
         let begun = Instant::now();
         let limit = Duration::from_secs(self.host.function.timeout_seconds.into());
         let deadline = deadline.unwrap_or(begun + limit);
@@ -124,7 +122,7 @@ impl Environment {
             return;
         };
         current.told = true;
-        self.host.events.write(&Event::Invocation {
+        event_log::write(&Event::Invocation {
             environment: self.id,
             request_id: &current.delivery.request_id,
             init_ms: current.init.map(milliseconds),

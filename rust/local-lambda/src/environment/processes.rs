@@ -2,7 +2,7 @@
 
 use super::task::Environment;
 use super::{Ending, RUNTIME};
-use crate::event_log::{Change, Event};
+use crate::event_log::{self, Change, Event};
 use crate::exit_status::ExitStatus;
 use crate::lambda_api::calls::Failure;
 use crate::sandbox::protocol::{Command, Report};
@@ -37,7 +37,7 @@ impl Environment {
         self.spawning = None;
         let pid = self.sandbox.host_pid(inside);
         self.processes.insert(name.to_owned(), pid);
-        self.host.events.write(&Event::Process {
+        event_log::write(&Event::Process {
             environment: self.id,
             name,
             change: Change::Started { pid },
@@ -48,7 +48,7 @@ impl Environment {
         let pid = self.processes.remove(name).flatten();
         let expected = self.ending;
         let change = Change::Exited { pid, status, expected };
-        self.host.events.write(&Event::Process {
+        event_log::write(&Event::Process {
             environment: self.id,
             name,
             change,

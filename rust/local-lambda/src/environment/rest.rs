@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::task::{Environment, Step};
-use super::{Availability, Ending, Job, Order};
+use super::{Availability, Ending, Job, Order, announce};
 use crate::event_log::State;
 use crate::sandbox::protocol::Command;
 
@@ -55,7 +55,7 @@ impl Environment {
         self.until(Instant::now() + FREEZE_LIMIT, |state| state.all_stopped)
             .await?;
         self.frozen = true;
-        self.host.announce(self.id, State::Frozen, None);
+        announce(self.id, State::Frozen, None);
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Environment {
     pub(super) async fn thaw(&mut self) -> Result<(), Ending> {
         if std::mem::take(&mut self.frozen) {
             self.tell(&Command::ContinueAll).await?;
-            self.host.announce(self.id, State::Thawed, None);
+            announce(self.id, State::Thawed, None);
         }
         Ok(())
     }
