@@ -32,6 +32,11 @@ pub enum Event {
         /// The failure in words.
         message: Option<String>,
     },
+    /// Environments were told to end.
+    Spindown {
+        /// Their numbers.
+        environments: Vec<u64>,
+    },
     /// A process of an environment started or ended.
     Process {
         /// The environment's number.

@@ -102,7 +102,7 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     within(SHUTDOWN, "the environment's rest", frozen).await?;
     world.surroundings.control.process.signal(Signal::SIGSTOP).await;
     let began = Instant::now();
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     ended(&world, began).await?;
     world.surroundings.control.process.signal(Signal::SIGCONT).await;
     world.stop().await;
@@ -119,7 +119,7 @@ async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
     assert_eq!(answer.status(), 200, "{answer:?}");
     with_dead_flows(&world, 0, FREEZE).await?;
     let began = Instant::now();
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     ended(&world, began).await?;
     eprintln!("  it took {:.1?}", began.elapsed());
     let control = &world.surroundings.control;

@@ -124,7 +124,7 @@ async fn starts(setting: Arc<Setting>) -> Outcome {
             world.lambda.events.find(since, is("frozen")),
         )
         .await?;
-        world.lambda.spin_down(number + 1).await?;
+        world.lambda.spin_down().await?;
         within(
             FREEZE_LIMIT,
             "the environment's end",
