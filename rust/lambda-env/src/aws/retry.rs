@@ -12,11 +12,11 @@ const LIMIT: Duration = Duration::from_secs(6);
 /// How long one attempt may take. None begins that would not have as long, or a service that throttles would be told as one
 /// that does not answer.
 const ATTEMPT: Duration = Duration::from_millis(2500);
-/// The longest pauses between attempts. A caller that may go on trying has a back-off of its own for afterwards.
+/// The longest pauses between attempts: a request may wait for all of them. Who goes on trying has a back-off of its own.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(150),
-    Duration::from_millis(600),
-    Duration::from_millis(1500),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
 ];
 
 impl Call<'_> {

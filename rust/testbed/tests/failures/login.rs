@@ -224,7 +224,12 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     recovers(&world).await?;
     door.close();
     let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert_eq!(
+        answer.status(),
+        200,
+        "{answer:?}\n{}",
+        world.lambda.process.log().tail()
+    );
     world.stop().await;
     Ok(())
 }
