@@ -44,7 +44,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   devDeps: [
     // A later version wants a later constructs library than the lowest one that this package is for.
     'cdk-nag@2.37.55',
-    '@types/yauzl', 'yauzl',
+    // Zips: one library writes what ships, another one checks it.
+    '@types/yauzl', 'fflate', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
     '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@aws-sdk/credential-provider-node', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
     // What functions use with the extension: an HTTP client, the AWS SDK past its proxy, database drivers by its local ports.
