@@ -11,12 +11,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::{
     Error, cloudwatch,
     distance::Link,
-    http_call::{CallError, call, json, succeeded},
+    http_call::{CallError, call, connect, json, succeeded},
     network::ADDRESS,
     process::{Process, command},
     signed::{REGION, signed},
@@ -185,12 +184,7 @@ impl Aws {
 
 /// Sends a request over a connection of its own.
 async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
-    let not_connected = |source| CallError::NotConnected {
-        address: address.to_owned(),
-        source,
-    };
-    let stream = TcpStream::connect(address).await.map_err(not_connected)?;
-    call(stream, request, CALL_LIMIT).await
+    call(connect(address).await?, request, CALL_LIMIT).await
 }
 
 /// Names the version of a secret that a call makes: another one each time, or the call would count as a repetition.

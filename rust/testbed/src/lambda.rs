@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -17,14 +16,12 @@ use tokio::{net::UnixStream, sync::mpsc};
 use crate::{
     Error,
     binaries::{Binaries, architecture},
-    daemons,
     deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
-    event::RUNTIME,
     http_call::{CallError, call, succeeded},
     log::History,
     network::ADDRESS,
-    process::{Process, command, killed_by},
+    process::{Process, command},
     signed::REGION,
 };
 
@@ -110,34 +107,6 @@ fn credentials(of: &Credentials) -> Value {
     fields
 }
 
-/// A process inside an environment ended though nobody had asked it to.
-#[derive(Debug, Clone)]
-pub struct UnexpectedExit {
-    /// The environment's number.
-    pub environment: u64,
-    /// Who: the proxy, an extension, tailscaled.
-    pub who: String,
-    /// How.
-    pub how: String,
-    /// The end of local-lambda's log, in which the function's own lines are.
-    pub log: String,
-}
-
-impl fmt::Display for UnexpectedExit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            environment,
-            who,
-            how,
-            log,
-        } = self;
-        write!(
-            f,
-            "{who} in environment {environment} {how}; the end of the function's log:\n{log}"
-        )
-    }
-}
-
 /// The running Lambda host.
 #[derive(Debug)]
 pub struct LocalLambda {
@@ -178,7 +147,6 @@ impl LocalLambda {
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
-        tokio::spawn(daemons::watch(events.clone()));
         let first = process
             .ready(
                 START_LIMIT,
@@ -252,17 +220,6 @@ impl LocalLambda {
     pub fn invoke_address(&self) -> &str {
         &self.invoke_address
     }
-
-    /// Waits for the unexpected end of the proxy or an extension, from event number `since` on.
-    pub async fn unexpected_exit(&self, since: usize) -> UnexpectedExit {
-        let (environment, who, how) = self.events.find(since, unexpected).await;
-        UnexpectedExit {
-            environment,
-            who,
-            how,
-            log: self.process.log().tail(),
-        }
-    }
 }
 
 /// A folder for one start: there can be several functions, and one that was killed may still be on its way out.
@@ -273,62 +230,11 @@ fn own_folder(run_dir: &Path) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn unexpected(event: &Event) -> Option<(u64, String, String)> {
-    match event {
-        Event::Process {
-            environment,
-            name,
-            state,
-            exit_code,
-            signal,
-            expected: Some(false),
-            ..
-        } if state == "exited" => {
-            let who = match name.strip_prefix("extension:") {
-                Some(extension) => format!("the extension {extension}"),
-                None if name == RUNTIME => "the proxy".to_owned(),
-                None => name.clone(),
-            };
-            let how = match (exit_code, signal) {
-                (_, Some(signal)) => format!("was {}", killed_by(*signal)),
-                (Some(code), None) => format!("died with exit code {code}"),
-                (None, None) => "died".to_owned(),
-            };
-            Some((*environment, who, how))
-        }
-        _ => None,
-    }
-}
-
 async fn read_events(mut lines: mpsc::Receiver<String>, events: History<Event>, log: History<String>) {
     while let Some(line) = lines.recv().await {
         match serde_json::from_str(&line) {
             Ok(event) => events.push(event),
             Err(error) => log.push(format!("[not an event: {error}] {line}")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn event(line: &str) -> Event {
-        serde_json::from_str(line).unwrap()
-    }
-
-    #[test]
-    fn an_unexpected_end_of_the_runtime_is_the_proxys() {
-        let line = r#"{"event":"process","environment":1,"name":"runtime","state":"exited","pid":7,"signal":9,"expected":false}"#;
-        let expected = (1, "the proxy".to_owned(), "was killed by signal 9 (SIGKILL)".to_owned());
-        assert_eq!(unexpected(&event(line)), Some(expected));
-    }
-
-    #[test]
-    fn an_expected_end_is_none() {
-        let line =
-            r#"{"event":"process","environment":1,"name":"runtime","state":"exited","exitCode":0,"expected":true}"#;
-        assert_eq!(unexpected(&event(line)), None);
     }
 }

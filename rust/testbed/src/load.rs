@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     Error,
     function_url::FunctionUrl,
-    http_call::CallError,
+    http_call::{CallError, header},
     raw_target::{Move, RawTarget, Seen},
     world::World,
 };
@@ -165,10 +165,7 @@ async fn one(url: &FunctionUrl, machine: &str, port: u16, number: usize) -> Resu
         .map_err(CallError::from)?;
     let answer = url.send(request).await;
     let answer = answer.map_err(|error| error.to_string()).map(|answer| {
-        let text = |headers: &HeaderMap, name| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
+        let text = |headers, name| header(headers, name).to_owned();
         let headers = answer.headers();
         (
             answer.status(),

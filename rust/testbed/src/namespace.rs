@@ -98,11 +98,12 @@ pub struct Inside {
 impl Inside {
     /// The listener that [`enter`] was given, which belongs to the network outside.
     pub fn listener(&self) -> Result<TcpListener, NamespaceError> {
-        let fd = io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(system("the listener cannot be taken over"))?;
-        Ok(TcpListener::from(fd))
+        let taken = || {
+            let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        taken().map_err(system("the listener cannot be taken over"))
     }
 }
 

@@ -10,8 +10,6 @@ use tokio::process::Command;
 
 use crate::{
     Error,
-    control::Control,
-    distance::Link,
     http_call::CallError,
     local_api::LocalApi,
     process::{Process, command},
@@ -37,20 +35,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts tailscaled and logs it in under `hostname`; `socks` is where its SOCKS5 server listens, if anywhere.
+    /// Starts tailscaled, and logs it in under `hostname` at the control server at `control_url`; `socks` is where its SOCKS5
+    /// server listens, if anywhere.
     pub async fn start(
-        program: &Path,
-        hostname: &str,
-        socks: Option<SocketAddr>,
-        control: &Control,
-        auth_key: &str,
-        run_dir: &Path,
-    ) -> Result<Self, Error> {
-        Self::join(program, hostname, socks, control.url(), auth_key, run_dir).await
-    }
-
-    /// As [`start`](Self::start), in the tailnet of whatever control server is at `control_url`.
-    pub async fn join(
         program: &Path,
         hostname: &str,
         socks: Option<SocketAddr>,
@@ -58,25 +45,19 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
-        let command = command(program, run_dir);
-        Self::log_in(command, hostname, socks, control_url, auth_key, run_dir).await
+        Self::run(
+            command(program, run_dir),
+            hostname,
+            socks,
+            control_url,
+            auth_key,
+            run_dir,
+        )
+        .await
     }
 
-    /// As [`start`](Self::start), on the function's side of `link`, where `socks` is too.
-    pub async fn start_across(
-        link: &Link,
-        program: &Path,
-        hostname: &str,
-        socks: Option<SocketAddr>,
-        control: &Control,
-        auth_key: &str,
-        run_dir: &Path,
-    ) -> Result<Self, Error> {
-        let command = link.command(program, run_dir);
-        Self::log_in(command, hostname, socks, control.url(), auth_key, run_dir).await
-    }
-
-    async fn log_in(
+    /// The same of a tailscaled that `command` starts.
+    pub(crate) async fn run(
         mut command: Command,
         hostname: &str,
         socks: Option<SocketAddr>,

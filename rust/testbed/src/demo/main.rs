@@ -1,6 +1,5 @@
 //! The demo: the product on a tailnet of its own, to look at.
 
-mod relay;
 mod session;
 mod show;
 

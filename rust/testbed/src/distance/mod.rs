@@ -22,7 +22,6 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::{
-    net::TcpStream,
     process::Command,
     runtime::{self, Handle},
     sync::oneshot,
@@ -30,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    door::pass_on,
     network::{NetworkError, ip},
     process::command,
 };
@@ -64,8 +64,6 @@ pub struct Distance {
     pub loss: f64,
     /// What each direction carries. `None`: whatever comes.
     pub bits_per_second: Option<u64>,
-    /// Decides which packets are lost.
-    pub seed: u64,
 }
 
 impl Distance {
@@ -75,7 +73,6 @@ impl Distance {
             round_trip: Duration::from_millis(round_trip),
             loss: 0.0,
             bits_per_second: None,
-            seed: 1,
         }
     }
 
@@ -92,12 +89,6 @@ impl Distance {
             bits_per_second: Some(bits_per_second),
             ..self
         }
-    }
-
-    /// The same, with other lost packets.
-    #[must_use]
-    pub const fn with_seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
     }
 }
 
@@ -203,20 +194,7 @@ impl Link {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        self.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            loop {
-                let (mut from, _) = listener.accept().await?;
-                tokio::spawn(async move {
-                    let mut to = TcpStream::connect(to).await?;
-                    from.set_nodelay(true)?;
-                    to.set_nodelay(true)?;
-                    tokio::io::copy_bidirectional(&mut from, &mut to).await
-                });
-            }
-            #[expect(unreachable_code, reason = "tells what type an error has")]
-            Ok::<(), io::Error>(())
-        });
+        self.spawn(async move { pass_on(tokio::net::TcpListener::from_std(listener)?, to).await });
         Ok(address)
     }
 }

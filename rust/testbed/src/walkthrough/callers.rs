@@ -12,6 +12,7 @@ use crate::{
     caller_function::{CallerFunction, Via, reachable},
     door::Door,
     function_url::FunctionUrl,
+    http_call::header,
     lambda::{Function, LambdaError},
     target,
     world::{Surroundings, World},
@@ -60,8 +61,7 @@ pub(super) async fn is_refused(world: &World) -> Result<Report, Error> {
     called
         .request
         .push(format!("(its profile allows {PROFILE_TARGETS} alone)"));
-    let name = called.answer.headers().get("ts-error-name");
-    let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let name = header(called.answer.headers(), "ts-error-name");
     let verdict = expect_status(&called.answer, StatusCode::FORBIDDEN).and_then(|()| match name {
         "TargetNotAllowed" => Ok("refused by the proxy, before it dialed".into()),
         _ => Err(format!("ts-error-name is {name:?}, and not \"TargetNotAllowed\"")),
@@ -88,9 +88,7 @@ impl Called {
 /// Has a function ask the target once, whose layer sends to `proxy`.
 async fn called(world: &World, proxy: &FunctionUrl) -> Result<Called, Error> {
     let Surroundings { binaries, run_dir, .. } = &world.surroundings;
-    let listening = proxy.address.parse();
-    let listening = listening.map_err(|_| LambdaError::NoUrl(proxy.address.clone()))?;
-    let door = Door::open(reachable(), listening).await;
+    let door = Door::open(reachable(), proxy.address.clone()).await;
     let door = door.map_err(LambdaError::NotForwarded)?;
     let asked = format!("http://target:{}/get?month=11", target::PORT);
     let way = (Via::FunctionUrl, door.address());

@@ -33,14 +33,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
     for peers in SIZES {
         let surroundings = path.surroundings(&setting).await?;
         let siblings = if peers > SIBLINGS { SIBLINGS } else { 0 };
-        let crowd = Crowd {
-            peers: peers - siblings,
-            online: peers / 100,
-            siblings,
-            hostname: "lambda-proxy".to_owned(),
-            tags: Vec::new(),
-        };
-        surroundings.control.add_crowd(&crowd).await?;
+        surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
         let world = surroundings.deploy(|_| ()).await?;
         let server = Server::closing(&world).await?;
         let (ready, first, status) = extension_start(&world, &server, 1).await?;

@@ -13,7 +13,7 @@ use testbed::{
     expect::logged,
     freeze::with_dead_flows,
     process::Process,
-    suite::{Outcome, Setting, trial_within},
+    suite::{Outcome, Setting},
     world::World,
 };
 
@@ -69,40 +69,20 @@ impl Driver {
 }
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: PostgreSQL by libpq, node-postgres and sqlx survives freezes with dead flows",
-            postgresql,
-        )
-        .with_ignored_flag(postgres::programs().is_none()),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze",
-            postgresql_verified,
-        )
-        .with_ignored_flag(postgres::programs().is_none()),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: MySQL by PyMySQL and mysql2 survives freezes with dead flows",
-            mysql,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: MySQL over TLS by PyMySQL and mysql2: the server's own name is checked, also after a freeze",
-            mysql_verified,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: redis-py and node-redis go on after freezes with dead flows",
-            redis,
-        ),
-    ]
+    let postgresql = testbed::trials![setting;
+        "forward: PostgreSQL by libpq, node-postgres and sqlx survives freezes with dead flows" within LIMIT => postgresql,
+        "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze"
+            within LIMIT => postgresql_verified,
+    ];
+    let others = testbed::trials![setting;
+        "forward: MySQL by PyMySQL and mysql2 survives freezes with dead flows" within LIMIT => mysql,
+        "forward: MySQL over TLS by PyMySQL and mysql2: the server's own name is checked, also after a freeze"
+            within LIMIT => mysql_verified,
+        "forward: redis-py and node-redis go on after freezes with dead flows" within LIMIT => redis,
+    ];
+    let missing = postgres::programs().is_none();
+    let postgresql = postgresql.into_iter().map(|trial| trial.with_ignored_flag(missing));
+    postgresql.chain(others).collect()
 }
 
 async fn postgresql(setting: Arc<Setting>) -> Outcome {

@@ -7,7 +7,7 @@ use testbed::{
     expect::logged,
     freeze::with_dead_flows,
     measuring, nat,
-    suite::{Outcome, Setting, set, trial_within},
+    suite::{Outcome, Setting, set},
     world::World,
 };
 use tokio::{
@@ -31,19 +31,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) const LOCAL_PORT: u16 = 5433;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once",
-            dead_flows,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: connections that outlive a freeze are left alone",
-            live_flows,
-        ),
+    testbed::trials![setting;
+        "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once" within LIMIT
+            => dead_flows,
+        "forward: connections that outlive a freeze are left alone" within LIMIT => live_flows,
     ]
 }
 
@@ -98,8 +89,7 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
         assert_eq!(second, format!("{} again", index + 2), "{}", log());
         assert!(took < SOON, "it took {took} ms\n{}", log());
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
@@ -113,8 +103,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
         // The freeze itself.
         sleep(SHORT_FREEZE).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The function with a local port that leads to a server behind the target's machine. All goes by DERP.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use testbed::{
     binaries::architecture,
     foreign::{self, tell},
-    suite::{Outcome, Setting, trial},
+    suite::{Outcome, Setting, TEST_LIMIT, trial_within},
     target,
 };
 
@@ -24,18 +24,17 @@ use crate::clients::{build_go, proxy_environment};
 const ROOTS: &str = "IMAGE_ROOTS";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let mut trials = vec![trial(
-        setting,
-        "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's",
-        nothing_but_the_extension,
-    )];
+    let mut trials = testbed::trials![setting;
+        "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's"
+            => nothing_but_the_extension,
+    ];
     for (number, root) in std::env::var_os(ROOTS)
         .iter()
         .flat_map(std::env::split_paths)
         .enumerate()
     {
         let name = format!("images: the extension of the OCI image joins in {}", root.display());
-        trials.push(trial(setting, &name, async move |setting| {
+        trials.push(trial_within(TEST_LIMIT, setting, &name, async move |setting| {
             joins_in(&setting, &format!("image-{number}"), Some(&root)).await?;
             Ok(())
         }));

@@ -7,7 +7,7 @@ use serde_json::json;
 use testbed::{
     expect::logged,
     foreign,
-    suite::{Outcome, Setting, awake, set, trial},
+    suite::{Outcome, Setting, awake, set},
     target,
 };
 use tokio::time::sleep;
@@ -15,17 +15,9 @@ use tokio::time::sleep;
 use crate::clients::deploy;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "join: a lazy function joins with its first connection, and not before",
-            lazy,
-        ),
-        trial(
-            setting,
-            "join: a function in the background does not wait in INIT",
-            background,
-        ),
+    testbed::trials![setting;
+        "join: a lazy function joins with its first connection, and not before" => lazy,
+        "join: a function in the background does not wait in INIT" => background,
     ]
 }
 
@@ -50,8 +42,7 @@ async fn lazy(setting: Arc<Setting>) -> Outcome {
     let answer = foreign::tell(&world, what).await?;
     assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
     logged(&world, 0, "joined tailnet as").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn background(setting: Arc<Setting>) -> Outcome {
@@ -64,6 +55,5 @@ async fn background(setting: Arc<Setting>) -> Outcome {
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(&world, what).await?;
     assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -14,10 +14,9 @@ use testbed::{
     deadline::within,
     foreign,
     network::ADDRESS,
-    node::Node,
-    suite::{Outcome, Setting, set, trial},
+    suite::{Outcome, Setting, set},
     target,
-    world::{AUTH_KEY, World},
+    world::World,
 };
 use tokio::net::UdpSocket;
 
@@ -27,22 +26,10 @@ use crate::server::Server;
 const NEWS_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "reach: a target is reached by its IPv6 address in the tailnet",
-            ipv6,
-        ),
-        trial(
-            setting,
-            "reach: a machine behind a subnet router is reached while the route is approved",
-            subnet_route,
-        ),
-        trial(
-            setting,
-            "reach: a datagram and its reply pass through UDP ASSOCIATE of the SOCKS5 server",
-            datagrams,
-        ),
+    testbed::trials![setting;
+        "reach: a target is reached by its IPv6 address in the tailnet" => ipv6,
+        "reach: a machine behind a subnet router is reached while the route is approved" => subnet_route,
+        "reach: a datagram and its reply pass through UDP ASSOCIATE of the SOCKS5 server" => datagrams,
     ]
 }
 
@@ -70,8 +57,7 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
     // Only IPv6 addresses are allowed: the same machine by the other address is not.
     let answer = get(&world, world.surroundings.target.node.address().into(), target::PORT).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn subnet_route(setting: Arc<Setting>) -> Outcome {
@@ -79,18 +65,9 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     let behind = Server::start(|_, _| async { Response::new(Bytes::from_static(b"behind the router")) }).await?;
     let (host, port) = (behind.address.ip(), behind.address.port());
     let surroundings = setting.surroundings().await?;
-    let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
-    let router = Node::start(
-        &surroundings.binaries.router,
-        "router",
-        None,
-        control,
-        AUTH_KEY,
-        run_dir,
-    )
-    .await?;
+    let router = surroundings.router("router").await?;
     router.local_api.advertise(&["192.0.2.0/24"]).await?;
-    let id = control.node("router").await?.id;
+    let id = surroundings.control.node("router").await?.id;
     let world = surroundings.deploy(|_| ()).await?;
 
     // It is advertised, and not approved.
@@ -108,8 +85,7 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     control.set_routes(id, &[]).await?;
     let answer = until(&world, behind.address, 403).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Asks until the answer has this status: the function hears of a route a little after the control server.
@@ -145,6 +121,5 @@ async fn datagrams(setting: Arc<Setting>) -> Outcome {
     let what = json!({"do": "datagram", "host": host, "port": port, "text": "hello"});
     let answer = foreign::tell(&world, what).await?;
     assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", log(&world));
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -19,11 +19,11 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     deadline::within,
     door::Door,
-    expect::{logged, says_why},
+    expect::{is_ok, logged, says_why},
     lambda::{Event, Function},
     nat, network,
     node::Node,
-    suite::{Outcome, Setting, run, set, trial, trial_within},
+    suite::{Outcome, Setting, run, set},
     target::PORT,
     world::{Surroundings, World},
 };
@@ -50,29 +50,12 @@ fn main() -> ExitCode {
 }
 
 fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "headscale: wrong, expired and used keys are told in its words, and so are tags that nobody owns",
-            refusals,
-        ),
-        trial(
-            setting,
-            "headscale: an ephemeral machine is gone when its environment ends",
-            gone,
-        ),
-        trial_within(
-            FLEET_LIMIT,
-            setting,
-            "headscale: a hundred environments freeze and end, their flows dead or alive, and leave no machine behind",
-            fleet,
-        ),
-        trial_within(
-            REMOVAL_LIMIT,
-            setting,
-            "headscale: a machine that was removed during a freeze logs in again",
-            removed,
-        ),
+    testbed::trials![setting;
+        "headscale: wrong, expired and used keys are told in its words, and so are tags that nobody owns" => refusals,
+        "headscale: an ephemeral machine is gone when its environment ends" => gone,
+        "headscale: a hundred environments freeze and end, their flows dead or alive, and leave no machine behind" within FLEET_LIMIT
+            => fleet,
+        "headscale: a machine that was removed during a freeze logs in again" within REMOVAL_LIMIT => removed,
     ]
 }
 
@@ -94,7 +77,7 @@ async fn deploy(
 /// Another machine in the same tailnet: what listens on this machine's loopback stands behind it.
 async fn machine(surroundings: &Surroundings, headscale: &Headscale, key: &str) -> Result<Node, Failed> {
     let program = &surroundings.binaries.tailscaled;
-    Ok(Node::join(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
+    Ok(Node::start(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
 }
 
 async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, Failed> {
@@ -178,12 +161,7 @@ async fn joined(setting: &Setting) -> Result<Joined, Failed> {
     })
     .await?;
     let answer = get(&world, &node).await?;
-    assert_eq!(
-        answer.status(),
-        StatusCode::OK,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    is_ok(&world, &answer);
     Ok(Joined {
         headscale,
         door,

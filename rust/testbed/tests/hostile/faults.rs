@@ -18,7 +18,6 @@ use testbed::{
     http_call::CallError,
     load::Load,
     raw_target::{Move, RawTarget},
-    suite::trial_within,
     vitals::{pids, stop},
     world::World,
 };
@@ -28,7 +27,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Outcome, Setting, awake, set, trial};
+use crate::{Outcome, Setting, awake, set};
 
 const REQUESTS: usize = 2000;
 const CALLERS: usize = 4;
@@ -47,30 +46,18 @@ const BUSY: Duration = Duration::from_millis(50);
 const TIMEOUT_SECONDS: u32 = 2;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "faults: 2,000 requests have one answer each, and are counted once, whatever fails meanwhile",
-            answered,
-        ),
-        trial(
-            setting,
-            "faults: a freeze at each stage of a request changes nothing of it",
-            stages,
-        ),
-        trial(
-            setting,
-            "faults: an environment that ends in the middle of a request costs that request, and no other",
-            ended,
-        ),
+    testbed::trials![setting;
+        "faults: 2,000 requests have one answer each, and are counted once, whatever fails meanwhile" within LIMIT
+            => answered,
+        "faults: a freeze at each stage of a request changes nothing of it" => stages,
+        "faults: an environment that ends in the middle of a request costs that request, and no other" => ended,
     ]
 }
 
 async fn answered(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     let mut services = Services::start(&surroundings).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
+    let world = surroundings.deploy(|function| {
         awake(function);
         services.serve(function);
         function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
@@ -118,8 +105,7 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     );
     assert!(sums.daemon_failures >= DAEMON_FAILURES, "nothing failed: {sums:?}");
     assert!(summary.answered > sent / 2, "{summary:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Ends all environments, as the service does by and by.
@@ -179,8 +165,7 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
         let times = raw.seen().len() - since;
         assert!(raw.only_since(since).is_some(), "{method} was seen {times} times");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Everything in the environment stands still for a moment.
@@ -240,6 +225,5 @@ async fn ended(setting: Arc<Setting>) -> Outcome {
         let left = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"].map(|program| pids(program).len());
         assert_eq!(left, [1, 1, 1], "after {victim} {signal}");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -17,7 +17,7 @@ use testbed::{
 };
 use tokio::process::Command;
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
 /// How long a client may take, or a compiler with a cold cache.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -72,13 +72,9 @@ func check(err error) {
 "#;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request",
-            each,
-        ),
-        trial(setting, "clients: curl authenticates by Digest", digest),
+    testbed::trials![setting;
+        "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request" => each,
+        "clients: curl authenticates by Digest" => digest,
     ]
 }
 
@@ -123,8 +119,7 @@ async fn each(setting: Arc<Setting>) -> Outcome {
         eprintln!("{name}: passed");
     }
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn digest(setting: Arc<Setting>) -> Outcome {
@@ -138,8 +133,7 @@ async fn digest(setting: Arc<Setting>) -> Outcome {
     let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
     assert_eq!(answer["authorized"], json!(true), "{said}");
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 type Client = Box<dyn FnMut() -> Command + Send>;

@@ -23,12 +23,11 @@ use testbed::{
     freeze::{DeadFlows, median, with_dead_flows},
     lambda::Event,
     measuring, nat, network,
-    node::Node,
     server::Server,
-    suite::{Outcome, Setting, awake, run, set, trial, trial_within},
+    suite::{Outcome, Setting, awake, run, set},
     target,
     watch::Watch,
-    world::{AUTH_KEY, Surroundings, World},
+    world::{Surroundings, World},
 };
 
 /// How many freezes with live flows, and how long each lasts.
@@ -67,41 +66,20 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     run(|setting| {
-        let mut trials = Vec::new();
-        for millis in [0, 30, 100] {
-            let name = format!("a freeze that kills the flows costs a reconnect and no login, at {millis} ms");
-            trials.push(trial_within(DEAD_LIMIT, setting, &name, move |setting| {
-                dead_flows(setting, millis)
-            }));
-        }
-        trials.extend([
-            trial(
-                setting,
-                "a freeze that leaves the flows alive costs the first request nothing",
-                live_flows,
-            ),
-            trial(
-                setting,
-                "after a freeze that kills the flows, the first dial of a handler of anybody's gets through at once",
-                foreign_dials,
-            ),
-            trial(
-                setting,
-                "a machine that the tailnet removed during a freeze logs in again, when the control server says so",
-                removed,
-            ),
-            trial(
-                setting,
-                "links that die while the control server is away are made anew without it",
-                without_control,
-            ),
-            trial(
-                setting,
-                "a key that is revoked, purged or used up after the login is not asked for again",
-                without_key,
-            ),
-        ]);
-        trials
+        testbed::trials![setting;
+            "a freeze that kills the flows costs a reconnect and no login, at 0 ms"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 0),
+            "a freeze that kills the flows costs a reconnect and no login, at 30 ms"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 30),
+            "a freeze that kills the flows costs a reconnect and no login, at 100 ms"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 100),
+            "a freeze that leaves the flows alive costs the first request nothing" => live_flows,
+            "after a freeze that kills the flows, the first dial of a handler of anybody's gets through at once"
+                => foreign_dials,
+            "a machine that the tailnet removed during a freeze logs in again, when the control server says so" => removed,
+            "links that die while the control server is away are made anew without it" => without_control,
+            "a key that is revoked, purged or used up after the login is not asked for again" => without_key,
+        ]
     })
 }
 
@@ -122,8 +100,7 @@ async fn dead_flows(setting: Arc<Setting>, round_trip: u64) -> Outcome {
         freezes.freeze(&world, Duration::from_secs(seconds), method).await?;
     }
     freezes.check();
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
@@ -140,8 +117,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
         "a first request took over 1 s"
     );
     assert!(median < warm + LOOK_LIMIT, "a look costs too much");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// It dials through the extension's SOCKS5 server, and asks nobody before.
@@ -153,8 +129,7 @@ async fn foreign_dials(setting: Arc<Setting>) -> Outcome {
     let thaws = thaws(&world, FREEZE, true, dial).await?;
     eprintln!("  a handler of anybody's, dead flows after {FREEZE:?}: {thaws:.1?}");
     assert!(thaws.iter().all(|took| *took < LONGEST), "a first dial took over 1 s");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn dial(world: &World) -> Result<Duration, Failed> {
@@ -186,8 +161,7 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     logged(&world, 0, "not in the tailnet: NodeRemoved: ").await;
     let joined = control.counts("lambda-proxy").await?.new - before;
     assert_eq!(joined, 1, "the machine logged in as a new one, once");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Renewals go by the node key alone: a control server refuses a key that serves no more, also beside a good node key.
@@ -206,18 +180,13 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
         let since = world.lambda.events.len();
         server.must_answer(&world, "GET").await;
         world.lambda.reached(since, "frozen").await?;
-        let Surroundings {
-            control,
-            binaries,
-            run_dir,
-            ..
-        } = &world.surroundings;
+        let control = &world.surroundings.control;
         match what {
             "revoked" => control.revoke_key(KEY).await?,
             "purged" => control.purge_key(KEY).await?,
             _ => {}
         }
-        let newcomer = Node::start(&binaries.tailscaled, "newcomer", None, control, AUTH_KEY, run_dir).await?;
+        let newcomer = world.surroundings.machine("newcomer", None).await?;
         with_dead_flows(&world, since, FREEZE).await?;
         server.must_answer(&world, "GET").await;
         let newcomers = server.behind(newcomer.address());
@@ -252,7 +221,7 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
 /// The function is awake meanwhile, and the daemon's attempts to reach the control server have failed often already.
 async fn without_control(setting: Arc<Setting>) -> Outcome {
     let surroundings = surroundings(&setting, 0).await?;
-    let control = surroundings.control.url().rsplit('/').next().unwrap().parse()?;
+    let control = surroundings.control.url().rsplit('/').next().unwrap().to_owned();
     let door = Door::open((network::CONTROL_ADDRESS, 0).into(), control).await?;
     let url = format!("http://{}", door.address());
     let world = surroundings
@@ -272,8 +241,7 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     drop(turn);
     eprintln!("  dead flows after {OUTAGE:?} without a control server: {took:.1?}");
     assert!(took < LONGEST, "the request took {took:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn get(world: &World) -> Result<Duration, Error> {

@@ -11,38 +11,18 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use testbed::{control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, lambda::Event, network, target, world::World};
 
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// What listens on the function's loopback: tailscaled's SOCKS5 server, and, on Lambda, the Runtime API.
 const LOCAL_PORTS: [u16; 3] = [1055, 9001, 80];
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "guard: no spelling and no address leads to the function's own loopback",
-            loopback,
-        ),
-        trial(
-            setting,
-            "guard: nor where uncovered targets are allowed",
-            loopback_though_uncovered,
-        ),
-        trial(
-            setting,
-            "guard: what the tailnet does not cover is refused, or let through if the owner says so",
-            uncovered,
-        ),
-        trial(
-            setting,
-            "guard: only allowed targets are reached where there is a list",
-            allowed,
-        ),
-        trial(
-            setting,
-            "guard: each alias's callers reach the targets of their profile, and no others",
-            profiles,
-        ),
+    testbed::trials![setting;
+        "guard: no spelling and no address leads to the function's own loopback" => loopback,
+        "guard: nor where uncovered targets are allowed" => loopback_though_uncovered,
+        "guard: what the tailnet does not cover is refused, or let through if the owner says so" => uncovered,
+        "guard: only allowed targets are reached where there is a list" => allowed,
+        "guard: each alias's callers reach the targets of their profile, and no others" => profiles,
     ]
 }
 
@@ -178,8 +158,7 @@ async fn none_gets_through(world: &World) -> Outcome {
 async fn loopback(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     none_gets_through(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
@@ -187,8 +166,7 @@ async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
         .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
         .await?;
     none_gets_through(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn uncovered(setting: Arc<Setting>) -> Outcome {
@@ -220,8 +198,7 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
     // The control server has no such page: Go's own words for it.
     let said = (answer.status().as_u16(), String::from_utf8_lossy(answer.body()));
     assert_eq!(said, (404, "404 page not found\n".into()), "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn allowed(setting: Arc<Setting>) -> Outcome {
@@ -257,8 +234,7 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
             "{host}:{port}: {answer:?}"
         );
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// What a GET of this URL came to: its status, and the error's name.
@@ -316,6 +292,5 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
     let starting =
         |event: &Event| matches!(event, Event::Environment { state, .. } if state == "starting").then_some(());
     assert_eq!(world.lambda.events.all(starting).len(), 1);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

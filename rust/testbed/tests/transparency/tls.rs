@@ -22,33 +22,18 @@ use tokio_rustls::{
 
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// How long the log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "https: a target under an authority of the owner's is reached by its name, which it sees",
-            trusted,
-        ),
-        trial(
-            setting,
-            "https: a target with an unknown certificate is refused, or taken if the owner says so",
-            unknown,
-        ),
-        trial(
-            setting,
-            "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does",
-            mutual,
-        ),
-        trial(
-            setting,
-            "https: what cannot be used of certificates ends the start with its cause, and shows no key",
-            unusable,
-        ),
+    testbed::trials![setting;
+        "https: a target under an authority of the owner's is reached by its name, which it sees" => trusted,
+        "https: a target with an unknown certificate is refused, or taken if the owner says so" => unknown,
+        "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does"
+            => mutual,
+        "https: what cannot be used of certificates ends the start with its cause, and shows no key" => unusable,
     ]
 }
 
