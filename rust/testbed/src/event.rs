@@ -56,6 +56,12 @@ impl Event {
         matches!(self, Self::Environment { state, .. } if state == "frozen").then_some(())
     }
 
+    /// An extension was started.
+    pub fn extension_started(&self) -> Option<()> {
+        matches!(self, Self::Process { name, state, .. } if state == "started" && name.starts_with("extension:"))
+            .then_some(())
+    }
+
     /// The function's own process was started, with this id.
     pub fn runtime_started(&self) -> Option<u32> {
         match self {

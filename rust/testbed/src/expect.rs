@@ -8,13 +8,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    Error,
-    deadline::within,
-    freeze::median,
-    http_call::{CallError, header},
-    server::Server,
-    suite::Outcome,
-    target::PORT,
+    Error, deadline::within, freeze::median, http_call::header, server::Server, suite::Outcome, target::PORT,
     world::World,
 };
 
@@ -28,9 +22,8 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 /// A request for the target, and how long its answer took.
 pub async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
     let address = world.surroundings.target.node.address();
-    let request = world.url().request_to(address, PORT, "GET", "/get").body(Bytes::new());
     let began = Instant::now();
-    let answer = world.url().send(request.map_err(CallError::from)?).await?;
+    let answer = world.get(address, PORT, "/get").await?;
     Ok((answer, began.elapsed()))
 }
 

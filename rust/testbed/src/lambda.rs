@@ -198,6 +198,13 @@ impl LocalLambda {
         succeeded(&what, call(stream, request, CONTROL_LIMIT).await?).map(drop)
     }
 
+    /// Ends an environment that was called after event number `since`, once it rests.
+    pub async fn retire(&self, since: usize, environment: usize) -> Result<(), Error> {
+        self.reached(since, "frozen").await?;
+        self.spin_down(environment).await?;
+        Ok(self.reached(since, "stopped").await?)
+    }
+
     /// Waits until an environment came into this state, from event number `since` on.
     pub async fn reached(&self, since: usize, wanted: &str) -> Result<(), TimedOut> {
         let reached = self.events.find(since, |event| {

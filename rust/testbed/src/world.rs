@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,7 +10,8 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use http::request;
+use bytes::Bytes;
+use http::{Response, request};
 
 use crate::{
     Error,
@@ -18,6 +20,7 @@ use crate::{
     control::Control,
     distance::{Distance, Link},
     function_url::FunctionUrl,
+    http_call::CallError,
     invoke_api::InvokeApi,
     lambda::{Function, LocalLambda},
     node::Node,
@@ -258,6 +261,12 @@ impl World {
     pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
         let address = self.surroundings.target.node.address();
         self.url().request_to(address, target::PORT, method, path_and_query)
+    }
+
+    /// What a GET of `path` from `host` and `port` comes to, through the function.
+    pub async fn get(&self, host: impl Display, port: u16, path: &str) -> Result<Response<Bytes>, Error> {
+        let request = self.url().request_to(host, port, "GET", path).body(Bytes::new());
+        self.url().send(request.map_err(CallError::from)?).await
     }
 
     /// The function through Lambda's Invoke API, called by the same.

@@ -63,10 +63,7 @@ pub(crate) fn by(function: &mut Function, exit_node: &str, required: bool) {
 
 /// A request for what is outside the tailnet.
 async fn get_outside(world: &World, outside: SocketAddr) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request("GET", "/");
-    let request = request.header("ts-target-ip", outside.ip().to_string());
-    let request = request.header("ts-target-port", outside.port());
-    Ok(world.url().send(request.body(Bytes::new())?).await?)
+    Ok(world.get(outside.ip(), outside.port(), "/").await?)
 }
 
 fn log(world: &World) -> String {

@@ -33,11 +33,6 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
-async fn get(world: &World, host: IpAddr, port: u16) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request_to(host, port, "GET", "/get");
-    Ok(world.url().send(request.body(Bytes::new())?).await?)
-}
-
 fn log(world: &World) -> String {
     world.lambda.process.log().tail()
 }
@@ -50,12 +45,13 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
     let address = node.addresses.iter().find(|address| address.is_ipv6());
     let address = *address.ok_or("the target has no IPv6 address")?;
     for host in [address.to_string(), format!("[{address}]")] {
-        let request = world.url().request_to(&host, target::PORT, "GET", "/get");
-        let answer = world.url().send(request.body(Bytes::new())?).await?;
+        let answer = world.get(&host, target::PORT, "/get").await?;
         assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", log(&world));
     }
     // Only IPv6 addresses are allowed: the same machine by the other address is not.
-    let answer = get(&world, world.surroundings.target.node.address().into(), target::PORT).await?;
+    let answer = world
+        .get(world.surroundings.target.node.address(), target::PORT, "/get")
+        .await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     world.end().await
 }
@@ -71,7 +67,7 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     let world = surroundings.deploy(|_| ()).await?;
 
     // It is advertised, and not approved.
-    let answer = get(&world, host, port).await?;
+    let answer = world.get(host, port, "/get").await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     assert_eq!(behind.visitors(), [] as [IpAddr; 0]);
 
@@ -92,7 +88,7 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
 async fn until(world: &World, at: SocketAddr, status: u16) -> Result<Response<Bytes>, Failed> {
     let answered = async {
         loop {
-            let answer = get(world, at.ip(), at.port()).await?;
+            let answer = world.get(at.ip(), at.port(), "/get").await?;
             if answer.status() == status {
                 return Ok::<_, Failed>(answer);
             }

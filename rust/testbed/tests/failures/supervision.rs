@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
@@ -99,8 +98,7 @@ async fn hung(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
     // Nothing is kept of it: the next request dials.
-    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
-    let answer = world.url().send(refused.body(Bytes::new())?).await?;
+    let answer = world.get(address, CLOSED_PORT, "/").await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
     // Until then the path counts as alive: the target has just been heard.
     sleep(FRESH).await;
@@ -126,8 +124,7 @@ async fn hung(setting: Arc<Setting>) -> Outcome {
 async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
-    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
-    world.url().send(refused.body(Bytes::new())?).await?;
+    world.get(address, CLOSED_PORT, "/").await?;
     stop(daemon()?)?;
     let (answer, took) = get(&world).await?;
     eprintln!("  {} after {took:.1?}", answer.status());

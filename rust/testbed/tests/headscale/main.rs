@@ -80,19 +80,8 @@ async fn machine(surroundings: &Surroundings, headscale: &Headscale, key: &str) 
     Ok(Node::start(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
 }
 
-async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, Failed> {
-    get_from(world, node, "/get").await
-}
-
-async fn get_from(world: &World, node: &Node, path: &str) -> Result<Response<Bytes>, Failed> {
-    let request = world
-        .url()
-        .request("GET", path)
-        .header("ts-target-ip", node.address().to_string());
-    Ok(world
-        .url()
-        .send(request.header("ts-target-port", PORT).body(Bytes::new())?)
-        .await?)
+async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, testbed::Error> {
+    world.get(node.address(), PORT, "/get").await
 }
 
 async fn refusals(setting: Arc<Setting>) -> Outcome {
@@ -201,7 +190,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
     for round in 0..ROUNDS {
         let since = world.lambda.events.len();
         let first = 2 + round * AT_A_TIME;
-        let requests = (0..AT_A_TIME).map(|_| get_from(&world, &node, "/delay/2"));
+        let requests = (0..AT_A_TIME).map(|_| world.get(node.address(), PORT, "/delay/2"));
         for answer in join_all(requests).await {
             let answer = answer?;
             if answer.status() != StatusCode::OK {

@@ -133,8 +133,7 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
     let machine = world.surroundings.target.node.address();
     // The environment starts with the first request.
     raw.play([Move::Send("HTTP/1.1 204 No Content\r\n\r\n".into())]);
-    let first = world.url().request_to(machine, raw.address().port(), "GET", "/");
-    assert_eq!(world.url().send(first.body(Bytes::new())?).await?.status(), 204);
+    assert_eq!(world.get(machine, raw.address().port(), "/").await?.status(), 204);
     let gate = Arc::new(Semaphore::new(0));
     let wait = || Move::Await(Arc::clone(&gate));
     let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "world"];

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use testbed::{
@@ -109,8 +108,7 @@ async fn counts_once(world: &World, name: &str, dimensions: &Value) -> Outcome {
 /// A request that asks for nothing to be counted.
 async fn get(world: &World, port: u16) -> Result<u16, libtest_mimic::Failed> {
     let address = world.surroundings.target.node.address();
-    let request = world.url().request_to(address, port, "GET", "/get");
-    Ok(world.url().send(request.body(Bytes::new())?).await?.status().as_u16())
+    Ok(world.get(address, port, "/get").await?.status().as_u16())
 }
 
 async fn of_the_proxy(setting: Arc<Setting>) -> Outcome {

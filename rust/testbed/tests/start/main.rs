@@ -16,6 +16,7 @@ use testbed::{
     control::Crowd,
     deadline::within,
     distance::Distance,
+    expect::answered,
     freeze::median,
     http_call::call,
     lambda::Event,
@@ -121,34 +122,17 @@ async fn neighbour(setting: Arc<Setting>) -> Outcome {
 /// From the extension's start in a new environment to the target's answer; then the environment is ended.
 async fn extension_start(world: &World, environment: usize) -> Result<Duration, Error> {
     let since = world.lambda.events.len();
-    let address = world.surroundings.target.node.address().to_string();
-    let request = world.url().request("GET", "/get").header("ts-target-ip", address);
-    let request = request.header("ts-target-port", PORT).body(Bytes::new()).unwrap();
-    let url = world.url();
     let began = async {
-        world.lambda.events.find(since, extension_started).await;
+        world.lambda.events.find(since, Event::extension_started).await;
         Instant::now()
     };
     let answered = async {
-        let answer = url.send(request).await?;
-        assert_eq!(
-            answer.status(),
-            200,
-            "{answer:?}; {}",
-            world.lambda.process.log().tail()
-        );
+        answered(world).await?;
         Ok::<_, Error>(Instant::now())
     };
     let (began, answered) = tokio::join!(began, answered);
-    end(world, since, environment).await?;
+    world.lambda.retire(since, environment).await?;
     Ok(answered? - began)
-}
-
-/// Ends an environment that has answered.
-async fn end(world: &World, since: usize, environment: usize) -> Result<(), Error> {
-    world.lambda.reached(since, "frozen").await?;
-    world.lambda.spin_down(environment).await?;
-    Ok(world.lambda.reached(since, "stopped").await?)
 }
 
 /// INIT waits for the login; what comes after it is WireGuard's handshake at most, TCP and HTTP.
@@ -170,7 +154,7 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
         };
         let (initialized, answered) = tokio::join!(initialized, answered);
         times.push(answered - initialized?);
-        end(&world, since, environment).await?;
+        world.lambda.retire(since, environment).await?;
     }
     let goal = bounds::first_answer(Duration::from_millis(FAR));
     eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");
@@ -240,9 +224,4 @@ async fn dial(target: &(String, u16)) -> Socks5Stream<tokio::net::TcpStream> {
         }
         tokio::task::yield_now().await;
     }
-}
-
-fn extension_started(event: &Event) -> Option<()> {
-    matches!(event, Event::Process { name, state, .. } if state == "started" && name.starts_with("extension:"))
-        .then_some(())
 }

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use libtest_mimic::Failed;
 use serde_json::json;
 use testbed::{
@@ -18,6 +17,7 @@ use testbed::{
     deadline::within,
     distance::Distance,
     door::Door,
+    expect::answered,
     expect::logged,
     foreign,
     freeze::{DeadFlows, median, with_dead_flows},
@@ -105,10 +105,10 @@ async fn dead_flows(setting: Arc<Setting>, round_trip: u64) -> Outcome {
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
-    get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
+    answered(&world).await?;
+    let warm = median(&thaws(&world, SHORT_FREEZE, false, answered).await?);
     let watch = Watch::start(&world).await?;
-    let thaws = thaws(&world, FREEZE, false, get).await?;
+    let thaws = thaws(&world, FREEZE, false, answered).await?;
     let median = median(&thaws);
     eprintln!("  live flows after {FREEZE:?}: median {median:.1?}, beyond a warm {warm:.1?}; {thaws:.1?}");
     assert_eq!(watch.seen(&world).await?, (0, 0), "registrations, and new connections");
@@ -147,14 +147,14 @@ async fn dial(world: &World) -> Result<Duration, Failed> {
 async fn removed(setting: Arc<Setting>) -> Outcome {
     let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
     let since = world.lambda.events.len();
-    get(&world).await?;
+    answered(&world).await?;
     world.lambda.reached(since, "frozen").await?;
     let control = &world.surroundings.control;
     let before = control.counts("lambda-proxy").await?.new;
     control.remove(control.node("lambda-proxy").await?.id).await?;
     with_dead_flows(&world, since, FREEZE).await?;
     let turn = measuring::turn().await?;
-    let took = get(&world).await?;
+    let took = answered(&world).await?;
     drop(turn);
     eprintln!("  the first request after a removal was answered in {took:.1?}");
     assert!(took < REJOIN_LIMIT, "it took {took:?}");
@@ -230,32 +230,18 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
             set(function, "TS_CONTROL_URL", &url);
         })
         .await?;
-    get(&world).await?;
+    answered(&world).await?;
     let pid = world.lambda.events.find(0, Event::runtime_started).await;
     door.close();
     // The outage itself: the longer it is, the longer are the daemon's pauses between its attempts.
     tokio::time::sleep(OUTAGE).await;
     assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
     let turn = measuring::turn().await?;
-    let took = get(&world).await?;
+    let took = answered(&world).await?;
     drop(turn);
     eprintln!("  dead flows after {OUTAGE:?} without a control server: {took:.1?}");
     assert!(took < LONGEST, "the request took {took:?}");
     world.end().await
-}
-
-async fn get(world: &World) -> Result<Duration, Error> {
-    let request = world.request("GET", "/get").body(Bytes::new()).unwrap();
-    let began = Instant::now();
-    let answer = world.url().send(request).await?;
-    let took = began.elapsed();
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}; {}",
-        world.lambda.process.log().tail()
-    );
-    Ok(took)
 }
 
 /// How long the first request took after each of a few freezes.

@@ -104,9 +104,7 @@ async fn starts(setting: Arc<Setting>) -> Outcome {
         times.push(Duration::from_secs_f64(
             within(FREEZE_LIMIT, "word of the cold start", invoked).await? / 1000.0,
         ));
-        world.lambda.reached(since, "frozen").await?;
-        world.lambda.spin_down(number + 1).await?;
-        world.lambda.reached(since, "stopped").await?;
+        world.lambda.retire(since, number + 1).await?;
     }
     let longest = show("first in a new environment each, after its INIT", times);
     assert!(longest < LONGEST, "a first request took {longest:?}");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{control::MAGIC_DNS_DOMAIN, deadline::within, lambda::Function, target};
+use testbed::{control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, lambda::Function, target};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -193,10 +193,7 @@ async fn unusable(setting: Arc<Setting>) -> Outcome {
             None => "/opt/none.pem".to_owned(),
         };
         let world = surroundings.deploy(|function| set(function, variable, &value)).await?;
-        let answer = world
-            .url()
-            .send(world.request("GET", "/get").body(Bytes::new())?)
-            .await?;
+        let (answer, _) = get_target(&world).await?;
         assert_eq!(
             answer.status(),
             502,
