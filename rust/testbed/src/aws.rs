@@ -49,7 +49,7 @@ impl Aws {
                 .map(|(_, address)| address.trim().to_owned())
         });
         let address = process.ready(START_LIMIT, "its address", address).await?;
-        let cloudwatch = cloudwatch::start(&address).await.map_err(Error::Runtime)?.to_string();
+        let cloudwatch = cloudwatch::start(&address).await?.to_string();
         Ok(Self {
             process,
             address,
@@ -119,11 +119,7 @@ impl Aws {
         let exchange = async move { exchange(&address, request).await };
         let response = match link {
             None => exchange.await?,
-            Some(link) => link
-                .spawn(exchange)
-                .await
-                .map_err(std::io::Error::from)
-                .map_err(Error::Runtime)??,
+            Some(link) => link.spawn(exchange).await.map_err(std::io::Error::from)??,
         };
         let value: Value = json(target, &succeeded(target, response)?)?;
         Ok(value.text)
@@ -176,9 +172,8 @@ impl Aws {
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
-            .body(Bytes::from(body.to_string()))
-            .map_err(CallError::from)?;
-        Ok(signed(request, service, &administrator())?)
+            .body(Bytes::from(body.to_string()))?;
+        signed(request, service, &administrator())
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     binaries::{Binaries, architecture},
     deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
+    error::failed,
     http_call::{CallError, call, succeeded},
     log::History,
     network::ADDRESS,
@@ -30,26 +31,15 @@ pub use crate::event::Event;
 /// The proxy's function, and the account it is in.
 const PROXY_NAME: &str = "tailscale-proxy";
 const ACCOUNT: &str = "123456789012";
+const NOT_WRITTEN: &str = "function.json cannot be written";
+const NO_URL: &str = "local-lambda did not say where the URL is, but";
+pub(crate) const NOT_FORWARDED: &str = "no port for the function's URL";
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long local-lambda may take to take an order.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 /// How long an environment may take to come into a state.
 const STATE_LIMIT: Duration = Duration::from_secs(15);
-
-/// Why local-lambda does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum LambdaError {
-    /// Its configuration cannot be handed over.
-    #[error("function.json cannot be written: {0}")]
-    NotWritten(std::io::Error),
-    /// The URL cannot be reached across the link.
-    #[error("no port for the function's URL: {0}")]
-    NotForwarded(std::io::Error),
-    /// It said something else than its first event should be.
-    #[error("local-lambda did not say where the URL is, but: {0}")]
-    NoUrl(String),
-}
 
 /// What the deployed function would be.
 #[derive(Debug, Clone)]
@@ -128,9 +118,9 @@ impl LocalLambda {
         run_dir: &Path,
         link: Option<&Link>,
     ) -> Result<Self, Error> {
-        let folder = own_folder(run_dir).map_err(LambdaError::NotWritten)?;
+        let folder = own_folder(run_dir).map_err(failed(NOT_WRITTEN))?;
         let config = folder.join("function.json");
-        std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
+        std::fs::write(&config, function.describe(binaries).to_string()).map_err(failed(NOT_WRITTEN))?;
         let mut command = match link {
             None => command(&binaries.local_lambda, run_dir),
             Some(link) => link.command(&binaries.local_lambda, run_dir),
@@ -160,20 +150,20 @@ impl LocalLambda {
             alias_urls,
         } = first
         else {
-            return Err(LambdaError::NoUrl(format!("{first:?}")).into());
+            return Err(failed(NO_URL)(format!("{first:?}")));
         };
         let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let reachable = |url: &str| -> Result<String, LambdaError> {
+        let reachable = |url: &str| -> Result<String, Error> {
             let Some(link) = link else { return Ok(address(url)) };
             let listening = address(url).parse();
-            let listening = listening.map_err(|_| LambdaError::NoUrl(url.to_owned()))?;
-            let forwarded = link.forward(listening).map_err(LambdaError::NotForwarded)?;
+            let listening = listening.map_err(|_| failed(NO_URL)(url))?;
+            let forwarded = link.forward(listening).map_err(failed(NOT_FORWARDED))?;
             Ok(forwarded.to_string())
         };
         let alias_addresses = alias_urls
             .iter()
             .map(|(alias, url)| Ok((alias.clone(), reachable(url)?)))
-            .collect::<Result<_, LambdaError>>()?;
+            .collect::<Result<_, Error>>()?;
         Ok(Self {
             process,
             events,

@@ -36,6 +36,7 @@ pub mod namespace;
 pub mod nat;
 pub mod network;
 pub mod node;
+pub mod package;
 pub mod process;
 pub mod processor;
 pub mod raw_target;

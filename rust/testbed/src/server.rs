@@ -47,7 +47,7 @@ impl Server {
     }
 
     async fn start(world: &World, idle_limit: Duration, play: Vec<Move>) -> Result<Self, Error> {
-        let raw = RawTarget::keeping(idle_limit).await.map_err(Error::Runtime)?;
+        let raw = RawTarget::keeping(idle_limit).await?;
         raw.play(play);
         let machine = world.surroundings.target.node.address();
         Ok(Self { machine, raw })

@@ -11,18 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 
 use crate::{
-    Error,
-    control::MAGIC_DNS_DOMAIN,
-    function_url::FunctionUrl,
-    http_call::{CallError, header},
-    lambda::Event,
-    target,
-    world::World,
+    Error, control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, http_call::header, lambda::Event, target, world::World,
 };
 pub use callers::prepare;
 pub use shown::Report;
@@ -108,7 +102,7 @@ impl Step {
 async fn get(world: &World) -> Result<Report, Error> {
     let path = "/get?name=J%C3%BCrgen&tag=a&tag=b&empty=";
     let url = world.url();
-    let request = body(world.request("GET", path), Bytes::new())?;
+    let request = world.request("GET", path).body(Bytes::new())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
     let mut verdict = expect_status(&answer, StatusCode::OK).map(|()| String::new());
@@ -158,7 +152,9 @@ async fn echo(world: &World) -> Result<Report, Error> {
     let data = random_bytes();
     let url = world.url();
     let request = world.request("POST", "/dump/request");
-    let request = body(request.header("content-type", "application/octet-stream"), data.clone())?;
+    let request = request
+        .header("content-type", "application/octet-stream")
+        .body(data.clone())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
     // The answer is the whole request as the target got it: its head, an empty line, its body.
@@ -187,7 +183,7 @@ async fn echo(world: &World) -> Result<Report, Error> {
 
 async fn unsigned(world: &World) -> Result<Report, Error> {
     let url = world.url();
-    let request = body(world.request("GET", "/get"), Bytes::new())?;
+    let request = world.request("GET", "/get").body(Bytes::new())?;
     let mut shown = show_request(&request);
     shown.push("(no signature)".into());
     let began = Instant::now();
@@ -212,7 +208,7 @@ async fn unsigned(world: &World) -> Result<Report, Error> {
 async fn unreachable(world: &World, host: &str, port: u16) -> Result<Report, Error> {
     let url = world.url();
     let request = url.request_to(host, port, "GET", "/get");
-    let request = body(request, Bytes::new())?;
+    let request = request.body(Bytes::new())?;
     let shown = show_request(&request);
     let (answer, took) = timed(&url, request).await?;
     let header = |name| header(answer.headers(), name);
@@ -236,7 +232,7 @@ async fn times(world: &World) -> Result<Report, Error> {
     let mut warm = Vec::with_capacity(WARM_REQUESTS);
     let mut verdict = Ok(());
     for number in 1..=WARM_REQUESTS {
-        let (answer, took) = timed(&url, body(world.request("GET", "/get"), Bytes::new())?).await?;
+        let (answer, took) = timed(&url, world.request("GET", "/get").body(Bytes::new())?).await?;
         warm.push(took);
         verdict =
             verdict.and(expect_status(&answer, StatusCode::OK).map_err(|error| format!("request {number}: {error}")));
@@ -273,10 +269,6 @@ async fn cold_start(world: &World) -> Result<(f64, f64), Error> {
         _ => None,
     });
     Ok(crate::deadline::within(EVENT_LIMIT, "local-lambda's word on the cold start", cold).await?)
-}
-
-fn body(request: request::Builder, body: Bytes) -> Result<Request<Bytes>, Error> {
-    Ok(request.body(body).map_err(CallError::from)?)
 }
 
 async fn timed(url: &FunctionUrl, request: Request<Bytes>) -> Result<(Response<Bytes>, Duration), Error> {

@@ -20,7 +20,6 @@ use crate::{
     control::Control,
     distance::{Distance, Link},
     function_url::FunctionUrl,
-    http_call::CallError,
     invoke_api::InvokeApi,
     lambda::{Function, LocalLambda},
     node::Node,
@@ -161,10 +160,7 @@ impl Surroundings {
         let (program, run_dir) = (&self.binaries.tailscaled, &self.run_dir);
         let (command, reached) = match &self.link {
             None => (command(program, run_dir), socks),
-            Some(link) => (
-                link.command(program, run_dir),
-                link.forward(socks).map_err(Error::Runtime)?,
-            ),
+            Some(link) => (link.command(program, run_dir), link.forward(socks)?),
         };
         let node = Node::run(command, hostname, Some(socks), self.control.url(), key, run_dir).await?;
         Ok((node, reached))
@@ -266,7 +262,7 @@ impl World {
     /// What a GET of `path` from `host` and `port` comes to, through the function.
     pub async fn get(&self, host: impl Display, port: u16, path: &str) -> Result<Response<Bytes>, Error> {
         let request = self.url().request_to(host, port, "GET", path).body(Bytes::new());
-        self.url().send(request.map_err(CallError::from)?).await
+        self.url().send(request?).await
     }
 
     /// The function through Lambda's Invoke API, called by the same.

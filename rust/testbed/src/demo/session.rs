@@ -36,8 +36,8 @@ enum End {
 
 /// Runs the demo to its end, and leaves nothing running.
 pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &Show) -> Result<ExitCode, Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let interrupted = async {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
@@ -92,9 +92,9 @@ async fn walk(once: bool, world: &World, inside: &Inside, show: &Show) -> Result
         return Ok(End::Done(wrong));
     }
     let listener = inside.listener()?;
-    let address = listener.local_addr().map_err(Error::Runtime)?;
+    let address = listener.local_addr()?;
     let target = world.surroundings.target.node.address().to_string();
     show.invitation(address, &world.url().caller, &target);
     let passed_on = async { pass_on(TcpListener::from_std(listener)?, world.lambda.address().to_owned()).await };
-    match passed_on.await.map_err(Error::Runtime)? {}
+    match passed_on.await? {}
 }

@@ -11,9 +11,10 @@ use crate::{
     Error,
     caller_function::{CallerFunction, Via, reachable},
     door::Door,
+    error::failed,
     function_url::FunctionUrl,
     http_call::header,
-    lambda::{Function, LambdaError},
+    lambda::{Function, NOT_FORWARDED},
     target,
     world::{Surroundings, World},
 };
@@ -56,7 +57,7 @@ pub(super) async fn passes(world: &World) -> Result<Report, Error> {
 
 pub(super) async fn is_refused(world: &World) -> Result<Report, Error> {
     let url = world.alias_url(PROFILE);
-    let url = url.ok_or_else(|| LambdaError::NoUrl(format!("no URL of the alias {PROFILE}")))?;
+    let url = url.ok_or_else(|| Error::Other(format!("the alias {PROFILE} has no URL")))?;
     let mut called = called(world, &url).await?;
     called
         .request
@@ -89,7 +90,7 @@ impl Called {
 async fn called(world: &World, proxy: &FunctionUrl) -> Result<Called, Error> {
     let Surroundings { binaries, run_dir, .. } = &world.surroundings;
     let door = Door::open(reachable(), proxy.address.clone()).await;
-    let door = door.map_err(LambdaError::NotForwarded)?;
+    let door = door.map_err(failed(NOT_FORWARDED))?;
     let asked = format!("http://target:{}/get?month=11", target::PORT);
     let way = (Via::FunctionUrl, door.address());
     let caller = CallerFunction::start(binaries, run_dir, &proxy.caller, way, &asked).await?;

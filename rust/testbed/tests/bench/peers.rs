@@ -37,7 +37,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             let Some(deployed) = contender.function() else { continue };
             let mut memory = 0.0;
             for member in deployed.members() {
-                memory += member.resident().map_err(testbed::Error::Runtime)?;
+                memory += member.resident()?;
             }
             rows.push(rows::Row::new(
                 "peers",

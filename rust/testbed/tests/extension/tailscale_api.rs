@@ -87,7 +87,7 @@ impl TailscaleApi {
             });
             async { answer }
         });
-        let server = server.await.map_err(testbed::Error::Runtime)?;
+        let server = server.await?;
         Ok(Self { server, credential })
     }
 

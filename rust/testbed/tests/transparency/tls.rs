@@ -1,12 +1,15 @@
 //! https to a target of the tailnet: under the name that was asked for, by a certificate that is trusted.
 
-use std::{io::Write, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Response;
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, lambda::Function, target};
+use testbed::{
+    control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, lambda::Function, package::write_zip,
+    target,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -19,8 +22,6 @@ use tokio_rustls::{
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     },
 };
-
-use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{Outcome, Setting, set};
 
@@ -118,15 +119,6 @@ async fn unknown(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// A layer with one file.
-fn write_layer(path: &Path, name: &str, text: &str) -> Outcome {
-    let mut layer = ZipWriter::new(std::fs::File::create(path)?);
-    layer.start_file(name, SimpleFileOptions::default())?;
-    layer.write_all(text.as_bytes())?;
-    layer.finish()?;
-    Ok(())
-}
-
 async fn mutual(setting: Arc<Setting>) -> Outcome {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
     let (port, authority) = serve(Some(cert.der())).await?;
@@ -135,7 +127,10 @@ async fn mutual(setting: Arc<Setting>) -> Outcome {
     let secret = surroundings.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
     // A file may be longer than all of a function's variables: Lambda has room for 4 KB of them.
     let layer = surroundings.run_dir.join("authorities.zip");
-    write_layer(&layer, "authorities.pem", &authority.repeat(20))?;
+    write_zip(
+        &layer,
+        [Ok(("authorities.pem".to_owned(), authority.repeat(20).into_bytes()))],
+    )?;
     let layers = serde_json::json!([surroundings.binaries.extension_zip, layer]);
     let world = surroundings
         .deploy(|function| {
