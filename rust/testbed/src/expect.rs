@@ -36,7 +36,7 @@ pub async fn answered(world: &World) -> Result<Duration, Error> {
 
 /// An answer is the target's; else the function's log may say why it is not.
 pub fn is_ok(world: &World, answer: &Response<Bytes>) {
-    let log = world.lambda.process.log().tail();
+    let log = world.log();
     assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
 }
 
@@ -81,11 +81,7 @@ pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
 pub async fn fails_soon(world: &World, words: &[&str]) -> Outcome {
     let (answer, took) = get(world).await?;
     says_why(world, &answer, words).await;
-    assert!(
-        took < SOON,
-        "answered after {took:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    assert!(took < SOON, "answered after {took:?}\n{}", world.log());
     Ok(())
 }
 
@@ -116,7 +112,7 @@ pub async fn recovers(world: &World) -> Outcome {
             if answer.status() == StatusCode::OK {
                 return Ok::<_, Error>(());
             }
-            let log = world.lambda.process.log().tail();
+            let log = world.log();
             // The one environment that there is may still be busy with the login that the last request brought about.
             let busy = answer.status() == StatusCode::TOO_MANY_REQUESTS;
             assert!(
@@ -130,6 +126,6 @@ pub async fn recovers(world: &World) -> Outcome {
     let began = Instant::now();
     let limited = within(RECOVERY, "an answer of the target's", recovered).await;
     eprintln!("  recovered after {:.1?}", began.elapsed());
-    limited.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))??;
+    limited.map_err(|late| format!("{late}\n{}", world.log()))??;
     Ok(())
 }

@@ -45,11 +45,6 @@ pub async fn tell(world: &World, what: Value) -> Result<Value, Failed> {
         .request("POST", "/")
         .header("content-type", "application/json");
     let answer = world.url().send(request.body(Bytes::from(what.to_string()))?).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     Ok(serde_json::from_slice(answer.body())?)
 }

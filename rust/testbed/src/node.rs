@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -65,22 +65,8 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
-        let socket = run_dir.join(format!("{hostname}.sock"));
-        command
-            .arg("--tun=userspace-networking")
-            .arg("--state=mem:")
-            .arg(format!(
-                "--statedir={}",
-                run_dir.join(format!("{hostname}-state")).display()
-            ))
-            .arg(format!("--socket={}", socket.display()))
-            .args(socks.map(|address| format!("--socks5-server={address}")))
-            .env("TS_NO_LOGS_NO_SUPPORT", "true");
-        let process = Process::spawn(&format!("tailscaled of the node {hostname:?}"), &mut command)?;
+        let (process, socket) = start_daemon(&mut command, hostname, socks, run_dir).await?;
         let local_api = LocalApi::new(&socket);
-        process
-            .ready(LISTENING_LIMIT, "its LocalAPI", local_api.listening())
-            .await?;
         let login = local_api.log_in(control_url, auth_key, hostname);
         process.ready(LOGIN_LIMIT, "its login", login).await??;
         let address = first_ipv4(&local_api.addresses().await?)?;
@@ -110,6 +96,29 @@ impl Node {
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
+}
+
+/// Starts a tailscaled that is logged in nowhere, its files called `name`. Returns the socket of its LocalAPI, too.
+pub async fn start_daemon(
+    command: &mut Command,
+    name: &str,
+    socks: Option<SocketAddr>,
+    run_dir: &Path,
+) -> Result<(Process, PathBuf), Error> {
+    let socket = run_dir.join(format!("{name}.sock"));
+    let state = run_dir.join(format!("{name}-state"));
+    command
+        .args(["--tun=userspace-networking", "--state=mem:"])
+        .arg(format!("--statedir={}", state.display()))
+        .arg(format!("--socket={}", socket.display()))
+        .args(socks.map(|address| format!("--socks5-server={address}")))
+        .env("TS_NO_LOGS_NO_SUPPORT", "true");
+    let process = Process::spawn(&format!("tailscaled of the node {name:?}"), command)?;
+    let listening = LocalApi::new(&socket);
+    process
+        .ready(LISTENING_LIMIT, "its LocalAPI", listening.listening())
+        .await?;
+    Ok((process, socket))
 }
 
 fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, CallError> {

@@ -253,6 +253,11 @@ impl World {
         })
     }
 
+    /// The end of the function's log, to show below an error.
+    pub fn log(&self) -> String {
+        self.lambda.process.log().tail()
+    }
+
     /// The beginning of a request to the target's go-httpbin, through the function.
     pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
         let address = self.surroundings.target.node.address();

@@ -83,7 +83,7 @@ async fn walk(once: bool, world: &World, inside: &Inside, show: &Show) -> Result
         let report = step.run(world).await?;
         show.step(index + 1, step.title(), &report);
         if report.verdict.is_err() {
-            show.log("local-lambda", &world.lambda.process.log().tail());
+            show.log("local-lambda", &world.log());
             wrong += 1;
         }
     }

@@ -239,7 +239,7 @@ async fn redis(setting: Arc<Setting>) -> Outcome {
             First::FailsOrNot,
         ),
     ];
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut visits = 0;
     let mut since = 0;
     for driver in &drivers {
@@ -295,7 +295,7 @@ async fn verify<const N: usize>(
     refusals: &[&str; N],
     query: &str,
 ) -> Outcome {
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     for (driver, refusal) in drivers(&format!("other.{MAGIC_DNS_DOMAIN}")).iter().zip(refusals) {
         let session = format!("{} of another", driver.name);
         driver.start(world, &session).await?;
@@ -315,7 +315,7 @@ async fn verify<const N: usize>(
 /// another, and the second is answered over another. `query` must be answered with the server's number for the connection, which
 /// tells the connections apart.
 async fn survive(world: &World, drivers: &[Driver], query: &str, freezes: &[u64]) -> Outcome {
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut since = 0;
     let mut known = Vec::new();
     for driver in drivers {

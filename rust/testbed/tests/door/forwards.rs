@@ -78,7 +78,7 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
     for (index, seconds) in FREEZES.into_iter().enumerate() {
         with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
         let (first, took) = say(&world, "client", "lost").await?;
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         eprintln!("    after {seconds} s: {first:?} in {took} ms");
         assert!(first.starts_with("failed: ConnectionReset"), "{first}\n{}", log());
         assert!(took < SOON, "it took {took} ms\n{}", log());
@@ -97,7 +97,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     for word in ["one", "two", "three"] {
         let since = world.lambda.events.len();
         let (answer, took) = say(&world, "client", word).await?;
-        assert_eq!(answer, format!("1 {word}"), "{}", world.lambda.process.log().tail());
+        assert_eq!(answer, format!("1 {word}"), "{}", world.log());
         assert!(took < SOON, "it took {took} ms");
         world.lambda.reached(since, "frozen").await?;
         // The freeze itself.

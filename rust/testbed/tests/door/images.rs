@@ -13,12 +13,13 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
     binaries::architecture,
+    bundle::build_go,
     foreign::{self, tell},
     suite::{Outcome, Setting, TEST_LIMIT, trial_within},
     target,
 };
 
-use crate::clients::{build_go, proxy_environment};
+use crate::clients::proxy_environment;
 
 /// Names folders, each an image's root file system, that the extension is to join in, too: as PATH does.
 const ROOTS: &str = "IMAGE_ROOTS";
@@ -118,7 +119,7 @@ async fn joins_in(setting: &Setting, name: &str, root: Option<&Path>) -> Result<
         json!({"url": format!("http://{address}:{}/get?image=1", target::PORT)}),
     )
     .await?;
-    assert_eq!(got["status"], 200, "{got}\n{}", world.lambda.process.log().tail());
+    assert_eq!(got["status"], 200, "{got}\n{}", world.log());
     world.stop().await;
     Ok(got)
 }

@@ -36,11 +36,11 @@ async fn lazy(setting: Arc<Setting>) -> Outcome {
         let log = world.lambda.process.log();
         log.look(0, |line| line.contains("joined tailnet as").then_some(()))
     };
-    assert_eq!(joined(), None, "{}", world.lambda.process.log().tail());
+    assert_eq!(joined(), None, "{}", world.log());
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
     logged(&world, 0, "joined tailnet as").await;
     world.end().await
 }
@@ -54,6 +54,6 @@ async fn background(setting: Arc<Setting>) -> Outcome {
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
     world.end().await
 }

@@ -39,7 +39,7 @@ async fn clients_reach(setting: Arc<Setting>) -> Outcome {
                 said.contains("200") && said.contains("client=1"),
                 "{} for {url}: {output}\n{}",
                 client.name,
-                world.lambda.process.log().tail()
+                world.log()
             );
             eprintln!("    {} reached {host} in {} ms", client.name, output["ms"]);
         }
@@ -114,7 +114,7 @@ async fn sdk(setting: Arc<Setting>) -> Outcome {
     let moto = world.surroundings.aws.address();
     let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
     let url = format!("http://{STS}:{port}");
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut command = ["/usr/bin/env", python::PYTHON, "/var/task/sts.py"]
         .map(str::to_owned)
         .to_vec();

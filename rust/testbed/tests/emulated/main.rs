@@ -28,7 +28,7 @@ async fn answers(setting: Arc<Setting>) -> Outcome {
         let report = step.run(&world).await?;
         println!("{}: {:?}", step.title(), report.took);
         if let Err(wrong) = report.verdict {
-            let log = world.lambda.process.log().tail();
+            let log = world.log();
             return Err(format!("{}: {wrong}\n{log}", step.title()).into());
         }
     }

@@ -68,10 +68,6 @@ async fn dial(world: &World, host: &str, port: u16) -> Result<Value, Failed> {
     foreign::tell(world, json!({"do": "socks", "host": host, "port": port})).await
 }
 
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
-}
-
 async fn reaches(setting: Arc<Setting>) -> Outcome {
     let world = world_with(&setting, |_| ()).await?;
     let address = world.surroundings.target.node.address().to_string();
@@ -81,12 +77,7 @@ async fn reaches(setting: Arc<Setting>) -> Outcome {
             json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get?a=1"}),
         )
         .await?;
-        assert_eq!(
-            answer["status"],
-            200,
-            "{host}: {answer}\n{}",
-            world.lambda.process.log().tail()
-        );
+        assert_eq!(answer["status"], 200, "{host}: {answer}\n{}", world.log());
         assert!(answer["body"].as_str().unwrap().contains("/get?a=1"), "{answer}");
     }
     let closed = foreign::tell(
@@ -148,7 +139,7 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     let world = surroundings.deploy(|function| foreign::be(function, &handler)).await?;
     for host in [&host, "name.example"] {
         let answer = dial(&world, host, port).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
         let words = format!(
             "no connection to {host}:{port}: ApprovalRequired: an administrator of the tailnet must approve this machine"
         );
@@ -161,7 +152,7 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     })
     .await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
     logged(
         &world,
         0,
@@ -178,7 +169,7 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
     let (host, port) = (outside.address.ip().to_string(), outside.address.port());
     let world = world_with(&setting, |_| ()).await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["body"], "outside", "{answer}\n{}", log(&world));
+    assert_eq!(answer["body"], "outside", "{answer}\n{}", world.log());
     let visitors = outside.visitors();
     assert!(
         matches!(visitors[..], [from] if from != IpAddr::from(ADDRESS)),
@@ -196,12 +187,12 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
         ("169.254.100.1", "a link-local address"),
     ] {
         let answer = dial(&world, host, 9001).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", log(&world));
+        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", world.log());
         logged(&world, 0, why).await;
     }
     // Nobody knows it: neither the tailnet nor what tailscaled asks then.
     let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", world.log());
     logged(&world, 0, &format!("no connection to unknown.invalid:{port}")).await;
     world.end().await
 }
@@ -221,7 +212,7 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
         })
         .await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
     logged(
         &world,
         0,
@@ -254,7 +245,7 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
     )
     .await??;
     let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", world.log());
     let visitors = outside.visitors();
     assert!(
         visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),
@@ -280,7 +271,7 @@ async fn hears_late(setting: Arc<Setting>) -> Outcome {
     };
     let (answer, heard) = join!(dial(&world, &address, target::PORT), heard);
     let (answer, took) = (answer?, heard.elapsed());
-    assert_eq!(answer["status"], 200, "{answer}\n{}", log(&world));
-    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", log(&world));
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
+    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", world.log());
     world.end().await
 }

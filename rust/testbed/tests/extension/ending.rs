@@ -56,8 +56,8 @@ async fn ended(world: &World, began: Instant) -> Outcome {
         _ => None,
     });
     let code = within(SHUTDOWN, "the extension's end", exit).await;
-    let code = code.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))?;
-    assert_eq!(code, Some(0), "{}", world.lambda.process.log().tail());
+    let code = code.map_err(|late| format!("{late}\n{}", world.log()))?;
+    assert_eq!(code, Some(0), "{}", world.log());
     assert!(began.elapsed() < SHUTDOWN, "{:?}", began.elapsed());
     Ok(())
 }

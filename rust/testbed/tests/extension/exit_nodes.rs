@@ -66,10 +66,6 @@ async fn get_outside(world: &World, outside: SocketAddr) -> Result<Response<Byte
     Ok(world.get(outside.ip(), outside.port(), "/").await?)
 }
 
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
-}
-
 async fn used(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
     nat::block_udp().await?;
@@ -79,18 +75,18 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     let name = node.hostname().to_owned();
     let world = surroundings.deploy(|function| by(function, &name, true)).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     assert_eq!(answer.body(), "outside");
     // Not the function's own address, which is a link-local one.
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     let since = world.lambda.events.len();
     let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
 
     // A freeze in which all of its connections die: what is made anew keeps the exit node.
     with_dead_flows(&world, since, REST).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     // A GET may go twice: over the connection that was kept, and over a new one.
     let visitors = outside.visitors();
     assert!(
@@ -146,7 +142,7 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     node.process.signal(Signal::SIGCONT).await;
     recovers(&world).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     kept_its_machine(&world).await?;
     world.end().await
@@ -159,7 +155,7 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
     node.process.signal(Signal::SIGSTOP).await;
     let world = surroundings.deploy(|function| by(function, "exit", false)).await?;
     let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     let answer = get_outside(&world, outside.address).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
@@ -173,13 +169,13 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
                 return Ok::<_, Failed>(());
             }
             let error = &answer.headers()["ts-error-name"];
-            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", log(&world));
+            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", world.log());
             // A caller's own pause before it tries again.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
     let used = within(USE_LIMIT, "a request by the exit node", used).await;
-    used.map_err(|late| format!("{late}\n{}", log(&world)))??;
+    used.map_err(|late| format!("{late}\n{}", world.log()))??;
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     kept_its_machine(&world).await?;
     world.end().await

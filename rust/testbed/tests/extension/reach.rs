@@ -33,10 +33,6 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
-}
-
 async fn ipv6(setting: Arc<Setting>) -> Outcome {
     let world = setting
         .world(|function| set(function, "TS_ALLOWED_TARGETS", "fd7a:115c:a1e0::/48"))
@@ -46,7 +42,7 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
     let address = *address.ok_or("the target has no IPv6 address")?;
     for host in [address.to_string(), format!("[{address}]")] {
         let answer = world.get(&host, target::PORT, "/get").await?;
-        assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", log(&world));
+        assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", world.log());
     }
     // Only IPv6 addresses are allowed: the same machine by the other address is not.
     let answer = world
@@ -95,7 +91,7 @@ async fn until(world: &World, at: SocketAddr, status: u16) -> Result<Response<By
         }
     };
     let answered = within(NEWS_LIMIT, &format!("an answer with {status}"), answered).await;
-    answered.map_err(|late| format!("{late}\n{}", log(world)))?
+    answered.map_err(|late| format!("{late}\n{}", world.log()))?
 }
 
 async fn datagrams(setting: Arc<Setting>) -> Outcome {
@@ -116,6 +112,6 @@ async fn datagrams(setting: Arc<Setting>) -> Outcome {
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "datagram", "host": host, "port": port, "text": "hello"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", log(&world));
+    assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", world.log());
     world.end().await
 }

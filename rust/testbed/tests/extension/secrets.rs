@@ -49,7 +49,7 @@ async fn waited_out(setting: Arc<Setting>) -> Outcome {
     };
     let (answered, ()) = tokio::join!(get(&world), mending);
     let (answer, took) = answered?;
-    let log = world.lambda.process.log().tail();
+    let log = world.log();
     assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
     assert!(took < INIT, "{took:?}");
     world.end().await

@@ -263,7 +263,7 @@ async fn own_port_as_proxy(setting: Arc<Setting>) -> Outcome {
             })
             .await?;
         let (answer, _) = get(&world).await?;
-        let log = world.lambda.process.log().tail();
+        let log = world.log();
         assert_eq!(answer.status(), 200, "{own}: {answer:?}\n{log}");
         logged(&world, 0, "HTTPS_PROXY points at this extension's own port").await;
         (surroundings, _) = world.undeploy().await;

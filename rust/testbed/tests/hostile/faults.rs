@@ -94,7 +94,7 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     let (answered, failed) = (summary.answered as f64, summary.failed.values().sum::<usize>() as f64);
     let sums = reported.sums();
     eprintln!("  {sent} requests in {took:.1?}: {summary:?}; counted {success} and {failure}; {sums:?}");
-    assert_eq!(summary.service, 0, "{}", world.lambda.process.log().tail());
+    assert_eq!(summary.service, 0, "{}", world.log());
     assert!(
         success <= answered && failure <= failed,
         "counted twice: {success} and {failure} of {summary:?}"
@@ -218,7 +218,7 @@ async fn ended(setting: Arc<Setting>) -> Outcome {
         raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
         let next = request("POST").body(Bytes::from_static(b"next"))?;
         let next = world.url().send(next).await?;
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         assert_eq!(next.status(), 200, "after {victim} {signal}: {next:?}\n{}", log());
         world.lambda.reached(events, "stopped").await?;
         let left = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"].map(|program| pids(program).len());

@@ -108,7 +108,7 @@ async fn run(world: &World, mode: &str) -> Outcome {
     if wrong.is_empty() {
         return Ok(());
     }
-    let log = world.lambda.process.log().tail();
+    let log = world.log();
     Err(format!("{} of {count} in {mode}:\n  {}\n{log}", wrong.len(), wrong.join("\n  ")).into())
 }
 

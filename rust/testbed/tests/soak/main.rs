@@ -229,7 +229,7 @@ async fn faults(setting: Arc<Setting>) -> Outcome {
     assert!(
         summary.service == 0 && summary.answered > LOADED / 2,
         "{summary:?}\n{}",
-        world.lambda.process.log().tail()
+        world.log()
     );
     world.end().await
 }

@@ -138,7 +138,7 @@ async fn dial(world: &World) -> Result<Duration, Failed> {
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(world, what).await?;
     let took = began.elapsed();
-    assert_eq!(answer["status"], 200, "{answer}; {}", world.lambda.process.log().tail());
+    assert_eq!(answer["status"], 200, "{answer}; {}", world.log());
     Ok(took)
 }
 
@@ -195,7 +195,7 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
             while newcomers.ask(&world, "GET").await.status != 200 {}
         };
         let late = within(NEWS_LIMIT, "a request to a new peer", reached).await;
-        late.map_err(|late| format!("{late}, key {what}\n{}", world.lambda.process.log().tail()))?;
+        late.map_err(|late| format!("{late}, key {what}\n{}", world.log()))?;
         // The news may have waited in the socket all through the freeze: then the registration comes after it.
         let registered = async {
             loop {

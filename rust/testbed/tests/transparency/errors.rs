@@ -237,10 +237,6 @@ async fn wrong_settings(setting: Arc<Setting>) -> Outcome {
     assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
     let named = |line: &String| (line.contains("TS_CA_CERTIFICATES") && line.contains("PEM")).then_some(());
     let told = world.lambda.process.log().look(0, named);
-    assert!(
-        told.is_some(),
-        "the log does not say why:\n{}",
-        world.lambda.process.log().tail()
-    );
+    assert!(told.is_some(), "the log does not say why:\n{}", world.log());
     world.end().await
 }

@@ -53,11 +53,7 @@ async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Re
     if answer.status() == 200 && answer.body() == "ok" {
         return Ok(took);
     }
-    Err(format!(
-        "{method} number {number} after {took:.1?}: {answer:?}\n{}",
-        world.lambda.process.log().tail()
-    )
-    .into())
+    Err(format!("{method} number {number} after {took:.1?}: {answer:?}\n{}", world.log()).into())
 }
 
 async fn freezes(setting: Arc<Setting>) -> Outcome {
