@@ -2,28 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{ConfigError, Function, InvokeMode};
-use crate::control::ControlSocket;
+use crate::config::{ConfigError, Function};
 use crate::environment::{Board, Host};
-use crate::event_log::{Event, EventLog};
+use crate::event_log::{self, Event};
 use crate::fleet::Fleet;
-use crate::function_url::{self, Caller, Settings};
-use crate::invoke_api::{self, Names};
+use crate::function_url::{self, Settings};
+use crate::invoke_api;
 use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
+///
+/// SIGUSR1 ends its environments, a busy one as soon as it is idle; SIGTERM and SIGINT end it all.
 #[derive(Debug, Parser)]
 #[command(name = "local-lambda", version)]
 pub struct Arguments {
@@ -47,9 +49,6 @@ pub struct Arguments {
     /// Where the Function URL of an alias listens, any number of times; port 0 takes a free one.
     #[arg(long, value_name = "ALIAS=HOST:PORT", value_parser = alias_listener)]
     listen_alias: Vec<(String, SocketAddr)>,
-    /// Where to make the control socket.
-    #[arg(long, value_name = "PATH")]
-    control_socket: Option<PathBuf>,
 }
 
 /// Why local-lambda did not run.
@@ -95,35 +94,12 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), RunError> {
     let function = Arc::new(Function::read(&arguments.config)?);
-    let aliases = arguments.listen_alias.iter().map(|(alias, at)| {
-        function.has_alias(alias)?;
-        Ok((alias.clone(), listen("--listen-alias", *at)?))
-    });
-    let listeners = Listeners {
-        aliases: aliases.collect::<Result<_, RunError>>()?,
-        url: arguments.listener()?,
-        invoke: arguments
-            .listen_invoke
-            .map(|at| listen("--listen-invoke", at))
-            .transpose()?,
-    };
-    let control = arguments
-        .control_socket
-        .as_ref()
-        .map(|path| ControlSocket::bind(path))
-        .transpose();
-    let control = control.map_err(|source| RunError::Listener {
-        listener: "--control-socket".into(),
-        source,
-    })?;
-    let scratch = Scratch::lay_out(&function, arguments.control_socket.as_deref())?;
-    let ground = Arc::new(Ground::prepare(&function, scratch)?);
+    let scratch = Scratch::lay_out(&function)?;
+    let ground = Ground::prepare(&function, scratch)?;
     let (begin_stop, stop) = watch::channel(false);
-    let events = EventLog::on_stdout();
     let host = Host {
         function,
-        ground: ground.clone(),
-        events,
+        ground: Arc::new(ground),
         board: Board::default(),
         stop,
     };
@@ -132,125 +108,80 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         what: "starting",
         source,
     })?;
-    let outcome = runtime.block_on(serve(Arc::new(host), listeners, control.as_ref(), &begin_stop));
-    drop(runtime);
-    if let Some(ground) = Arc::into_inner(ground) {
-        ground.clear()?;
-    }
-    outcome
+    runtime.block_on(serve(Arc::new(host), arguments, &begin_stop))
 }
 
-/// Where the function can be called.
-struct Listeners {
-    url: TcpListener,
-    invoke: Option<TcpListener>,
-    aliases: Vec<(String, TcpListener)>,
-}
-
-async fn serve(
-    host: Arc<Host>,
-    listeners: Listeners,
-    control: Option<&ControlSocket>,
-    begin_stop: &watch::Sender<bool>,
-) -> Result<(), RunError> {
+async fn serve(host: Arc<Host>, arguments: &Arguments, begin_stop: &watch::Sender<bool>) -> Result<(), RunError> {
     let system = |source| RunError::System {
         what: "listening",
         source,
     };
+    let mut spin_down = signal(SignalKind::user_defined1()).map_err(system)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let listener = tokio::net::TcpListener::from_std(listeners.url).map_err(system)?;
-    let url = url_of(&listener).map_err(system)?;
-    let invoke = listeners.invoke.map(tokio::net::TcpListener::from_std).transpose();
-    let invoke = invoke.map_err(system)?;
-    let invoke_url = invoke.as_ref().map(url_of).transpose().map_err(system)?;
-    let (mut alias_urls, mut aliases) = (BTreeMap::new(), Vec::new());
-    for (alias, listener) in listeners.aliases {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-        alias_urls.insert(alias.clone(), url_of(&listener).map_err(system)?);
-        aliases.push((alias, listener));
-    }
     let fleet = Arc::new(Fleet::new(host.clone()));
+    let settings = |alias: Option<&String>| Settings {
+        function: host.function.clone(),
+        alias: alias.cloned(),
+        clock: std::time::SystemTime::now,
+    };
     let stopped = || {
         let mut stop = host.stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
-    let front = function_url::serve(listener, settings(&host.function, None), fleet.clone(), stopped());
-    let mut alias_fronts = JoinSet::new();
-    for (alias, listener) in aliases {
-        let settings = settings(&host.function, Some(alias));
-        alias_fronts.spawn(function_url::serve(listener, settings, fleet.clone(), stopped()));
+    let mut fronts = JoinSet::new();
+    let listener = arguments.listener().await?;
+    let url = url_of(&listener).map_err(system)?;
+    fronts.spawn(function_url::serve(listener, settings(None), fleet.clone(), stopped()));
+    let mut alias_urls = BTreeMap::new();
+    for (alias, at) in &arguments.listen_alias {
+        let listener = listen("--listen-alias", *at).await?;
+        alias_urls.insert(alias.clone(), url_of(&listener).map_err(system)?);
+        fronts.spawn(function_url::serve(
+            listener,
+            settings(Some(alias)),
+            fleet.clone(),
+            stopped(),
+        ));
     }
-    let invoke_front = async {
-        if let Some(invoke) = invoke {
-            let (settings, names) = (settings(&host.function, None), names(&host.function));
-            invoke_api::serve(invoke, settings, names, fleet.clone(), stopped()).await;
-        }
-    };
-    host.events.write(&Event::Ready {
+    let mut invoke_url = None;
+    if let Some(at) = arguments.listen_invoke {
+        let listener = listen("--listen-invoke", at).await?;
+        invoke_url = Some(url_of(&listener).map_err(system)?);
+        fronts.spawn(invoke_api::serve(listener, settings(None), fleet.clone(), stopped()));
+    }
+    event_log::write(&Event::Ready {
         url: &url,
         invoke_url: invoke_url.as_deref(),
         alias_urls: &alias_urls,
     });
     tracing::info!(url, invoke_url, function = host.function.function_name, "ready");
-    let end = async {
+    loop {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = spin_down.recv() => fleet.spin_down(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
         }
-        tracing::info!("shutting down");
-        begin_stop.send_replace(true);
-        fleet.join().await;
-    };
-    let controlled = async {
-        match control {
-            Some(control) => control.serve(fleet.clone()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ((), _, (), ()) = async { tokio::join!(front, alias_fronts.join_all(), invoke_front, end) } => Ok(()),
-        Err(source) = controlled => Err(RunError::Listener { listener: "--control-socket".into(), source }),
     }
+    tracing::info!("shutting down");
+    begin_stop.send_replace(true);
+    tokio::join!(fronts.join_all(), fleet.join());
+    Ok(())
 }
 
-fn url_of(listener: &tokio::net::TcpListener) -> io::Result<String> {
+fn url_of(listener: &TcpListener) -> io::Result<String> {
     Ok(format!("http://{}/", listener.local_addr()?))
 }
 
-fn names(function: &Function) -> Names {
-    Names {
-        arn: function.arn(),
-        aliases: function.aliases.clone(),
-    }
-}
-
-fn settings(function: &Function, alias: Option<String>) -> Settings {
-    let callers = function.callers.iter().map(|caller| Caller {
-        access_key_id: caller.access_key_id.clone(),
-        secret_access_key: caller.secret_access_key.expose().to_owned(),
-        session_token: caller.session_token.as_ref().map(|token| token.expose().to_owned()),
-    });
-    Settings {
-        url_id: function.url_id.clone(),
-        alias,
-        region: function.region.clone(),
-        account_id: function.account_id.clone(),
-        invoke_mode: match function.invoke_mode {
-            InvokeMode::Buffered => function_url::InvokeMode::Buffered,
-            InvokeMode::ResponseStream => function_url::InvokeMode::ResponseStream,
-        },
-        callers: callers.collect(),
-        clock: std::time::SystemTime::now,
-    }
-}
-
 impl Arguments {
-    fn listener(&self) -> Result<TcpListener, RunError> {
+    async fn listener(&self) -> Result<TcpListener, RunError> {
         if self.listen_stdin {
-            return usable("--listen-stdin", inherited());
+            return inherited().map_err(|source| RunError::Listener {
+                listener: "--listen-stdin".into(),
+                source,
+            });
         }
-        listen("--listen", self.listen)
+        listen("--listen", self.listen).await
     }
 }
 
@@ -261,33 +192,22 @@ fn alias_listener(text: &str) -> Result<(String, SocketAddr), String> {
     Ok((alias.to_owned(), at.parse().map_err(|_| expected())?))
 }
 
-fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, RunError> {
-    usable(&format!("{option} {at}"), TcpListener::bind(at))
-}
-
-fn usable(name: &str, listener: io::Result<TcpListener>) -> Result<TcpListener, RunError> {
-    let listener = listener.and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|source| RunError::Listener {
-        listener: name.to_owned(),
+async fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(at).await.map_err(|source| RunError::Listener {
+        listener: format!("{option} {at}"),
         source,
     })
 }
 
 fn inherited() -> io::Result<TcpListener> {
     let stdin = io::stdin();
-    let address = getsockname::<SockaddrStorage>(std::os::fd::AsRawFd::as_raw_fd(&stdin));
-    let is_ip =
-        address.is_ok_and(|address| matches!(address.family(), Some(AddressFamily::Inet | AddressFamily::Inet6)));
-    let is_stream = getsockopt(&stdin, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
-    let listens = getsockopt(&stdin, sockopt::AcceptConn).is_ok_and(|listens| listens);
-    if is_ip && is_stream && listens {
-        return Ok(stdin.as_fd().try_clone_to_owned()?.into());
+    if !getsockopt(&stdin, sockopt::AcceptConn).is_ok_and(|listens| listens) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "standard input is not a listening TCP socket: pass one, or use --listen",
+        ));
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "standard input is not a listening TCP socket: pass one, or use --listen",
-    ))
+    let listener = std::net::TcpListener::from(stdin.as_fd().try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }

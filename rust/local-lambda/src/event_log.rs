@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Mutex;
 
 use serde::Serialize;
 
@@ -38,6 +37,11 @@ pub enum Event<'a> {
         /// The failure in words.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<&'a str>,
+    },
+    /// SIGUSR1 came: these environments end, or did so already.
+    Spindown {
+        /// Their numbers.
+        environments: Vec<u64>,
     },
     /// A process of an environment started or ended.
     Process {
@@ -109,32 +113,15 @@ pub enum Change {
     },
 }
 
-/// Where the events go.
-#[derive(Debug)]
-pub struct EventLog<W = std::io::Stdout> {
-    output: Mutex<W>,
-}
-
-impl EventLog {
-    /// The log on standard output.
-    pub fn on_stdout() -> Self {
-        Self {
-            output: Mutex::new(std::io::stdout()),
-        }
-    }
-}
-
-impl<W: Write> EventLog<W> {
-    /// Writes one event, and flushes it. A reader that went away is not an error of the function's: it is logged.
-    pub fn write(&self, event: &Event<'_>) {
-        let line = match serde_json::to_string(event) {
-            Ok(line) => line + "\n",
-            Err(error) => return tracing::error!(%error, "an event cannot be written as JSON"),
-        };
-        let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Err(error) = output.write_all(line.as_bytes()).and_then(|()| output.flush()) {
-            tracing::warn!(%error, "an event could not be written to standard output");
-        }
+/// Writes one event, and flushes it. A reader that went away is not an error of the function's: it is logged.
+pub fn write(event: &Event<'_>) {
+    let line = match serde_json::to_string(event) {
+        Ok(line) => line + "\n",
+        Err(error) => return tracing::error!(%error, "an event cannot be written as JSON"),
+    };
+    let mut output = std::io::stdout().lock();
+    if let Err(error) = output.write_all(line.as_bytes()).and_then(|()| output.flush()) {
+        tracing::warn!(%error, "an event could not be written to standard output");
     }
 }
 
@@ -143,38 +130,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn written(event: &Event<'_>) -> String {
-        let log = EventLog {
-            output: Mutex::new(Vec::new()),
-        };
-        log.write(event);
-        String::from_utf8(log.output.into_inner().unwrap()).unwrap()
-    }
-
     #[test]
-    fn each_event_is_one_line_of_json() {
-        let url = "http://127.0.0.1:1/";
-        assert_eq!(
-            written(&Event::Ready {
-                url,
-                invoke_url: None,
-                alias_urls: &BTreeMap::new()
-            }),
-            "{\"event\":\"ready\",\"url\":\"http://127.0.0.1:1/\"}\n"
-        );
-        let status = ExitStatus::Signal(9);
-        let change = Change::Exited {
-            pid: Some(7),
-            status,
-            expected: false,
+    fn an_event_reads_as_it_should() {
+        let event = Event::Process {
+            environment: 1,
+            name: "runtime",
+            change: Change::Exited {
+                pid: Some(7),
+                status: ExitStatus::Signal(9),
+                expected: false,
+            },
         };
         assert_eq!(
-            written(&Event::Process {
-                environment: 1,
-                name: "runtime",
-                change
-            }),
-            "{\"event\":\"process\",\"environment\":1,\"name\":\"runtime\",\"state\":\"exited\",\"pid\":7,\"signal\":9,\"expected\":false}\n"
+            serde_json::to_string(&event).unwrap(),
+            "{\"event\":\"process\",\"environment\":1,\"name\":\"runtime\",\"state\":\"exited\",\"pid\":7,\"signal\":9,\"expected\":false}"
         );
     }
 }

@@ -22,9 +22,6 @@ impl fmt::Display for ExitStatus {
         match *self {
             Self::Code(code) => write!(f, "exit status {code}"),
             Self::Signal(9) => f.write_str("signal: killed"),
-            Self::Signal(15) => f.write_str("signal: terminated"),
-            Self::Signal(11) => f.write_str("signal: segmentation fault"),
-            Self::Signal(6) => f.write_str("signal: aborted"),
             Self::Signal(number) => match Signal::try_from(number) {
                 Ok(signal) => write!(f, "signal: {signal}"),
                 Err(_) => write!(f, "signal: {number}"),

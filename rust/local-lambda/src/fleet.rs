@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::environment::{self, Availability, Description, Entry, Host, Job, JobError, Order};
+use crate::environment::{self, Availability, Entry, Host, Job, JobError, Order};
+use crate::event_log::{self, Event};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
 /// How long a request waits for an environment that has answered its last one, but is not idle yet. On the service the
@@ -20,8 +21,8 @@ const FINISHING: Duration = Duration::from_millis(250);
 /// An environment that dies just when it is chosen is replaced; so often in a row is a fault.
 const ATTEMPTS: usize = 3;
 
-/// Orders that wait for an environment: it is given one only when it is idle.
-const ORDERS: usize = 1;
+/// Orders that wait for an environment: an invocation is given to one only when it is idle, and its end may be next.
+const ORDERS: usize = 2;
 
 /// The environments.
 #[derive(Debug)]
@@ -41,17 +42,6 @@ enum Place {
     New(Job, u64, mpsc::Receiver<Order>),
     /// None can, and no more may be started.
     Full,
-}
-
-/// Why an environment was not ended on demand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SpindownError {
-    /// There is none of this number.
-    #[error("there is no such environment")]
-    Unknown,
-    /// Only an idle one spins down.
-    #[error("the environment is busy: only an idle one spins down")]
-    Busy,
 }
 
 impl Fleet {
@@ -75,32 +65,18 @@ impl Fleet {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The environments that are not gone.
-    pub(crate) fn describe(&self) -> Vec<Description> {
-        self.host
-            .board
-            .lock()
-            .values()
-            .map(|entry| entry.description.clone())
-            .collect()
-    }
-
-    /// Ends an idle environment as the service does when it is not needed any more.
-    ///
-    /// # Errors
-    /// [`SpindownError`].
-    pub fn spin_down(&self, id: u64) -> Result<(), SpindownError> {
+    /// Ends the environments as the service does when they are not needed any more, a busy one as soon as it is idle.
+    pub fn spin_down(&self) {
         let mut entries = self.host.board.lock();
-        let entry = entries.get_mut(&id).ok_or(SpindownError::Unknown)?;
-        if entry.availability != Availability::Idle {
-            return Err(SpindownError::Busy);
+        for entry in entries.values_mut() {
+            // Refused by one that ends already.
+            let _ = entry.orders.try_send(Order::Spindown);
+            if entry.availability == Availability::Idle {
+                entry.availability = Availability::Ending;
+            }
         }
-        entry
-            .orders
-            .try_send(Order::Spindown)
-            .map_err(|_| SpindownError::Busy)?;
-        entry.availability = Availability::Ending;
-        Ok(())
+        let environments = entries.keys().copied().collect();
+        event_log::write(&Event::Spindown { environments });
     }
 
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
@@ -148,13 +124,11 @@ impl Fleet {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (orders, receiver) = mpsc::channel(ORDERS);
-        let description = Description::new(id);
         entries.insert(
             id,
             Entry {
                 availability: Availability::Busy,
                 orders,
-                description,
             },
         );
         Place::New(job, id, receiver)

@@ -3,6 +3,11 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+/// The largest buffered answer, as JSON with base64 included: 6 MiB and 100 bytes. The document says 6 MB; the 100 bytes
+/// are in the runtime-interface-emulator (`MaxPayloadSize`) and in the service's message, "Response payload size exceeded
+/// maximum allowed payload size (6291556 bytes)". A function that counts on the 100 relies on what is not documented.
+pub const ANSWER_BYTES: usize = 6 * 1024 * 1024 + 100;
+
 /// One event on its way to the function.
 #[derive(Debug, Clone)]
 pub struct Invocation {

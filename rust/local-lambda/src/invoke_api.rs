@@ -2,7 +2,7 @@
 //!
 //! Doc: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. There are no versions here: an alias is a name
 //! that function.json lists. An `Event` invocation runs once, at once: the service would queue it, and try it again.
-//! Neither a client context nor a log's tail (`x-amz-log-type`) is passed on.
+//! Neither a client context nor a log's tail (`x-amz-log-type`) is passed on, and there is no dry run.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,19 +13,18 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::config;
 use crate::function_url::Settings;
 use crate::function_url::errors::ServiceError;
 use crate::function_url::exchange::{REQUEST_ID, full, own_answer};
 use crate::function_url::gate::Gate;
-use crate::function_url::limits;
 use crate::function_url::outgoing::Flushes;
 use crate::function_url::serve::{AnswerBody, Front, serve_front};
-use crate::invocation::{Answer, Function, Invocation, InvokeError};
+use crate::invocation::{ANSWER_BYTES, Answer, Function, Invocation, InvokeError};
 use crate::trace;
 
 const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
@@ -35,83 +34,45 @@ const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-ver
 /// The name of the version that is not published; no other is here.
 const LATEST: &str = "$LATEST";
 
-/// How the caller wants to hear of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// It waits.
-    RequestResponse,
-    /// It does not.
-    Event,
-    /// It only wants to know whether it may.
-    DryRun,
-}
-
 /// Serves the API until `stop`, as [`crate::function_url::serve()`] does the URL; the settings' callers may invoke.
 pub async fn serve<F: Function>(
     listener: TcpListener,
     settings: Settings,
-    names: Names,
     function: Arc<F>,
     stop: impl Future<Output = ()>,
 ) {
     let gate = Gate::new(settings, function);
-    serve_front(listener, InvokeFront { gate, names }, stop).await;
+    serve_front(listener, InvokeFront { gate }, stop).await;
 }
 
 /// The function, under its name.
 struct InvokeFront<F> {
     gate: Gate<F>,
-    names: Names,
-}
-
-/// What the function may be called in a request.
-#[derive(Debug, Clone)]
-pub struct Names {
-    /// Its ARN, without a qualifier.
-    pub arn: String,
-    /// Its aliases.
-    pub aliases: Vec<String>,
 }
 
 impl<F: Function> InvokeFront<F> {
     async fn run(&self, request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, ServiceError> {
         let (parts, body) = request.into_parts();
         let (_, payload) = self.gate.admit(&parts, body).await?;
-        let qualifier = self.names.qualifier(&parts)?;
-        let kind = Kind::of(&parts)?;
-        let payload = if payload.is_empty() {
-            Bytes::from_static(b"{}")
-        } else {
-            payload
-        };
-        if let Err(error) = serde_json::from_slice::<IgnoredAny>(&payload) {
-            let message = format!("Could not parse request body into json: {error}");
-            return Err(user_error(
-                StatusCode::BAD_REQUEST,
-                "InvalidRequestContentException",
-                &message,
-            ));
-        }
+        let qualifier = qualifier(&self.gate.settings.function, &parts)?;
+        let waits = waits(&parts)?;
         let invocation = Invocation {
             request_id: request_id.to_owned(),
             trace_root: trace::new_root(SystemTime::now()),
             qualifier,
             payload,
         };
-        match kind {
-            Kind::DryRun => Ok(empty(StatusCode::NO_CONTENT)),
-            Kind::Event => {
-                drop(self.gate.begin(invocation));
-                Ok(empty(StatusCode::ACCEPTED))
-            }
-            Kind::RequestResponse => {
-                let answer = match self.gate.invoke(invocation).await {
-                    Ok(answer) => whole(answer).await,
-                    Err(error) => Err(error),
-                };
-                answered(answer)
-            }
+        if !waits {
+            drop(self.gate.begin(invocation));
+            let mut response = Response::new(full(Bytes::new()));
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return Ok(response);
         }
+        let answer = match self.gate.invoke(invocation).await {
+            Ok(answer) => whole(answer).await,
+            Err(error) => Err(error),
+        };
+        answered(answer)
     }
 }
 
@@ -126,80 +87,53 @@ impl<F: Function> Front for InvokeFront<F> {
         tracing::info!(%request_id, status = response.status().as_u16(), "an invocation through the API was answered");
         response
     }
-
-    async fn end(&self) {
-        self.gate.end().await;
-    }
 }
 
-impl Kind {
-    fn of(parts: &Parts) -> Result<Self, ServiceError> {
-        match parts.headers.get(INVOCATION_TYPE).map(HeaderValue::as_bytes) {
-            None | Some(b"RequestResponse") => Ok(Self::RequestResponse),
-            Some(b"Event") => Ok(Self::Event),
-            Some(b"DryRun") => Ok(Self::DryRun),
-            Some(_) => {
-                let message = "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun";
-                Err(user_error(
-                    StatusCode::BAD_REQUEST,
-                    "InvalidParameterValueException",
-                    message,
-                ))
-            }
+/// Whether the caller waits for the answer.
+fn waits(parts: &Parts) -> Result<bool, ServiceError> {
+    match parts.headers.get(INVOCATION_TYPE).map(HeaderValue::as_bytes) {
+        None | Some(b"RequestResponse") => Ok(true),
+        Some(b"Event") => Ok(false),
+        Some(_) => {
+            let message = "X-Amz-Invocation-Type must be RequestResponse or Event";
+            Err(user_error(
+                StatusCode::BAD_REQUEST,
+                "InvalidParameterValueException",
+                message,
+            ))
         }
     }
 }
 
-impl Names {
-    /// The qualifier in the request, which must be `POST /2015-03-31/functions/{FunctionName}/invocations` for this
-    /// function. The name may be an ARN, whole or in part, with a qualifier at its end or in the query.
-    fn qualifier(&self, parts: &Parts) -> Result<Option<String>, ServiceError> {
-        let segments: Vec<&str> = parts.uri.path().split('/').collect();
-        let (&Method::POST, ["", "2015-03-31", "functions", name, "invocations"]) =
-            (&parts.method, segments.as_slice())
-        else {
-            let message = "there is POST /2015-03-31/functions/{FunctionName}/invocations";
-            return Err(user_error(StatusCode::NOT_FOUND, "UnknownOperationException", message));
-        };
-        let name = percent_decode_str(name).decode_utf8_lossy();
-        let query = parts.uri.query().unwrap_or_default();
-        let qualifier = form_urlencoded::parse(query.as_bytes())
-            .find(|(key, _)| key == "Qualifier")
-            .map(|(_, value)| value.into_owned());
-        if let Some(meant) = self.meant(&name, qualifier.as_deref()) {
-            return Ok(meant.map(str::to_owned));
+/// The qualifier in the request, which must be `POST /2015-03-31/functions/{FunctionName}/invocations` for this function.
+/// The name may be an ARN, and a qualifier be at its end or in the query.
+fn qualifier(function: &config::Function, parts: &Parts) -> Result<Option<String>, ServiceError> {
+    let segments: Vec<&str> = parts.uri.path().split('/').collect();
+    let (&Method::POST, ["", "2015-03-31", "functions", name, "invocations"]) = (&parts.method, segments.as_slice())
+    else {
+        let message = "there is POST /2015-03-31/functions/{FunctionName}/invocations";
+        return Err(user_error(StatusCode::NOT_FOUND, "UnknownOperationException", message));
+    };
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let query = parts.uri.query().unwrap_or_default();
+    let in_query = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "Qualifier");
+    let arn = function.arn();
+    let rest = [arn.as_str(), &function.function_name]
+        .iter()
+        .find_map(|known| name.strip_prefix(known));
+    let meant = match (rest, &in_query) {
+        (Some(""), None) => return Ok(None),
+        (Some(""), Some((_, qualifier))) => Some(&**qualifier),
+        (Some(rest), None) => rest.strip_prefix(':'),
+        _ => None,
+    };
+    let known = |qualifier: &&str| *qualifier == LATEST || function.aliases.iter().any(|alias| alias == qualifier);
+    match meant.filter(known) {
+        Some(qualifier) => Ok(Some(qualifier.to_owned())),
+        None => {
+            let message = format!("Function not found: {}", parts.uri);
+            Err(user_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message))
         }
-        let message = format!(
-            "Function not found: {name}{}",
-            qualifier.map(|q| format!(":{q}")).unwrap_or_default()
-        );
-        Err(user_error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message))
-    }
-
-    /// The qualifier, which may be none, if it is this function that is meant.
-    fn meant<'a>(&self, name: &'a str, qualifier: Option<&'a str>) -> Option<Option<&'a str>> {
-        let (account, own) = self.short();
-        let forms = [self.arn.as_str(), &format!("{account}:function:{own}"), own];
-        let meant = forms
-            .iter()
-            .find_map(|form| match (name.strip_prefix(form)?, qualifier) {
-                ("", qualifier) => Some(qualifier),
-                (rest, None) => rest.strip_prefix(':').map(Some),
-                _ => None,
-            })?;
-        meant
-            .is_none_or(|qualifier| self.is_qualifier(qualifier))
-            .then_some(meant)
-    }
-
-    /// The account and the name in the ARN.
-    fn short(&self) -> (&str, &str) {
-        let parts: Vec<&str> = self.arn.split(':').collect();
-        (parts.get(4).unwrap_or(&""), parts.get(6).unwrap_or(&""))
-    }
-
-    fn is_qualifier(&self, text: &str) -> bool {
-        text == LATEST || self.aliases.iter().any(|alias| alias == text)
     }
 }
 
@@ -216,8 +150,8 @@ async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
             message: broken.to_string(),
         })?;
         gathered.extend_from_slice(&bytes);
-        if gathered.len() > limits::ANSWER_BYTES {
-            let (bytes, limit) = (gathered.len(), limits::ANSWER_BYTES);
+        if gathered.len() > ANSWER_BYTES {
+            let (bytes, limit) = (gathered.len(), ANSWER_BYTES);
             return Err(InvokeError::ResponseTooLarge { bytes, limit });
         }
     }
@@ -251,12 +185,6 @@ fn function_error(error_type: &str, message: &str) -> Bytes {
         .into()
 }
 
-fn empty(status: StatusCode) -> Response<AnswerBody> {
-    let mut response = Response::new(full(Bytes::new()));
-    *response.status_mut() = status;
-    response
-}
-
 /// An error that the caller made, in the form that Lambda's API gives it.
 fn user_error(status: StatusCode, error_type: &'static str, message: &str) -> ServiceError {
     ServiceError::json(status, error_type, json!({ "Type": "User", "Message": message }))
@@ -268,17 +196,18 @@ mod tests {
     use super::*;
 
     fn check(method: &str, target: &str) -> Result<Option<String>, StatusCode> {
-        let names = Names {
-            arn: "arn:aws:lambda:eu-central-1:123456789012:function:proxy".into(),
-            aliases: vec!["live".into()],
-        };
+        let function = serde_json::from_value(json!({
+            "functionName": "proxy", "handlerZip": "p.zip", "architecture": "x86_64", "region": "eu-central-1",
+            "accountId": "123456789012", "aliases": ["live"],
+            "executionRole": { "accessKeyId": "AKID", "secretAccessKey": "s" },
+        }));
         let (parts, ()) = Request::builder()
             .method(method)
             .uri(target)
             .body(())
             .unwrap()
             .into_parts();
-        names.qualifier(&parts).map_err(|error| error.status)
+        qualifier(&function.unwrap(), &parts).map_err(|error| error.status)
     }
 
     #[test]
@@ -287,7 +216,6 @@ mod tests {
             ("proxy", None),
             ("proxy:live", Some("live")),
             ("proxy:$LATEST", Some("$LATEST")),
-            ("123456789012:function:proxy", None),
             ("arn:aws:lambda:eu-central-1:123456789012:function:proxy", None),
             (
                 "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aproxy%3Alive",

@@ -5,19 +5,18 @@
 //!
 //! Where an environment differs from one on Lambda, as far as that is known:
 //! - It shares the machine's kernel, programs and libraries; there is no Amazon Linux in it.
-//! - Frozen, its monotonic clocks go on. By signals (no writable cgroup v2) processes can notice the stop: some system
-//!   calls return early.
+//! - It is frozen by signals: its monotonic clocks go on, and processes can notice the stop, as some system calls return
+//!   early.
 //! - Memory is not limited, and not measured.
 //! - After a failed invocation it ends, and the next request gets a fresh one. The service resets it, and may use it
 //!   again with what is in `/tmp`. A failed INIT is repeated in the same environment, as on the service.
 //! - A caller whose invocation failed is told before SHUTDOWN, not after it.
 //! - A request waits up to a quarter of a second for an environment that has just answered, where the service has the
 //!   time that an answer takes to its caller and back.
-//! - The Telemetry and Logs APIs accept subscriptions and send nothing, as in AWS's emulator. No X-Ray daemon.
+//! - There are no Telemetry and Logs APIs, no internal extensions, no `exit/error`, and no X-Ray daemon.
 
 pub mod cli;
 pub mod config;
-pub mod control;
 mod environment;
 pub mod event_log;
 pub mod exit_status;

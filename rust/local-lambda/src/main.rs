@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use local_lambda::cli::{self, Arguments};
-use local_lambda::sandbox::{identity, keeper, supervisor};
+use local_lambda::sandbox::{identity, supervisor};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -20,7 +20,6 @@ fn main() -> ExitCode {
     let rest = arguments.get(2..).unwrap_or_default();
     match arguments.get(1).map(String::as_str) {
         Some(supervisor::SUBCOMMAND) => supervisor::main(),
-        Some(keeper::SUBCOMMAND) => keeper::main(rest),
         Some(identity::SUBCOMMAND) => identity::main(rest),
         _ => cli::main(&Arguments::parse()),
     }

@@ -7,6 +7,9 @@ use crate::config::Function;
 /// Where the Runtime API and the Extensions API listen, seen from inside an environment.
 pub(crate) const RUNTIME_API: &str = "127.0.0.1:9001";
 
+/// The function's handler: a custom runtime ignores it.
+pub(crate) const HANDLER: &str = "bootstrap";
+
 /// Names that only the runtime gets
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>, "Environment variables").
 const RUNTIME_ONLY: [&str; 5] = [
@@ -30,7 +33,7 @@ pub(crate) fn of_the_runtime(function: &Function, log_stream: &str) -> Variables
     let log_group = format!("/aws/lambda/{}", function.function_name);
     let token = role.session_token.as_ref().map_or("", |token| token.expose());
     let defined = [
-        ("_HANDLER", function.handler.as_str()),
+        ("_HANDLER", HANDLER),
         ("AWS_ACCESS_KEY_ID", &role.access_key_id),
         ("AWS_DEFAULT_REGION", &function.region),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),

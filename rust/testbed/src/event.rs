@@ -28,6 +28,11 @@ pub enum Event {
         /// `starting`, `initialized`, `frozen`, `thawed`, `invoking` or `stopped`.
         state: String,
     },
+    /// Environments were told to end.
+    Spindown {
+        /// Their numbers.
+        environments: Vec<u64>,
+    },
     /// A process of an environment started or ended.
     Process {
         /// The environment's number.

@@ -8,10 +8,9 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use http::Request;
-use http_body_util::Full;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::{net::UnixStream, sync::mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     Error,
@@ -19,7 +18,6 @@ use crate::{
     deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
     error::failed,
-    http_call::{CallError, call, succeeded},
     log::History,
     network::ADDRESS,
     process::{Process, command},
@@ -36,8 +34,8 @@ const NO_URL: &str = "local-lambda did not say where the URL is, but";
 pub(crate) const NOT_FORWARDED: &str = "no port for the function's URL";
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long local-lambda may take to take an order.
-const CONTROL_LIMIT: Duration = Duration::from_secs(5);
+/// How long local-lambda may take to answer a signal.
+const SIGNAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long an environment may take to come into a state.
 const STATE_LIMIT: Duration = Duration::from_secs(15);
 
@@ -107,7 +105,6 @@ pub struct LocalLambda {
     address: String,
     alias_addresses: BTreeMap<String, String>,
     invoke_address: String,
-    control_socket: PathBuf,
 }
 
 impl LocalLambda {
@@ -126,8 +123,6 @@ impl LocalLambda {
             Some(link) => link.command(&binaries.local_lambda, run_dir),
         };
         command.arg("--config").arg(&config).args(["--listen", "127.0.0.1:0"]);
-        let control_socket = folder.join("control.sock");
-        command.arg("--control-socket").arg(&control_socket);
         // Where other functions' environments reach it.
         let invoke_address = link.map_or(ADDRESS, |_| FUNCTION_SIDE);
         command.args(["--listen-invoke", &format!("{invoke_address}:0")]);
@@ -170,28 +165,24 @@ impl LocalLambda {
             address: reachable(&url)?,
             alias_addresses,
             invoke_address: address(&invoke_url),
-            control_socket,
         })
     }
 
-    /// Ends an idle environment, as the service does by and by.
-    pub async fn spin_down(&self, environment: usize) -> Result<(), CallError> {
-        let what = format!("/environments/{environment}/spindown");
-        let connected = UnixStream::connect(&self.control_socket).await;
-        let stream = connected.map_err(|source| CallError::NotConnected {
-            address: self.control_socket.display().to_string(),
-            source,
-        })?;
-        let request = Request::post(&what)
-            .header("host", "local-lambda")
-            .body(Full::default())?;
-        succeeded(&what, call(stream, request, CONTROL_LIMIT).await?).map(drop)
+    /// Ends its environments as the service does by and by, a busy one as soon as it is idle; returns their numbers.
+    pub async fn spin_down(&self) -> Result<Vec<u64>, TimedOut> {
+        let since = self.events.len();
+        self.process.signal(Signal::SIGUSR1).await;
+        let taken = self.events.find(since, |event| match event {
+            Event::Spindown { environments } => Some(environments.clone()),
+            _ => None,
+        });
+        within(SIGNAL_LIMIT, "local-lambda's word that environments end", taken).await
     }
 
-    /// Ends an environment that was called after event number `since`, once it rests.
-    pub async fn retire(&self, since: usize, environment: usize) -> Result<(), Error> {
+    /// Ends the environment that was called after event number `since`, once it rests.
+    pub async fn retire(&self, since: usize) -> Result<(), Error> {
         self.reached(since, "frozen").await?;
-        self.spin_down(environment).await?;
+        self.spin_down().await?;
         Ok(self.reached(since, "stopped").await?)
     }
 

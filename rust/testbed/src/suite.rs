@@ -71,7 +71,7 @@ pub fn set(function: &mut Function, name: &str, value: &str) {
 
 /// Has the function's environments not frozen between requests.
 pub fn awake(function: &mut Function) {
-    function.settings.insert("freeze".into(), "off".into());
+    function.settings.insert("freeze".into(), false.into());
 }
 
 /// Sets the invoke mode RESPONSE_STREAM, in the URL and in the function.

@@ -105,21 +105,6 @@ pub enum InvokeMode {
     ResponseStream,
 }
 
-/// How an idle environment is stopped, as the service does between invocations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Freeze {
-    /// The cgroup freezer where it can be written, signals elsewhere.
-    #[default]
-    Auto,
-    /// The cgroup freezer, or an error.
-    Cgroup,
-    /// SIGSTOP and SIGCONT.
-    Signals,
-    /// Never.
-    Off,
-}
-
 /// The function, as its configuration on the service would describe it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -137,9 +122,6 @@ pub struct Function {
     pub root_filesystem: PathBuf,
     /// What the zips were built for.
     pub architecture: Architecture,
-    /// `_HANDLER`; a custom runtime may ignore it.
-    #[serde(default = "default_handler")]
-    pub handler: String,
     /// Memory in MB: told to the function, and the measure of its CPU share. Not enforced.
     #[serde(default = "default_memory")]
     pub memory_mb: u32,
@@ -167,24 +149,18 @@ pub struct Function {
     /// How many environments may live at once: the reserved concurrency.
     #[serde(default = "default_environments")]
     pub max_environments: usize,
-    /// How idle environments are stopped.
-    #[serde(default)]
-    pub freeze: Freeze,
+    /// Whether idle environments are stopped, as the service does between invocations.
+    #[serde(default = "default_freeze")]
+    pub freeze: bool,
     /// Whether an environment gets only the share of a core that its memory buys.
     #[serde(default)]
     pub cpu_quota: bool,
-    /// The first label of the URL's domain name.
-    #[serde(default = "default_url_id")]
-    pub url_id: String,
 }
 
 fn machine_root() -> PathBuf {
     PathBuf::from("/")
 }
 
-fn default_handler() -> String {
-    "bootstrap".into()
-}
 fn default_memory() -> u32 {
     256
 }
@@ -194,8 +170,8 @@ fn default_timeout() -> u32 {
 fn default_environments() -> usize {
     1
 }
-fn default_url_id() -> String {
-    "abcdefghijklmnopqrstuvwxyz012345".into()
+fn default_freeze() -> bool {
+    true
 }
 
 impl Function {
@@ -291,7 +267,7 @@ mod tests {
         );
         assert_eq!(
             (function.invoke_mode, function.freeze, function.cpu_quota),
-            (InvokeMode::Buffered, Freeze::Auto, false)
+            (InvokeMode::Buffered, true, false)
         );
         assert_eq!(
             function.arn(),
@@ -305,16 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named_with_its_value_and_the_remedy() {
-        assert_eq!(
-            refusal("memoryMb", json!(64)),
-            "`memoryMb` is 64: it must be 128 to 10240"
-        );
-        assert_eq!(
-            refusal("accountId", json!("12")),
-            "`accountId` is 12: it must be twelve digits"
-        );
-        assert!(refusal("freeze", json!("cold")).contains("field `freeze`: unknown variant `cold`"));
+    fn a_wrong_field_is_named() {
         assert!(refusal("memory", json!(64)).contains("unknown field `memory`"));
         assert!(refusal("timeoutSeconds", json!("3")).contains("field `timeoutSeconds`: invalid type: string"));
         assert!(refusal("callers", json!([{ "accessKeyId": "A" }])).contains("field `callers[0]`: missing field"));

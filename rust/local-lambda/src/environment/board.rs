@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Description, Order};
+use super::Order;
 
 /// Whether an environment can take an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,6 @@ pub(crate) enum Availability {
 pub(crate) struct Entry {
     pub(crate) availability: Availability,
     pub(crate) orders: mpsc::Sender<Order>,
-    pub(crate) description: Description,
 }
 
 /// All environments that are not gone.
@@ -51,12 +50,6 @@ impl Board {
             entry.availability = availability;
         }
         self.changed.notify_waiters();
-    }
-
-    pub(crate) fn describe(&self, id: u64, change: impl FnOnce(&mut Description)) {
-        if let Some(entry) = self.lock().get_mut(&id) {
-            change(&mut entry.description);
-        }
     }
 
     pub(crate) fn remove(&self, id: u64) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::invoke::show_failure;
 use super::lifecycle::Lifecycle;
 use super::task::Environment;
-use super::{Ending, Job, RUNTIME, report};
+use super::{Ending, Job, RUNTIME, announce};
 use crate::event_log::State;
 use crate::lambda_api::calls::Failure;
 use crate::process_variables;
@@ -28,7 +29,7 @@ impl Environment {
             Ok(()) => return self.invoke(job, Some(begun.elapsed()), None).await,
             Err(Ending::Stop) => return self.give_up(job, Ending::Stop),
             Err(ending) => {
-                self.report_failed_init(begun, "init", &ending);
+                tracing::warn!(environment = self.id, ?ending, "INIT failed, and is tried once more");
                 if let Err(ending) = self.reset(ending.reason()).await {
                     return self.give_up(job, ending);
                 }
@@ -36,25 +37,17 @@ impl Environment {
         }
         let begun = Instant::now();
         let deadline = begun + Duration::from_secs(self.host.function.timeout_seconds.into());
-        self.host.announce(self.id, State::Starting, None);
+        announce(self.id, State::Starting, None);
         match self.initialize(deadline).await {
             Ok(()) => self.invoke(job, None, Some(deadline)).await,
-            Err(ending) => {
-                self.report_failed_init(begun, "invoke", &ending);
-                self.give_up(job, ending)
-            }
+            Err(ending) => self.give_up(job, ending),
         }
     }
 
     fn give_up(&self, job: Job, ending: Ending) -> Result<(), Ending> {
-        self.host.show_failure(self.id, &job.invocation.request_id, &ending);
+        show_failure(self.id, &job.invocation.request_id, &ending);
         job.fail(&ending, self.host.function.timeout_seconds);
         Err(ending)
-    }
-
-    fn report_failed_init(&self, begun: Instant, phase: &str, ending: &Ending) {
-        let (status, error_type) = ending.status();
-        report::failed_init(self.id, begun.elapsed(), phase, status, error_type);
     }
 
     async fn initialize(&mut self, deadline: Instant) -> Result<(), Ending> {
@@ -63,10 +56,9 @@ impl Environment {
         self.until(deadline, |state| state.lifecycle.all_registered()).await?;
         self.start_runtime(deadline).await?;
         self.until(deadline, |state| state.lifecycle.runtime_waits()).await?;
-        self.lifecycle.close_registration();
         self.until(deadline, |state| state.lifecycle.all_extensions_wait())
             .await?;
-        self.host.announce(self.id, State::Initialized, None);
+        announce(self.id, State::Initialized, None);
         Ok(())
     }
 
@@ -122,7 +114,7 @@ impl Environment {
         .await
     }
 
-    /// One after the other: the supervisor is in the environment's control groups only while it starts a process.
+    /// One after the other.
     async fn start(&mut self, program: Program, deadline: Instant) -> Result<(), Ending> {
         self.spawning = Some(program.name.clone());
         self.tell(&Command::Spawn(program)).await?;

@@ -7,31 +7,27 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::current::Current;
-use super::report::{self, Report, milliseconds};
 use super::requests::give;
 use super::task::Environment;
-use super::{Availability, Ending, Host, Job, JobError};
-use crate::event_log::{Event, State};
-use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
-use crate::lambda_api::PAYLOAD_BYTES;
+use super::{Availability, Ending, Job, JobError, announce};
+use crate::event_log::{self, Event, State};
+use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
 use crate::trace;
 
-impl Host {
-    /// An invocation that never began.
-    pub(super) fn show_failure(&self, environment: u64, request_id: &str, ending: &Ending) {
-        let (outcome, error_type) = ending.status();
-        let error_type = Some(error_type);
-        let (init_ms, duration_ms) = (None, 0.0);
-        self.events.write(&Event::Invocation {
-            environment,
-            request_id,
-            init_ms,
-            duration_ms,
-            outcome,
-            error_type,
-        });
-    }
+/// An invocation that never began.
+pub(super) fn show_failure(environment: u64, request_id: &str, ending: &Ending) {
+    let (outcome, error_type) = ending.status();
+    let error_type = Some(error_type);
+    let (init_ms, duration_ms) = (None, 0.0);
+    event_log::write(&Event::Invocation {
+        environment,
+        request_id,
+        init_ms,
+        duration_ms,
+        outcome,
+        error_type,
+    });
 }
 
 impl Environment {
@@ -47,7 +43,7 @@ impl Environment {
             job.fail(&ending, self.host.function.timeout_seconds);
             return Err(ending);
         }
-        self.host.announce(self.id, State::Invoking, None);
+        announce(self.id, State::Invoking, None);
         let begun = Instant::now();
         let limit = Duration::from_secs(self.host.function.timeout_seconds.into());
         let deadline = deadline.unwrap_or(begun + limit);
@@ -58,7 +54,6 @@ impl Environment {
             trace_id: trace::header(&job.invocation.trace_root),
             payload: job.invocation.payload,
         };
-        report::start(self.id, &delivery.request_id);
         self.current = Some(Current {
             delivery: delivery.clone(),
             reply: Some(job.reply),
@@ -95,23 +90,15 @@ impl Environment {
         self.until(deadline, |state| state.lifecycle.all_wait()).await
     }
 
-    /// The last of an invocation: its report, and the bad news for a caller that still waits.
+    /// The last of an invocation: the bad news for a caller that still waits.
     fn conclude(&mut self, outcome: &Result<(), Ending>) {
-        let failed = outcome.as_ref().err().map(|ending| (ending.status(), ending));
-        if let Some(((outcome, error_type), ending)) = failed {
+        if let Err(ending) = outcome {
+            let (outcome, error_type) = ending.status();
             self.tell_outcome(outcome, Some(error_type));
             self.break_off(ending);
         }
         self.lifecycle.finish();
-        let Some(current) = self.current.take() else { return };
-        let report = Report {
-            request_id: &current.delivery.request_id,
-            duration: current.begun.elapsed(),
-            memory_mb: self.host.function.memory_mb,
-            init: current.init,
-            failure: failed.map(|(status, _)| status),
-        };
-        report::end(self.id, &report);
+        self.current = None;
     }
 
     fn break_off(&mut self, ending: &Ending) {
@@ -135,7 +122,7 @@ impl Environment {
             return;
         };
         current.told = true;
-        self.host.events.write(&Event::Invocation {
+        event_log::write(&Event::Invocation {
             environment: self.id,
             request_id: &current.delivery.request_id,
             init_ms: current.init.map(milliseconds),
@@ -160,7 +147,7 @@ impl Environment {
             Posted::Body(body) => Ok(Answer::Buffered(body)),
             Posted::TooLarge(bytes) => Err(InvokeError::ResponseTooLarge {
                 bytes,
-                limit: PAYLOAD_BYTES,
+                limit: ANSWER_BYTES,
             }),
             Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
         };
@@ -206,6 +193,11 @@ impl Environment {
             let _ = reply.send(answer.map_err(JobError::Failed));
         }
     }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn milliseconds_since_1970(from_now: Duration) -> u128 {

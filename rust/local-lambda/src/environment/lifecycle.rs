@@ -7,17 +7,12 @@ use uuid::Uuid;
 
 use super::states::{Runtime, Stage};
 use crate::lambda_api::Refusal;
-use crate::lambda_api::calls::{ErrorPhase, Subscription};
-
-/// An environment takes this many extensions.
-const MAX_EXTENSIONS: usize = 10;
+use crate::lambda_api::calls::Subscription;
 
 #[derive(Debug)]
 struct Extension {
     name: String,
     identifier: Uuid,
-    /// A process of its own, from `/opt/extensions`; else a part of the runtime.
-    external: bool,
     events: BTreeSet<Subscription>,
     stage: Stage,
 }
@@ -36,12 +31,11 @@ pub(super) enum Next {
 pub(super) struct Lifecycle {
     pub(super) runtime: Runtime,
     extensions: Vec<Extension>,
-    registration_closed: bool,
     invocation: Option<String>,
 }
 
 impl Lifecycle {
-    /// An external extension's process is about to start: nobody else may register under its name.
+    /// An extension's process is about to start: nobody else may register under its name.
     pub(super) fn expect_extension(&mut self, name: &str) {
         let identifier = Uuid::new_v4();
         let events = BTreeSet::new();
@@ -49,7 +43,6 @@ impl Lifecycle {
         self.extensions.push(Extension {
             name: name.into(),
             identifier,
-            external: true,
             events,
             stage,
         });
@@ -59,25 +52,12 @@ impl Lifecycle {
         self.runtime = Runtime::Started;
     }
 
-    /// No more registrations: the runtime is initialized.
-    pub(super) fn close_registration(&mut self) {
-        self.registration_closed = true;
+    /// Whether one has registered.
+    pub(super) fn has_extensions(&self) -> bool {
+        self.extensions.iter().any(|known| known.stage != Stage::Started)
     }
 
-    /// How many extensions there are, both kinds together.
-    pub(super) fn extension_counts(&self) -> Extensions {
-        let registered = |external| {
-            let known = self.extensions.iter().filter(|known| known.external == external);
-            known.filter(|known| known.stage != Stage::Started).count()
-        };
-        match (registered(true), registered(false)) {
-            (0, 0) => Extensions::None,
-            (0, _) => Extensions::InternalOnly,
-            _ => Extensions::External,
-        }
-    }
-
-    /// True once all external extensions have registered: then the runtime may start.
+    /// True once all extensions have registered: then the runtime may start.
     pub(super) fn all_registered(&self) -> bool {
         self.extensions.iter().all(|known| known.stage != Stage::Started)
     }
@@ -122,13 +102,10 @@ impl Lifecycle {
         released.collect()
     }
 
-    /// The names of external extensions, and whether each wants to be told of the shutdown.
-    pub(super) fn external_extensions(&self) -> Vec<(String, bool)> {
-        let external = self
-            .extensions
-            .iter()
-            .filter(|known| known.external && known.stage != Stage::Exited);
-        external
+    /// The names of the extensions that run, and whether each wants to be told of the shutdown.
+    pub(super) fn running_extensions(&self) -> Vec<(String, bool)> {
+        let running = self.extensions.iter().filter(|known| known.stage != Stage::Exited);
+        running
             .map(|known| (known.name.clone(), known.events.contains(&Subscription::Shutdown)))
             .collect()
     }
@@ -144,11 +121,7 @@ impl Lifecycle {
     }
 
     pub(super) fn extension_exited(&mut self, name: &str) {
-        let gone = self
-            .extensions
-            .iter_mut()
-            .find(|known| known.external && known.name == name);
-        if let Some(gone) = gone {
+        if let Some(gone) = self.extensions.iter_mut().find(|known| known.name == name) {
             gone.stage = Stage::Exited;
         }
     }
@@ -193,49 +166,19 @@ impl Lifecycle {
         }
     }
 
+    /// A name that is not a file of `/opt/extensions` would be an internal extension, a part of the runtime's process:
+    /// the service takes it before the runtime's first event, and here none is taken.
     pub(super) fn register(&mut self, name: &str, events: BTreeSet<Subscription>) -> Result<Uuid, Refusal> {
-        if let Some(known) = self
-            .extensions
-            .iter_mut()
-            .find(|known| known.external && known.name == name)
-        {
-            if known.stage != Stage::Started {
-                return Err(Refusal::extension_state(known.stage.name(), "Registered", name));
-            }
-            known.stage = Stage::Registered;
-            known.events = events;
-            return Ok(known.identifier);
-        }
-        self.register_internal(name, events)
-    }
-
-    /// A name that is no file of `/opt/extensions`: something inside of the runtime's process.
-    fn register_internal(&mut self, name: &str, events: BTreeSet<Subscription>) -> Result<Uuid, Refusal> {
-        if self.registration_closed || self.runtime == Runtime::Absent {
+        let Some(known) = self.extensions.iter_mut().find(|known| known.name == name) else {
             let message = "Extension registration closed already";
             return Err(Refusal::forbidden("Extension.RegistrationClosed", message));
+        };
+        if known.stage != Stage::Started {
+            return Err(Refusal::extension_state(known.stage.name(), "Registered", name));
         }
-        if events.contains(&Subscription::Shutdown) {
-            let message = "SHUTDOWN: EventNotSupportedForInternalAgent";
-            return Err(Refusal::forbidden("Extension.InvalidEventType", message));
-        }
-        if self.extensions.iter().any(|known| known.name == name) {
-            let message = "Extension with this name already registered";
-            return Err(Refusal::forbidden("Extension.InvalidExtensionState", message));
-        }
-        if self.extensions.len() >= MAX_EXTENSIONS {
-            let message = format!("Extension limit ({MAX_EXTENSIONS}) reached");
-            return Err(Refusal::forbidden("Extension.TooManyExtensions", message));
-        }
-        let (identifier, stage) = (Uuid::new_v4(), Stage::Registered);
-        self.extensions.push(Extension {
-            name: name.into(),
-            identifier,
-            external: false,
-            events,
-            stage,
-        });
-        Ok(identifier)
+        known.stage = Stage::Registered;
+        known.events = events;
+        Ok(known.identifier)
     }
 
     pub(super) fn extension_next(&mut self, identifier: Uuid) -> Result<(), Refusal> {
@@ -250,23 +193,13 @@ impl Lifecycle {
     }
 
     /// Returns the extension's name.
-    pub(super) fn extension_error(&mut self, identifier: Uuid, phase: ErrorPhase) -> Result<String, Refusal> {
+    pub(super) fn extension_init_error(&mut self, identifier: Uuid) -> Result<String, Refusal> {
         let known = self.find_mut(identifier)?;
-        let (to, allowed) = match phase {
-            ErrorPhase::Init => (Stage::InitError, known.stage == Stage::Registered),
-            ErrorPhase::Exit => (
-                Stage::ExitError,
-                matches!(known.stage, Stage::Registered | Stage::Waiting | Stage::Running),
-            ),
-        };
-        if !allowed {
-            return Err(Refusal::extension_state(
-                known.stage.name(),
-                to.name(),
-                &identifier.to_string(),
-            ));
+        if known.stage != Stage::Registered {
+            let (from, to) = (known.stage.name(), Stage::InitError.name());
+            return Err(Refusal::extension_state(from, to, &identifier.to_string()));
         }
-        known.stage = to;
+        known.stage = Stage::InitError;
         Ok(known.name.clone())
     }
 
@@ -285,14 +218,6 @@ impl Lifecycle {
     }
 }
 
-/// What decides how long a shutdown may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extensions {
-    None,
-    InternalOnly,
-    External,
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -308,7 +233,6 @@ mod tests {
         let identifier = lifecycle.register("one", both()).unwrap();
         lifecycle.runtime_started();
         lifecycle.runtime_next().unwrap();
-        lifecycle.close_registration();
         lifecycle.extension_next(identifier).unwrap();
         (lifecycle, identifier)
     }
@@ -397,18 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_extension_may_not_have_shutdown() {
-        let mut lifecycle = Lifecycle::default();
-        lifecycle.runtime_started();
-        assert_eq!(
-            lifecycle.register("inner", both()).unwrap_err().error_type,
-            "Extension.InvalidEventType"
-        );
-        lifecycle.register("inner", [Subscription::Invoke].into()).unwrap();
-        assert_eq!(lifecycle.extension_counts(), Extensions::InternalOnly);
-    }
-
-    #[test]
     fn an_unknown_identifier_is_refused() {
         let (mut lifecycle, _) = ready();
         let refusal = lifecycle.extension_next(Uuid::new_v4()).unwrap_err();
@@ -423,7 +335,7 @@ mod tests {
         let mut lifecycle = Lifecycle::default();
         lifecycle.expect_extension("one");
         let identifier = lifecycle.register("one", both()).unwrap();
-        assert_eq!(lifecycle.extension_error(identifier, ErrorPhase::Init).unwrap(), "one");
+        assert_eq!(lifecycle.extension_init_error(identifier).unwrap(), "one");
         assert_eq!(
             lifecycle.extension_next(identifier).unwrap_err().error_type,
             "Extension.InvalidExtensionState"

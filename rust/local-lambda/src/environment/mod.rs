@@ -10,22 +10,18 @@ mod init;
 mod invoke;
 mod lifecycle;
 mod processes;
-mod report;
 mod requests;
 mod rest;
 mod shutdown;
 mod states;
 mod task;
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Function;
-use crate::event_log::{Event, EventLog, State};
+use crate::event_log::{self, Event, State};
 use crate::invocation::{Answer, Invocation, InvokeError};
 use crate::sandbox::{self, Ground};
 pub(crate) use board::{Availability, Board, Entry};
@@ -40,7 +36,6 @@ const RUNTIME: &str = "runtime";
 pub(crate) struct Host {
     pub(crate) function: Arc<Function>,
     pub(crate) ground: Arc<Ground>,
-    pub(crate) events: EventLog,
     pub(crate) board: Board,
     /// Becomes true when local-lambda ends.
     pub(crate) stop: watch::Receiver<bool>,
@@ -71,39 +66,9 @@ pub(crate) enum JobError {
     Failed(InvokeError),
 }
 
-/// An environment as the control socket shows it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Description {
-    pub(crate) id: u64,
-    pub(crate) state: State,
-    /// Process ids in local-lambda's pid namespace, by name.
-    pub(crate) pids: BTreeMap<String, Option<u32>>,
-    /// The environment's own address.
-    pub(crate) address: Option<Ipv4Addr>,
-    /// The other end of its interface: its default route.
-    pub(crate) gateway: Option<Ipv4Addr>,
-    /// That end's name.
-    pub(crate) interface: Option<String>,
-}
-
-impl Description {
-    pub(crate) fn new(id: u64) -> Self {
-        let state = State::Starting;
-        Self {
-            id,
-            state,
-            pids: BTreeMap::new(),
-            address: None,
-            gateway: None,
-            interface: None,
-        }
-    }
-}
-
 /// Runs environment `id` from INIT to its end. `first` is what it was started for.
 pub(crate) async fn run(host: Arc<Host>, id: u64, orders: mpsc::Receiver<Order>, first: Job) {
-    host.announce(id, State::Starting, None);
+    announce(id, State::Starting, None);
     match sandbox::start(&host.ground, id).await {
         Ok(started) => Environment::new(host.clone(), id, orders, started).run(first).await,
         Err(error) => {
@@ -119,21 +84,20 @@ impl Host {
     /// Nothing of an environment is left.
     fn farewell(&self, id: u64, ending: &Ending) {
         self.board.remove(id);
-        self.announce(id, State::Stopped, Some(ending));
+        announce(id, State::Stopped, Some(ending));
     }
+}
 
-    fn announce(&self, id: u64, state: State, ending: Option<&Ending>) {
-        self.board.describe(id, |description| description.state = state);
-        let failure = match ending {
-            Some(Ending::Failure(failure)) => Some(failure),
-            _ => None,
-        };
-        self.events.write(&Event::Environment {
-            id,
-            state,
-            reason: ending.map(|ending| ending.reason().as_str()),
-            error_type: failure.map(|failure| failure.error_type.as_str()),
-            message: failure.map(|failure| failure.message.as_str()),
-        });
-    }
+fn announce(id: u64, state: State, ending: Option<&Ending>) {
+    let failure = match ending {
+        Some(Ending::Failure(failure)) => Some(failure),
+        _ => None,
+    };
+    event_log::write(&Event::Environment {
+        id,
+        state,
+        reason: ending.map(|ending| ending.reason().as_str()),
+        error_type: failure.map(|failure| failure.error_type.as_str()),
+        message: failure.map(|failure| failure.message.as_str()),
+    });
 }

@@ -2,7 +2,7 @@
 
 use super::task::Environment;
 use super::{Ending, RUNTIME};
-use crate::event_log::{Change, Event};
+use crate::event_log::{self, Change, Event};
 use crate::exit_status::ExitStatus;
 use crate::lambda_api::calls::Failure;
 use crate::sandbox::protocol::{Command, Report};
@@ -35,13 +35,9 @@ impl Environment {
 
     fn note_start(&mut self, name: &str, inside: u32) {
         self.spawning = None;
-        if let Err(error) = self.sandbox.spawned() {
-            self.fail("Sandbox.Failure", error.to_string());
-        }
         let pid = self.sandbox.host_pid(inside);
         self.processes.insert(name.to_owned(), pid);
-        self.show_processes();
-        self.host.events.write(&Event::Process {
+        event_log::write(&Event::Process {
             environment: self.id,
             name,
             change: Change::Started { pid },
@@ -50,10 +46,9 @@ impl Environment {
 
     fn note_exit(&mut self, name: &str, status: ExitStatus) {
         let pid = self.processes.remove(name).flatten();
-        self.show_processes();
         let expected = self.ending;
         let change = Change::Exited { pid, status, expected };
-        self.host.events.write(&Event::Process {
+        event_log::write(&Event::Process {
             environment: self.id,
             name,
             change,
@@ -68,12 +63,6 @@ impl Environment {
         if !expected {
             self.fail(kind, message);
         }
-    }
-
-    fn show_processes(&self) {
-        self.host
-            .board
-            .describe(self.id, |description| description.pids.clone_from(&self.processes));
     }
 
     /// The environment must end. What a process reported before counts more than how it exited.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::lifecycle::Next;
 use super::task::Environment;
 use crate::lambda_api::Refusal;
-use crate::lambda_api::calls::{Call, Delivery, ErrorPhase, ExtensionEvent, Failure, Reply};
+use crate::lambda_api::calls::{Call, Delivery, ExtensionEvent, Failure, Reply};
 
 impl Environment {
     /// A call of one of the processes.
@@ -24,14 +24,13 @@ impl Environment {
             Call::StreamEnded { id, broken, reply } => self.end_stream(&id, broken, reply),
             Call::Register { name, events, reply } => give(reply, self.lifecycle.register(&name, events)),
             Call::ExtensionNext { identifier, reply } => self.extension_next(identifier, reply),
-            Call::ExtensionError {
+            Call::ExtensionInitError {
                 identifier,
-                phase,
                 error_type,
                 reply,
             } => {
-                let outcome = self.lifecycle.extension_error(identifier, phase);
-                let outcome = outcome.map(|name| self.extension_gave_up(&name, phase, &error_type));
+                let outcome = self.lifecycle.extension_init_error(identifier);
+                let outcome = outcome.map(|name| self.extension_gave_up(&name, &error_type));
                 give(reply, outcome);
             }
         }
@@ -59,15 +58,11 @@ impl Environment {
     }
 
     /// The service waits for the process to exit; what it said before then names the failure.
-    fn extension_gave_up(&mut self, name: &str, phase: ErrorPhase, error_type: &str) {
-        let (kind, call) = match phase {
-            ErrorPhase::Init => ("Extension.InitError", "init/error"),
-            ErrorPhase::Exit => ("Extension.ExitError", "exit/error"),
-        };
-        let message = format!("extension {name} reported {error_type} to {call}");
+    fn extension_gave_up(&mut self, name: &str, error_type: &str) {
+        let message = format!("extension {name} reported {error_type} to init/error");
         tracing::warn!(environment = self.id, %message, "an extension gives up");
         self.reported.get_or_insert(Failure {
-            error_type: kind.into(),
+            error_type: "Extension.InitError".into(),
             message,
         });
     }

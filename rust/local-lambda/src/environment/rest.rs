@@ -1,15 +1,16 @@
 //! Between invocations: every process is stopped until there is something to do again.
 //!
-//! Unlike on Lambda, whose virtual machine is paused as a whole, monotonic clocks go on meanwhile.
+//! By signals, which need no rights to control groups. Unlike on Lambda, whose virtual machine is paused as a whole,
+//! monotonic clocks go on meanwhile, and processes can notice: some system calls return early.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::task::{Environment, Step};
-use super::{Availability, Ending, Job, Order};
+use super::{Availability, Ending, Job, Order, announce};
 use crate::event_log::State;
-use crate::sandbox::Frozen;
+use crate::sandbox::protocol::Command;
 
 /// Stopping a handful of processes takes a moment.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
@@ -46,25 +47,23 @@ impl Environment {
     }
 
     async fn freeze(&mut self) -> Result<(), Ending> {
-        self.all_stopped = false;
-        match self.sandbox.freeze().await? {
-            Frozen::Never => return Ok(()),
-            Frozen::Now => {}
-            Frozen::WhenReported => {
-                self.until(Instant::now() + FREEZE_LIMIT, |state| state.all_stopped)
-                    .await?;
-            }
+        if !self.host.function.freeze {
+            return Ok(());
         }
+        self.all_stopped = false;
+        self.tell(&Command::StopAll).await?;
+        self.until(Instant::now() + FREEZE_LIMIT, |state| state.all_stopped)
+            .await?;
         self.frozen = true;
-        self.host.announce(self.id, State::Frozen, None);
+        announce(self.id, State::Frozen, None);
         Ok(())
     }
 
     /// Lets every process go on, if they are stopped.
     pub(super) async fn thaw(&mut self) -> Result<(), Ending> {
         if std::mem::take(&mut self.frozen) {
-            self.sandbox.thaw().await?;
-            self.host.announce(self.id, State::Thawed, None);
+            self.tell(&Command::ContinueAll).await?;
+            announce(self.id, State::Thawed, None);
         }
         Ok(())
     }

@@ -5,21 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::lifecycle::Extensions;
 use super::requests::give;
 use super::task::{Environment, Step};
 use super::{Ending, RUNTIME};
 use crate::lambda_api::calls::{ExtensionEvent, ShutdownReason, Subscription};
 use crate::sandbox::protocol::Command;
 
-/// All that a shutdown may take when there are external extensions.
+/// All that a shutdown may take when there are extensions. With none it takes no time: SIGKILL at once.
 const WITH_EXTENSIONS: Duration = Duration::from_secs(2);
 
 /// What the runtime has of that, from SIGTERM to SIGKILL.
 const RUNTIME_SHARE: Duration = Duration::from_millis(300);
-
-/// All that it may take when there are only internal extensions. With none it takes no time: SIGKILL at once.
-const INTERNAL_ONLY: Duration = Duration::from_millis(500);
 
 /// Killed processes are gone in a moment; this long after it something is wrong with the machine.
 const AFTER_THE_KILL: Duration = Duration::from_secs(2);
@@ -59,14 +55,11 @@ impl Environment {
     async fn say_goodbye(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
         self.thaw().await?;
         let begun = Instant::now();
-        match self.lifecycle.extension_counts() {
-            Extensions::None => Ok(()),
-            Extensions::InternalOnly => self.end_runtime(begun + INTERNAL_ONLY).await,
-            Extensions::External => {
-                self.end_runtime(begun + RUNTIME_SHARE).await?;
-                self.end_extensions(reason, begun + WITH_EXTENSIONS).await
-            }
+        if !self.lifecycle.has_extensions() {
+            return Ok(());
         }
+        self.end_runtime(begun + RUNTIME_SHARE).await?;
+        self.end_extensions(reason, begun + WITH_EXTENSIONS).await
     }
 
     async fn end_runtime(&mut self, deadline: Instant) -> Result<(), Ending> {
@@ -105,7 +98,7 @@ impl Environment {
             }
         }
         // Who did not register for SHUTDOWN is not asked.
-        for (name, wants_shutdown) in self.lifecycle.external_extensions() {
+        for (name, wants_shutdown) in self.lifecycle.running_extensions() {
             if !wants_shutdown {
                 self.tell(&Command::Kill(format!("extension:{name}"))).await?;
             }

@@ -33,7 +33,7 @@ impl Runtime {
     }
 }
 
-/// An extension's process, or the runtime's internal extension.
+/// An extension's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Started,
@@ -41,7 +41,6 @@ pub(super) enum Stage {
     Waiting,
     Running,
     InitError,
-    ExitError,
     Exited,
 }
 
@@ -53,7 +52,6 @@ impl Stage {
             Self::Waiting => "Ready",
             Self::Running => "Running",
             Self::InitError => "InitError",
-            Self::ExitError => "ExitError",
             Self::Exited => "Exited",
         }
     }

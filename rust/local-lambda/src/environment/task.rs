@@ -83,11 +83,6 @@ impl Environment {
                 calls: sender,
             },
         ));
-        host.board.describe(id, |description| {
-            description.address = Some(sandbox.addresses().inside);
-            description.gateway = Some(sandbox.addresses().outside);
-            description.interface = Some(sandbox.addresses().interface.clone());
-        });
         Self {
             stop: host.stop.clone(),
             log_stream: format!("local/[$LATEST]{}", Uuid::new_v4().simple()),

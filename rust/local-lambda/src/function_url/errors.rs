@@ -59,9 +59,11 @@ impl ServiceError {
         )
     }
 
-    /// An `authorization` header that lacks parts. Doc (code and meaning): "Common errors" of Lambda's API; the message
-    /// is the one that AWS services share (report).
-    pub(crate) fn incomplete_signature(message: &str) -> Self {
+    /// An `authorization` header that lacks parts. Doc (code and meaning): "Common errors" of Lambda's API; the message,
+    /// which on the service names the part, is a guess.
+    pub(crate) fn incomplete_signature() -> Self {
+        let message = "The signature needs Credential (id/date/region/service/aws4_request), SignedHeaders and Signature \
+                       in Authorization, and X-Amz-Date (YYYYMMDD'T'HHMMSS'Z').";
         Self::json(
             StatusCode::FORBIDDEN,
             "IncompleteSignatureException",
@@ -81,8 +83,8 @@ impl ServiceError {
         )
     }
 
-    /// The client did not finish its request in time, or its framing is broken. Guess: the service has a limit, but no
-    /// document or report gives its answer.
+    /// The client did not finish its request, or its framing is broken. Guess: no document or report gives the service's
+    /// answer.
     pub(crate) fn request_incomplete() -> Self {
         let message = "The request's body did not arrive in full.";
         Self::json(

@@ -21,8 +21,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::Settings;
 use super::caller::Identity;
+use super::{Settings, URL_ID};
 
 /// As the events' `time`: `18/Apr/2023:16:17:17 +0000`.
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -108,11 +108,11 @@ pub(crate) fn render(parts: &Parts, body: &[u8], context: &Context<'_>) -> Resul
         headers: headers(parts, context),
         query_string_parameters: query_parameters(query),
         request_context: RequestContext {
-            account_id: &settings.account_id,
-            api_id: &settings.url_id,
+            account_id: &settings.function.account_id,
+            api_id: URL_ID,
             authorizer: Authorizer { iam: &context.identity },
             domain_name: settings.domain_name(),
-            domain_prefix: &settings.url_id,
+            domain_prefix: URL_ID,
             http: Http {
                 method: parts.method.as_str(),
                 path,

@@ -10,7 +10,6 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::errors::ServiceError;
@@ -20,8 +19,9 @@ use super::outgoing::Flushes;
 use super::response_head::ResponseHead;
 use super::serve::{AnswerBody, Front, serve_front};
 use super::stream::StreamedBody;
-use super::{InvokeMode, Settings, answer, event, limits, stream};
-use crate::invocation::{Answer, Function, Invocation, StreamBroken};
+use super::{Settings, answer, event, limits, stream};
+use crate::config::InvokeMode;
+use crate::invocation::{ANSWER_BYTES, Answer, Function, Invocation, StreamBroken};
 use crate::trace;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -33,8 +33,7 @@ pub(crate) struct UrlFront<F> {
     gate: Gate<F>,
 }
 
-/// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
-/// no invocation is left.
+/// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection is left.
 pub async fn serve<F: Function>(
     listener: TcpListener,
     settings: Settings,
@@ -53,10 +52,6 @@ struct Circumstances<'a> {
 }
 
 impl<F: Function> Front for UrlFront<F> {
-    async fn end(&self) {
-        self.gate.end().await;
-    }
-
     async fn answer(&self, request: Request<Incoming>, source: IpAddr, flushes: Arc<Flushes>) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
         let trace_id = trace::new_root((self.gate.settings.clock)());
@@ -78,7 +73,7 @@ impl<F: Function> Front for UrlFront<F> {
                 HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("?")),
             );
         }
-        // No query: a presigned one holds a signature.
+        // No query: it may hold a secret.
         tracing::info!(%request_id, %method, path, status = response.status().as_u16(), "answered");
         response
     }
@@ -128,8 +123,7 @@ impl<F: Function> UrlFront<F> {
             tracing::warn!(%error, "the function gave no answer");
             ServiceError::from(&error)
         })?;
-        let response = timeout(limits::INVOCATION, self.respond(answer, &parts.method, flushes)).await;
-        response.unwrap_or_else(|_| Err(ServiceError::bad_gateway()))
+        self.respond(answer, &parts.method, flushes).await
     }
 
     async fn respond(
@@ -138,15 +132,11 @@ impl<F: Function> UrlFront<F> {
         method: &Method,
         flushes: Arc<Flushes>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let (mut head, body) = match (answer, self.gate.settings.invoke_mode) {
+        let (mut head, body) = match (answer, self.gate.settings.function.invoke_mode) {
             (Answer::Buffered(payload), InvokeMode::Buffered) => {
                 let length = payload.len();
-                if length > limits::ANSWER_BYTES {
-                    tracing::warn!(
-                        length,
-                        limit = limits::ANSWER_BYTES,
-                        "the function's answer is too large"
-                    );
+                if length > ANSWER_BYTES {
+                    tracing::warn!(length, limit = ANSWER_BYTES, "the function's answer is too large");
                     return Err(ServiceError::bad_gateway());
                 }
                 answer::read(payload).map_err(|error| refuse(&error, ServiceError::from(&error)))?

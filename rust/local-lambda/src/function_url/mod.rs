@@ -10,7 +10,7 @@ pub(crate) mod errors;
 mod event;
 pub(crate) mod exchange;
 pub(crate) mod gate;
-pub(crate) mod limits;
+mod limits;
 pub(crate) mod outgoing;
 mod request_body;
 mod response_head;
@@ -19,27 +19,23 @@ mod signature;
 mod sigv4;
 mod stream;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use caller::Caller;
+use crate::config::Function;
 pub use exchange::serve;
-pub use limits::{ANSWER_BYTES, EVENT_BYTES, STREAM_BYTES};
+pub use limits::{EVENT_BYTES, STREAM_BYTES};
 
-/// What the URL is, and who may call it.
+/// The URL's id, the first label of its domain name: any will do.
+const URL_ID: &str = "abcdefg";
+
+/// What is called, and when.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The URL's id: the first label of its domain name.
-    pub url_id: String,
-    /// The alias that it is the URL of; `None` where it is the function's own.
+    /// The function, and who may call it.
+    pub function: Arc<Function>,
+    /// The alias that the URL is the one of; `None` where it is the function's own.
     pub alias: Option<String>,
-    /// The region, part of the domain name and of every caller's credential scope.
-    pub region: String,
-    /// The account that owns the function, and, here, its callers.
-    pub account_id: String,
-    /// How answers reach the caller.
-    pub invoke_mode: InvokeMode,
-    /// Who may call the URL: it always is an `AWS_IAM` one.
-    pub callers: Vec<Caller>,
     /// What time it is: [`SystemTime::now`], but for tests of expiry.
     pub clock: fn() -> SystemTime,
 }
@@ -47,17 +43,6 @@ pub struct Settings {
 impl Settings {
     /// The name that the URL has on the service: what the function sees as `host` and `domainName`.
     pub fn domain_name(&self) -> String {
-        format!("{}.lambda-url.{}.on.aws", self.url_id, self.region)
+        format!("{URL_ID}.lambda-url.{}.on.aws", self.function.region)
     }
-}
-
-/// A Function URL's invoke mode
-/// (doc: <https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InvokeMode {
-    /// The whole answer is collected first; at most 6 MB.
-    #[default]
-    Buffered,
-    /// Bytes leave as the function writes them; at most 200 MB.
-    ResponseStream,
 }

@@ -12,9 +12,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -38,13 +38,9 @@ pub(crate) trait Front: Send + Sync + 'static {
         source: IpAddr,
         flushes: Arc<Flushes>,
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
-
-    /// Ends what is still running.
-    fn end(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Serves a front until `stop`. Requests under way then have two seconds to end; when this returns, no connection and
-/// no invocation of the front is left.
+/// Serves a front until `stop`. Requests under way then have two seconds to end; when this returns, no connection is left.
 pub(crate) async fn serve_front(listener: TcpListener, front: impl Front, stop: impl Future<Output = ()>) {
     let front = Arc::new(front);
     let mut connections = JoinSet::new();
@@ -60,27 +56,21 @@ pub(crate) async fn serve_front(listener: TcpListener, front: impl Front, stop: 
         tracing::info!(count = connections.len(), "requests under way are cut off");
     }
     connections.shutdown().await;
-    front.end().await;
 }
 
-/// Accepts connections for ever, as many as [`limits::CONNECTIONS`] at once.
+/// Accepts connections for ever.
 async fn accept(
     listener: &TcpListener,
     front: &Arc<impl Front>,
     connections: &mut JoinSet<()>,
     closed: &watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await;
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (front, closed) = (Arc::clone(front), closed.clone());
-                connections.spawn(async move {
-                    connection(stream, peer.ip(), front, closed).await;
-                    drop(slot);
-                });
+                connections.spawn(connection(stream, peer.ip(), front, closed));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -100,10 +90,7 @@ async fn connection(stream: TcpStream, source: IpAddr, front: Arc<impl Front>, m
         let (front, flushes) = (Arc::clone(&front), Arc::clone(&flushes));
         async move { Ok::<_, Infallible>(front.answer(request, source, flushes).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let closing = async move {
         // An error means that the server is gone: closing as well.

@@ -13,28 +13,17 @@
 //! botocore signs a query as it stands. Nor can a header be signed here whose value is not ASCII.
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::errors::ServiceError;
-use super::sigv4::{Claim, Place, SERVICE};
+use super::sigv4::{Claim, SERVICE};
 
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your AWS \
                         Secret Access Key and signing method. Consult the service documentation for details.";
-
-/// What the signing process itself adds to the query of a presigned request.
-const QUERY_PARAMETERS: [&str; 7] = [
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-Security-Token",
-    "X-Amz-Signature",
-    "X-Amz-SignedHeaders",
-];
 
 /// Checks that the claim's signature is the caller's, over this very request.
 pub(crate) fn verify(claim: &Claim<'_>, parts: &Parts, body: &[u8], region: &str) -> Result<(), ServiceError> {
@@ -75,15 +64,9 @@ fn sign_again(claim: &Claim<'_>, parts: &Parts, digest: String, region: &str) ->
     let mut settings = SigningSettings::default();
     // Exactly the headers that the caller names are signed: the crate's own exclusions must not take any away.
     settings.excluded_headers = None;
-    // A session token in a header is one of those; only in a query does the crate have to add it by itself.
-    let mut token = None;
-    if let Place::Query { expires } = claim.place {
-        settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(expires);
-        token = claim.caller.session_token.clone();
-    }
-    let caller = claim.caller;
-    let identity = Credentials::new(&caller.access_key_id, &caller.secret_access_key, token, None, "caller").into();
+    // A session token is one of those.
+    let (id, secret) = (&claim.caller.access_key_id, claim.caller.secret_access_key.expose());
+    let identity = Credentials::new(id, secret, None, None, "caller").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
@@ -93,46 +76,27 @@ fn sign_again(claim: &Claim<'_>, parts: &Parts, digest: String, region: &str) ->
         .build()?
         .into();
     let headers = signed_headers(claim, parts)?;
-    let uri = signed_uri(parts, claim.place);
+    // Its host does not matter: the `host` header is signed.
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let request = SignableRequest::new(
         parts.method.as_str(),
-        uri,
+        format!("http://localhost{target}"),
         headers.into_iter(),
         SignableBody::Precomputed(digest),
     )?;
     Ok(sign(request, &parameters)?.into_parts().1)
 }
 
-fn signed_headers<'a>(claim: &'a Claim<'_>, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Unsignable> {
+fn signed_headers<'a>(claim: &Claim<'a>, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Unsignable> {
     let mut headers = Vec::new();
-    for name in &claim.signed_headers {
+    for &name in &claim.signed_headers {
         let before = headers.len();
         for value in parts.headers.get_all(name) {
-            headers.push((
-                name.as_str(),
-                value.to_str().map_err(|_| Unsignable::Header(name.clone()))?,
-            ));
+            headers.push((name, value.to_str().map_err(|_| Unsignable::Header(name.to_owned()))?));
         }
         if headers.len() == before {
-            return Err(Unsignable::Header(name.clone()));
+            return Err(Unsignable::Header(name.to_owned()));
         }
     }
     Ok(headers)
-}
-
-/// The request's address without what a presigning caller added. Its host does not matter: the `host` header is signed.
-fn signed_uri(parts: &Parts, place: Place) -> String {
-    let path = parts.uri.path();
-    let query = parts.uri.query().unwrap_or_default();
-    let kept: Vec<&str> = match place {
-        Place::Header => vec![query],
-        Place::Query { .. } => query.split('&').filter(|pair| !added_by_signing(pair)).collect(),
-    };
-    format!("http://localhost{path}?{}", kept.join("&"))
-}
-
-fn added_by_signing(pair: &str) -> bool {
-    form_urlencoded::parse(pair.as_bytes())
-        .next()
-        .is_some_and(|(name, _)| QUERY_PARAMETERS.contains(&&*name))
 }

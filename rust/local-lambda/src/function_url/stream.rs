@@ -12,12 +12,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderValue;
 use hyper::body::{Body, Frame};
-use tokio::time::Sleep;
 
 use super::limits;
 use super::outgoing::Flushes;
 use super::response_head::{Malformed, ResponseHead};
-use crate::invocation::{StreamBroken, StreamingAnswer};
+use crate::invocation::{ANSWER_BYTES, StreamBroken, StreamingAnswer};
 
 const INTEGRATION_RESPONSE: &str = "application/vnd.awslambda.http-integration-response";
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -30,10 +29,7 @@ pub(crate) enum Unstarted {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Broken(#[from] StreamBroken),
-    #[error(
-        "the answer is over {} bytes, which is the limit of a BUFFERED url",
-        limits::ANSWER_BYTES
-    )]
+    #[error("the answer is over {} bytes, which is the limit of a BUFFERED url", ANSWER_BYTES)]
     TooLarge,
 }
 
@@ -56,7 +52,7 @@ pub(crate) async fn read_head(answer: &mut StreamingAnswer) -> Result<(ResponseH
         if read.len() > limits::PRELUDE_BYTES {
             return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into());
         }
-        // The invocation's time-out breaks the stream; and whoever awaits this has a deadline of their own.
+        // The invocation's time-out breaks the stream.
         match answer.body.recv().await {
             Some(chunk) => read.extend_from_slice(&chunk?),
             None => return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into()),
@@ -70,7 +66,7 @@ pub(crate) async fn gather(mut answer: StreamingAnswer) -> Result<(ResponseHead,
     let mut body = BytesMut::from(first);
     while let Some(chunk) = answer.body.recv().await {
         body.extend_from_slice(&chunk?);
-        if body.len() > limits::ANSWER_BYTES {
+        if body.len() > ANSWER_BYTES {
             return Err(Unstarted::TooLarge);
         }
     }
@@ -110,8 +106,6 @@ pub(crate) struct StreamedBody {
     /// Bytes from the function.
     received: u64,
     flushes: Arc<Flushes>,
-    /// When no invocation can still be running.
-    deadline: Pin<Box<Sleep>>,
 }
 
 enum State {
@@ -132,7 +126,6 @@ impl StreamedBody {
             state: State::Flowing,
             received: 0,
             flushes,
-            deadline: Box::pin(tokio::time::sleep(limits::INVOCATION)),
         }
     }
 
@@ -140,38 +133,18 @@ impl StreamedBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        if let Poll::Ready(chunk) = self.answer.body.poll_recv(context) {
-            return Poll::Ready(chunk);
-        }
-        ready!(self.deadline.as_mut().poll(context));
-        Poll::Ready(Some(Err(broken(format!(
-            "no function runs longer than {:?}",
-            limits::INVOCATION
-        )))))
-    }
-
-    /// A client that does not read has until the deadline.
-    fn poll_flushed(&mut self, flushes_before: u64, context: &mut Context<'_>) -> Poll<()> {
-        if self.flushes.poll_after(flushes_before, context).is_ready() {
-            return Poll::Ready(());
-        }
-        self.deadline.as_mut().poll(context)
+        self.answer.body.poll_recv(context)
     }
 
     fn take_in(&mut self, chunk: Bytes) -> Result<Bytes, StreamBroken> {
         self.received += chunk.len() as u64;
         if self.received > limits::STREAM_BYTES {
-            return Err(broken(format!(
-                "it is over the limit of {} bytes",
-                limits::STREAM_BYTES
-            )));
+            return Err(StreamBroken {
+                reason: format!("it is over the limit of {} bytes", limits::STREAM_BYTES),
+            });
         }
         Ok(chunk)
     }
-}
-
-fn broken(reason: String) -> StreamBroken {
-    StreamBroken { reason }
 }
 
 impl Body for StreamedBody {
@@ -187,7 +160,7 @@ impl Body for StreamedBody {
                 State::Ended => return Poll::Ready(None),
                 State::Breaking { error, flushes_before } => {
                     let (error, flushes_before) = (error.clone(), *flushes_before);
-                    ready!(self.poll_flushed(flushes_before, context));
+                    ready!(self.flushes.poll_after(flushes_before, context));
                     self.state = State::Ended;
                     return Poll::Ready(Some(Err(error)));
                 }

@@ -49,10 +49,9 @@ pub(crate) enum Call {
         identifier: Uuid,
         reply: Reply<ExtensionEvent>,
     },
-    /// An extension gives up, at its start or later.
-    ExtensionError {
+    /// An extension could not start.
+    ExtensionInitError {
         identifier: Uuid,
-        phase: ErrorPhase,
         error_type: String,
         reply: Reply<()>,
     },
@@ -101,13 +100,6 @@ pub(crate) struct Stream {
 pub(crate) enum Subscription {
     Invoke,
     Shutdown,
-}
-
-/// When an extension gave up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ErrorPhase {
-    Init,
-    Exit,
 }
 
 /// The answer to an extension's `event/next`.

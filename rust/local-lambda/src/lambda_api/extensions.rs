@@ -1,4 +1,4 @@
-//! The Extensions API: register, event/next, init/error, exit/error.
+//! The Extensions API: register, event/next, init/error.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::calls::{Call, ErrorPhase, Subscription};
+use super::calls::{Call, Subscription};
 use super::{Answered, Api, Refusal, accepted, header_text, json};
+use crate::process_variables::HANDLER;
 
 const NAME: &str = "lambda-extension-name";
 const IDENTIFIER: &str = "lambda-extension-identifier";
-const FEATURES: &str = "lambda-extension-accept-feature";
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 const EVENT_IDENTIFIER: &str = "lambda-extension-event-identifier";
 
@@ -32,8 +32,6 @@ struct Registered<'a> {
     function_name: &'a str,
     function_version: &'a str,
     handler: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account_id: Option<&'a str>,
 }
 
 /// `POST /extension/register`.
@@ -44,16 +42,13 @@ pub(super) async fn register(api: &Api, request: Request<Incoming>) -> Answered 
             "Empty extension name",
         ));
     };
-    let features = header_text(&request, FEATURES).unwrap_or_default();
-    let wants_account = features.split(',').any(|feature| feature.trim() == "accountId");
     let events = subscriptions(request).await?;
     let identifier = api.ask(|reply| Call::Register { name, events, reply }).await?;
     let function = &api.function;
     let registered = Registered {
         function_name: &function.function_name,
         function_version: "$LATEST",
-        handler: &function.handler,
-        account_id: wants_account.then_some(function.account_id.as_str()),
+        handler: HANDLER,
     };
     let mut response = json(StatusCode::OK, &registered);
     response.headers_mut().insert(IDENTIFIER, uuid_header(identifier)?);
@@ -89,23 +84,13 @@ pub(super) async fn next(api: &Api, request: &Request<Incoming>) -> Answered {
 
 /// `POST /extension/init/error`: the extension is expected to exit.
 pub(super) async fn init_error(api: &Api, request: &Request<Incoming>) -> Answered {
-    give_up(api, request, ErrorPhase::Init).await
-}
-
-/// `POST /extension/exit/error`: the extension is expected to exit.
-pub(super) async fn exit_error(api: &Api, request: &Request<Incoming>) -> Answered {
-    give_up(api, request, ErrorPhase::Exit).await
-}
-
-async fn give_up(api: &Api, request: &Request<Incoming>, phase: ErrorPhase) -> Answered {
     let identifier = identifier(request)?;
     let Some(error_type) = header_text(request, ERROR_TYPE).map(str::to_owned) else {
         let message = "Lambda-Extension-Function-Error-Type not found";
         return Err(Refusal::forbidden("Extension.MissingHeader", message));
     };
-    api.ask(|reply| Call::ExtensionError {
+    api.ask(|reply| Call::ExtensionInitError {
         identifier,
-        phase,
         error_type,
         reply,
     })

@@ -29,9 +29,6 @@ use crate::config::Function;
 use calls::Call;
 pub(crate) use refusal::Refusal;
 
-/// The largest buffered answer: 6 MB and what the service grants for its envelope (the emulator's `MaxPayloadSize`).
-pub(crate) const PAYLOAD_BYTES: usize = 6 * 1024 * 1024 + 100;
-
 type Answered = Result<Response<Full<Bytes>>, Refusal>;
 
 /// What every request needs.
@@ -100,7 +97,6 @@ async fn route(api: &Arc<Api>, request: Request<Incoming>) -> Answered {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method(), segments.as_slice()) {
-        (&Method::GET, ["2018-06-01", "ping"]) => Ok(respond(StatusCode::OK, Bytes::from_static(b"pong"))),
         (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => runtime::next(api).await,
         (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "response"]) => {
             runtime::response(api, id, request).await
@@ -110,20 +106,8 @@ async fn route(api: &Arc<Api>, request: Request<Incoming>) -> Answered {
         (&Method::POST, ["2020-01-01", "extension", "register"]) => extensions::register(api, request).await,
         (&Method::GET, ["2020-01-01", "extension", "event", "next"]) => extensions::next(api, &request).await,
         (&Method::POST, ["2020-01-01", "extension", "init", "error"]) => extensions::init_error(api, &request).await,
-        (&Method::POST, ["2020-01-01", "extension", "exit", "error"]) => extensions::exit_error(api, &request).await,
-        (&Method::PUT, ["2022-07-01", "telemetry"]) => Ok(unsupported("Telemetry")),
-        (&Method::PUT, ["2020-08-15", "logs"]) => Ok(unsupported("Logs")),
         _ => Err(Refusal::not_found(&path)),
     }
-}
-
-/// As the emulator answers: a subscriber goes on without what is not there.
-fn unsupported(api: &str) -> Response<Full<Bytes>> {
-    let refusal = serde_json::json!({
-        "errorMessage": format!("{api} API is not supported"),
-        "errorType": format!("{api}.NotSupported"),
-    });
-    json(StatusCode::ACCEPTED, &refusal)
 }
 
 fn accepted() -> Response<Full<Bytes>> {

@@ -5,6 +5,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::invocation::ANSWER_BYTES;
+
 /// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,15 +52,6 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
     }
 
-    /// 400: `Lambda-Runtime-Function-Response-Mode` is neither absent nor `streaming`.
-    pub(crate) fn invalid_response_mode() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "InvalidFunctionResponseMode",
-            "Invalid function response mode",
-        )
-    }
-
     /// 400: the connection broke before the body's end.
     pub(crate) fn truncated() -> Self {
         Self::new(
@@ -70,10 +63,7 @@ impl Refusal {
 
     /// 413: more than 6 MB.
     pub(crate) fn too_large() -> Self {
-        let message = format!(
-            "Exceeded maximum allowed payload size ({} bytes).",
-            super::PAYLOAD_BYTES
-        );
+        let message = format!("Exceeded maximum allowed payload size ({ANSWER_BYTES} bytes).");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 

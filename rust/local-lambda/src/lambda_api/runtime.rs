@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::calls::{Call, Failure, Posted};
-use super::{Answered, Api, PAYLOAD_BYTES, Refusal, accepted, header_text, respond, stream};
+use super::{Answered, Api, Refusal, accepted, header_text, respond, stream};
+use crate::invocation::ANSWER_BYTES;
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -53,20 +54,11 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<()
 pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Answered {
     check_invocation_id(id, &request)?;
     match header_text(&request, RESPONSE_MODE) {
-        None => buffered(api, id, request).await,
         Some(mode) if mode.eq_ignore_ascii_case("streaming") => {
             stream::pass_on(api, id, request).await?;
             Ok(accepted())
         }
-        Some(_) => {
-            let error_type = "Runtime.InvalidResponseModeHeader".to_owned();
-            let error = Failure {
-                error_type,
-                message: "Invalid function response mode".into(),
-            };
-            post(api, id, Posted::Error(error)).await?;
-            Err(Refusal::invalid_response_mode())
-        }
+        _ => buffered(api, id, request).await,
     }
 }
 
@@ -114,9 +106,9 @@ enum Body {
 
 async fn read(request: Request<Incoming>) -> Result<Body, Refusal> {
     let announced = header_text(&request, "content-length").and_then(|text| text.parse().ok());
-    match Limited::new(request.into_body(), PAYLOAD_BYTES).collect().await {
+    match Limited::new(request.into_body(), ANSWER_BYTES).collect().await {
         Ok(body) => Ok(Body::Whole(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(PAYLOAD_BYTES + 1))),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(ANSWER_BYTES + 1))),
         Err(_) => Err(Refusal::truncated()),
     }
 }

@@ -3,10 +3,8 @@
 //! local-lambda runs itself again as the environment's pid 1 (no unsafe code is needed for that); both talk over pipes.
 
 mod block;
-mod cgroup;
-mod hierarchy;
+mod cpu_share;
 pub mod identity;
-pub mod keeper;
 mod mounts;
 mod network;
 mod output;
@@ -24,16 +22,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-pub use cgroup::CgroupError;
+pub use cpu_share::CpuShareError;
 pub use network::{Addresses, NetworkError};
 pub use scratch::{Scratch, ScratchError};
 
-use crate::config::{Freeze, Function};
+use crate::config::Function;
 use block::Block;
-use cgroup::{EnvironmentGroups, Groups};
-use keeper::Keeper;
-use protocol::Command;
-
+use cpu_share::CpuShare;
 use start::Slot;
 pub(crate) use start::{Started, start};
 
@@ -43,9 +38,9 @@ pub enum SandboxError {
     /// Its network.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Its control groups.
+    /// Its share of a core.
     #[error(transparent)]
-    Cgroup(#[from] CgroupError),
+    CpuShare(#[from] CpuShareError),
     /// Its namespaces.
     #[error("no namespaces can be made: {0}; start local-lambda as root, or with `unshare -Urnm`")]
     NoNamespace(nix::errno::Errno),
@@ -72,47 +67,25 @@ pub enum SandboxError {
 #[derive(Debug)]
 pub struct Ground {
     scratch: Scratch,
-    groups: Groups,
-    keeper: Option<Keeper>,
-    freezing: Freezing,
+    /// The memory whose share of a core each environment gets, if it is to get no more.
+    cpu_of_memory: Option<u32>,
     block: Block,
     slots: Mutex<Slots>,
-}
-
-/// How environments are frozen here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Freezing {
-    Off,
-    Cgroup,
-    /// SIGSTOP and SIGCONT, which a process can notice: some system calls return early.
-    Signals,
 }
 
 impl Ground {
     /// Prepares what the function's configuration asks for.
     ///
     /// # Errors
-    /// [`SandboxError::Cgroup`] when the machine lacks what was asked for, [`SandboxError::Network`] when it has no
-    /// addresses to give.
+    /// [`SandboxError::CpuShare`] when the machine has none to give, [`SandboxError::Network`] when it has no addresses.
     pub fn prepare(function: &Function, scratch: Scratch) -> Result<Self, SandboxError> {
         let block = Block::claim()?;
-        let groups = Groups::make(function)?;
-        let parents = groups.parents();
-        let keeper = if parents.is_empty() {
-            None
-        } else {
-            Some(Keeper::start(&parents)?)
-        };
-        let freezing = match function.freeze {
-            Freeze::Off => Freezing::Off,
-            Freeze::Auto | Freeze::Cgroup if groups.can_freeze() => Freezing::Cgroup,
-            _ => Freezing::Signals,
-        };
+        let cpu_of_memory = function.cpu_quota.then_some(function.memory_mb);
+        // Made to see whether it can be: better now than at the first request.
+        cpu_of_memory.map(CpuShare::make).transpose()?;
         Ok(Self {
             scratch,
-            groups,
-            keeper,
-            freezing,
+            cpu_of_memory,
             block,
             slots: Mutex::default(),
         })
@@ -121,17 +94,6 @@ impl Ground {
     /// The unpacked code.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
-    }
-
-    /// Removes what would stay behind. All environments must be gone.
-    ///
-    /// # Errors
-    /// What could not be removed.
-    pub fn clear(self) -> Result<(), SandboxError> {
-        let finished = self.keeper.map_or(Ok(()), Keeper::finish);
-        // Only now may another local-lambda take the groups for abandoned.
-        drop(self.groups);
-        Ok(finished?)
     }
 }
 
@@ -161,74 +123,21 @@ impl Slots {
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pid: u32,
-    freezing: Freezing,
     addresses: Addresses,
     commands: Option<pipe::Sender>,
     gone: oneshot::Receiver<()>,
-    groups: EnvironmentGroups,
+    cpu_share: Option<CpuShare>,
     _slot: Slot,
 }
 
-/// When a freeze takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frozen {
-    /// It is switched off.
-    Never,
-    /// It has.
-    Now,
-    /// When the supervisor reports that all are stopped.
-    WhenReported,
-}
-
 impl Sandbox {
-    /// Its addresses.
-    pub(crate) fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
     /// The id here of a process that the supervisor started.
     pub(crate) fn host_pid(&self, inside: u32) -> Option<u32> {
         process_ids::seen_from_here(self.pid, inside)
     }
 
     /// Tells the supervisor something; its answer comes as a report.
-    pub(crate) async fn tell(&mut self, command: &Command) -> Result<(), SandboxError> {
-        if matches!(command, Command::Spawn(_)) {
-            self.groups.enter(self.pid)?;
-        }
-        self.send(command).await
-    }
-
-    /// To be called when a spawn was reported: the supervisor itself must not be frozen with what it started.
-    pub(crate) fn spawned(&self) -> Result<(), SandboxError> {
-        Ok(self.groups.leave(self.pid)?)
-    }
-
-    /// Stops every process.
-    pub(crate) async fn freeze(&mut self) -> Result<Frozen, SandboxError> {
-        match self.freezing {
-            Freezing::Off => Ok(Frozen::Never),
-            Freezing::Cgroup => {
-                self.groups.freeze().await?;
-                Ok(Frozen::Now)
-            }
-            Freezing::Signals => {
-                self.tell(&Command::StopAll).await?;
-                Ok(Frozen::WhenReported)
-            }
-        }
-    }
-
-    /// Lets every process go on.
-    pub(crate) async fn thaw(&mut self) -> Result<(), SandboxError> {
-        match self.freezing {
-            Freezing::Off => Ok(()),
-            Freezing::Cgroup => Ok(self.groups.thaw()?),
-            Freezing::Signals => self.tell(&Command::ContinueAll).await,
-        }
-    }
-
-    async fn send(&mut self, line: &impl Serialize) -> Result<(), SandboxError> {
+    pub(crate) async fn tell(&mut self, line: &impl Serialize) -> Result<(), SandboxError> {
         let line = serde_json::to_string(line).map_err(std::io::Error::from)? + "\n";
         let commands = self.commands.as_mut().ok_or(SandboxError::Gone)?;
         Ok(commands.write_all(line.as_bytes()).await?)

@@ -12,7 +12,7 @@ use super::mounts::{self, MountError};
 use crate::config::Function;
 use crate::package::{self, Package, PackageError};
 
-/// Folders that every Linux has and that the function never sees. One is taken that holds none of the files named.
+/// Folders that every Linux has and that the function never sees.
 const PLACES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
 
 /// Why the code cannot be laid out.
@@ -27,7 +27,7 @@ pub enum ScratchError {
     /// A mount failed.
     #[error("{0}")]
     Mount(String),
-    /// Every possible place is in use by a file that was named.
+    /// None of the possible places is there.
     #[error("none of /mnt, /media, /srv and /opt can be mounted over: make one of them, empty")]
     NoPlace,
     /// A folder in it.
@@ -58,11 +58,11 @@ pub struct Scratch {
 
 impl Scratch {
     /// Unpacks a function and its layers. Must be called while the process has one thread: it moves that into a mount
-    /// namespace of its own. `in_use` is a path that must stay reachable.
+    /// namespace of its own.
     ///
     /// # Errors
     /// [`ScratchError`].
-    pub fn lay_out(function: &Function, in_use: Option<&Path>) -> Result<Self, ScratchError> {
+    pub fn lay_out(function: &Function) -> Result<Self, ScratchError> {
         let handler = Package::open(&function.handler_zip)?;
         let layers: Vec<_> = function
             .layer_zips
@@ -71,7 +71,8 @@ impl Scratch {
             .collect::<Result<_, _>>()?;
         unshare(CloneFlags::CLONE_NEWNS).map_err(ScratchError::NoNamespace)?;
         mounts::make_private()?;
-        let place = place(in_use)?;
+        let place = PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
+        let place = place.ok_or(ScratchError::NoPlace)?;
         mounts::mount_tmpfs(&place, "mode=0700")?;
         let unpacked = place.join("layers");
         let scratch = Self {
@@ -140,13 +141,4 @@ fn image_opt(function: &Function) -> Option<PathBuf> {
     let opt = function.root_filesystem.join("opt");
     let is_image = function.layer_zips.is_empty() && function.root_filesystem != Path::new("/");
     (is_image && opt.is_dir()).then_some(opt)
-}
-
-fn place(in_use: Option<&Path>) -> Result<PathBuf, ScratchError> {
-    let in_use = in_use.and_then(|path| std::path::absolute(path).ok());
-    let free = |place: &&&str| {
-        let place = Path::new(**place);
-        place.is_dir() && !in_use.as_ref().is_some_and(|path| path.starts_with(place))
-    };
-    PLACES.iter().find(free).map(PathBuf::from).ok_or(ScratchError::NoPlace)
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::network;
 use super::network::Addresses;
 use super::protocol::{Blueprint, Report};
-use super::{Ground, Sandbox, SandboxError, supervisor};
+use super::{CpuShare, Ground, Sandbox, SandboxError, supervisor};
 
 /// Starting and ending take some 20 ms; a machine that needs this long is not usable.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ struct Inside {
 pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, SandboxError> {
     let slot = Slot::take(ground)?;
     let addresses = ground.block.addresses(slot.number, id);
-    let groups = ground.groups.add(id)?;
+    let cpu_share = ground.cpu_of_memory.map(CpuShare::make).transpose()?;
     let (tell_gone, gone) = oneshot::channel();
     let (tell_inside, inside) = oneshot::channel();
     let inner = addresses.clone();
@@ -91,14 +91,12 @@ pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, Sand
         .map_err(|_| SandboxError::Gone)??;
     let commands = pipe::Sender::from_owned_fd(inside.commands)?;
     let reports = BufReader::new(pipe::Receiver::from_owned_fd(inside.reports)?).lines();
-    let freezing = ground.freezing;
     let sandbox = Sandbox {
         pid: inside.pid,
-        freezing,
         addresses,
         commands: Some(commands),
         gone,
-        groups,
+        cpu_share,
         _slot: slot,
     };
     furnish(sandbox, reports, inside.api, ground, id).await
@@ -115,9 +113,8 @@ async fn furnish(
     let (root, machine, layers, task) = (scratch.root(), scratch.machine(), scratch.layers(), scratch.task());
     let hostname = sandbox.addresses.inside.to_string();
     let answer = async {
-        sandbox.spawned()?;
         sandbox
-            .send(&Blueprint {
+            .tell(&Blueprint {
                 id,
                 root,
                 machine,
@@ -126,7 +123,12 @@ async fn furnish(
                 hostname,
             })
             .await?;
-        within("furnishing the environment", next_report(&mut reports)).await?
+        let report = within("furnishing the environment", next_report(&mut reports)).await??;
+        // Only now, so that furnishing does not take of the function's share.
+        if let Some(cpu_share) = &sandbox.cpu_share {
+            cpu_share.enter(sandbox.pid)?;
+        }
+        Ok(report)
     };
     let failure = match answer.await {
         Ok(Some(Report::Furnished)) => {
@@ -234,8 +236,12 @@ impl Sandbox {
         // The thread that says so cannot fail to: a dropped sender means that it is gone as well.
         let _ = within("ending the environment", &mut self.gone).await?;
         // From here, not from that thread: nothing can be started in a pid namespace that has ended.
-        let addresses = self.addresses.clone();
-        let removed = tokio::task::spawn_blocking(move || addresses.remove()).await;
+        let (addresses, cpu_share) = (self.addresses.clone(), self.cpu_share.take());
+        let removed = tokio::task::spawn_blocking(move || {
+            drop(cpu_share);
+            addresses.remove()
+        });
+        let removed = removed.await;
         Ok(removed.map_err(io::Error::from)??)
     }
 }

@@ -1,7 +1,6 @@
 //! What the caller gets of what the function answers.
 
 use http::{Method, StatusCode};
-use local_lambda::function_url::InvokeMode;
 use local_lambda::invocation::InvokeError;
 
 use super::client::{get, request, send, signed};
@@ -130,7 +129,7 @@ async fn a_function_that_fails_is_a_502_and_one_that_is_busy_a_429() {
         ),
     ];
     for (error, status) in errors {
-        let url = Url::start(settings(InvokeMode::Buffered), move |_| {
+        let url = Url::start(settings("BUFFERED"), move |_| {
             let error = error.clone();
             Box::pin(async move { Err(error) })
         })
@@ -148,7 +147,7 @@ async fn a_function_that_fails_is_a_502_and_one_that_is_busy_a_429() {
 
 #[tokio::test]
 async fn a_function_that_panics_is_a_502() {
-    let settings = settings(InvokeMode::Buffered);
+    let settings = settings("BUFFERED");
     let url = Url::start(settings, |_| Box::pin(async { panic!("on purpose") })).await;
     assert_eq!(get(url.address).await.status, StatusCode::BAD_GATEWAY);
 }

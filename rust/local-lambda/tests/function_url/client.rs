@@ -1,24 +1,21 @@
 //! Callers: they sign as the AWS SDKs do, and speak HTTP/1.1.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
-};
+use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use local_lambda::function_url::Caller;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::url::{PATIENCE, now, user};
+use super::url::{Caller, PATIENCE, now, user};
 
 pub(crate) type OneRequest = Request<Full<Bytes>>;
 
@@ -39,8 +36,6 @@ pub(crate) struct Signer {
     pub(crate) time: SystemTime,
     /// Whether `x-amz-content-sha256` is sent.
     pub(crate) declare_hash: bool,
-    /// A signature in the query, valid this long, instead of a header.
-    pub(crate) presigned: Option<Duration>,
 }
 
 impl Default for Signer {
@@ -52,7 +47,6 @@ impl Default for Signer {
             service: "lambda",
             time,
             declare_hash: true,
-            presigned: None,
         }
     }
 }
@@ -69,12 +63,8 @@ impl Signer {
         );
         let identity = credentials.into();
         let mut settings = SigningSettings::default();
-        if self.declare_hash && self.presigned.is_none() {
+        if self.declare_hash {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        }
-        if self.presigned.is_some() {
-            settings.signature_location = SignatureLocation::QueryParams;
-            settings.expires_in = self.presigned;
         }
         let parameters = v4::SigningParams::builder()
             .identity(&identity)

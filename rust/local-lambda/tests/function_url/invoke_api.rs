@@ -108,7 +108,7 @@ async fn a_streamed_answer_is_gathered() {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_at_once_and_a_dry_run_runs_nothing() {
+async fn an_event_is_taken_at_once() {
     let (begun, mut runs) = mpsc::channel(1);
     let api = Url::invoke_api(move |_| {
         let begun = begun.clone();
@@ -118,11 +118,6 @@ async fn an_event_is_taken_at_once_and_a_dry_run_runs_nothing() {
         })
     })
     .await;
-    assert_eq!(
-        invoke(&api, PATH, Some("DryRun"), "{}").await.status,
-        StatusCode::NO_CONTENT
-    );
-    assert_eq!(api.invocations(), 0);
     assert_eq!(
         invoke(&api, PATH, Some("Event"), "{}").await.status,
         StatusCode::ACCEPTED
@@ -134,25 +129,22 @@ async fn an_event_is_taken_at_once_and_a_dry_run_runs_nothing() {
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let api = answering(ok).await;
-    for (path, kind, payload, status, error_type) in [
+    for (path, kind, status, error_type) in [
         (
             "/2015-03-31/functions/other/invocations",
             None,
-            "{}",
             404,
             "ResourceNotFoundException",
         ),
         (
             "/2015-03-31/functions/proxy:old/invocations",
             None,
-            "{}",
             404,
             "ResourceNotFoundException",
         ),
-        (PATH, Some("Sometimes"), "{}", 400, "InvalidParameterValueException"),
-        (PATH, None, "{", 400, "InvalidRequestContentException"),
+        (PATH, Some("Sometimes"), 400, "InvalidParameterValueException"),
     ] {
-        let received = invoke(&api, path, kind, payload).await;
+        let received = invoke(&api, path, kind, "{}").await;
         assert_eq!(received.status, status, "{path}");
         assert_eq!(received.headers["x-amzn-errortype"], error_type);
     }

@@ -1,10 +1,10 @@
 //! Sizes, to the byte.
 
-use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
-use local_lambda::function_url::{ANSWER_BYTES, EVENT_BYTES};
+use local_lambda::function_url::EVENT_BYTES;
+use local_lambda::invocation::ANSWER_BYTES;
 
-use super::client::{OneRequest, exchange_bytes, get, head_bytes, request, send, signed};
+use super::client::{OneRequest, get, request, send, signed};
 use super::url::Url;
 
 fn text_post(url: &Url, body: Vec<u8>) -> OneRequest {
@@ -59,19 +59,6 @@ async fn a_body_that_cannot_fit_is_refused_and_its_sender_gets_to_know() {
         StatusCode::FORBIDDEN
     );
     assert_eq!(url.invocations(), 0);
-}
-
-#[tokio::test]
-async fn a_sender_who_asks_first_is_spared_the_sending() {
-    let url = Url::answering("{}").await;
-    let mut head = signed(text_post(&url, vec![b'a'; 1000])).await;
-    head.headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from_static("20000000"));
-    head.headers_mut()
-        .insert("expect", HeaderValue::from_static("100-continue"));
-    let received = exchange_bytes(url.address, head_bytes(&head).as_bytes()).await;
-    let text = String::from_utf8(received).unwrap();
-    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
 }
 
 #[tokio::test]

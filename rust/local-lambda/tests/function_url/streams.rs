@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use local_lambda::function_url::{ANSWER_BYTES, InvokeMode, STREAM_BYTES};
-use local_lambda::invocation::{Answer, StreamBroken};
+use local_lambda::function_url::STREAM_BYTES;
+use local_lambda::invocation::{ANSWER_BYTES, Answer, StreamBroken};
 use tokio::time::timeout;
 
 use super::client::{exchange_bytes, get, head_bytes, request, signed, start};
@@ -14,7 +14,7 @@ use super::url::{PATIENCE, Url, settings, stream};
 const WITH_PRELUDE: Option<&str> = Some("application/vnd.awslambda.http-integration-response");
 
 fn streaming() -> local_lambda::function_url::Settings {
-    settings(InvokeMode::ResponseStream)
+    settings("RESPONSE_STREAM")
 }
 
 fn prelude(json: &str) -> Bytes {
@@ -145,7 +145,7 @@ async fn a_stream_that_breaks_or_ends_within_its_prelude_is_a_502() {
 #[tokio::test]
 async fn a_buffered_url_gathers_a_streamed_answer() {
     let (function, answer) = stream(WITH_PRELUDE);
-    let url = Url::streaming(settings(InvokeMode::Buffered), answer).await;
+    let url = Url::streaming(settings("BUFFERED"), answer).await;
     tokio::spawn(async move {
         for chunk in [
             prelude(r#"{"statusCode":202}"#),
@@ -168,7 +168,7 @@ async fn a_buffered_url_answers_502_for_a_stream_that_breaks_or_is_too_large() {
     ];
     for last in endings {
         let (function, answer) = stream(None);
-        let url = Url::streaming(settings(InvokeMode::Buffered), answer).await;
+        let url = Url::streaming(settings("BUFFERED"), answer).await;
         tokio::spawn(async move {
             function.send(Ok(Bytes::from_static(b"half"))).await.unwrap();
             function.send(last).await.unwrap();

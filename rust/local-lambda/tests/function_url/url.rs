@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use local_lambda::function_url::{Caller, InvokeMode, Settings, serve};
+use local_lambda::function_url::{Settings, serve};
 use local_lambda::invocation::{Answer, Function, Invocation, InvokeError, StreamBroken, StreamingAnswer};
-use local_lambda::invoke_api::{self, Names};
+use local_lambda::invoke_api;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -46,6 +47,24 @@ pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_681_834_637_747)
 }
 
+/// Credentials that may call, and sign.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+    pub(crate) session_token: Option<String>,
+}
+
+impl Caller {
+    fn described(&self) -> serde_json::Value {
+        json!({
+            "accessKeyId": self.access_key_id,
+            "secretAccessKey": self.secret_access_key,
+            "sessionToken": self.session_token,
+        })
+    }
+}
+
 pub(crate) fn user() -> Caller {
     Caller {
         access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
@@ -62,14 +81,16 @@ pub(crate) fn role() -> Caller {
     }
 }
 
-pub(crate) fn settings(invoke_mode: InvokeMode) -> Settings {
+/// A function that is called `proxy`, and by the alias `live`.
+pub(crate) fn settings(invoke_mode: &str) -> Settings {
+    let function = serde_json::from_value(json!({
+        "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": "arm64",
+        "region": "us-west-2", "accountId": "111122223333", "invokeMode": invoke_mode, "aliases": ["live"],
+        "callers": [user().described(), role().described()], "executionRole": role().described(),
+    }));
     Settings {
-        url_id: "abcdefg".into(),
+        function: Arc::new(function.unwrap()),
         alias: None,
-        region: "us-west-2".into(),
-        account_id: "111122223333".into(),
-        invoke_mode,
-        callers: vec![user(), role()],
         clock: now,
     }
 }
@@ -85,17 +106,12 @@ impl Url {
         .await
     }
 
-    /// The Invoke API of a function that is called `proxy`, and by the alias `live`.
+    /// The Invoke API of the function.
     pub(crate) async fn invoke_api(
         handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
     ) -> Self {
-        let names = Names {
-            arn: "arn:aws:lambda:us-west-2:111122223333:function:proxy".into(),
-            aliases: vec!["live".into()],
-        };
-        let settings = settings(InvokeMode::Buffered);
         Self::served(handler, |listener, fake, stopped| {
-            invoke_api::serve(listener, settings, names, fake, stopped)
+            invoke_api::serve(listener, settings("BUFFERED"), fake, stopped)
         })
         .await
     }
@@ -126,7 +142,7 @@ impl Url {
     /// A URL whose function always answers this JSON.
     pub(crate) async fn answering(payload: impl Into<Bytes>) -> Self {
         let payload = payload.into();
-        Self::start(settings(InvokeMode::Buffered), move |_| {
+        Self::start(settings("BUFFERED"), move |_| {
             let payload = payload.clone();
             Box::pin(async move { Ok(Answer::Buffered(payload)) })
         })

@@ -26,10 +26,6 @@ fn a_missing_configuration_is_named() {
 
 #[test]
 fn a_wrong_value_is_named_with_its_remedy() {
-    let Err(log) = Script::new().with("timeoutSeconds", 901).try_run() else {
-        panic!("it runs")
-    };
-    assert!(log.contains("`timeoutSeconds` is 901: it must be 1 to 900"), "{log}");
     let Err(log) = Script::new().with("handlerZip", "absent.zip").try_run() else {
         panic!("it runs")
     };

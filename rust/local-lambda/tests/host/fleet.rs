@@ -17,13 +17,6 @@ fn each_request_has_an_environment_to_itself_up_to_the_limit() {
     }
     let refused = run.call(&json!({}));
     assert_eq!(refused.status, 429);
-    let shown = run.control("GET", "/environments").json();
-    let environments = shown["environments"].as_array().unwrap();
-    let addresses: HashSet<_> = environments
-        .iter()
-        .map(|one| one["address"].as_str().unwrap())
-        .collect();
-    assert_eq!(addresses, ["169.254.100.2", "169.254.100.6", "169.254.100.10"].into());
     for request in requests {
         assert_eq!(request.finish().json(), json!(1500));
     }

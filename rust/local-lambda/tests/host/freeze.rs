@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::run::{Run, control_groups, not_run};
+use super::run::Run;
 use super::script::Script;
 
 fn state_of(pid: u64) -> String {
@@ -25,8 +25,22 @@ fn frozen(run: &mut Run) -> Vec<u64> {
         .into()
 }
 
+#[test]
+fn every_process_is_stopped_and_goes_on_with_the_next_request() {
+    let mut run = Script::new().extension("one", "").run();
+    let pids = frozen(&mut run);
+    for pid in &pids {
+        assert_eq!(state_of(*pid), "State:\tT (stopped)");
+    }
+    assert_eq!(run.call(&json!({ "n": 1 })).json(), json!({ "n": 1 }));
+    run.state("thawed");
+    run.stop();
+}
+
 /// An extension that writes without pause tells whether anything ran meanwhile.
-fn ticks_only_while_thawed(mut run: Run) {
+#[test]
+fn nothing_runs_in_a_freeze() {
+    let mut run = Script::new().extension("one", "ticking").run();
     frozen(&mut run);
     let first = run.call(&json!({ "do": "clock" })).json().as_u64().unwrap();
     run.state("frozen");
@@ -39,50 +53,8 @@ fn ticks_only_while_thawed(mut run: Run) {
 }
 
 #[test]
-fn by_signals_every_process_is_stopped_and_goes_on_with_the_next_request() {
-    let mut run = Script::new().with("freeze", "signals").extension("one", "").run();
-    let pids = frozen(&mut run);
-    for pid in &pids {
-        assert_eq!(state_of(*pid), "State:\tT (stopped)");
-    }
-    assert_eq!(run.call(&json!({ "n": 1 })).json(), json!({ "n": 1 }));
-    run.state("thawed");
-    run.stop();
-    ticks_only_while_thawed(
-        Script::new()
-            .with("freeze", "signals")
-            .extension("one", "ticking")
-            .run(),
-    );
-}
-
-#[test]
-fn by_cgroup_every_process_is_frozen_and_goes_on_with_the_next_request() {
-    let script = || Script::new().with("freeze", "cgroup");
-    let mut run = match script().extension("one", "").try_run() {
-        Ok(run) => run,
-        Err(log) => return not_run("the cgroup freezer", "`freeze` is cgroup, but", &log),
-    };
-    for pid in frozen(&mut run) {
-        let groups = control_groups(pid);
-        let states: Vec<_> = groups
-            .iter()
-            .filter_map(|group| std::fs::read_to_string(group.join("cgroup.events")).ok())
-            .collect();
-        assert!(
-            states.iter().any(|state| state.contains("frozen 1")),
-            "{groups:?} {states:?}"
-        );
-    }
-    assert_eq!(run.call(&json!({ "n": 1 })).json(), json!({ "n": 1 }));
-    run.state("thawed");
-    run.stop();
-    ticks_only_while_thawed(script().extension("one", "ticking").run());
-}
-
-#[test]
 fn switched_off_nothing_is_stopped() {
-    let mut run = Script::new().with("freeze", "off").extension("one", "").run();
+    let mut run = Script::new().with("freeze", false).extension("one", "").run();
     assert_eq!(run.call(&json!({})).status, 200);
     assert_eq!(run.call(&json!({})).status, 200);
     assert!(
@@ -95,15 +67,13 @@ fn switched_off_nothing_is_stopped() {
 
 #[test]
 fn a_process_that_is_killed_while_frozen_is_reported_at_once() {
-    for freeze in ["auto", "signals"] {
-        let mut run = Script::new().with("freeze", freeze).extension("one", "").run();
-        let pids = frozen(&mut run);
-        kill(Pid::from_raw(pids[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
-        assert_eq!(run.process("runtime", "exited")["expected"], false);
-        assert_eq!(run.call(&json!({})).status, 200);
-        assert_eq!(run.state("stopped")["errorType"], "Runtime.ExitError", "{freeze}");
-        run.stop();
-    }
+    let mut run = Script::new().extension("one", "").run();
+    let pids = frozen(&mut run);
+    kill(Pid::from_raw(pids[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
+    assert_eq!(run.process("runtime", "exited")["expected"], false);
+    assert_eq!(run.call(&json!({})).status, 200);
+    assert_eq!(run.state("stopped")["errorType"], "Runtime.ExitError");
+    run.stop();
 }
 
 #[test]

@@ -20,9 +20,7 @@ fn the_runtime_starts_only_after_all_extensions_have_registered() {
     let place = |text: &str| log.find(text).unwrap();
     let runtime = place("runtime: started");
     assert!(place("extension one: registers") < runtime && place("extension two: registers") < runtime);
-    assert!(log.contains(
-        "{\"accountId\":\"123456789012\",\"functionName\":\"scripted\",\"functionVersion\":\"$LATEST\",\"handler\":\"bootstrap\"}"
-    ));
+    assert!(log.contains("{\"functionName\":\"scripted\",\"functionVersion\":\"$LATEST\",\"handler\":\"bootstrap\"}"));
     run.stop();
 }
 
@@ -64,12 +62,7 @@ fn a_runtime_that_exits_in_init_is_tried_once_more_with_the_invocation() {
     let stopped = run.state("stopped");
     assert_eq!(stopped["errorType"], "Runtime.ExitError");
     assert_eq!(stopped["message"], "Runtime exited with error: exit status 3");
-    let log = run.log_text();
-    for phase in ["init", "invoke"] {
-        let line = format!("Phase: {phase}\tStatus: error\tError Type: Runtime.ExitError");
-        assert!(log.contains(&line), "{line}\n{log}");
-    }
-    assert!(log.contains(r#"extension one: "SHUTDOWN" "failure""#), "{log}");
+    run.logged(r#"extension one: "SHUTDOWN" "failure""#);
     run.stop();
 }
 

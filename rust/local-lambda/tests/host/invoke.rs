@@ -87,7 +87,6 @@ fn an_invocation_that_takes_too_long_ends_with_its_environment() {
     assert_eq!(run.call(&json!({ "n": 2 })).json(), json!({ "n": 2 }));
     assert_eq!(run.state("stopped")["reason"], "timeout");
     run.logged("extension one: \"SHUTDOWN\" \"timeout\"");
-    run.logged("Status: timeout\tError Type: Sandbox.Timedout");
     run.stop();
 }
 
@@ -163,20 +162,5 @@ fn an_extension_that_crashes_after_the_answer_costs_only_its_environment() {
     let status = request.finish().status;
     assert!(status == 200 || status == 502, "{status}");
     assert_eq!(run.state("stopped")["errorType"], "Extension.Crash");
-    run.stop();
-}
-
-#[test]
-fn the_log_reads_as_lambdas() {
-    let mut run = Script::new().run();
-    run.call(&json!({}));
-    let id = run.event(|event| event["event"] == "invocation")["requestId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    run.logged(&format!("START RequestId: {id} Version: $LATEST"));
-    run.logged(&format!("END RequestId: {id}"));
-    run.logged(&format!("REPORT RequestId: {id}\tDuration: "));
-    run.logged("Memory Size: 256 MB\tInit Duration: ");
     run.stop();
 }

@@ -1,9 +1,8 @@
 //! A run of the real binary in namespaces of its own, and what a test sees of it.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -22,7 +21,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Run {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
-    pub(crate) control: PathBuf,
     events: Receiver<Value>,
     /// Events that were passed over while another was waited for, to be looked at again.
     passed: VecDeque<Value>,
@@ -32,17 +30,12 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn start(folder: Folder, unprivileged: bool, stdin: Stdio, address: SocketAddr) -> Result<Self, String> {
-        let control = folder.0.join("control.sock");
         // Nothing of it touches the machine's own network: the URL's socket alone comes from there.
         let root = nix::unistd::geteuid().is_root();
         let namespaces = if root && !unprivileged { "-n" } else { "-Urnm" };
         let mut command = Command::new("unshare");
         command.args([namespaces, "--", env!("CARGO_BIN_EXE_local-lambda"), "--listen-stdin"]);
-        command
-            .arg("--config")
-            .arg(folder.0.join("function.json"))
-            .arg("--control-socket")
-            .arg(&control);
+        command.arg("--config").arg(folder.0.join("function.json"));
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -71,7 +64,6 @@ impl Run {
         let mut run = Self {
             child,
             address,
-            control,
             events,
             passed: VecDeque::new(),
             log,
@@ -165,7 +157,6 @@ impl Run {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log_text());
-        assert!(!self.control.exists(), "the control socket stays behind");
         self.passed.extend(self.events.iter());
         self.rest()
     }
@@ -180,32 +171,4 @@ impl Drop for Run {
             eprintln!("{}", self.log_text());
         }
     }
-}
-
-/// Says aloud that a test could not run: local-lambda refused to start, and its `log` must give the reason.
-pub(crate) fn not_run(what: &str, reason: &str, log: &str) {
-    assert!(log.contains(reason), "{log}");
-    // Not by `eprintln!`, which the test harness hides where a test passes.
-    let mut out = std::io::stderr().lock();
-    writeln!(out, "NOT TESTED HERE: {what}: {log}").unwrap();
-}
-
-/// The control groups that a process is in.
-pub(crate) fn control_groups(pid: u64) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let mut groups = Vec::new();
-    for mount in mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
-        for member in membership.lines().map(|line| line.splitn(3, ':').collect::<Vec<_>>()) {
-            let unified = mount[2] == "cgroup2" && member[1].is_empty();
-            let listed = mount[2] == "cgroup"
-                && mount[3]
-                    .split(',')
-                    .any(|option| member[1].split(',').any(|one| one == option));
-            if unified || listed {
-                groups.push(Path::new(mount[1]).join(member[2].trim_start_matches('/')));
-            }
-        }
-    }
-    groups
 }

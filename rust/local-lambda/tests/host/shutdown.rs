@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::run::Run;
@@ -96,36 +97,25 @@ fn without_extensions_the_runtime_is_killed_at_once() {
 #[test]
 fn an_idle_environment_spins_down_on_demand() {
     let mut run = ready(Script::new().extension("one", ""));
-    let shown = run.control("GET", "/environments").json();
-    let environment = &shown["environments"][0];
-    assert_eq!(
-        (&environment["id"], &environment["state"]),
-        (&json!(1), &json!("frozen"))
-    );
-    assert_eq!(environment["address"], "169.254.100.2");
-    assert_eq!(environment["gateway"], "169.254.100.1");
-    assert_eq!(environment["pids"]["runtime"], run.process("runtime", "started")["pid"]);
-    assert_eq!(run.control("POST", "/environments/7/spindown").status, 404);
-    assert_eq!(run.control("POST", "/environments/1/spindown").status, 202);
+    run.signal(Signal::SIGUSR1);
+    let told = run.event(|event| event["event"] == "spindown");
+    assert_eq!(told["environments"], json!([1]));
     let stopped = run.state("stopped");
     assert_eq!((&stopped["id"], &stopped["reason"]), (&json!(1), &json!("spindown")));
     run.logged("extension one: \"SHUTDOWN\" \"spindown\"");
-    assert_eq!(
-        run.control("GET", "/environments").json(),
-        json!({ "environments": [] })
-    );
     assert_eq!(run.call(&json!({})).status, 200);
     assert_eq!(run.state("frozen")["id"], 2);
     run.stop();
 }
 
 #[test]
-fn a_busy_environment_does_not_spin_down() {
+fn a_busy_environment_spins_down_when_it_is_idle() {
     let mut run = Script::new().run();
     let request = run.begin(&json!({ "do": "sleep", "ms": 300 }));
     run.state("invoking");
-    assert_eq!(run.control("POST", "/environments/1/spindown").status, 409);
-    assert_eq!(request.finish().status, 200);
+    run.signal(Signal::SIGUSR1);
+    assert_eq!(request.finish().json(), json!(300));
+    assert_eq!(run.state("stopped")["reason"], "spindown");
     run.stop();
 }
 

@@ -1,8 +1,7 @@
-//! A caller of the Function URL, who signs; and of the control socket.
+//! A caller of the Function URL, who signs.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -59,19 +58,6 @@ impl Run {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
         Pending(socket)
-    }
-
-    pub(crate) fn control(&self, method: &str, path: &str) -> Answer {
-        let mut socket = UnixStream::connect(&self.control).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).unwrap();
-        Answer::parse(&bytes)
     }
 }
 

@@ -79,7 +79,6 @@ fn obey(id: &str, told: &Value, event: &Value, next: &Answer) {
     let response = format!("{RUNTIME}/invocation/{id}/response");
     match told["do"].as_str().unwrap_or("echo") {
         "exit" => exit(7),
-        "kill-self" => nix::sys::signal::raise(Signal::SIGKILL).unwrap(),
         "hang" => std::thread::sleep(Duration::from_secs(3600)),
         "sleep" => {
             std::thread::sleep(Duration::from_millis(told["ms"].as_u64().unwrap()));
@@ -231,10 +230,7 @@ const EXTENSION: &str = "/2020-01-01/extension";
 fn extension(name: &str) {
     let script = script("SCRIPT_EXTENSION");
     let register = |name: &str| {
-        let headers = [
-            ("Lambda-Extension-Name", name),
-            ("Lambda-Extension-Accept-Feature", "accountId"),
-        ];
+        let headers = [("Lambda-Extension-Name", name)];
         let events = if script == "quiet" {
             br#"{"events":[]}"#.as_slice()
         } else {

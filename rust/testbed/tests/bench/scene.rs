@@ -107,7 +107,7 @@ impl Scene {
         let mut function = Function {
             environment: surroundings.function_environment(),
             callers: vec![caller.clone()],
-            settings: [("freeze".to_owned(), "off".into())].into(),
+            settings: [("freeze".to_owned(), false.into())].into(),
         };
         handler.configure(&mut function, &surroundings.binaries);
         adjust(&mut function);

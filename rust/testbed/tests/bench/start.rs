@@ -38,12 +38,10 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         contenders.push(Contender::Function(scene.deploy(handler, |_| ()).await?));
     }
     let mut starts: Vec<Starts> = contenders.iter().map(|_| Starts::default()).collect();
-    let mut environment = 0;
     for round in 0..rounds() * STARTS {
-        environment += 1;
         for turn in 0..contenders.len() {
             let who = (turn + round) % contenders.len();
-            start(&mut contenders[who], environment, &mut starts[who]).await?;
+            start(&mut contenders[who], &mut starts[who]).await?;
         }
     }
     let mut rows = Vec::new();
@@ -68,7 +66,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
     Ok(())
 }
 
-async fn start(contender: &mut Contender, environment: usize, starts: &mut Starts) -> Result<(), Error> {
+async fn start(contender: &mut Contender, starts: &mut Starts) -> Result<(), Error> {
     let forwards = contender
         .function()
         .is_some_and(|deployed| deployed.handler != Handler::Alone);
@@ -94,25 +92,17 @@ async fn start(contender: &mut Contender, environment: usize, starts: &mut Start
         starts.failed += usize::from(sample.status != 200);
     }
     let deployed = contender.function().expect("only functions start");
-    end(deployed, since, environment).await
+    end(deployed, since).await
 }
 
 /// Ends the environment once it is idle.
-async fn end(deployed: &crate::contender::Deployed, since: usize, environment: usize) -> Result<(), Error> {
+async fn end(deployed: &crate::contender::Deployed, since: usize) -> Result<(), Error> {
     let invoked = deployed
         .lambda
         .events
         .find(since, |event| matches!(event, Event::Invocation { .. }).then_some(()));
     invoked.await;
-    let mut attempts = 0;
-    // It is idle a moment after the invocation's end.
-    while let Err(error) = deployed.lambda.spin_down(environment).await {
-        attempts += 1;
-        if attempts > 100 {
-            return Err(error.into());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    deployed.lambda.spin_down().await?;
     Ok(deployed.lambda.reached(since, "stopped").await?)
 }
 

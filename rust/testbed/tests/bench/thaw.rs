@@ -31,7 +31,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let surroundings = setting.surroundings_at(profile.distance).await?;
         let scene = Scene::around(surroundings).await?;
         let freezing = |function: &mut testbed::lambda::Function| {
-            function.settings.insert("freeze".into(), "auto".into());
+            function.settings.insert("freeze".into(), true.into());
         };
         let mut contender = Contender::Function(scene.deploy(handler, freezing).await?);
         contender.warm_up().await?;

@@ -46,7 +46,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
     let (mut ours, mut bare, mut reads) = (Starts::default(), Starts::default(), Vec::new());
     let server = Server::keeping(&world, Duration::from_secs(75)).await?;
     for number in 1..=STARTS {
-        let (ready, first, status) = extension_start(&world, &server, number).await?;
+        let (ready, first, status) = extension_start(&world, &server).await?;
         ours.push(ready, first, status);
         if path.has_bare() {
             // Whoever drives a tailscaled in Lambda has to read the key first.
@@ -89,11 +89,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
 }
 
 /// INIT, which waits for the login, and the request that began it.
-pub(crate) async fn extension_start(
-    world: &World,
-    server: &Server,
-    environment: usize,
-) -> Result<(Duration, Duration, u16), Error> {
+pub(crate) async fn extension_start(world: &World, server: &Server) -> Result<(Duration, Duration, u16), Error> {
     let since = world.lambda.events.len();
     let events = &world.lambda.events;
     let answered = async {
@@ -108,6 +104,6 @@ pub(crate) async fn extension_start(
     };
     let (started, answered) = tokio::join!(started, answered);
     let ((started, initialized), (answered, status)) = (started?, answered);
-    world.lambda.retire(since, environment).await?;
+    world.lambda.retire(since).await?;
     Ok((initialized - started, answered - initialized, status))
 }

@@ -36,7 +36,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
         surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
         let world = surroundings.deploy(|_| ()).await?;
         let server = Server::closing(&world).await?;
-        let (ready, first, status) = extension_start(&world, &server, 1).await?;
+        let (ready, first, status) = extension_start(&world, &server).await?;
         let (surroundings, _) = world.undeploy().await;
         let world = surroundings.deploy(awake).await?;
         let (cpu, dials) = processor_time(&world, &server).await?;

@@ -88,7 +88,7 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     world.lambda.reached(0, "frozen").await?;
     world.surroundings.control.process.signal(Signal::SIGSTOP).await;
     let began = Instant::now();
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     ended(&world, began).await?;
     world.surroundings.control.process.signal(Signal::SIGCONT).await;
     world.end().await
@@ -103,7 +103,7 @@ async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
     answered(&world).await?;
     with_dead_flows(&world, 0, FREEZE).await?;
     let began = Instant::now();
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     ended(&world, began).await?;
     eprintln!("  it took {:.1?}", began.elapsed());
     let control = &world.surroundings.control;

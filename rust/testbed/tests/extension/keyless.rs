@@ -273,7 +273,7 @@ async fn waited_out(setting: Arc<Setting>) -> Outcome {
 /// INITs of one function, one after the other.
 async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
     let mut inits = Vec::new();
-    for environment in 1..=STARTS {
+    for _ in 0..STARTS {
         let since = world.lambda.events.len();
         let (answer, _) = get(world).await?;
         is_ok(world, &answer);
@@ -283,7 +283,7 @@ async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
         });
         inits.push(within(RECOVERY, "the end of the invocation", init).await?);
         world.lambda.reached(since, "frozen").await?;
-        world.lambda.spin_down(environment).await?;
+        world.lambda.spin_down().await?;
         world.lambda.reached(since, "stopped").await?;
     }
     inits.sort_by(f64::total_cmp);

@@ -260,15 +260,7 @@ async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, w
 /// Ends these environments, all at once.
 async fn end(world: &World, environments: RangeInclusive<usize>, since: usize) -> Outcome {
     all(world, environments.clone(), since, "frozen").await?;
-    for ended in join_all(
-        environments
-            .clone()
-            .map(|environment| world.lambda.spin_down(environment)),
-    )
-    .await
-    {
-        ended?;
-    }
+    world.lambda.spin_down().await?;
     all(world, environments, since, "stopped").await
 }
 

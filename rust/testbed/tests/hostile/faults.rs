@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
 use libtest_mimic::Trial;
 use nix::{
     sys::signal::{Signal, kill},
@@ -15,7 +14,7 @@ use nix::{
 };
 use testbed::{
     faults::{Reported, Services, counted, round},
-    http_call::CallError,
+    lambda::Event,
     load::Load,
     raw_target::{Move, RawTarget},
     vitals::{pids, stop},
@@ -40,8 +39,6 @@ const LIMIT: Duration = Duration::from_secs(240);
 const DAEMON_FAILURES: u64 = 3;
 /// How long a process stands still in the middle of a request.
 const FREEZE: Duration = Duration::from_millis(200);
-/// The pause before an environment that was busy is asked again to end.
-const BUSY: Duration = Duration::from_millis(50);
 /// The function's time-out where a request is to outlive it, in seconds.
 const TIMEOUT_SECONDS: u32 = 2;
 
@@ -110,18 +107,14 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
 
 /// Ends all environments, as the service does by and by.
 async fn end(world: &World) -> Outcome {
-    // Numbered from 1; more than there may be at once were there only if some ended before.
-    for environment in 1..=4 * ENVIRONMENTS {
-        let since = world.lambda.events.len();
-        loop {
-            match world.lambda.spin_down(environment).await {
-                Ok(()) => break world.lambda.reached(since, "stopped").await?,
-                Err(CallError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => break,
-                // It is busy until its processes have asked for their next event; the test's own limit ends this.
-                Err(CallError::Refused { status, .. }) if status == StatusCode::CONFLICT => sleep(BUSY).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
+    let since = world.lambda.events.len();
+    for ended in world.lambda.spin_down().await? {
+        let stopped = world.lambda.events.find(since, |event| match event {
+            Event::Environment { id, state, .. } => (*id == ended && state == "stopped").then_some(()),
+            _ => None,
+        });
+        // The test's own limit ends this.
+        stopped.await;
     }
     Ok(())
 }

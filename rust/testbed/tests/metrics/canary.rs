@@ -77,7 +77,7 @@ async fn canary(setting: Arc<Setting>) -> Outcome {
         let since = world.lambda.events.len();
         api.send("tailscale-proxy", &event).await?;
         rests(&world, since).await?;
-        world.lambda.spin_down(1).await?;
+        world.lambda.spin_down().await?;
         comes_to(&world, since, "stopped").await?;
         assert_eq!(alarm.breaches(&world).await?, !answers);
         let failures = alarm.sum(&world, "failure").await?;

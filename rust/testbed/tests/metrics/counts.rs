@@ -78,7 +78,7 @@ async fn stalled(setting: Arc<Setting>) -> Outcome {
     // What was held up is passed on by and by, while the environment is frozen; the end tells the rest.
     within(2 * STALL, "the stalled call", faults.answered(2)).await?;
     assert_eq!(faults.calls(), 2, "a call was under way: no other one joined it");
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     comes_to(&world, since, "stopped").await?;
     assert_eq!(counted(&world).await?, (6.0, 0.0));
     world.end().await
@@ -112,7 +112,7 @@ async fn exact(setting: Arc<Setting>) -> Outcome {
     request(&world, "/get", PORT).await?;
     rests(&world, since).await?;
     faults.set(Fault::None).await;
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     comes_to(&world, first, "stopped").await?;
     let failures = REQUESTS.div_ceil(EVERY_FAILURE);
     let expected = ((REQUESTS + 1 - failures) as f64, failures as f64);

@@ -144,7 +144,7 @@ async fn tailnet_minutes(setting: Arc<Setting>) -> Outcome {
     assert_eq!(get(&world, PORT).await?, 200);
     let answered = Instant::now();
     rests(&world, since).await?;
-    world.lambda.spin_down(1).await?;
+    world.lambda.spin_down().await?;
     let told = line(&world, |line| line.get("tailnet-minutes").is_some()).await?;
     let metric = json!([{
         "Namespace": "tailscale-lambda-proxy",

@@ -68,7 +68,7 @@ async fn beside_bare(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for number in 0..STARTS {
-        ours.push(extension_start(&world, number + 1).await?);
+        ours.push(extension_start(&world).await?);
         bare.push(bare_start(&world, number + 1).await?);
     }
     let times = median(&ours).as_secs_f64() / median(&bare).as_secs_f64();
@@ -87,8 +87,8 @@ async fn udp_blocked(setting: Arc<Setting>) -> Outcome {
     nat::block_udp().await?;
     let world = setting.world(|_| ()).await?;
     let mut times = Vec::new();
-    for number in 0..3 {
-        times.push(extension_start(&world, number + 1).await?);
+    for _ in 0..3 {
+        times.push(extension_start(&world).await?);
     }
     nat::remember().await?;
     eprintln!("  start to first answer with UDP blocked: {times:.1?}");
@@ -107,8 +107,8 @@ async fn neighbour(setting: Arc<Setting>) -> Outcome {
         .await?;
     let world = surroundings.deploy(|_| ()).await?;
     let mut times = Vec::new();
-    for number in 0..3 {
-        times.push(extension_start(&world, number + 1).await?);
+    for _ in 0..3 {
+        times.push(extension_start(&world).await?);
     }
     eprintln!("  start to first answer at {FAR} ms beside a machine that is near: {times:.1?}");
     assert!(
@@ -120,7 +120,7 @@ async fn neighbour(setting: Arc<Setting>) -> Outcome {
 }
 
 /// From the extension's start in a new environment to the target's answer; then the environment is ended.
-async fn extension_start(world: &World, environment: usize) -> Result<Duration, Error> {
+async fn extension_start(world: &World) -> Result<Duration, Error> {
     let since = world.lambda.events.len();
     let began = async {
         world.lambda.events.find(since, Event::extension_started).await;
@@ -131,7 +131,7 @@ async fn extension_start(world: &World, environment: usize) -> Result<Duration, 
         Ok::<_, Error>(Instant::now())
     };
     let (began, answered) = tokio::join!(began, answered);
-    world.lambda.retire(since, environment).await?;
+    world.lambda.retire(since).await?;
     Ok(answered? - began)
 }
 
@@ -142,7 +142,7 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
     let world = setting.world_at(Some(Distance::of_millis(FAR)), |_| ()).await?;
     let server = Server::keeping(&world, Duration::from_secs(75)).await?;
     let mut times = Vec::new();
-    for environment in 1..=3 {
+    for _ in 0..3 {
         let since = world.lambda.events.len();
         let initialized = async {
             world.lambda.reached(since, "initialized").await?;
@@ -154,7 +154,7 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
         };
         let (initialized, answered) = tokio::join!(initialized, answered);
         times.push(answered - initialized?);
-        world.lambda.retire(since, environment).await?;
+        world.lambda.retire(since).await?;
     }
     let goal = bounds::first_answer(Duration::from_millis(FAR));
     eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");

@@ -100,7 +100,7 @@ async fn starts(setting: Arc<Setting>) -> Outcome {
         times.push(Duration::from_secs_f64(
             within(FREEZE_LIMIT, "word of the cold start", invoked).await? / 1000.0,
         ));
-        world.lambda.retire(since, number + 1).await?;
+        world.lambda.retire(since).await?;
     }
     let longest = show("first in a new environment each, after its INIT", times);
     assert!(longest < LONGEST, "a first request took {longest:?}");
