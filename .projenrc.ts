@@ -1,16 +1,9 @@
 import { awscdk, javascript, release, Task } from 'projen';
-import { Demo } from './projenrc/demo';
-import { Integration } from './projenrc/integration';
-import { Layers } from './projenrc/layers';
 import { Nightly, updateDependencies } from './projenrc/nightly';
-import { OtherArchitecture } from './projenrc/other-architecture';
-import { Packages } from './projenrc/packages';
-import { PythonEnvironment } from './projenrc/python';
 import { releaseOnTag } from './projenrc/release';
-import { ReleaseFiles } from './projenrc/release-files';
-import { ReleaseRehearsal } from './projenrc/release-rehearsal';
-import { RustWorkspace } from './projenrc/rust';
-import { Tailscaled } from './projenrc/tailscaled';
+import {
+  integration, layerZips, onTailnet, otherArchitecture, packages, pythonEnvironment, releaseFiles, releaseRehearsal, rustWorkspace, tailscaledModule,
+} from './projenrc/tasks';
 import { pinActions, pinRust, toolchainSteps } from './projenrc/toolchain';
 
 const NAME = 'tailscale-lambda-proxy';
@@ -44,7 +37,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   devDeps: [
     // A later version wants a later constructs library than the lowest one that this package is for.
     'cdk-nag@2.37.55',
-    '@types/yauzl', 'yauzl',
+    // Zips: one library writes what ships, another one checks it.
+    '@types/yauzl', 'fflate', 'yauzl',
     // What the functions in examples/typescript are made of, and bundled with: the tests run them.
     '@aws-crypto/sha256-js', '@aws-sdk/credential-provider-env', '@aws-sdk/credential-provider-node', '@smithy/protocol-http', '@smithy/signature-v4', 'esbuild', 'socks-proxy-agent',
     // What functions use with the extension: an HTTP client, the AWS SDK past its proxy, database drivers by its local ports.
@@ -126,21 +120,23 @@ const preflight = project.addTask('preflight', {
   exec: 'node scripts/preflight.js',
   receiveArgs: true,
 });
-const python = new PythonEnvironment(project);
-const rust = new RustWorkspace(project, { python });
-const tailscaled = new Tailscaled(project);
-const layers = new Layers(project, { python, tailscaled });
+const python = pythonEnvironment(project);
+const rust = rustWorkspace(project, python);
+const tailscaled = tailscaledModule(project);
+const layers = layerZips(project, python, tailscaled.build);
 // The upgrade test and the bench compare with it.
 const published = project.addTask('published:fetch', {
   description: 'Fetch the published constructs that deployed stacks were made with',
   exec: 'node scripts/fetch-published.js',
 });
-const demo = new Demo(project, { preflight, rust, layers, tailscaled, published });
-const otherArchitecture = new OtherArchitecture(project, { layers, rust });
-const packages = new Packages(project, { layers });
-const integration = new Integration(project);
-new ReleaseFiles(project);
-const rehearsal = new ReleaseRehearsal(project);
+const { e2e, soak, headscale } = onTailnet(project, {
+  preflight, layers: layers.build, demo: rust.buildDemo, development: rust.buildDevelopment, published, headscale: tailscaled.buildHeadscale,
+});
+const emulated = otherArchitecture(project, [layers.buildAll, rust.buildDevelopment]);
+const packed = packages(project, layers.buildAll);
+const snapshot = integration(project);
+releaseFiles(project);
+const rehearsal = releaseRehearsal(project);
 
 // jest only strips the types away.
 const types = project.addTask('types', {
@@ -168,11 +164,11 @@ docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docge
 const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
 const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK and cdk-nag' });
 newestCdk.env('EVERY_TEST', 'true');
-[python.make, published].forEach((task) => newestCdk.spawn(task));
+[python, published].forEach((task) => newestCdk.spawn(task));
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-new Nightly(project, { newestCdk, long: [demo.soak, demo.headscale, rehearsal.rehearse] });
+new Nightly(project, { newestCdk, long: [soak, headscale, rehearsal] });
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.
@@ -180,7 +176,7 @@ updateDependencies(project);
 const unit = project.testTask.steps;
 const testCdk = project.addTask('test:cdk', { description: 'Test the constructs, the build scripts and the pages' });
 testCdk.env('EVERY_TEST', 'true');
-[python.make, published].forEach((task) => testCdk.spawn(task));
+[python, published].forEach((task) => testCdk.spawn(task));
 unit.forEach((step) => testCdk.addSteps(step));
 [types, docs].forEach((task) => testCdk.spawn(task));
 const checkRust = [rust.fmt, tailscaled.vet, rust.lint];
@@ -189,12 +185,12 @@ const testRust = project.addTask('test:rust', { description: 'Test the crates, a
 
 const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
 const lanes = [
-  `${names([rust.buildDevelopment])} after:${python.make.name} ${names([rust.test])} after:${layers.build.name} ${names([demo.e2e])}`,
-  names([python.make, published, layers.build]),
+  `${names([rust.buildDevelopment])} after:${python.name} ${names([rust.test])} after:${layers.build.name} ${names([e2e])}`,
+  names([python, published, layers.build]),
   `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([testCdk, ...checkRust])}`,
   // What is packed is compiled by the tests as well: not by both at once.
   `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([layers.buildAll])} after:${testCdk.name} ` +
-    names([integration.snapshot, packages.test, otherArchitecture.test]),
+    names([snapshot, packed, emulated]),
 ];
 project.testTask.reset();
 project.testTask.env('EVERY_TEST', 'true');

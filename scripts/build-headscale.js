@@ -4,19 +4,13 @@
 
 const path = require('path');
 const { hostArchitecture } = require('./architecture');
-const { MODULE, goEnvironment } = require('./build-tailscaled');
-const { run, runMain } = require('./run');
+const { MODULE, goBuild } = require('./build-tailscaled');
+const { runMain } = require('./run');
 
-function main() {
-  const architecture = hostArchitecture();
-  console.log('building headscale (the first time takes some minutes)');
-  run(
-    'go',
-    ['build', '-p', '2', '-trimpath', '-ldflags', '-s -w', '-o', path.join(MODULE, 'dist', architecture, 'headscale'), 'github.com/juanfont/headscale/cmd/headscale'],
-    { cwd: path.join(MODULE, 'headscale'), env: goEnvironment(architecture) },
-  );
-}
-
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(() => goBuild({
+  architecture: hostArchitecture(),
+  output: 'headscale',
+  source: 'github.com/juanfont/headscale/cmd/headscale',
+  tags: [],
+  module: path.join(MODULE, 'headscale'),
+}));

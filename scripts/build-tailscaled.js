@@ -46,17 +46,17 @@ function goEnvironment(architecture) {
 }
 
 /**
- * Builds one command. Go decides what is stale.
- * @param {{ architecture: string, output: string, source: string, tags: string[] }} options
+ * Builds one command, of this module or of another one. Go decides what is stale.
+ * @param {{ architecture: string, output: string, source: string, tags: string[], module?: string }} options
  */
-function goBuild({ architecture, output, source, tags }) {
-  const file = path.join('dist', architecture, output);
-  const first = fs.existsSync(path.join(MODULE, file)) ? '' : ' (the first time takes 1 to 3 minutes)';
+function goBuild({ architecture, output, source, tags, module = MODULE }) {
+  const file = path.join(MODULE, 'dist', architecture, output);
+  const first = fs.existsSync(file) ? '' : ' (the first time takes some minutes)';
   console.log(`building ${output} for ${architecture}${first}`);
   run(
     'go',
     ['build', '-p', '2', '-trimpath', '-buildvcs=false', '-ldflags', '-s -w', '-tags', tags.join(','), '-o', file, source],
-    { cwd: MODULE, env: goEnvironment(architecture) },
+    { cwd: module, env: goEnvironment(architecture) },
   );
 }
 

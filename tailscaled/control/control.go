@@ -40,10 +40,8 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.URL.Path {
 	case "/key":
-		if c.faults.delayed(r.Context()) {
-			public := c.private.Public()
-			answerJSON(w, tailcfg.OverTLSPublicKeyResponse{LegacyPublicKey: public, PublicKey: public})
-		}
+		public := c.private.Public()
+		answerJSON(w, tailcfg.OverTLSPublicKeyResponse{LegacyPublicKey: public, PublicKey: public})
 	case "/ts2021":
 		c.serveNoise(w, r)
 	case "/generate_204":

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -17,7 +16,6 @@ type faults struct {
 	words      string
 	reject     int
 	retryAfter int
-	delay      time.Duration
 	spoken     chan struct{} // closed while the server speaks
 	silences   int
 }
@@ -86,28 +84,6 @@ func (f *faults) limitRegister() (reject bool, retryAfter string) {
 	}
 	f.reject--
 	return true, strconv.Itoa(f.retryAfter)
-}
-
-func (f *faults) setDelay(delay time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.delay = delay
-}
-
-// delayed waits before an answer. False: the one that asked has gone.
-func (f *faults) delayed(ctx context.Context) bool {
-	f.mu.Lock()
-	delay := f.delay
-	f.mu.Unlock()
-	if delay == 0 {
-		return true
-	}
-	select {
-	case <-time.After(delay):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // beSilent has the server take connections and requests, and say nothing, for this long. What it has to say comes after.

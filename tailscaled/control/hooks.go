@@ -27,7 +27,6 @@ import (
 //	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see faults.refuse; in-words takes {"words":S}
 //	POST /testbed/approve-all           approves the nodes that wait for it
 //	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
-//	PUT  /testbed/delay                 {"millis":N}: before each answer
 //	PUT  /testbed/silence               {"millis":N}: takes connections and says nothing for so long; 0 ends it
 //	POST /testbed/crowd                 a crowd: machines that nobody is behind
 type hooks struct {
@@ -76,7 +75,6 @@ func (h hooks) handler() http.Handler {
 	mux.HandleFunc("PUT /testbed/refusal/{what}", h.setRefusal)
 	mux.HandleFunc("POST /testbed/approve-all", h.approveAll)
 	mux.HandleFunc("PUT /testbed/register-limit", taking(h.setRegisterLimit))
-	mux.HandleFunc("PUT /testbed/delay", taking(func(t period) error { h.faults.setDelay(t.duration()); return nil }))
 	mux.HandleFunc("PUT /testbed/silence", taking(func(t period) error { h.faults.beSilent(t.duration()); return nil }))
 	mux.HandleFunc("POST /testbed/crowd", taking(func(c crowd) error { h.tailnet.join(c); return nil }))
 	return mux

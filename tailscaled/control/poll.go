@@ -22,9 +22,6 @@ func (c *control) serveMap(w http.ResponseWriter, r *http.Request, machine key.M
 		http.Error(w, fmt.Sprintf("not a MapRequest: %v", err), http.StatusBadRequest)
 		return
 	}
-	if !c.faults.delayed(r.Context()) {
-		return
-	}
 	c.tailnet.mu.Lock()
 	m := c.tailnet.byKey[request.NodeKey]
 	c.tailnet.mu.Unlock()

@@ -14,8 +14,6 @@ beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'image-test-'));
 });
 
-afterEach(() => fs.rmSync(folder, { recursive: true }));
-
 /** A zip like the layer's: the programs are scripts that say who they are. */
 function zip(architecture: string): string {
   const content = path.join(folder, architecture);

@@ -18,10 +18,6 @@ beforeEach(() => {
   }
 });
 
-afterEach(() => {
-  fs.rmSync(assets, { recursive: true });
-});
-
 /** The beginning of an executable: as much as says what it was built for. */
 function elf(architecture: string, size = 64): Buffer {
   const bytes = Buffer.alloc(size);

@@ -13,10 +13,6 @@ beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'published-'));
 });
 
-afterEach(() => {
-  fs.rmSync(folder, { recursive: true });
-});
-
 test('takes the JavaScript package out of a jsii wheel', () => {
   const jsii = path.join(folder, 'a_construct', '_jsii');
   fs.mkdirSync(jsii, { recursive: true });

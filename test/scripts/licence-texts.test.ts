@@ -9,10 +9,6 @@ beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'licences-'));
 });
 
-afterEach(() => {
-  fs.rmSync(folder, { recursive: true });
-});
-
 test('finds licences and notices under the names that they go by, and no source code', () => {
   for (const name of ['LICENSE-MIT', 'NOTICE', 'COPYING.txt', 'LICENCE.md', 'license_test.go', 'README.md', 'licenser.txt']) {
     fs.writeFileSync(path.join(folder, name), `text of ${name}\r\n`);

@@ -9,10 +9,6 @@ beforeEach(() => {
   venv = fs.mkdtempSync(path.join(os.tmpdir(), 'venv-'));
 });
 
-afterEach(() => {
-  fs.rmSync(venv, { recursive: true });
-});
-
 test('other requirements or another Python are another environment', () => {
   const made = fingerprint('moto==5.1.0', 'Python 3.11.7');
 

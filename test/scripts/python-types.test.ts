@@ -38,8 +38,6 @@ beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'python-types-'));
 });
 
-afterEach(() => fs.rmSync(folder, { recursive: true }));
-
 function python(...args: string[]) {
   return spawnSync('python3', args, { cwd: folder, encoding: 'utf8' });
 }

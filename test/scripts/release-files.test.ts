@@ -12,32 +12,24 @@ test('the zips of all architectures have names of their own', () => {
 
 test('sha256sum accepts the checksums', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'checksums-'));
-  try {
-    fs.writeFileSync(path.join(folder, 'b.zip'), 'b');
-    fs.writeFileSync(path.join(folder, 'a.zip'), 'a');
-    fs.writeFileSync(path.join(folder, 'SHA256SUMS'), checksums(folder));
-    expect(checksums(folder).split('\n')).toHaveLength(3);
-    const { status, stdout } = spawnSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: folder, encoding: 'utf8' });
-    expect({ status, stdout }).toEqual({ status: 0, stdout: 'a.zip: OK\nb.zip: OK\n' });
-  } finally {
-    fs.rmSync(folder, { recursive: true });
-  }
+  fs.writeFileSync(path.join(folder, 'b.zip'), 'b');
+  fs.writeFileSync(path.join(folder, 'a.zip'), 'a');
+  fs.writeFileSync(path.join(folder, 'SHA256SUMS'), checksums(folder));
+  expect(checksums(folder).split('\n')).toHaveLength(3);
+  const { status, stdout } = spawnSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: folder, encoding: 'utf8' });
+  expect({ status, stdout }).toEqual({ status: 0, stdout: 'a.zip: OK\nb.zip: OK\n' });
 });
 
 test('the templates use zips that are released, and lie beside them', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'templates-'));
-  try {
-    copyTemplates(folder);
-    const read = (name: string) => fs.readFileSync(path.join(folder, name), 'utf8');
-    const zips = [
-      ...read('template.yaml').match(/(?<=Uri: )\S+/g) ?? [],
-      ...['x86_64', 'arm64'].flatMap((architecture) =>
-        [...read('main.tf').matchAll(/\$\{path\.module\}\/([^"]+)/g)].map(([, name]) => name.replace('${var.architecture}', architecture))),
-    ];
+  copyTemplates(folder);
+  const read = (name: string) => fs.readFileSync(path.join(folder, name), 'utf8');
+  const zips = [
+    ...read('template.yaml').match(/(?<=Uri: )\S+/g) ?? [],
+    ...['x86_64', 'arm64'].flatMap((architecture) =>
+      [...read('main.tf').matchAll(/\$\{path\.module\}\/([^"]+)/g)].map(([, name]) => name.replace('${var.architecture}', architecture))),
+  ];
 
-    expect(zips).toHaveLength(6);
-    expect(namedZips('assets').map(([name]) => name)).toEqual(expect.arrayContaining(zips));
-  } finally {
-    fs.rmSync(folder, { recursive: true });
-  }
+  expect(zips).toHaveLength(6);
+  expect(namedZips('assets').map(([name]) => name)).toEqual(expect.arrayContaining(zips));
 });

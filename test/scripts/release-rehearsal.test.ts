@@ -40,10 +40,7 @@ describe('a workflow', () => {
     jest.spyOn(console, 'log').mockImplementation();
   });
 
-  afterEach(() => {
-    fs.rmSync(folder, { recursive: true });
-    jest.restoreAllMocks();
-  });
+  afterEach(() => jest.restoreAllMocks());
 
   const rehearse = (jobs: Record<string, any>) => new Rehearsal(jobs, {
     folder, repository: folder, tag: 'v1.0.0', commit: 'abc', environment: process.env, overrides: {}, leftOut: { machine: 'it is ready' },

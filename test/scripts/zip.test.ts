@@ -14,10 +14,6 @@ beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'layers-'));
 });
 
-afterEach(() => {
-  fs.rmSync(folder, { recursive: true });
-});
-
 function write(name: string, content: string, mode: number, time: Date): string {
   const file = path.join(folder, name);
   fs.writeFileSync(file, content, { mode });

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::{
     Error, cloudwatch,
     distance::Link,
-    http_call::{CallError, call, json, succeeded},
+    http_call::{CallError, call, connect, json, succeeded},
     network::ADDRESS,
     process::{Process, command},
     signed::{REGION, signed},
@@ -50,7 +49,7 @@ impl Aws {
                 .map(|(_, address)| address.trim().to_owned())
         });
         let address = process.ready(START_LIMIT, "its address", address).await?;
-        let cloudwatch = cloudwatch::start(&address).await.map_err(Error::Runtime)?.to_string();
+        let cloudwatch = cloudwatch::start(&address).await?.to_string();
         Ok(Self {
             process,
             address,
@@ -120,11 +119,7 @@ impl Aws {
         let exchange = async move { exchange(&address, request).await };
         let response = match link {
             None => exchange.await?,
-            Some(link) => link
-                .spawn(exchange)
-                .await
-                .map_err(std::io::Error::from)
-                .map_err(Error::Runtime)??,
+            Some(link) => link.spawn(exchange).await.map_err(std::io::Error::from)??,
         };
         let value: Value = json(target, &succeeded(target, response)?)?;
         Ok(value.text)
@@ -177,20 +172,14 @@ impl Aws {
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
-            .body(Bytes::from(body.to_string()))
-            .map_err(CallError::from)?;
-        Ok(signed(request, service, &administrator())?)
+            .body(Bytes::from(body.to_string()))?;
+        signed(request, service, &administrator())
     }
 }
 
 /// Sends a request over a connection of its own.
 async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
-    let not_connected = |source| CallError::NotConnected {
-        address: address.to_owned(),
-        source,
-    };
-    let stream = TcpStream::connect(address).await.map_err(not_connected)?;
-    call(stream, request, CALL_LIMIT).await
+    call(connect(address).await?, request, CALL_LIMIT).await
 }
 
 /// Names the version of a secret that a call makes: another one each time, or the call would count as a repetition.

@@ -1,6 +1,10 @@
-//! JavaScript and TypeScript of the repository, bundled as the CDK bundles a function.
+//! Programs that are built for a test: JavaScript and TypeScript of the repository, bundled as the CDK bundles a function, and Go.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use libtest_mimic::Failed;
 
@@ -27,4 +31,16 @@ pub async fn bundle(setting: &Setting, source: &str) -> Result<PathBuf, Failed> 
     } else {
         Err(format!("{source}: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
+}
+
+/// Builds a program of Go, which needs no C library. False: `go build` has said why it does not work here.
+pub fn build_go(source: &Path, output: &Path) -> bool {
+    let mut command = Command::new("go");
+    command
+        .args(["build", "-o"])
+        .arg(output)
+        .arg(source)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod");
+    command.status().is_ok_and(|status| status.success())
 }

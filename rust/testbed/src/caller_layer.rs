@@ -13,14 +13,13 @@ use std::{
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use libtest_mimic::Failed;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     binaries::Binaries,
+    http_call::CallError,
+    http_server::serve,
     invoke_api::InvokeApi,
     lambda::function_arn,
     process::{Process, command},
@@ -106,19 +105,17 @@ impl CallerLayer {
 async fn extensions_api(listener: TcpListener, ready: Arc<Notify>) {
     while let Ok((stream, _)) = listener.accept().await {
         let ready = Arc::clone(&ready);
-        let service = service_fn(move |request| answer(request, Arc::clone(&ready)));
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move { serve(stream, |request| answer(request, &ready)).await });
     }
 }
 
-async fn answer(request: Request<Incoming>, ready: Arc<Notify>) -> Result<Response<Full<Bytes>>, http::Error> {
+async fn answer(request: Request<Bytes>, ready: &Notify) -> Result<Response<Bytes>, CallError> {
     if request.uri().path().ends_with("/next") {
         ready.notify_one();
         std::future::pending::<()>().await;
     }
-    Response::builder()
-        .header("lambda-extension-identifier", "testbed")
-        .body(Full::from("{}"))
+    let response = Response::builder().header("lambda-extension-identifier", "testbed");
+    Ok(response.body("{}".into())?)
 }
 
 fn unpack(zip: &Path, run_dir: &Path) -> Result<PathBuf, Failed> {

@@ -9,14 +9,12 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use ciborium::Value as Cbor;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::{
-    http_call::{CallError, call},
+    http_call::{CallError, call, connect},
+    http_server::serve,
     network::ADDRESS,
 };
 
@@ -35,13 +33,7 @@ pub(crate) async fn start(moto: &str) -> std::io::Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let moto = moto.clone();
-            let answer = service_fn(move |request| answer(moto.clone(), request));
-            // A caller that goes away in the middle is one of the cases that tests are about.
-            tokio::spawn(async move {
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), answer)
-                    .await;
-            });
+            tokio::spawn(async move { serve(stream, |request| answer(&moto, request)).await });
         }
     });
     Ok(address)
@@ -55,7 +47,7 @@ pub(crate) fn speaks_cbor(headers: &HeaderMap) -> bool {
 }
 
 /// An error as CloudWatch says it.
-pub(crate) fn error(status: u16, code: &str, message: &str) -> http::Result<Response<Full<Bytes>>> {
+pub(crate) fn error(status: u16, code: &str, message: &str) -> http::Result<Response<Bytes>> {
     let text = |text: &str| Cbor::Text(text.to_owned());
     let body = Cbor::Map(vec![(text("__type"), text(code)), (text("message"), text(message))]);
     response(status)
@@ -70,7 +62,7 @@ fn response(status: u16) -> http::response::Builder {
         .header("content-type", "application/cbor")
 }
 
-async fn answer(moto: String, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, CallError> {
+async fn answer(moto: &str, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let prefix = format!("/service/{SERVICE}/operation/");
@@ -78,7 +70,6 @@ async fn answer(moto: String, request: Request<Incoming>) -> Result<Response<Ful
         let message = format!("{path} is not a call of CloudWatch's in RPC v2 CBOR");
         return Ok(error(404, "UnknownOperationException", &message)?);
     };
-    let body = body.collect().await?.to_bytes();
     let input = ciborium::from_reader(body.as_ref())
         .map_err(|error| error.to_string())
         .and_then(json);
@@ -87,16 +78,14 @@ async fn answer(moto: String, request: Request<Incoming>) -> Result<Response<Ful
         Err(why) => return Ok(error(400, "SerializationException", &why)?),
     };
     let mut onward = Request::post("/")
-        .header("host", &moto)
+        .header("host", moto)
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-target", format!("{SERVICE}.{operation}"));
     // moto reads the service and the region in it.
     for authorization in head.headers.get_all(AUTHORIZATION) {
         onward = onward.header(AUTHORIZATION, authorization);
     }
-    let stream = TcpStream::connect(&moto).await;
-    let stream = stream.map_err(|source| CallError::NotConnected { address: moto, source })?;
-    let answer = call(stream, onward.body(input.to_string().into())?, CALL_LIMIT).await?;
+    let answer = call(connect(moto).await?, onward.body(input.to_string().into())?, CALL_LIMIT).await?;
     let status = answer.status().as_u16();
     let output: Json = match answer.body().as_ref() {
         [] => Json::Object(serde_json::Map::new()),
@@ -154,7 +143,7 @@ fn cbor(value: Json) -> Cbor {
     }
 }
 
-fn encoded(value: &Cbor) -> Full<Bytes> {
+fn encoded(value: &Cbor) -> Bytes {
     let mut bytes = Vec::new();
     // Writing to memory cannot fail, and every value has a form in CBOR.
     let _ = ciborium::into_writer(value, &mut bytes);

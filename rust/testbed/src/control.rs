@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path, process::Stdio, time::
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
 use crate::{
     Error,
-    http_call::{CallError, call, json, succeeded},
+    http_call::{self, CallError, call, connect, succeeded},
     network::{ADDRESS, CONTROL_ADDRESS},
     process::{Process, command},
 };
@@ -49,6 +49,13 @@ pub struct Node {
     pub expired: bool,
     /// Whether it is gone when it logs out.
     pub ephemeral: bool,
+}
+
+impl Node {
+    /// Whether this is its short name.
+    fn is_called(&self, hostname: &str) -> bool {
+        self.name.split('.').next() == Some(hostname)
+    }
 }
 
 /// What machines of one name asked of the control server.
@@ -104,6 +111,19 @@ pub struct Crowd {
     pub tags: Vec<String>,
 }
 
+impl Crowd {
+    /// One for a tailnet of so many machines, some of them environments of the function; one in a hundred is online.
+    pub fn of(machines: usize, siblings: usize) -> Self {
+        Self {
+            peers: machines - siblings,
+            online: machines / 100,
+            siblings,
+            hostname: "lambda-proxy".to_owned(),
+            tags: Vec::new(),
+        }
+    }
+}
+
 /// What the control server does with nodes that want to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -143,7 +163,7 @@ impl Control {
         let Some(line) = process.ready(START_LIMIT, what, lines.recv()).await? else {
             return Err(Error::from(crate::process::ProcessError::Ended(process.exited().await)));
         };
-        let ready: Ready = json("the control server's start", line.as_bytes())?;
+        let ready: Ready = http_call::json("the control server's start", line.as_bytes())?;
         Ok(Self {
             process,
             url: ready.control_url,
@@ -158,134 +178,101 @@ impl Control {
     /// The node of this name (short) that logged in last.
     pub async fn node(&self, hostname: &str) -> Result<Node, CallError> {
         let nodes = self.nodes().await?;
-        let called = |node: &&Node| node.name.split('.').next() == Some(hostname);
-        nodes
-            .iter()
-            .rfind(called)
-            .cloned()
-            .ok_or_else(|| CallError::Unexpected {
-                what: "/testbed/nodes".to_owned(),
-                detail: format!("no node is called {hostname:?}: {nodes:?}"),
-            })
+        let found = nodes.iter().rfind(|node| node.is_called(hostname)).cloned();
+        found.ok_or_else(|| CallError::Unexpected {
+            what: "/testbed/nodes".to_owned(),
+            detail: format!("no node is called {hostname:?}: {nodes:?}"),
+        })
     }
 
     /// Whether a node of this name (short) is in the tailnet, and online.
     pub async fn is_online(&self, hostname: &str) -> Result<bool, CallError> {
         let nodes = self.nodes().await?;
-        let called = |node: &Node| node.name.split('.').next() == Some(hostname);
-        Ok(nodes.iter().any(|node| node.online && called(node)))
+        Ok(nodes.iter().any(|node| node.online && node.is_called(hostname)))
     }
 
     /// The tailnet's nodes, but for a [crowd](Self::add_crowd). Ephemeral ones are gone when they have logged out.
     pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
-        json(
-            "/testbed/nodes",
-            &self.ask("GET", "/testbed/nodes", String::new()).await?,
-        )
+        self.get("/testbed/nodes").await
     }
 
     /// Ends a node's key: it must log in again.
     pub async fn expire(&self, id: i64) -> Result<(), CallError> {
-        self.ask("POST", &format!("/testbed/nodes/{id}/expire"), String::new())
+        self.tell("POST", &format!("/testbed/nodes/{id}/expire"), json!({}))
             .await
-            .map(drop)
     }
 
     /// The ports of DERP and of STUN, on this machine's address.
     pub async fn derp_ports(&self) -> Result<(u16, u16), CallError> {
         let path = "/testbed/derp-map";
-        let map: serde_json::Value = json(path, &self.ask("GET", path, String::new()).await?)?;
+        let map: Value = self.get(path).await?;
         let node = &map["Regions"]["1"]["Nodes"][0];
         let port = |name: &str| node[name].as_u64().and_then(|port| u16::try_from(port).ok());
-        port("DERPPort")
-            .zip(port("STUNPort"))
-            .ok_or_else(|| CallError::Unexpected {
-                what: path.to_owned(),
-                detail: map.to_string(),
-            })
+        let ports = port("DERPPort").zip(port("STUNPort"));
+        ports.ok_or_else(|| CallError::Unexpected {
+            what: path.to_owned(),
+            detail: map.to_string(),
+        })
     }
 
     /// Has the node's peers send what these routes cover through it.
     pub async fn set_routes(&self, id: i64, routes: &[&str]) -> Result<(), CallError> {
-        self.ask(
-            "PUT",
-            &format!("/testbed/nodes/{id}/routes"),
-            serde_json::json!(routes).to_string(),
-        )
-        .await
-        .map(drop)
+        let path = format!("/testbed/nodes/{id}/routes");
+        self.tell("PUT", &path, json!(routes)).await
     }
 
     /// Has the tailnet's resolver know one more name.
     pub async fn add_name(&self, name: &str, address: IpAddr) -> Result<(), CallError> {
-        let record = serde_json::json!({"name": name, "address": address});
-        self.ask("POST", "/testbed/names", record.to_string()).await.map(drop)
+        let record = json!({"name": name, "address": address});
+        self.tell("POST", "/testbed/names", record).await
     }
 
     /// Registrations and log-outs so far of machines of this name (short).
     pub async fn counts(&self, hostname: &str) -> Result<Counts, CallError> {
-        let path = "/testbed/counts";
-        let counts: BTreeMap<String, Counts> = json(path, &self.ask("GET", path, String::new()).await?)?;
+        let counts: BTreeMap<String, Counts> = self.get("/testbed/counts").await?;
         Ok(counts.get(hostname).copied().unwrap_or_default())
     }
 
     /// Makes an auth key good, also one that was revoked or used up.
     pub async fn declare_key(&self, key: &str, kind: KeyKind) -> Result<(), CallError> {
-        let body = serde_json::json!({"key": key, "reusable": kind.reusable, "ephemeral": kind.ephemeral});
-        self.ask("PUT", "/testbed/keys", body.to_string()).await.map(drop)
+        let body = json!({"key": key, "reusable": kind.reusable, "ephemeral": kind.ephemeral});
+        self.tell("PUT", "/testbed/keys", body).await
     }
 
     /// Refuses an auth key from now on: "invalid key: API key does not exist".
     pub async fn revoke_key(&self, key: &str) -> Result<(), CallError> {
-        let body = serde_json::json!({"key": key});
-        self.ask("POST", "/testbed/keys/revoke", body.to_string())
-            .await
-            .map(drop)
+        let body = json!({"key": key});
+        self.tell("POST", "/testbed/keys/revoke", body).await
     }
 
     /// Forgets an auth key, as the tailnet does some time after its end: "invalid key: unable to validate API key".
     pub async fn purge_key(&self, key: &str) -> Result<(), CallError> {
-        let body = serde_json::json!({"key": key});
-        self.ask("POST", "/testbed/keys/purge", body.to_string())
-            .await
-            .map(drop)
-    }
-
-    /// Waits so long before each answer to a node from now on.
-    pub async fn delay(&self, by: Duration) -> Result<(), CallError> {
-        self.period("/testbed/delay", by).await
+        let body = json!({"key": key});
+        self.tell("POST", "/testbed/keys/purge", body).await
     }
 
     /// Takes nodes' connections and requests for so long, and says nothing, on streams that are open neither. Zero ends it.
     pub async fn be_silent(&self, period: Duration) -> Result<(), CallError> {
-        self.period("/testbed/silence", period).await
-    }
-
-    async fn period(&self, path: &str, period: Duration) -> Result<(), CallError> {
-        let body = serde_json::json!({"millis": period.as_millis()});
-        self.ask("PUT", path, body.to_string()).await.map(drop)
+        let body = json!({"millis": period.as_millis()});
+        self.tell("PUT", "/testbed/silence", body).await
     }
 
     /// Adds machines to the tailnet that nobody is behind.
     pub async fn add_crowd(&self, crowd: &Crowd) -> Result<(), CallError> {
-        let body = serde_json::json!(crowd);
-        self.ask("POST", "/testbed/crowd", body.to_string()).await.map(drop)
+        self.tell("POST", "/testbed/crowd", json!(crowd)).await
     }
 
     /// Forgets a node, as the tailnet does with an ephemeral one that was away for long: its peers know it no more, and its
     /// requests are answered with 404.
     pub async fn remove(&self, id: i64) -> Result<(), CallError> {
-        self.ask("POST", &format!("/testbed/nodes/{id}/remove"), String::new())
+        self.tell("POST", &format!("/testbed/nodes/{id}/remove"), json!({}))
             .await
-            .map(drop)
     }
 
     /// Answers the next `reject` registrations with 429 and a Retry-After of `retry_after`.
     pub async fn limit_registrations(&self, reject: u32, retry_after: Duration) -> Result<(), CallError> {
-        let limit = serde_json::json!({"reject": reject, "retryAfterSeconds": retry_after.as_secs()});
-        self.ask("PUT", "/testbed/register-limit", limit.to_string())
-            .await
-            .map(drop)
+        let limit = json!({"reject": reject, "retryAfterSeconds": retry_after.as_secs()});
+        self.tell("PUT", "/testbed/register-limit", limit).await
     }
 
     /// Changes what becomes of nodes that want to join from here on.
@@ -298,28 +285,27 @@ impl Control {
             Refusal::WithoutLogs => ("without-logs", ""),
             Refusal::Words(words) => ("in-words", words),
         };
-        let body = serde_json::json!({"words": words});
-        self.ask("PUT", &format!("/testbed/refusal/{name}"), body.to_string())
-            .await
-            .map(drop)
+        let path = format!("/testbed/refusal/{name}");
+        self.tell("PUT", &path, json!({"words": words})).await
     }
 
     /// Approves all nodes that wait for it.
     pub async fn approve_all(&self) -> Result<(), CallError> {
-        self.ask("POST", "/testbed/approve-all", String::new()).await.map(drop)
+        self.tell("POST", "/testbed/approve-all", json!({})).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        http_call::json(path, &self.ask("GET", path, String::new()).await?)
+    }
+
+    async fn tell(&self, method: &str, path: &str, body: Value) -> Result<(), CallError> {
+        self.ask(method, path, body.to_string()).await.map(drop)
     }
 
     async fn ask(&self, method: &str, path: &str, body: String) -> Result<Bytes, CallError> {
         let address = self.url.trim_start_matches("http://");
-        let not_connected = |source| CallError::NotConnected {
-            address: address.to_owned(),
-            source,
-        };
-        let stream = TcpStream::connect(address).await.map_err(not_connected)?;
         let request = Request::builder().method(method).uri(path).header("host", address);
-        succeeded(
-            path,
-            call(stream, request.body(Full::new(body.into()))?, CALL_LIMIT).await?,
-        )
+        let request = request.body(Full::new(body.into()))?;
+        succeeded(path, call(connect(address).await?, request, CALL_LIMIT).await?)
     }
 }

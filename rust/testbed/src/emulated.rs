@@ -3,39 +3,23 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    io::Read,
+    path::Path,
 };
 
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use zip::{ZipArchive, result::ZipResult};
 
-use crate::binaries::{Binaries, architecture};
+use crate::{
+    Error,
+    binaries::{Binaries, architecture},
+    error::failed,
+    package::write_zip,
+};
 
 /// Where the layer brings the emulator, below /opt.
 const EMULATOR: &str = "emulator/qemu";
 /// Where the binaries lie, away from the folders in which Lambda looks for what to start.
 const MOVED: &str = "emulated";
-
-/// Why the other architecture cannot be emulated.
-#[derive(Debug, thiserror::Error)]
-pub enum EmulationError {
-    /// The emulator or a zip is not there.
-    #[error("{} is missing: npx projen {task}", path.display())]
-    Missing {
-        /// What.
-        path: PathBuf,
-        /// What brings it.
-        task: &'static str,
-    },
-    /// A zip cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Zip {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        source: zip::result::ZipError,
-    },
-}
 
 /// The architecture that this machine does not have.
 fn other() -> &'static str {
@@ -43,10 +27,7 @@ fn other() -> &'static str {
 }
 
 /// The same programs, but with the function and the layer of the other architecture, rewritten into `run_dir`.
-///
-/// # Errors
-/// [`EmulationError`].
-pub fn emulated(binaries: &Binaries, root: &Path, run_dir: &Path) -> Result<Binaries, EmulationError> {
+pub fn emulated(binaries: &Binaries, root: &Path, run_dir: &Path) -> Result<Binaries, Error> {
     let assets = root.join("assets").join(other());
     let emulator = root.join(".emulator/qemu");
     there(&emulator, "emulator:fetch")?;
@@ -61,45 +42,28 @@ pub fn emulated(binaries: &Binaries, root: &Path, run_dir: &Path) -> Result<Bina
     })
 }
 
-fn there(path: &Path, task: &'static str) -> Result<(), EmulationError> {
-    let missing = || EmulationError::Missing {
-        path: path.to_owned(),
-        task,
-    };
+fn there(path: &Path, task: &str) -> Result<(), Error> {
+    let missing = || Error::Other(format!("{} is missing: npx projen {task}", path.display()));
     path.exists().then_some(()).ok_or_else(missing)
 }
 
 /// Copies a zip that will be unpacked at `place`: each executable aside, and a script where it was.
-fn rewrite(source: &Path, place: &str, target: &Path, emulator: Option<&Path>) -> Result<(), EmulationError> {
+fn rewrite(source: &Path, place: &str, target: &Path, emulator: Option<&Path>) -> Result<(), Error> {
     there(source, "layers:build:all")?;
-    let copy = || {
+    let copy = || -> ZipResult<()> {
         let mut shipped = ZipArchive::new(File::open(source)?)?;
-        let mut zip = ZipWriter::new(File::create(target)?);
+        let mut files = Vec::new();
         for index in 0..shipped.len() {
             let mut entry = shipped.by_index(index)?;
             let name = entry.name()?.into_owned();
             let mut binary = Vec::new();
             entry.read_to_end(&mut binary)?;
             let moved = format!("{MOVED}/{name}");
-            add(&mut zip, &moved, &binary)?;
             let script = format!("#!/bin/sh\nexec /opt/{EMULATOR} {place}/{moved} \"$@\"\n");
-            add(&mut zip, &name, script.as_bytes())?;
+            files.extend([Ok((moved, binary)), Ok((name, script.into_bytes()))]);
         }
-        if let Some(emulator) = emulator {
-            add(&mut zip, EMULATOR, &fs::read(emulator)?)?;
-        }
-        zip.finish().map(drop)
+        files.extend(emulator.map(|emulator| Ok((EMULATOR.to_owned(), fs::read(emulator)?))));
+        write_zip(target, files)
     };
-    copy().map_err(|source| EmulationError::Zip {
-        path: target.to_owned(),
-        source,
-    })
-}
-
-fn add(zip: &mut ZipWriter<File>, name: &str, content: &[u8]) -> io::Result<()> {
-    let stored = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .unix_permissions(0o755);
-    zip.start_file(name, stored)?;
-    zip.write_all(content)
+    copy().map_err(failed(target.display()))
 }

@@ -8,7 +8,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, deadline::within, http_call::CallError, invoke_api::InvokeApi, suite::Outcome, target::PORT, world::World,
+    Error, deadline::within, freeze::median, http_call::header, server::Server, suite::Outcome, target::PORT,
+    world::World,
 };
 
 /// How soon a request must be answered once the trouble is known, INIT included.
@@ -21,25 +22,32 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 /// A request for the target, and how long its answer took.
 pub async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
     let address = world.surroundings.target.node.address();
-    let request = world.url().request("GET", "/get");
-    let request = request.header("ts-target-ip", address.to_string());
-    let request = request.header("ts-target-port", PORT).body(Bytes::new());
     let began = Instant::now();
-    Ok((
-        world.url().send(request.map_err(CallError::from)?).await?,
-        began.elapsed(),
-    ))
+    let answer = world.get(address, PORT, "/get").await?;
+    Ok((answer, began.elapsed()))
+}
+
+/// The same, which must be the target's.
+pub async fn answered(world: &World) -> Result<Duration, Error> {
+    let (answer, took) = get(world).await?;
+    is_ok(world, &answer);
+    Ok(took)
+}
+
+/// An answer is the target's; else the function's log may say why it is not.
+pub fn is_ok(world: &World, answer: &Response<Bytes>) {
+    let log = world.log();
+    assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
 }
 
 /// What the function itself finds out about its place in the tailnet, and its way to the target, as the doctor asks it.
 pub async fn diagnosis(world: &World) -> Result<Value, Error> {
-    let api = InvokeApi {
-        address: world.lambda.invoke_address().to_owned(),
-        caller: world.url().caller,
-    };
     let address = world.surroundings.target.node.address().to_string();
     let headers = json!({"ts-target-ip": address, "ts-target-port": PORT.to_string()});
-    let mut invoked = api.invoke("tailscale-proxy", &json!({"diagnose": headers})).await?;
+    let mut invoked = world
+        .invoke_api()
+        .invoke("tailscale-proxy", &json!({"diagnose": headers}))
+        .await?;
     Ok(invoked.payload["tailnet"].take())
 }
 
@@ -55,11 +63,7 @@ pub async fn logged(world: &World, since: usize, words: &str) {
 /// The answer is ours, says that there is no tailnet, and why; the function's log says the same.
 pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
     let log = world.lambda.process.log();
-    let message = answer
-        .headers()
-        .get("ts-error-message")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let message = header(answer.headers(), "ts-error-message");
     assert_eq!(
         answer.status(),
         StatusCode::SERVICE_UNAVAILABLE,
@@ -77,10 +81,25 @@ pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
 pub async fn fails_soon(world: &World, words: &[&str]) -> Outcome {
     let (answer, took) = get(world).await?;
     says_why(world, &answer, words).await;
-    assert!(
-        took < SOON,
-        "answered after {took:?}\n{}",
-        world.lambda.process.log().tail()
+    assert!(took < SOON, "answered after {took:?}\n{}", world.log());
+    Ok(())
+}
+
+/// So many GETs and POSTs, over kept connections and over new ones, each of which must be answered by its server.
+pub async fn all_answered(world: &World, requests: usize) -> Outcome {
+    let servers = [
+        Server::keeping(world, Duration::from_secs(75)).await?,
+        Server::closing(world).await?,
+    ];
+    let mut times = Vec::new();
+    for number in 0..requests {
+        let method = if number % 4 < 2 { "GET" } else { "POST" };
+        times.push(servers[number % 2].must_answer(world, method).await);
+    }
+    let longest = times.iter().max().copied().unwrap_or_default();
+    eprintln!(
+        "  {requests} requests: {:.1?} in the median, {longest:.1?} the longest",
+        median(&times)
     );
     Ok(())
 }
@@ -93,7 +112,7 @@ pub async fn recovers(world: &World) -> Outcome {
             if answer.status() == StatusCode::OK {
                 return Ok::<_, Error>(());
             }
-            let log = world.lambda.process.log().tail();
+            let log = world.log();
             // The one environment that there is may still be busy with the login that the last request brought about.
             let busy = answer.status() == StatusCode::TOO_MANY_REQUESTS;
             assert!(
@@ -107,6 +126,6 @@ pub async fn recovers(world: &World) -> Outcome {
     let began = Instant::now();
     let limited = within(RECOVERY, "an answer of the target's", recovered).await;
     eprintln!("  recovered after {:.1?}", began.elapsed());
-    limited.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))??;
+    limited.map_err(|late| format!("{late}\n{}", world.log()))??;
     Ok(())
 }

@@ -4,9 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
@@ -15,7 +13,8 @@ use tokio::{
 
 use crate::{
     cloudwatch,
-    http_call::{CallError, call},
+    http_call::{CallError, call, connect},
+    http_server::serve,
     network::ADDRESS,
 };
 
@@ -128,23 +127,14 @@ impl Service {
             tokio::select! {
                 changed = self.faults.changed() => if changed.is_err() { return },
                 Some(stream) = accepted(listener.as_ref()) => {
-                    tokio::spawn(self.clone().serve(stream));
+                    let service = self.clone();
+                    tokio::spawn(async move { serve(stream, |request| service.answer(request)).await });
                 }
             }
         }
     }
 
-    async fn serve(self, stream: TcpStream) {
-        let answer = service_fn(|request| self.clone().answer(request));
-        // A caller that goes away in the middle is one of the cases that this is for.
-        let _ = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), answer)
-            .await;
-    }
-
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, CallError> {
-        let (head, body) = request.into_parts();
-        let request = Request::from_parts(head, Full::new(body.collect().await?.to_bytes()));
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
         // Whoever hears of the call may set another fault: for the next one.
         let fault = *self.faults.borrow();
         self.calls.send_modify(|count| *count += 1);
@@ -153,24 +143,20 @@ impl Service {
             Fault::Stalled(time) => sleep(time).await,
             Fault::None | Fault::Refused => {}
         }
-        let stream = TcpStream::connect(&self.address).await;
-        let stream = stream.map_err(|source| CallError::NotConnected {
-            address: self.address.clone(),
-            source,
-        })?;
-        let answer = call(stream, request, CALL_LIMIT).await?.map(Full::new);
+        let stream = connect(&self.address).await?;
+        let answer = call(stream, request.map(Full::new), CALL_LIMIT).await?;
         self.answered.send_modify(|count| *count += 1);
         Ok(answer)
     }
 }
 
 /// An error in the form of the protocol that the request is in: <https://smithy.io/2.0/aws/protocols/>
-fn error(request: &Request<Full<Bytes>>, status: u16, code: &str) -> http::Result<Response<Full<Bytes>>> {
+fn error(request: &Request<Bytes>, status: u16, code: &str) -> http::Result<Response<Bytes>> {
     if cloudwatch::speaks_cbor(request.headers()) {
         return cloudwatch::error(status, code, FAULT_WORDS);
     }
     let body = serde_json::json!({"__type": code, "message": FAULT_WORDS});
-    Response::builder().status(status).body(Full::from(body.to_string()))
+    Response::builder().status(status).body(body.to_string().into())
 }
 
 async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {

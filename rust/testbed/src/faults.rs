@@ -52,8 +52,8 @@ impl Services {
         let aws = &surroundings.aws;
         let cloudwatch = FaultProxy::start(aws.cloudwatch_address()).await;
         Ok(Self {
-            cloudwatch: cloudwatch.map_err(Error::Runtime)?,
-            secrets: FaultProxy::start(aws.address()).await.map_err(Error::Runtime)?,
+            cloudwatch: cloudwatch?,
+            secrets: FaultProxy::start(aws.address()).await?,
         })
     }
 
@@ -96,9 +96,7 @@ pub async fn round(world: &World, services: &mut Services) -> Result<(), Error> 
     services.secrets.set(Fault::None).await;
 
     let filled = spawn_blocking(fill).await;
-    let filled = filled
-        .map_err(|error| Error::Runtime(io::Error::other(error)))?
-        .map_err(Error::Runtime)?;
+    let filled = filled.map_err(io::Error::other)??;
     signal(TAILSCALED, Signal::SIGKILL)?;
     sleep(OUTAGE).await;
     if let Some(file) = filled {
@@ -118,9 +116,7 @@ async fn freezes() -> Result<(), Error> {
         let frozen = chosen.clone();
         // One that has ended meanwhile stands still anyway.
         let stopping = spawn_blocking(move || frozen.into_iter().filter_map(|pid| stop(pid).err()).count());
-        stopping
-            .await
-            .map_err(|error| Error::Runtime(io::Error::other(error)))?;
+        stopping.await.map_err(io::Error::other)?;
         sleep(FREEZE).await;
         for pid in chosen {
             unless_gone(kill(Pid::from_raw(pid), Signal::SIGCONT))?;
@@ -140,7 +136,7 @@ fn signal(program: &str, signal: Signal) -> Result<(), Error> {
 fn unless_gone(outcome: nix::Result<()>) -> Result<(), Error> {
     match outcome {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(error) => Err(Error::Runtime(error.into())),
+        Err(error) => Err(io::Error::from(error).into()),
     }
 }
 

@@ -1,17 +1,12 @@
 //! A function whose handler is not ours: it knows nothing of this project, and finds the tailnet behind localhost:1055.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use crate::{lambda::Function, suite::Setting, world::World};
+use crate::{lambda::Function, package::write_zip, suite::Setting, world::World};
 
 /// The handler's zip: it does as it is told.
 pub fn handler(setting: &Setting) -> Result<PathBuf, Failed> {
@@ -31,17 +26,9 @@ pub fn package(
     files: &[(String, PathBuf)],
 ) -> Result<PathBuf, Failed> {
     let path = setting.run_dir.join(format!("{name}.zip"));
-    let mut zip = ZipWriter::new(File::create(&path)?);
-    let options = SimpleFileOptions::default()
-        .unix_permissions(0o755)
-        .compression_method(CompressionMethod::Stored);
-    zip.start_file("bootstrap", options)?;
-    zip.write_all(&std::fs::read(bootstrap)?)?;
-    for (name, file) in files {
-        zip.start_file(name.as_str(), options)?;
-        zip.write_all(&std::fs::read(file)?)?;
-    }
-    zip.finish()?;
+    let bootstrap = ("bootstrap".to_owned(), bootstrap.to_owned());
+    let all = [&bootstrap].into_iter().chain(files);
+    write_zip(&path, all.map(|(name, file)| Ok((name.clone(), std::fs::read(file)?))))?;
     Ok(path)
 }
 
@@ -58,11 +45,6 @@ pub async fn tell(world: &World, what: Value) -> Result<Value, Failed> {
         .request("POST", "/")
         .header("content-type", "application/json");
     let answer = world.url().send(request.body(Bytes::from(what.to_string()))?).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     Ok(serde_json::from_slice(answer.body())?)
 }

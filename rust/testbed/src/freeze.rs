@@ -70,7 +70,7 @@ impl DeadFlows {
         drop(turn);
         eprintln!("    {method}s after {length:.1?}: {times:.1?}");
         let longest = bounds::longest_dead(self.round_trip);
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         assert!(
             times.iter().all(|took| *took < longest),
             "{times:?} of {longest:?}\n{}",

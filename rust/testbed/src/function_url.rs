@@ -7,12 +7,11 @@ use bytes::Bytes;
 use http::{Request, Response, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
 use crate::{
     Error,
     deadline::within,
-    http_call::{CallError, call, open},
+    http_call::{CallError, call, connect, open},
     signed::signed,
 };
 
@@ -52,20 +51,16 @@ impl FunctionUrl {
     /// Signs a request, sends it on a connection of its own, and returns the answer with its body still to come.
     pub async fn open(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
         let request = signed(request, "lambda", &self.caller)?;
-        let answer = within(ANSWER_LIMIT, "an answer's head", open(self.connect().await?, request));
+        let answer = within(
+            ANSWER_LIMIT,
+            "an answer's head",
+            open(connect(&self.address).await?, request),
+        );
         Ok(answer.await??)
     }
 
     /// Sends a request that is signed already, or not at all.
     pub async fn send_as_is(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
-        call(self.connect().await?, request, ANSWER_LIMIT).await
-    }
-
-    async fn connect(&self) -> Result<TcpStream, CallError> {
-        let connected = TcpStream::connect(&self.address).await;
-        connected.map_err(|source| CallError::NotConnected {
-            address: self.address.clone(),
-            source,
-        })
+        call(connect(&self.address).await?, request, ANSWER_LIMIT).await
     }
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::deadline::{TimedOut, within};
 
@@ -61,6 +64,21 @@ pub enum CallError {
         /// What is wrong with it.
         detail: String,
     },
+}
+
+/// Connects to `address` (`host:port`).
+pub async fn connect(address: &str) -> Result<TcpStream, CallError> {
+    let connected = TcpStream::connect(address).await;
+    connected.map_err(|source| CallError::NotConnected {
+        address: address.to_owned(),
+        source,
+    })
+}
+
+/// The text of a header; empty where there is none.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
 }
 
 /// Sends `request` and returns the answer with its body still to come.

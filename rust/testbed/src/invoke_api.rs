@@ -61,7 +61,7 @@ impl InvokeApi {
             .request("POST", &path(function))
             .header("x-amz-invocation-type", kind)
             .body(Bytes::from(payload.to_string()));
-        door.send(request.map_err(crate::http_call::CallError::from)?).await
+        door.send(request?).await
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -16,13 +15,12 @@ use tokio::sync::mpsc;
 use crate::{
     Error,
     binaries::{Binaries, architecture},
-    daemons,
     deadline::{TimedOut, within},
     distance::{FUNCTION_SIDE, Link},
-    event::RUNTIME,
+    error::failed,
     log::History,
     network::ADDRESS,
-    process::{Process, command, killed_by},
+    process::{Process, command},
     signed::REGION,
 };
 
@@ -31,26 +29,15 @@ pub use crate::event::Event;
 /// The proxy's function, and the account it is in.
 const PROXY_NAME: &str = "tailscale-proxy";
 const ACCOUNT: &str = "123456789012";
+const NOT_WRITTEN: &str = "function.json cannot be written";
+const NO_URL: &str = "local-lambda did not say where the URL is, but";
+pub(crate) const NOT_FORWARDED: &str = "no port for the function's URL";
 /// How long local-lambda may take until the URL can be called; it unzips the function and its layer first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long local-lambda may take to answer a signal.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long an environment may take to come into a state.
 const STATE_LIMIT: Duration = Duration::from_secs(15);
-
-/// Why local-lambda does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum LambdaError {
-    /// Its configuration cannot be handed over.
-    #[error("function.json cannot be written: {0}")]
-    NotWritten(std::io::Error),
-    /// The URL cannot be reached across the link.
-    #[error("no port for the function's URL: {0}")]
-    NotForwarded(std::io::Error),
-    /// It said something else than its first event should be.
-    #[error("local-lambda did not say where the URL is, but: {0}")]
-    NoUrl(String),
-}
 
 /// What the deployed function would be.
 #[derive(Debug, Clone)]
@@ -108,34 +95,6 @@ fn credentials(of: &Credentials) -> Value {
     fields
 }
 
-/// A process inside an environment ended though nobody had asked it to.
-#[derive(Debug, Clone)]
-pub struct UnexpectedExit {
-    /// The environment's number.
-    pub environment: u64,
-    /// Who: the proxy, an extension, tailscaled.
-    pub who: String,
-    /// How.
-    pub how: String,
-    /// The end of local-lambda's log, in which the function's own lines are.
-    pub log: String,
-}
-
-impl fmt::Display for UnexpectedExit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            environment,
-            who,
-            how,
-            log,
-        } = self;
-        write!(
-            f,
-            "{who} in environment {environment} {how}; the end of the function's log:\n{log}"
-        )
-    }
-}
-
 /// The running Lambda host.
 #[derive(Debug)]
 pub struct LocalLambda {
@@ -156,9 +115,9 @@ impl LocalLambda {
         run_dir: &Path,
         link: Option<&Link>,
     ) -> Result<Self, Error> {
-        let folder = own_folder(run_dir).map_err(LambdaError::NotWritten)?;
+        let folder = own_folder(run_dir).map_err(failed(NOT_WRITTEN))?;
         let config = folder.join("function.json");
-        std::fs::write(&config, function.describe(binaries).to_string()).map_err(LambdaError::NotWritten)?;
+        std::fs::write(&config, function.describe(binaries).to_string()).map_err(failed(NOT_WRITTEN))?;
         let mut command = match link {
             None => command(&binaries.local_lambda, run_dir),
             Some(link) => link.command(&binaries.local_lambda, run_dir),
@@ -173,7 +132,6 @@ impl LocalLambda {
         let (process, lines) = Process::spawn_reading("local-lambda", &mut command)?;
         let events = History::default();
         tokio::spawn(read_events(lines, events.clone(), process.log().clone()));
-        tokio::spawn(daemons::watch(events.clone()));
         let first = process
             .ready(
                 START_LIMIT,
@@ -187,20 +145,20 @@ impl LocalLambda {
             alias_urls,
         } = first
         else {
-            return Err(LambdaError::NoUrl(format!("{first:?}")).into());
+            return Err(failed(NO_URL)(format!("{first:?}")));
         };
         let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let reachable = |url: &str| -> Result<String, LambdaError> {
+        let reachable = |url: &str| -> Result<String, Error> {
             let Some(link) = link else { return Ok(address(url)) };
             let listening = address(url).parse();
-            let listening = listening.map_err(|_| LambdaError::NoUrl(url.to_owned()))?;
-            let forwarded = link.forward(listening).map_err(LambdaError::NotForwarded)?;
+            let listening = listening.map_err(|_| failed(NO_URL)(url))?;
+            let forwarded = link.forward(listening).map_err(failed(NOT_FORWARDED))?;
             Ok(forwarded.to_string())
         };
         let alias_addresses = alias_urls
             .iter()
             .map(|(alias, url)| Ok((alias.clone(), reachable(url)?)))
-            .collect::<Result<_, LambdaError>>()?;
+            .collect::<Result<_, Error>>()?;
         Ok(Self {
             process,
             events,
@@ -219,6 +177,13 @@ impl LocalLambda {
             _ => None,
         });
         within(SIGNAL_LIMIT, "local-lambda's word that environments end", taken).await
+    }
+
+    /// Ends the environment that was called after event number `since`, once it rests.
+    pub async fn retire(&self, since: usize) -> Result<(), Error> {
+        self.reached(since, "frozen").await?;
+        self.spin_down().await?;
+        Ok(self.reached(since, "stopped").await?)
     }
 
     /// Waits until an environment came into this state, from event number `since` on.
@@ -243,17 +208,6 @@ impl LocalLambda {
     pub fn invoke_address(&self) -> &str {
         &self.invoke_address
     }
-
-    /// Waits for the unexpected end of the proxy or an extension, from event number `since` on.
-    pub async fn unexpected_exit(&self, since: usize) -> UnexpectedExit {
-        let (environment, who, how) = self.events.find(since, unexpected).await;
-        UnexpectedExit {
-            environment,
-            who,
-            how,
-            log: self.process.log().tail(),
-        }
-    }
 }
 
 /// A folder for one start: there can be several functions, and one that was killed may still be on its way out.
@@ -264,62 +218,11 @@ fn own_folder(run_dir: &Path) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn unexpected(event: &Event) -> Option<(u64, String, String)> {
-    match event {
-        Event::Process {
-            environment,
-            name,
-            state,
-            exit_code,
-            signal,
-            expected: Some(false),
-            ..
-        } if state == "exited" => {
-            let who = match name.strip_prefix("extension:") {
-                Some(extension) => format!("the extension {extension}"),
-                None if name == RUNTIME => "the proxy".to_owned(),
-                None => name.clone(),
-            };
-            let how = match (exit_code, signal) {
-                (_, Some(signal)) => format!("was {}", killed_by(*signal)),
-                (Some(code), None) => format!("died with exit code {code}"),
-                (None, None) => "died".to_owned(),
-            };
-            Some((*environment, who, how))
-        }
-        _ => None,
-    }
-}
-
 async fn read_events(mut lines: mpsc::Receiver<String>, events: History<Event>, log: History<String>) {
     while let Some(line) = lines.recv().await {
         match serde_json::from_str(&line) {
             Ok(event) => events.push(event),
             Err(error) => log.push(format!("[not an event: {error}] {line}")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn event(line: &str) -> Event {
-        serde_json::from_str(line).unwrap()
-    }
-
-    #[test]
-    fn an_unexpected_end_of_the_runtime_is_the_proxys() {
-        let line = r#"{"event":"process","environment":1,"name":"runtime","state":"exited","pid":7,"signal":9,"expected":false}"#;
-        let expected = (1, "the proxy".to_owned(), "was killed by signal 9 (SIGKILL)".to_owned());
-        assert_eq!(unexpected(&event(line)), Some(expected));
-    }
-
-    #[test]
-    fn an_expected_end_is_none() {
-        let line =
-            r#"{"event":"process","environment":1,"name":"runtime","state":"exited","exitCode":0,"expected":true}"#;
-        assert_eq!(unexpected(&event(line)), None);
     }
 }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     Error,
     function_url::FunctionUrl,
-    http_call::CallError,
+    http_call::header,
     raw_target::{Move, RawTarget, Seen},
     world::World,
 };
@@ -62,7 +62,7 @@ pub struct Summary {
 impl Load {
     /// For the function of this world, and a target of its own behind the target's machine.
     pub async fn start(world: &World) -> Result<Self, Error> {
-        let raw = RawTarget::start().await.map_err(Error::Runtime)?;
+        let raw = RawTarget::start().await?;
         raw.play([Move::Send(ANSWER.into())]);
         let seen: Arc<Mutex<HashMap<usize, usize>>> = Arc::default();
         let watching = tokio::spawn(watch(raw.clone(), Arc::clone(&seen))).abort_handle();
@@ -98,7 +98,7 @@ impl Load {
             });
         }
         while let Some(outcomes) = sending.join_next().await {
-            let outcomes = outcomes.map_err(|error| Error::Runtime(std::io::Error::other(error)))?;
+            let outcomes = outcomes.map_err(std::io::Error::other)?;
             self.outcomes.extend(outcomes?);
         }
         Ok(())
@@ -161,14 +161,10 @@ async fn one(url: &FunctionUrl, machine: &str, port: u16, number: usize) -> Resu
         .header("ts-metric-service", SERVICE)
         .header("ts-metric-dimension-name", DIMENSION.0)
         .header("ts-metric-dimension-value", DIMENSION.1)
-        .body(Bytes::from_static(body.as_bytes()))
-        .map_err(CallError::from)?;
+        .body(Bytes::from_static(body.as_bytes()))?;
     let answer = url.send(request).await;
     let answer = answer.map_err(|error| error.to_string()).map(|answer| {
-        let text = |headers: &HeaderMap, name| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
+        let text = |headers, name| header(headers, name).to_owned();
         let headers = answer.headers();
         (
             answer.status(),

@@ -102,9 +102,7 @@ impl LocalApi {
             lines.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
                 let notify: Notify = json(&path, &lines.split_to(end + 1))?;
-                // After a 429 the daemon waits as long as it was told to, and tries again by itself.
-                let error = notify.err_message.filter(|message| !message.contains("rate limited"));
-                if let Some(detail) = error {
+                if let Some(detail) = notify.err_message {
                     return Err(CallError::Unexpected {
                         what: format!("the login of {hostname}"),
                         detail,
@@ -133,11 +131,6 @@ impl LocalApi {
         let path = "/localapi/v0/status";
         let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
         Ok(status.peers.unwrap_or_default().into_values().collect())
-    }
-
-    /// Logs out.
-    pub async fn log_out(&self) -> Result<(), CallError> {
-        self.ask("POST", "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
     /// Offers to route what `routes` cover. The control server must approve of it.
@@ -173,13 +166,11 @@ impl LocalApi {
     }
 
     async fn connect(&self) -> Result<UnixStream, CallError> {
-        let address = || self.socket.display().to_string();
-        UnixStream::connect(&self.socket)
-            .await
-            .map_err(|source| CallError::NotConnected {
-                address: address(),
-                source,
-            })
+        let connected = UnixStream::connect(&self.socket).await;
+        connected.map_err(|source| CallError::NotConnected {
+            address: self.socket.display().to_string(),
+            source,
+        })
     }
 
     fn request(&self, method: &str, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {

@@ -27,6 +27,6 @@ pub async fn turn() -> Result<Turn, Error> {
         Ok::<_, io::Error>(file)
     });
     let lock = locking.await.map_err(io::Error::other).flatten();
-    let lock = lock.map_err(Error::Runtime)?;
+    let lock = lock?;
     Ok(Turn { _lock: Some(lock) })
 }

@@ -5,6 +5,7 @@
 //! A [`private directory`](Inside::run_dir) takes all files, in memory, and goes the same way.
 
 use std::{
+    fmt::Display,
     fs, io,
     net::{SocketAddr, TcpListener},
     os::{
@@ -29,6 +30,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::{Error, error::failed};
+
 /// Tells the program that it runs inside; holds the process id of the one outside.
 const OUTSIDE_PID: &str = "TESTBED_OUTSIDE_PID";
 /// Tells the program inside where its private directory is.
@@ -39,45 +42,14 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Signals this soon after the first are the same Ctrl-C: npm passes on what the terminal has sent already.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Why there is no machine within the machine.
-#[derive(Debug, thiserror::Error)]
-pub enum NamespaceError {
-    /// The kernel, or whoever set it up, does not allow it. The text says what to do.
-    #[error(
-        "{what}: {source}\n\
-         This needs network, process and mount namespaces of its own. As root they come with CAP_SYS_ADMIN: in a \
-         container, add it (docker run --privileged). As another user they come with user namespaces, where the \
-         kernel allows them:\n  \
-         sysctl kernel.unprivileged_userns_clone=1 (Debian), sysctl kernel.apparmor_restrict_unprivileged_userns=0 \
-         (Ubuntu 24.04), sysctl user.max_user_namespaces=10000\n\
-         Or run the command with sudo."
-    )]
-    Refused {
-        /// What was tried.
-        what: String,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Something that has nothing to do with permissions failed.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The address is taken, or not this machine's.
-    #[error("cannot listen on {address}: {source}; choose another address, or port 0 for any free port")]
-    NotListening {
-        /// Where.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The process outside was gone before this one had tied its life to it.
-    #[error("the process that started this one is gone")]
-    Orphaned,
-}
+/// What to do where the kernel, or whoever set it up, does not allow namespaces.
+const REMEDY: &str = "\
+This needs network, process and mount namespaces of its own. As root they come with CAP_SYS_ADMIN: in a \
+container, add it (docker run --privileged). As another user they come with user namespaces, where the \
+kernel allows them:
+  sysctl kernel.unprivileged_userns_clone=1 (Debian), sysctl kernel.apparmor_restrict_unprivileged_userns=0 \
+(Ubuntu 24.04), sysctl user.max_user_namespaces=10000
+Or run the command with sudo.";
 
 /// Which side of the wall the calling process is on.
 #[derive(Debug)]
@@ -97,12 +69,13 @@ pub struct Inside {
 
 impl Inside {
     /// The listener that [`enter`] was given, which belongs to the network outside.
-    pub fn listener(&self) -> Result<TcpListener, NamespaceError> {
-        let fd = io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(system("the listener cannot be taken over"))?;
-        Ok(TcpListener::from(fd))
+    pub fn listener(&self) -> Result<TcpListener, Error> {
+        let taken = || -> io::Result<TcpListener> {
+            let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        taken().map_err(failed("the listener cannot be taken over"))
     }
 }
 
@@ -110,7 +83,7 @@ impl Inside {
 ///
 /// Must be called before any other thread runs: a process with threads cannot enter a user namespace.
 /// `listen` is an address out there: a listener on it is handed in, so that what is inside can be reached.
-pub fn enter(listen: Option<SocketAddr>) -> Result<Side, NamespaceError> {
+pub fn enter(listen: Option<SocketAddr>) -> Result<Side, Error> {
     match (std::env::var(OUTSIDE_PID), std::env::var_os(RUN_DIR)) {
         (Ok(outside), Some(run_dir)) if std::process::id() == 1 => {
             settle_in(&outside, run_dir.into()).map(Side::Inside)
@@ -128,39 +101,40 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 
-fn settle_in(outside: &str, run_dir: PathBuf) -> Result<Inside, NamespaceError> {
-    set_pdeathsig(Signal::SIGKILL).map_err(|error| system("PR_SET_PDEATHSIG")(error.into()))?;
+fn settle_in(outside: &str, run_dir: PathBuf) -> Result<Inside, Error> {
+    set_pdeathsig(Signal::SIGKILL).map_err(failed("PR_SET_PDEATHSIG"))?;
     // /proc is still the one outside: our parent there must be who started us, or it died before the line above.
-    let status = fs::read_to_string("/proc/self/status").map_err(system("/proc/self/status"))?;
+    let status = fs::read_to_string("/proc/self/status").map_err(failed("/proc/self/status"))?;
     let parent = status
         .lines()
         .find_map(|line| line.strip_prefix("PPid:"))
         .map(str::trim);
     if parent != Some(outside) {
-        return Err(NamespaceError::Orphaned);
+        return Err(Error::Other("the process that started this one is gone".to_owned()));
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>).map_err(refused("mounting /proc"))?;
     Ok(Inside { run_dir })
 }
 
-fn stay_outside(listen: Option<SocketAddr>) -> Result<ExitStatus, NamespaceError> {
+fn stay_outside(listen: Option<SocketAddr>) -> Result<ExitStatus, Error> {
     let listener = listen.map(bind).transpose()?;
     let run_dir = std::env::temp_dir().join(format!("testbed-{}", std::process::id()));
-    fs::create_dir(&run_dir).map_err(system(&format!("creating {}", run_dir.display())))?;
+    fs::create_dir(&run_dir).map_err(failed(format!("creating {}", run_dir.display())))?;
     let result = prepare(&run_dir).and_then(|()| run_inside(listener, &run_dir));
     // Not mounted if `prepare` failed; what matters is that the directory goes.
     let _ = umount2(&run_dir, MntFlags::MNT_DETACH);
-    fs::remove_dir(&run_dir).map_err(system(&format!("removing {}", run_dir.display())))?;
+    fs::remove_dir(&run_dir).map_err(failed(format!("removing {}", run_dir.display())))?;
     result
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, NamespaceError> {
-    TcpListener::bind(address).map_err(|source| NamespaceError::NotListening { address, source })
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let what = format!("cannot listen on {address} (choose another address, or port 0 for any free port)");
+    TcpListener::bind(address).map_err(failed(what))
 }
 
 /// Makes the namespaces, and the private directory in them.
-fn prepare(run_dir: &Path) -> Result<(), NamespaceError> {
+fn prepare(run_dir: &Path) -> Result<(), Error> {
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
     let (uid, gid) = (getuid(), getgid());
     let as_root = if uid.is_root() {
@@ -171,18 +145,17 @@ fn prepare(run_dir: &Path) -> Result<(), NamespaceError> {
     match as_root {
         Err(Errno::EPERM) => {
             let what = "creating a user namespace";
-            unshare(spaces | CloneFlags::CLONE_NEWUSER).map_err(|error| refused(what)(error))?;
+            unshare(spaces | CloneFlags::CLONE_NEWUSER).map_err(refused(what))?;
             let maps = [
                 ("setgroups", "deny".to_owned()),
                 ("uid_map", format!("0 {uid} 1")),
                 ("gid_map", format!("0 {gid} 1")),
             ];
             for (file, text) in maps {
-                fs::write(format!("/proc/self/{file}"), text)
-                    .map_err(refused_io(&format!("writing /proc/self/{file}")))?;
+                fs::write(format!("/proc/self/{file}"), text).map_err(refused(format!("writing /proc/self/{file}")))?;
             }
         }
-        other => other.map_err(|error| refused("creating namespaces")(error))?,
+        other => other.map_err(refused("creating namespaces"))?,
     }
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(refused("making mounts private"))?;
@@ -191,15 +164,15 @@ fn prepare(run_dir: &Path) -> Result<(), NamespaceError> {
 }
 
 /// Starts this program again as process 1 of the new pid namespace, and sees it to its end.
-fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatus, NamespaceError> {
+fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatus, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(system("starting tokio"))?;
+        .map_err(failed("starting tokio"))?;
     runtime.block_on(async {
         // Before there is a child that a signal could fail to reach.
         let signals = Signals::new()?;
-        let program = std::env::current_exe().map_err(system("finding this program"))?;
+        let program = std::env::current_exe().map_err(failed("finding this program"))?;
         let child = Command::new(&program)
             .args(std::env::args_os().skip(1))
             .env(OUTSIDE_PID, std::process::id().to_string())
@@ -209,7 +182,7 @@ fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatu
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(system(&format!("starting {} inside", program.display())))?;
+            .map_err(failed(format!("starting {} inside", program.display())))?;
         see_to_end(child, signals).await
     })
 }
@@ -221,8 +194,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Result<Self, NamespaceError> {
-        let on = |kind| signal(kind).map_err(system("awaiting signals"));
+    fn new() -> Result<Self, Error> {
+        let on = |kind| signal(kind).map_err(failed("awaiting signals"));
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,
@@ -240,15 +213,15 @@ impl Signals {
 }
 
 /// Waits for the child's end. The first signal is passed on; a second one, or too long a wait after it, kills.
-async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus, NamespaceError> {
+async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Error> {
     let waiting = "waiting for the process inside";
     let received = tokio::select! {
-        status = child.wait() => return status.map_err(system(waiting)),
+        status = child.wait() => return status.map_err(failed(waiting)),
         received = signals.next() => received,
     };
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         let passed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), received);
-        passed.map_err(|error| system("passing a signal on")(error.into()))?;
+        passed.map_err(failed("passing a signal on"))?;
     }
     let began = Instant::now();
     let impatience = async {
@@ -257,36 +230,16 @@ async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus
         }
     };
     tokio::select! {
-        status = child.wait() => return status.map_err(system(waiting)),
+        status = child.wait() => return status.map_err(failed(waiting)),
         () = impatience => {}
         () = sleep_until(began + STOP_LIMIT) => {}
     }
-    child.kill().await.map_err(system("killing the process inside"))?;
-    child.wait().await.map_err(system(waiting))
+    child.kill().await.map_err(failed("killing the process inside"))?;
+    child.wait().await.map_err(failed(waiting))
 }
 
-fn system(what: &str) -> impl Fn(io::Error) -> NamespaceError {
-    let what = what.to_owned();
-    move |source| NamespaceError::System {
-        what: what.clone(),
-        source,
-    }
-}
-
-fn refused(what: &str) -> impl Fn(Errno) -> NamespaceError {
-    let what = what.to_owned();
-    move |error| NamespaceError::Refused {
-        what: what.clone(),
-        source: error.into(),
-    }
-}
-
-fn refused_io(what: &str) -> impl Fn(io::Error) -> NamespaceError {
-    let what = what.to_owned();
-    move |source| NamespaceError::Refused {
-        what: what.clone(),
-        source,
-    }
+fn refused<E: Display>(what: impl Display) -> impl FnOnce(E) -> Error {
+    move |error| Error::Other(format!("{what}: {error}\n{REMEDY}"))
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! Made of routing rules, so that it takes no more than the `ip` and `ss` commands of iproute2: a blackhole for each
 //! forgotten flow, in both directions, looked up before the table of the machine's own addresses.
 
-use std::{collections::BTreeSet, fs, io, process::Stdio};
+use std::{collections::BTreeSet, fs, process::Stdio};
 
 use tokio::process::Command;
 
-use crate::distance::FUNCTION_SIDE;
+use crate::{Error, distance::FUNCTION_SIDE, error::failed};
 
 /// Where the function's environments are, as seen from here: each local-lambda has a /24 of it.
 const ENVIRONMENTS: &str = "169.254.96.0/19";
@@ -16,43 +16,22 @@ const INTERFACE: &str = "vinternal_1";
 /// The place of our rules: before the machine's own addresses.
 const PREFERENCE: &str = "90";
 
-/// Why the NAT cannot be played.
-#[derive(Debug, thiserror::Error)]
-pub enum NatError {
-    /// A command is missing, or a setting cannot be written.
-    #[error("{what} failed: {source}")]
-    System {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A command said no.
-    #[error("`{command}` failed: {message}")]
-    Refused {
-        /// The command.
-        command: String,
-        /// Its words.
-        message: String,
-    },
-}
-
 /// Drops all UDP of the function, and of nodes on its side of a link: what a network does that lets only TCP out. All traffic then goes by DERP.
-pub async fn block_udp() -> Result<(), NatError> {
+pub async fn block_udp() -> Result<(), Error> {
     let mut rules = Rules::load(None).await?;
     rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await?;
     rules.add(&format!("from {FUNCTION_SIDE} ipproto udp blackhole")).await
 }
 
 /// The TCP flows that the function has now, by its ports.
-pub async fn flows() -> Result<BTreeSet<u16>, NatError> {
+pub async fn flows() -> Result<BTreeSet<u16>, Error> {
     let listed = run(None, "ss", &["-Htn", "state", "established", "dst", ENVIRONMENTS]).await?;
     Ok(listed.lines().filter_map(peer_port).collect())
 }
 
 /// Forgets every TCP flow that the function has now. `pid` is a process inside its environment.
 /// Returns how many were not forgotten yet.
-pub async fn forget_flows(pid: u32) -> Result<usize, NatError> {
+pub async fn forget_flows(pid: u32) -> Result<usize, Error> {
     let mut here = Rules::load(None).await?;
     let mut there = Rules::load(Some(pid)).await?;
     let mut forgotten = 0;
@@ -68,7 +47,7 @@ pub async fn forget_flows(pid: u32) -> Result<usize, NatError> {
 }
 
 /// Knows all flows again, and lets UDP pass: for the next function.
-pub async fn remember() -> Result<(), NatError> {
+pub async fn remember() -> Result<(), Error> {
     let rules = Rules::load(None).await?;
     for _ in &rules.added {
         ip(None, &["rule", "del", "pref", PREFERENCE]).await?;
@@ -85,7 +64,7 @@ pub struct Unplugged {
 }
 
 /// Takes the network away from the function whose environment the process `pid` is in.
-pub async fn unplug(pid: u32) -> Result<Unplugged, NatError> {
+pub async fn unplug(pid: u32) -> Result<Unplugged, Error> {
     let route = ip_output(Some(pid), &["route", "show", "default"]).await?;
     ip(Some(pid), &["link", "set", INTERFACE, "down"]).await?;
     Ok(Unplugged {
@@ -96,7 +75,7 @@ pub async fn unplug(pid: u32) -> Result<Unplugged, NatError> {
 
 impl Unplugged {
     /// Gives it back.
-    pub async fn plug_in(self) -> Result<(), NatError> {
+    pub async fn plug_in(self) -> Result<(), Error> {
         ip(Some(self.pid), &["link", "set", INTERFACE, "up"]).await?;
         let route: Vec<&str> = ["route", "add"]
             .into_iter()
@@ -115,7 +94,7 @@ struct Rules {
 
 impl Rules {
     /// Reads the rules, after making sure that they come before all else.
-    async fn load(pid: Option<u32>) -> Result<Self, NatError> {
+    async fn load(pid: Option<u32>) -> Result<Self, Error> {
         look_at_rules_first(pid).await?;
         let listed = ip_output(pid, &["rule", "show", "pref", PREFERENCE]).await?;
         let rule = |line: &str| line.split_once(':').map(|(_, rule)| normal(rule));
@@ -129,7 +108,7 @@ impl Rules {
         self.added.contains(&normal(rule))
     }
 
-    async fn add(&mut self, rule: &str) -> Result<(), NatError> {
+    async fn add(&mut self, rule: &str) -> Result<(), Error> {
         if self.has(rule) {
             return Ok(());
         }
@@ -158,7 +137,7 @@ fn peer_port(line: &str) -> Option<u16> {
 
 /// Own addresses are looked up in the table `local`, before any rule that can be added; and packets of known sockets
 /// pass by all rules. Both are changed here, for one network namespace.
-async fn look_at_rules_first(pid: Option<u32>) -> Result<(), NatError> {
+async fn look_at_rules_first(pid: Option<u32>) -> Result<(), Error> {
     let rules = ip_output(pid, &["rule", "show"]).await?;
     if rules.lines().any(|rule| rule.starts_with("0:")) {
         ip(pid, &["rule", "add", "pref", "1000", "lookup", "local"]).await?;
@@ -166,26 +145,23 @@ async fn look_at_rules_first(pid: Option<u32>) -> Result<(), NatError> {
     }
     let early_demux = "/proc/sys/net/ipv4/tcp_early_demux";
     match pid {
-        None => fs::write(early_demux, "0").map_err(|source| NatError::System {
-            what: early_demux.to_owned(),
-            source,
-        }),
+        None => fs::write(early_demux, "0").map_err(failed(early_demux)),
         Some(_) => run(pid, "sh", &["-c", &format!("echo 0 > {early_demux}")])
             .await
             .map(drop),
     }
 }
 
-async fn ip(pid: Option<u32>, arguments: &[&str]) -> Result<(), NatError> {
+async fn ip(pid: Option<u32>, arguments: &[&str]) -> Result<(), Error> {
     ip_output(pid, arguments).await.map(drop)
 }
 
-async fn ip_output(pid: Option<u32>, arguments: &[&str]) -> Result<String, NatError> {
+async fn ip_output(pid: Option<u32>, arguments: &[&str]) -> Result<String, Error> {
     run(pid, "ip", arguments).await
 }
 
 /// Runs a command, in the network namespace of `pid` if there is one.
-async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<String, NatError> {
+async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<String, Error> {
     let mut command = match pid {
         None => Command::new(program),
         Some(pid) => {
@@ -195,18 +171,12 @@ async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<Stri
         }
     };
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let shown = format!("{program} {}", arguments.join(" "));
-    let output = command.output().await.map_err(|source| NatError::System {
-        what: shown.clone(),
-        source,
-    })?;
+    let shown = format!("`{program} {}` failed", arguments.join(" "));
+    let output = command.output().await.map_err(failed(&shown))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(NatError::Refused {
-        command: shown,
-        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
+    Err(failed(shown)(String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     net::Ipv4Addr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use nix::mount::{MsFlags, mount};
+
+use crate::{Error, error::failed};
 
 /// This machine's address in the network inside (TEST-NET-1, RFC 5737): DERP and AWS are reached by it.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -28,6 +30,8 @@ address add 192.0.2.2/24 dev uplink
 address add 172.31.0.2/32 dev uplink
 route add default via 192.0.2.1 dev uplink
 ";
+
+const NO_IP: &str = "the command `ip` cannot be run; install iproute2 (apt install iproute2, dnf install iproute)";
 
 /// A name of AWS, which leads to [`ADDRESS`]: for the SDKs' exceptions from proxies, which go by names.
 pub const STS: &str = "sts.eu-central-1.amazonaws.com";
@@ -47,31 +51,17 @@ fn names() -> [(&'static str, String); 2] {
     ]
 }
 
-/// Why there is no network.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// iproute2 is missing.
-    #[error("the command `ip` cannot be run: {0}. Install iproute2 (apt install iproute2, dnf install iproute)")]
-    NoIp(std::io::Error),
-    /// `ip` said no.
-    #[error("the network cannot be set up: {0}")]
-    Refused(String),
-    /// /etc cannot be changed for those inside.
-    #[error("/etc/{0} cannot be replaced for those inside: {1}")]
-    NoNames(&'static str, std::io::Error),
-}
-
 /// Sets the network up, names included. The process must be inside namespaces of its own.
-pub fn set_up(run_dir: &Path) -> Result<(), NetworkError> {
+pub fn set_up(run_dir: &Path) -> Result<(), Error> {
     ip(SET_UP)?;
     for (name, text) in names() {
-        replace(name, &text, run_dir).map_err(|error| NetworkError::NoNames(name, error))?;
+        replace(name, &text, run_dir).map_err(failed(format!("/etc/{name} cannot be replaced for those inside")))?;
     }
     Ok(())
 }
 
 /// Puts a file of our own over the one in /etc, for this mount namespace alone.
-fn replace(name: &str, text: &str, run_dir: &Path) -> std::io::Result<()> {
+fn replace(name: &str, text: &str, run_dir: &Path) -> io::Result<()> {
     let there = Path::new("/etc").join(name);
     // A machine without the file has nothing that would lead anybody astray.
     if !there.exists() {
@@ -89,23 +79,27 @@ fn replace(name: &str, text: &str, run_dir: &Path) -> std::io::Result<()> {
 }
 
 /// Has the command `ip` do what `batch` says.
-pub(crate) fn ip(batch: &str) -> Result<(), NetworkError> {
-    let piped = Stdio::piped;
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(piped())
-        .stdout(piped())
-        .stderr(piped())
-        .spawn()
-        .map_err(NetworkError::NoIp)?;
-    if let Some(mut stdin) = ip.stdin.take() {
-        stdin.write_all(batch.as_bytes()).map_err(NetworkError::NoIp)?;
-    }
-    let output = ip.wait_with_output().map_err(NetworkError::NoIp)?;
+pub(crate) fn ip(batch: &str) -> Result<(), Error> {
+    let output = run_ip(batch).map_err(failed(NO_IP))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(NetworkError::Refused(
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    Err(failed("the network cannot be set up")(
+        String::from_utf8_lossy(&output.stderr).trim(),
     ))
+}
+
+fn run_ip(batch: &str) -> io::Result<Output> {
+    let piped = Stdio::piped;
+    let mut command = Command::new("ip");
+    command
+        .args(["-batch", "-"])
+        .stdin(piped())
+        .stdout(piped())
+        .stderr(piped());
+    let mut ip = command.spawn()?;
+    if let Some(mut stdin) = ip.stdin.take() {
+        stdin.write_all(batch.as_bytes())?;
+    }
+    ip.wait_with_output()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -10,8 +10,6 @@ use tokio::process::Command;
 
 use crate::{
     Error,
-    control::Control,
-    distance::Link,
     http_call::CallError,
     local_api::LocalApi,
     process::{Process, command},
@@ -37,20 +35,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts tailscaled and logs it in under `hostname`; `socks` is where its SOCKS5 server listens, if anywhere.
+    /// Starts tailscaled, and logs it in under `hostname` at the control server at `control_url`; `socks` is where its SOCKS5
+    /// server listens, if anywhere.
     pub async fn start(
-        program: &Path,
-        hostname: &str,
-        socks: Option<SocketAddr>,
-        control: &Control,
-        auth_key: &str,
-        run_dir: &Path,
-    ) -> Result<Self, Error> {
-        Self::join(program, hostname, socks, control.url(), auth_key, run_dir).await
-    }
-
-    /// As [`start`](Self::start), in the tailnet of whatever control server is at `control_url`.
-    pub async fn join(
         program: &Path,
         hostname: &str,
         socks: Option<SocketAddr>,
@@ -58,25 +45,19 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
-        let command = command(program, run_dir);
-        Self::log_in(command, hostname, socks, control_url, auth_key, run_dir).await
+        Self::run(
+            command(program, run_dir),
+            hostname,
+            socks,
+            control_url,
+            auth_key,
+            run_dir,
+        )
+        .await
     }
 
-    /// As [`start`](Self::start), on the function's side of `link`, where `socks` is too.
-    pub async fn start_across(
-        link: &Link,
-        program: &Path,
-        hostname: &str,
-        socks: Option<SocketAddr>,
-        control: &Control,
-        auth_key: &str,
-        run_dir: &Path,
-    ) -> Result<Self, Error> {
-        let command = link.command(program, run_dir);
-        Self::log_in(command, hostname, socks, control.url(), auth_key, run_dir).await
-    }
-
-    async fn log_in(
+    /// The same of a tailscaled that `command` starts.
+    pub(crate) async fn run(
         mut command: Command,
         hostname: &str,
         socks: Option<SocketAddr>,
@@ -84,22 +65,8 @@ impl Node {
         auth_key: &str,
         run_dir: &Path,
     ) -> Result<Self, Error> {
-        let socket = run_dir.join(format!("{hostname}.sock"));
-        command
-            .arg("--tun=userspace-networking")
-            .arg("--state=mem:")
-            .arg(format!(
-                "--statedir={}",
-                run_dir.join(format!("{hostname}-state")).display()
-            ))
-            .arg(format!("--socket={}", socket.display()))
-            .args(socks.map(|address| format!("--socks5-server={address}")))
-            .env("TS_NO_LOGS_NO_SUPPORT", "true");
-        let process = Process::spawn(&format!("tailscaled of the node {hostname:?}"), &mut command)?;
+        let (process, socket) = start_daemon(&mut command, hostname, socks, run_dir).await?;
         let local_api = LocalApi::new(&socket);
-        process
-            .ready(LISTENING_LIMIT, "its LocalAPI", local_api.listening())
-            .await?;
         let login = local_api.log_in(control_url, auth_key, hostname);
         process.ready(LOGIN_LIMIT, "its login", login).await??;
         let address = first_ipv4(&local_api.addresses().await?)?;
@@ -129,6 +96,29 @@ impl Node {
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
+}
+
+/// Starts a tailscaled that is logged in nowhere, its files called `name`. Returns the socket of its LocalAPI, too.
+pub async fn start_daemon(
+    command: &mut Command,
+    name: &str,
+    socks: Option<SocketAddr>,
+    run_dir: &Path,
+) -> Result<(Process, PathBuf), Error> {
+    let socket = run_dir.join(format!("{name}.sock"));
+    let state = run_dir.join(format!("{name}-state"));
+    command
+        .args(["--tun=userspace-networking", "--state=mem:"])
+        .arg(format!("--statedir={}", state.display()))
+        .arg(format!("--socket={}", socket.display()))
+        .args(socks.map(|address| format!("--socks5-server={address}")))
+        .env("TS_NO_LOGS_NO_SUPPORT", "true");
+    let process = Process::spawn(&format!("tailscaled of the node {name:?}"), command)?;
+    let listening = LocalApi::new(&socket);
+    process
+        .ready(LISTENING_LIMIT, "its LocalAPI", listening.listening())
+        .await?;
+    Ok((process, socket))
 }
 
 fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, CallError> {

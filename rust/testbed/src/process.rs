@@ -78,17 +78,15 @@ impl fmt::Display for Exit {
 }
 
 /// "died with exit code 1", "was killed by signal 9 (SIGKILL)".
-pub fn describe(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("died with exit code {code}"),
-        (None, signal) => format!("was {}", killed_by(signal.unwrap_or(0))),
+        (None, signal) => {
+            let signal = signal.unwrap_or(0);
+            let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
+            format!("was killed by signal {signal} ({name})")
+        }
     }
-}
-
-/// "killed by signal 9 (SIGKILL)".
-pub fn killed_by(signal: i32) -> String {
-    let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
-    format!("killed by signal {signal} ({name})")
 }
 
 /// A command that sees nothing of this process's environment but the PATH, and keeps its files in `run_dir`.

@@ -5,15 +5,21 @@ use std::{fs, io, time::Duration};
 /// The processor's time so far of all processes in the network namespace of `pid`: those of its environment.
 pub fn used(pid: u32) -> io::Result<Duration> {
     let namespace = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let mut ticks = 0;
+    let mut sum = Duration::ZERO;
     for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let inside = fs::read_link(path.join("ns/net")).is_ok_and(|link| link == namespace);
-        // A process may end meanwhile, and what is not a process has no such file.
-        if inside && let Ok(stat) = fs::read_to_string(path.join("stat")) {
-            ticks += ticks_of(&stat).unwrap_or(0);
-        }
+        let entry = entry?;
+        let inside = fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == namespace);
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // A process may end meanwhile.
+        sum += pid.filter(|_| inside).and_then(|pid| of(pid).ok()).unwrap_or_default();
     }
+    Ok(sum)
+}
+
+/// That of one process.
+pub fn of(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let ticks = ticks_of(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is {stat:?}")))?;
     // USER_HZ is 100 on all of Linux's architectures that there is a Lambda for.
     Ok(Duration::from_millis(10 * ticks))
 }

@@ -47,7 +47,7 @@ impl Server {
     }
 
     async fn start(world: &World, idle_limit: Duration, play: Vec<Move>) -> Result<Self, Error> {
-        let raw = RawTarget::keeping(idle_limit).await.map_err(Error::Runtime)?;
+        let raw = RawTarget::keeping(idle_limit).await?;
         raw.play(play);
         let machine = world.surroundings.target.node.address();
         Ok(Self { machine, raw })
@@ -91,7 +91,7 @@ impl Server {
     /// Sends a request that must be answered with 200, and tells how long that took.
     pub async fn must_answer(&self, world: &World, method: &str) -> Duration {
         let Sample { took, status } = self.ask(world, method).await;
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         assert_eq!(status, 200, "{method} after {took:?}\n{}", log());
         took
     }

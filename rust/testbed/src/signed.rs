@@ -11,21 +11,19 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
+use crate::{Error, error::failed};
+
 /// Where everything claims to be.
 pub const REGION: &str = "eu-central-1";
 
-/// The request cannot be signed.
-#[derive(Debug, thiserror::Error)]
-#[error("the request cannot be signed: {0}")]
-pub struct SigningError(String);
+const NOT_SIGNED: &str = "the request cannot be signed";
 
 /// Signs a request for `service`, whose `host` header must be there already.
 pub fn signed(
     request: Request<Bytes>,
     service: &str,
     credentials: &Credentials,
-) -> Result<Request<Full<Bytes>>, SigningError> {
-    let text = |error: &dyn std::error::Error| SigningError(error.to_string());
+) -> Result<Request<Full<Bytes>>, Error> {
     let mut settings = SigningSettings::default();
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     let identity = credentials.clone().into();
@@ -36,7 +34,7 @@ pub fn signed(
         .time(SystemTime::now())
         .settings(settings)
         .build()
-        .map_err(|error| text(&error))?
+        .map_err(failed(NOT_SIGNED))?
         .into();
     let host = request
         .headers()
@@ -54,8 +52,8 @@ pub fn signed(
         headers,
         SignableBody::Bytes(request.body()),
     );
-    let (instructions, _) = sign(signable.map_err(|error| text(&error))?, &params)
-        .map_err(|error| text(&error))?
+    let (instructions, _) = sign(signable.map_err(failed(NOT_SIGNED))?, &params)
+        .map_err(failed(NOT_SIGNED))?
         .into_parts();
     let mut request = request.map(Full::new);
     instructions.apply_to_request_http1x(&mut request);

@@ -74,6 +74,12 @@ pub fn awake(function: &mut Function) {
     function.settings.insert("freeze".into(), false.into());
 }
 
+/// Sets the invoke mode RESPONSE_STREAM, in the URL and in the function.
+pub fn stream(function: &mut Function) {
+    function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
+    set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
+}
+
 /// Runs a suite, which must be all that its `main` does: namespaces are entered before any thread runs.
 pub fn run(trials: impl FnOnce(&Arc<Setting>) -> Vec<Trial>) -> ExitCode {
     match set_up() {
@@ -84,6 +90,14 @@ pub fn run(trials: impl FnOnce(&Arc<Setting>) -> Vec<Trial>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The trials of one part of a suite.
+pub type Part = fn(&Arc<Setting>) -> Vec<Trial>;
+
+/// The same of a suite that is made of several parts.
+pub fn run_all(parts: &[Part]) -> ExitCode {
+    run(|setting| parts.iter().flat_map(|part| part(setting)).collect())
 }
 
 fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
@@ -104,12 +118,14 @@ fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
     )))
 }
 
-/// A test that takes no longer than [`TEST_LIMIT`].
-pub fn trial<F>(setting: &Arc<Setting>, name: &str, test: impl FnOnce(Arc<Setting>) -> F + Send + 'static) -> Trial
-where
-    F: Future<Output = Outcome> + 'static,
-{
-    trial_within(TEST_LIMIT, setting, name, test)
+/// The trials of a suite, or of a part of it: the name of each, and its test. `within` sets another limit than [`TEST_LIMIT`].
+#[macro_export]
+macro_rules! trials {
+    ($setting:expr; $($name:literal $(within $limit:expr)? => $test:expr),+ $(,)?) => {
+        vec![$($crate::suite::trial_within($crate::trials!(@limit $($limit)?), $setting, $name, $test)),+]
+    };
+    (@limit) => { $crate::suite::TEST_LIMIT };
+    (@limit $limit:expr) => { $limit };
 }
 
 /// A test that takes no longer than `limit`.

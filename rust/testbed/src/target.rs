@@ -46,7 +46,7 @@ impl Target {
         auth_key: &str,
         run_dir: &std::path::Path,
     ) -> Result<Self, Error> {
-        let node = Node::start(&binaries.tailscaled, HOSTNAME, None, control, auth_key, run_dir);
+        let node = Node::start(&binaries.tailscaled, HOSTNAME, None, control.url(), auth_key, run_dir);
         let (node, httpbin) = tokio::try_join!(node, start_httpbin(binaries, run_dir))?;
         Ok(Self { node, httpbin })
     }

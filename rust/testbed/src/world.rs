@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt::Display,
     future::Future,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use aws_credential_types::Credentials;
-use http::request;
+use bytes::Bytes;
+use http::{Response, request};
 
 use crate::{
     Error,
@@ -19,8 +21,10 @@ use crate::{
     distance::{Distance, Link},
     function_url::FunctionUrl,
     invoke_api::InvokeApi,
-    lambda::{Function, LocalLambda, UnexpectedExit},
-    process::{Exit, ProcessError},
+    lambda::{Function, LocalLambda},
+    node::Node,
+    process::{Exit, ProcessError, command},
+    suite::Outcome,
     target::{self, Target},
 };
 
@@ -134,6 +138,34 @@ impl Surroundings {
         self.aws.read_secret(&self.secret_arn, self.link.as_ref()).await
     }
 
+    /// Another machine of the tailnet; `socks` is where its SOCKS5 server listens, if anywhere.
+    pub async fn machine(&self, hostname: &str, socks: Option<SocketAddr>) -> Result<Node, Error> {
+        let (program, url) = (&self.binaries.tailscaled, self.control.url());
+        Node::start(program, hostname, socks, url, AUTH_KEY, &self.run_dir).await
+    }
+
+    /// The same of a machine that can route for others.
+    pub async fn router(&self, hostname: &str) -> Result<Node, Error> {
+        let (program, url) = (&self.binaries.router, self.control.url());
+        Node::start(program, hostname, None, url, AUTH_KEY, &self.run_dir).await
+    }
+
+    /// A machine where the function is, which logs in by `key`, and what its SOCKS5 server, at `socks` there, is reached by here.
+    pub async fn machine_beside_function(
+        &self,
+        hostname: &str,
+        socks: SocketAddr,
+        key: &str,
+    ) -> Result<(Node, SocketAddr), Error> {
+        let (program, run_dir) = (&self.binaries.tailscaled, &self.run_dir);
+        let (command, reached) = match &self.link {
+            None => (command(program, run_dir), socks),
+            Some(link) => (link.command(program, run_dir), link.forward(socks)?),
+        };
+        let node = Node::run(command, hostname, Some(socks), self.control.url(), key, run_dir).await?;
+        Ok((node, reached))
+    }
+
     /// Deploys the function into them; `adjust` may change it before.
     pub async fn deploy(self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
         World::around(self, &|_, _, _| (), adjust).await
@@ -177,7 +209,7 @@ impl World {
     }
 
     /// Deploys the function into surroundings that are there already.
-    pub async fn around(
+    async fn around(
         surroundings: Surroundings,
         progress: Progress<'_>,
         adjust: impl FnOnce(&mut Function),
@@ -221,10 +253,21 @@ impl World {
         })
     }
 
+    /// The end of the function's log, to show below an error.
+    pub fn log(&self) -> String {
+        self.lambda.process.log().tail()
+    }
+
     /// The beginning of a request to the target's go-httpbin, through the function.
     pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
         let address = self.surroundings.target.node.address();
         self.url().request_to(address, target::PORT, method, path_and_query)
+    }
+
+    /// What a GET of `path` from `host` and `port` comes to, through the function.
+    pub async fn get(&self, host: impl Display, port: u16, path: &str) -> Result<Response<Bytes>, Error> {
+        let request = self.url().request_to(host, port, "GET", path).body(Bytes::new());
+        self.url().send(request?).await
     }
 
     /// The function through Lambda's Invoke API, called by the same.
@@ -235,19 +278,11 @@ impl World {
         }
     }
 
-    /// Waits for the end of any process that is part of the testbed itself.
+    /// Waits for the end of any process of the testbed's own: nothing works without it.
     pub async fn death(&self) -> Exit {
         tokio::select! {
             exit = self.surroundings.death() => exit,
             exit = self.lambda.process.exited() => exit,
-        }
-    }
-
-    /// Waits for the end of any process, of the testbed or in the function, from event number `since` on.
-    pub async fn trouble(&self, since: usize) -> Trouble {
-        tokio::select! {
-            exit = self.death() => Trouble::Testbed(exit),
-            exit = self.lambda.unexpected_exit(since) => Trouble::Function(exit),
         }
     }
 
@@ -263,22 +298,14 @@ impl World {
         surroundings.stop().await;
         exit
     }
-}
 
-/// A process ended though nobody had asked it to.
-#[derive(Debug, Clone)]
-pub enum Trouble {
-    /// One of the testbed's own: nothing works without it.
-    Testbed(Exit),
-    /// One in an environment of the function: the next request may get a fresh one.
-    Function(UnexpectedExit),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Testbed(exit) => exit.fmt(f),
-            Self::Function(exit) => exit.fmt(f),
+    /// The same at the end of a test, which fails if local-lambda does not end well.
+    pub async fn end(self) -> Outcome {
+        let exit = self.stop().await;
+        if exit.status.success() {
+            Ok(())
+        } else {
+            Err(exit.to_string().into())
         }
     }
 }

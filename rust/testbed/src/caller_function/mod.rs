@@ -3,10 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -14,15 +12,15 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::Response;
 use serde_json::json;
-use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     Error,
     binaries::Binaries,
+    error::failed,
     function_url::FunctionUrl,
-    http_call::CallError,
     lambda::{Function, LocalLambda, function_arn},
     network::ADDRESS,
+    package::write_zip,
 };
 
 /// The function's code.
@@ -38,14 +36,6 @@ const LAYER_URL: &str = "http://localhost:8055";
 const NO_PROXY: &str = "localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2";
 /// SHUTDOWN allows its environments 2.3 s.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
-
-/// The function's code cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the caller's function cannot be written to {}: {source}", .file.display())]
-pub struct NotWritten {
-    file: PathBuf,
-    source: io::Error,
-}
 
 /// How the layer calls the proxy: by its Function URL, or by Lambda's Invoke API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +65,8 @@ impl CallerFunction {
         ask: &str,
     ) -> Result<Self, Error> {
         let handler = run_dir.join("caller.zip");
-        write_code(&handler).map_err(|source| NotWritten {
-            file: handler.clone(),
-            source,
-        })?;
+        write_zip(&handler, [Ok(("bootstrap".to_owned(), BOOTSTRAP.into()))])
+            .map_err(failed("the caller's function cannot be written"))?;
         let role_fields = json!({"accessKeyId": role.access_key_id(), "secretAccessKey": role.secret_access_key()});
         let settings = [
             ("functionName", json!("billing")),
@@ -104,11 +92,7 @@ impl CallerFunction {
 
     /// Calls it, and returns what it answers: status, body and `ts-error-` headers of what its own request got.
     pub async fn call(&self) -> Result<Response<Bytes>, Error> {
-        let request = self
-            .url
-            .request("GET", "/")
-            .body(Bytes::new())
-            .map_err(CallError::from)?;
+        let request = self.url.request("GET", "/").body(Bytes::new())?;
         self.url.send(request).await
     }
 
@@ -137,12 +121,4 @@ impl Via {
 /// An address of this machine that environments reach; the port is free.
 pub fn reachable() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(ADDRESS), 0)
-}
-
-fn write_code(file: &Path) -> io::Result<()> {
-    let mut zip = ZipWriter::new(File::create(file)?);
-    zip.start_file("bootstrap", SimpleFileOptions::default().unix_permissions(0o755))?;
-    zip.write_all(BOOTSTRAP.as_bytes())?;
-    zip.finish()?;
-    Ok(())
 }

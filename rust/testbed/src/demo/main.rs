@@ -1,6 +1,5 @@
 //! The demo: the product on a tailnet of its own, to look at.
 
-mod relay;
 mod session;
 mod show;
 
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
     let result = match enter(Some(options.listen)) {
         Ok(Side::Outside(status)) => return exit_code(status).into(),
         Ok(Side::Inside(inside)) => run(&options, &inside, &show),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     result.unwrap_or_else(|error| {
         show.error(&error.to_string());
@@ -42,6 +41,6 @@ fn main() -> ExitCode {
 fn run(options: &Options, inside: &Inside, show: &Show) -> Result<ExitCode, Error> {
     testbed::network::set_up(&inside.run_dir)?;
     let binaries = testbed::binaries::Binaries::find()?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(session::run(options.once, inside, binaries, show))
 }

@@ -1,40 +1,47 @@
 //! The demo from its first process to its last.
 
-use std::{net::TcpListener, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use testbed::{
     Error,
     binaries::Binaries,
+    door::pass_on,
     namespace::Inside,
-    walkthrough::{Report, STEPS, Step, prepare},
-    world::{Trouble, World},
+    process::Exit,
+    walkthrough::{STEPS, prepare},
+    world::World,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 
-use crate::{relay, show::Show};
+use crate::show::Show;
 
 /// How long after a request without an answer the end of a process may take to be noticed: it would be the cause.
 const CAUSE_LIMIT: Duration = Duration::from_millis(1500);
+/// 128 and the number of SIGINT, as in a shell.
+const INTERRUPTED: u8 = 130;
 
 /// What the demo comes to.
 enum End {
     /// The steps are done, and this many did not behave.
     Done(usize),
     /// A process died.
-    Died(Trouble),
+    Died(Exit),
     /// Somebody pressed Ctrl-C.
     Interrupted,
 }
 
 /// Runs the demo to its end, and leaves nothing running.
 pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &Show) -> Result<ExitCode, Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let interrupted = async {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
     tokio::pin!(interrupted);
-    let listener = inside.listener()?;
 
     show.heading("Starting a tailnet, AWS and Lambda on this machine");
     let progress = |what: &str, took: Duration, place: &str| show.started(what, took, place);
@@ -43,11 +50,17 @@ pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &
         () = &mut interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let end = tokio::select! {
-        end = walk(once, &world, listener, show) => end,
+        biased;
+        exit = world.death() => Ok(End::Died(exit)),
+        end = walk(once, &world, inside, show) => match end {
+            // The request may have felt it before we were told.
+            Err(error) => timeout(CAUSE_LIMIT, world.death()).await.map(End::Died).map_err(|_| error),
+            end => end,
+        },
         () = &mut interrupted => Ok(End::Interrupted),
     };
-    if let Ok(End::Died(trouble)) = &end {
-        show.error(&trouble.to_string());
+    if let Ok(End::Died(exit)) = &end {
+        show.error(&exit.to_string());
     }
     show.heading("Stopping");
     let exit = world.stop().await;
@@ -63,19 +76,14 @@ pub(crate) async fn run(once: bool, inside: &Inside, binaries: Binaries, show: &
     }
 }
 
-/// 128 and the number of SIGINT, as in a shell.
-const INTERRUPTED: u8 = 130;
-
-async fn walk(once: bool, world: &World, listener: TcpListener, show: &Show) -> Result<End, Error> {
+/// Shows the steps, and then stays up for callers in another terminal, unless it is to end at `once`.
+async fn walk(once: bool, world: &World, inside: &Inside, show: &Show) -> Result<End, Error> {
     let mut wrong = 0;
     for (index, step) in STEPS.into_iter().enumerate() {
-        let report = match run_step(step, world).await? {
-            Ok(report) => report,
-            Err(trouble) => return Ok(End::Died(trouble)),
-        };
+        let report = step.run(world).await?;
         show.step(index + 1, step.title(), &report);
         if report.verdict.is_err() {
-            show.log("local-lambda", &world.lambda.process.log().tail());
+            show.log("local-lambda", &world.log());
             wrong += 1;
         }
     }
@@ -83,49 +91,10 @@ async fn walk(once: bool, world: &World, listener: TcpListener, show: &Show) -> 
     if once {
         return Ok(End::Done(wrong));
     }
-    stay_up(world, listener, show).await
-}
-
-/// A step's report, or the trouble that kept it from having one.
-async fn run_step(step: Step, world: &World) -> Result<Result<Report, Trouble>, Error> {
-    let since = world.lambda.events.len();
-    let result = tokio::select! {
-        biased;
-        trouble = world.trouble(since) => return Ok(Err(trouble)),
-        result = step.run(world) => result,
-    };
-    if matches!(&result, Ok(Report { verdict: Ok(_), .. })) {
-        return result.map(Ok);
-    }
-    // The request may have felt it before we were told.
-    match tokio::time::timeout(CAUSE_LIMIT, world.trouble(since)).await {
-        Ok(trouble) => Ok(Err(trouble)),
-        Err(_) => result.map(Ok),
-    }
-}
-
-/// Until Ctrl-C, or until something dies without which nothing works.
-async fn stay_up(world: &World, listener: TcpListener, show: &Show) -> Result<End, Error> {
-    let address = listener.local_addr().map_err(Error::Runtime)?;
-    show.invitation(
-        address,
-        &world.url().caller,
-        &world.surroundings.target.node.address().to_string(),
-    );
-    let relay = relay::run(listener, world.lambda.address());
-    tokio::pin!(relay);
-    let mut since = world.lambda.events.len();
-    loop {
-        let trouble = tokio::select! {
-            trouble = world.trouble(since) => trouble,
-            result = &mut relay => return result.map(|()| End::Done(0)).map_err(Error::Runtime),
-        };
-        match trouble {
-            Trouble::Testbed(_) => return Ok(End::Died(trouble)),
-            Trouble::Function(_) => {
-                since = world.lambda.events.len();
-                show.error(&trouble.to_string());
-            }
-        }
-    }
+    let listener = inside.listener()?;
+    let address = listener.local_addr()?;
+    let target = world.surroundings.target.node.address().to_string();
+    show.invitation(address, &world.url().caller, &target);
+    let passed_on = async { pass_on(TcpListener::from_std(listener)?, world.lambda.address().to_owned()).await };
+    match passed_on.await? {}
 }

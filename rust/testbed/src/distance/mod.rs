@@ -22,17 +22,13 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::{
-    net::TcpStream,
     process::Command,
     runtime::{self, Handle},
     sync::oneshot,
     task,
 };
 
-use crate::{
-    network::{NetworkError, ip},
-    process::command,
-};
+use crate::{Error, door::pass_on, error::failed, network::ip, process::command};
 pub use random::SplitMix64;
 use relay::Relay;
 
@@ -40,6 +36,8 @@ use relay::Relay;
 pub const FUNCTION_SIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 /// Both ends' device.
 const DEVICE: &str = "distance";
+
+const NO_NAMESPACE: &str = "the function's network namespace";
 
 /// The function's side: packets of its environments are passed on.
 const FUNCTION_SET_UP: &str = "\
@@ -64,8 +62,6 @@ pub struct Distance {
     pub loss: f64,
     /// What each direction carries. `None`: whatever comes.
     pub bits_per_second: Option<u64>,
-    /// Decides which packets are lost.
-    pub seed: u64,
 }
 
 impl Distance {
@@ -75,7 +71,6 @@ impl Distance {
             round_trip: Duration::from_millis(round_trip),
             loss: 0.0,
             bits_per_second: None,
-            seed: 1,
         }
     }
 
@@ -92,12 +87,6 @@ impl Distance {
             bits_per_second: Some(bits_per_second),
             ..self
         }
-    }
-
-    /// The same, with other lost packets.
-    #[must_use]
-    pub const fn with_seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
     }
 }
 
@@ -138,22 +127,6 @@ pub const PROFILES: [Profile; 6] = [
     },
 ];
 
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// The function gets no namespace of its own.
-    #[error("the function's network namespace: {0}")]
-    NoNamespace(io::Error),
-    /// There is no TUN device.
-    #[error(
-        "a TUN device cannot be made: {0}; this needs /dev/net/tun (docker run --device=/dev/net/tun) and CAP_NET_ADMIN"
-    )]
-    NoDevice(io::Error),
-    /// An address or a route was refused.
-    #[error(transparent)]
-    NotSetUp(#[from] NetworkError),
-}
-
 /// The link, and the network namespace of the function at its end. Dropping it takes both away.
 #[derive(Debug)]
 pub struct Link {
@@ -165,10 +138,10 @@ pub struct Link {
 
 impl Link {
     /// Opens it. [`crate::network::set_up`] must have been called, and only one link can be open.
-    pub fn open(distance: Distance) -> Result<Self, LinkError> {
+    pub fn open(distance: Distance) -> Result<Self, Error> {
         let function_side = FunctionSide::open()?;
-        let here = File::open("/proc/thread-self/ns/net").map_err(LinkError::NoNamespace)?;
-        let there = function_side.namespace.try_clone().map_err(LinkError::NoNamespace)?;
+        let here = File::open("/proc/thread-self/ns/net").map_err(failed(NO_NAMESPACE))?;
+        let there = function_side.namespace.try_clone().map_err(failed(NO_NAMESPACE))?;
         let relay = Relay::start(DEVICE, [there, here], &distance)?;
         ip(REMOTE_SET_UP)?;
         function_side.set_up()?;
@@ -203,20 +176,7 @@ impl Link {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        self.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            loop {
-                let (mut from, _) = listener.accept().await?;
-                tokio::spawn(async move {
-                    let mut to = TcpStream::connect(to).await?;
-                    from.set_nodelay(true)?;
-                    to.set_nodelay(true)?;
-                    tokio::io::copy_bidirectional(&mut from, &mut to).await
-                });
-            }
-            #[expect(unreachable_code, reason = "tells what type an error has")]
-            Ok::<(), io::Error>(())
-        });
+        self.spawn(async move { pass_on(tokio::net::TcpListener::from_std(listener)?, to).await });
         Ok(address)
     }
 }
@@ -231,7 +191,7 @@ struct FunctionSide {
 }
 
 impl FunctionSide {
-    fn open() -> Result<Self, LinkError> {
+    fn open() -> Result<Self, Error> {
         let (opened, answer) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -253,7 +213,7 @@ impl FunctionSide {
             .recv()
             .map_err(|_| io::Error::other("its thread ended"))
             .and_then(|opened| opened)
-            .map_err(LinkError::NoNamespace)?;
+            .map_err(failed(NO_NAMESPACE))?;
         Ok(Self {
             namespace,
             runtime,
@@ -263,13 +223,13 @@ impl FunctionSide {
     }
 
     /// Addresses and routes, once the device is there.
-    fn set_up(&self) -> Result<(), NetworkError> {
+    fn set_up(&self) -> Result<(), Error> {
         let (done, outcome) = mpsc::sync_channel(1);
         // The command `ip` inherits the namespace of the thread that starts it.
         self.runtime.spawn(async move { done.send(ip(FUNCTION_SET_UP)) });
         outcome
             .recv()
-            .unwrap_or_else(|_| Err(NetworkError::Refused("the function's side has ended".to_owned())))
+            .unwrap_or_else(|_| Err(Error::Other("the function's side has ended".to_owned())))
     }
 }
 

@@ -16,10 +16,14 @@ use nix::sched::{CloneFlags, setns};
 use tokio::sync::watch;
 use tokio_tun::Tun;
 
-use super::{Distance, LinkError, shaper::Shaper};
+use super::{Distance, shaper::Shaper};
+use crate::{Error, error::failed};
 
 /// More than any packet: the devices' MTU is 1500.
 const MAX_PACKET: usize = 2048;
+
+const NO_DEVICE: &str =
+    "a TUN device cannot be made, which needs /dev/net/tun (docker run --device=/dev/net/tun) and CAP_NET_ADMIN";
 
 /// A packet and when it leaves.
 type Held = (Instant, Vec<u8>);
@@ -41,7 +45,7 @@ struct End {
 
 impl Relay {
     /// Makes a device called `name` in each of both namespaces, and carries packets between them.
-    pub(super) fn start(name: &str, namespaces: [File; 2], distance: &Distance) -> Result<Self, LinkError> {
+    pub(super) fn start(name: &str, namespaces: [File; 2], distance: &Distance) -> Result<Self, Error> {
         let stop = watch::Sender::new(false);
         let [one, other] = namespaces;
         let one = End::open(name, one, stop.subscribe())?;
@@ -69,7 +73,7 @@ impl Drop for Relay {
 
 impl End {
     /// The device belongs to the namespace of the thread that opens it, and to that thread's runtime.
-    fn open(name: &str, namespace: File, stop: watch::Receiver<bool>) -> Result<Self, LinkError> {
+    fn open(name: &str, namespace: File, stop: watch::Receiver<bool>) -> Result<Self, Error> {
         let (opened, device) = mpsc::sync_channel(1);
         let (start, started) = mpsc::channel();
         let name = name.to_owned();
@@ -93,7 +97,7 @@ impl End {
             .recv()
             .map_err(|_| io::Error::other("the relay's thread ended"))
             .and_then(|device| device)
-            .map_err(LinkError::NoDevice)?;
+            .map_err(failed(NO_DEVICE))?;
         Ok(Self { device, start, thread })
     }
 }

@@ -11,8 +11,10 @@ use crate::{
     Error,
     caller_function::{CallerFunction, Via, reachable},
     door::Door,
+    error::failed,
     function_url::FunctionUrl,
-    lambda::{Function, LambdaError},
+    http_call::header,
+    lambda::{Function, NOT_FORWARDED},
     target,
     world::{Surroundings, World},
 };
@@ -55,13 +57,12 @@ pub(super) async fn passes(world: &World) -> Result<Report, Error> {
 
 pub(super) async fn is_refused(world: &World) -> Result<Report, Error> {
     let url = world.alias_url(PROFILE);
-    let url = url.ok_or_else(|| LambdaError::NoUrl(format!("no URL of the alias {PROFILE}")))?;
+    let url = url.ok_or_else(|| Error::Other(format!("the alias {PROFILE} has no URL")))?;
     let mut called = called(world, &url).await?;
     called
         .request
         .push(format!("(its profile allows {PROFILE_TARGETS} alone)"));
-    let name = called.answer.headers().get("ts-error-name");
-    let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let name = header(called.answer.headers(), "ts-error-name");
     let verdict = expect_status(&called.answer, StatusCode::FORBIDDEN).and_then(|()| match name {
         "TargetNotAllowed" => Ok("refused by the proxy, before it dialed".into()),
         _ => Err(format!("ts-error-name is {name:?}, and not \"TargetNotAllowed\"")),
@@ -88,10 +89,8 @@ impl Called {
 /// Has a function ask the target once, whose layer sends to `proxy`.
 async fn called(world: &World, proxy: &FunctionUrl) -> Result<Called, Error> {
     let Surroundings { binaries, run_dir, .. } = &world.surroundings;
-    let listening = proxy.address.parse();
-    let listening = listening.map_err(|_| LambdaError::NoUrl(proxy.address.clone()))?;
-    let door = Door::open(reachable(), listening).await;
-    let door = door.map_err(LambdaError::NotForwarded)?;
+    let door = Door::open(reachable(), proxy.address.clone()).await;
+    let door = door.map_err(failed(NOT_FORWARDED))?;
     let asked = format!("http://target:{}/get?month=11", target::PORT);
     let way = (Via::FunctionUrl, door.address());
     let caller = CallerFunction::start(binaries, run_dir, &proxy.caller, way, &asked).await?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
+use crate::http_call::header;
+
 /// What a step did, for a person to read, and whether it was right.
 #[derive(Debug)]
 pub struct Report {
@@ -25,9 +27,8 @@ pub(super) fn expect_status(answer: &Response<Bytes>, expected: StatusCode) -> R
     }
     let body: String = String::from_utf8_lossy(answer.body()).chars().take(400).collect();
     let said = ["ts-error-name", "ts-error-message"]
-        .into_iter()
-        .filter_map(|name| answer.headers().get(name)?.to_str().ok());
-    let said = said.collect::<Vec<_>>().join(": ");
+        .map(|name| header(answer.headers(), name))
+        .join(": ");
     Err(format!(
         "the status is {}, and not {expected}; {said} {body}",
         answer.status()

@@ -15,16 +15,13 @@ use testbed::{
     Error,
     deadline::within,
     function_url::FunctionUrl,
-    http_call::CallError,
+    http_call,
     lambda::{Event, LocalLambda},
     node::Node,
     server::Sample,
     signed::signed,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
@@ -116,8 +113,7 @@ impl Direct {
             .uri(&ask.path)
             .header("host", format!("{machine}:{port}"))
             .header("content-type", "text/plain")
-            .body(Full::new(ask.body.clone()))
-            .map_err(CallError::from)?;
+            .body(Full::new(ask.body.clone()))?;
         let usable = match &mut self.kept {
             Some(kept) if !ask.closes() => kept.ready().await.is_ok(),
             _ => false,
@@ -125,11 +121,11 @@ impl Direct {
         let began = Instant::now();
         if !usable {
             let dialled = Socks5Stream::connect(self.socks, (machine.to_string(), port)).await;
-            let stream = dialled.map_err(|error| Error::Runtime(std::io::Error::other(error)))?;
+            let stream = dialled.map_err(std::io::Error::other)?;
             self.kept = Some(handshake(stream).await?);
         }
         let kept = self.kept.as_mut().expect("it has just been opened");
-        Ok((began, kept.send_request(request).await.map_err(CallError::from)?))
+        Ok((began, kept.send_request(request).await?))
     }
 }
 
@@ -188,7 +184,7 @@ impl Deployed {
     fn find_members(&mut self) -> Result<(), Error> {
         let runtimes = self.runtimes(MOST_ENVIRONMENTS);
         let runtime = *runtimes.last().expect("the environment has been started");
-        self.members = processes::members(runtime).map_err(Error::Runtime)?;
+        self.members = processes::members(runtime)?;
         self.runtime = Some(runtime);
         Ok(())
     }
@@ -205,23 +201,19 @@ impl Deployed {
         }
         let kept = self.kept.as_mut().expect("it has just been opened");
         let began = Instant::now();
-        Ok((began, kept.send_request(request).await.map_err(CallError::from)?))
+        Ok((began, kept.send_request(request).await?))
     }
 }
 
 /// A connection to the function's URL.
 pub(crate) async fn connect(url: &FunctionUrl) -> Result<Connection, Error> {
-    let connected = TcpStream::connect(&url.address).await;
-    let stream = connected.map_err(|source| CallError::NotConnected {
-        address: url.address.clone(),
-        source,
-    })?;
-    stream.set_nodelay(true).map_err(Error::Runtime)?;
-    Ok(handshake(stream).await?)
+    let stream = http_call::connect(&url.address).await?;
+    stream.set_nodelay(true)?;
+    handshake(stream).await
 }
 
 /// A request to the function, not signed yet.
-pub(crate) fn request(url: &FunctionUrl, target: &mut Target, ask: &Ask) -> Result<Request<Bytes>, CallError> {
+pub(crate) fn request(url: &FunctionUrl, target: &mut Target, ask: &Ask) -> Result<Request<Bytes>, Error> {
     let port = target.port(ask.https, ask.closes());
     let mut request = url
         .request_to(target.machine, port, ask.method, &ask.path)
@@ -236,7 +228,7 @@ pub(crate) fn request(url: &FunctionUrl, target: &mut Target, ask: &Ask) -> Resu
     Ok(request.body(ask.body.clone())?)
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Connection, CallError> {
+async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Connection, Error> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its end shows as an error of the answer under way, or as a closed sender.
     tokio::spawn(async move { drop(connection.await) });
@@ -244,7 +236,7 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static)
 }
 
 /// Reads a whole answer in pieces, and forgets them.
-async fn read_through(mut answer: Response<Incoming>) -> Result<(StatusCode, u64), CallError> {
+async fn read_through(mut answer: Response<Incoming>) -> Result<(StatusCode, u64), Error> {
     let mut bytes = 0;
     while let Some(frame) = answer.body_mut().frame().await {
         bytes += frame?.data_ref().map_or(0, Bytes::len) as u64;

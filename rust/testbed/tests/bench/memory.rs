@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use testbed::{
-    Error,
     distance::Profile,
     suite::{Outcome, Setting},
 };
@@ -38,7 +37,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let mut all = 0.0;
         let deployed = contender.function().expect("it is a function");
         for member in deployed.members() {
-            let resident = member.resident().map_err(Error::Runtime)?;
+            let resident = member.resident()?;
             all += resident;
             let what = format!("resident memory of {}", member.name);
             rows.push(Row::new("memory", AT, handler.name(), what, "MB", &[resident]));

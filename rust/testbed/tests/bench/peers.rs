@@ -20,14 +20,7 @@ const SIZES: [(usize, &str); 2] = [(5, "5 peers"), (5000, "5,000 peers")];
 pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
     for (peers, at) in SIZES {
         let scene = Scene::open(&setting, profile).await?;
-        let crowd = Crowd {
-            peers,
-            online: peers / 100,
-            siblings: 0,
-            hostname: "lambda-proxy".to_owned(),
-            tags: Vec::new(),
-        };
-        scene.surroundings.control.add_crowd(&crowd).await?;
+        scene.surroundings.control.add_crowd(&Crowd::of(peers, 0)).await?;
         let mut contenders = scene.contenders(|_| ()).await?;
         let place = Place {
             part: "peers",
@@ -44,7 +37,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             let Some(deployed) = contender.function() else { continue };
             let mut memory = 0.0;
             for member in deployed.members() {
-                memory += member.resident().map_err(testbed::Error::Runtime)?;
+                memory += member.resident()?;
             }
             rows.push(rows::Row::new(
                 "peers",

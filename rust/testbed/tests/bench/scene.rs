@@ -17,7 +17,6 @@ use testbed::{
     http_call::json,
     lambda::{Function, LocalLambda},
     nat,
-    node::Node,
     process::{Process, command},
     suite::Setting,
     world::{AUTH_KEY, Surroundings},
@@ -125,24 +124,10 @@ impl Scene {
 
     /// The path without a function: a tailscaled of its own, on the function's side of the link.
     pub(crate) async fn direct(&self) -> Result<Direct, Error> {
-        let Surroundings {
-            binaries,
-            control,
-            run_dir,
-            link,
-            ..
-        } = &self.surroundings;
-        let (program, name) = (&binaries.tailscaled, "direct");
-        let (socks, node) = match link {
-            None => {
-                let node = Node::start(program, name, Some(SOCKS), control, AUTH_KEY, run_dir).await?;
-                (SOCKS, node)
-            }
-            Some(link) => {
-                let node = Node::start_across(link, program, name, Some(SOCKS), control, AUTH_KEY, run_dir).await?;
-                (link.forward(SOCKS).map_err(Error::Runtime)?, node)
-            }
-        };
+        let (node, socks) = self
+            .surroundings
+            .machine_beside_function("direct", SOCKS, AUTH_KEY)
+            .await?;
         Ok(Direct::new(node, socks, self.target.clone()))
     }
 

@@ -51,22 +51,20 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let runtimes = deployed.runtimes(ENVIRONMENTS as u64);
         let mut members = Vec::new();
         for runtime in &runtimes {
-            members.extend(processes::members(*runtime).map_err(Error::Runtime)?);
+            members.extend(processes::members(*runtime)?);
         }
         let (mut medians, mut tails, mut processor, mut failed) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for _ in 0..rounds() {
-            let before = processes::processor(&members).map_err(Error::Runtime)?;
+            let before = processes::processor(&members)?;
             let samples = at_once(&deployed, &Ask::get("/"), REQUESTS).await?;
-            let used = processes::processor(&members)
-                .map_err(Error::Runtime)?
-                .saturating_sub(before);
+            let used = processes::processor(&members)?.saturating_sub(before);
             processor.push(millis(used) / samples.len() as f64);
             medians.push(percentile(&samples, 50));
             tails.push(percentile(&samples, 99));
             failed += count_failed(&samples);
         }
         let memory: Result<f64, _> = members.iter().map(processes::Member::proportional).sum();
-        let each = memory.map_err(Error::Runtime)? / runtimes.len() as f64;
+        let each = memory? / runtimes.len() as f64;
         let row = |what: &str, unit, values: &[f64]| {
             Row::new("side by side", AT, handler.name(), what, unit, values).with_failed(failed)
         };
@@ -99,18 +97,15 @@ async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<
             for _ in 0..requests {
                 let request = signed(request(&url, &mut target, &ask)?, "lambda", &url.caller)?;
                 let began = Instant::now();
-                let answer = connection
-                    .send_request(request)
-                    .await
-                    .map_err(testbed::http_call::CallError::from)?;
+                let answer = connection.send_request(request).await?;
                 let status = answer.status().as_u16();
                 let read = http_body_util::BodyExt::collect(answer.into_body()).await;
-                read.map_err(testbed::http_call::CallError::from)?;
+                read?;
                 samples.push(Sample {
                     took: began.elapsed(),
                     status,
                 });
-                connection.ready().await.map_err(testbed::http_call::CallError::from)?;
+                connection.ready().await?;
             }
             Ok::<_, Error>(samples)
         });

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use testbed::{
-    Error,
     distance::Profile,
     suite::{Outcome, Setting},
 };
@@ -34,7 +33,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         contender.warm_up().await?;
         if let Some(deployed) = contender.function() {
             for member in deployed.members() {
-                member.forget_peak().map_err(Error::Runtime)?;
+                member.forget_peak()?;
             }
         }
     }
@@ -63,7 +62,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         rows.push(row("times direct".into(), "x", &ratios));
         rows.push(row("CPU".into(), "ms", &processor[who]));
         for member in deployed.members() {
-            let peak = member.peak().map_err(Error::Runtime)?;
+            let peak = member.peak()?;
             rows.push(row(format!("peak memory of {}", member.name), "MB", &[peak]));
         }
     }

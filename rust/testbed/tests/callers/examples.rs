@@ -9,35 +9,24 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use testbed::{
     bundle::bundle,
-    node::Node,
     raw_target::{Move, RawTarget},
     target::{CLOSED_PORT, HOSTNAME, PORT},
-    world::AUTH_KEY,
 };
 
 use crate::{
     Outcome, Setting,
     caller::{self, Question, admit},
-    trial,
 };
 
 /// Where the extension's SOCKS5 server listens in a function.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "callers: each asks a machine, and the machine learns nothing of AWS",
-            ask,
-        ),
-        trial(setting, "callers: each sends a body", send),
-        trial(
-            setting,
-            "callers: each tells the proxy's answer from the machine's",
-            tell,
-        ),
-        trial(setting, "the extension alone: the function asks by SOCKS5", direct),
+    testbed::trials![setting;
+        "callers: each asks a machine, and the machine learns nothing of AWS" => ask,
+        "callers: each sends a body" => send,
+        "callers: each tells the proxy's answer from the machine's" => tell,
+        "the extension alone: the function asks by SOCKS5" => direct,
     ]
 }
 
@@ -60,8 +49,7 @@ async fn ask(setting: Arc<Setting>) -> Outcome {
         };
         assert_eq!(headers.keys().find(told), None, "{caller:?}");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn send(setting: Arc<Setting>) -> Outcome {
@@ -89,8 +77,7 @@ async fn send(setting: Arc<Setting>) -> Outcome {
             "{caller:?}"
         );
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn tell(setting: Arc<Setting>) -> Outcome {
@@ -105,22 +92,12 @@ async fn tell(setting: Arc<Setting>) -> Outcome {
             .await?;
         assert!(proxys.err.contains("TargetUnreachable"), "{caller:?}: {proxys:?}");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn direct(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
-    let tailscaled = &surroundings.binaries.tailscaled;
-    let function = Node::start(
-        tailscaled,
-        "direct",
-        Some(SOCKS),
-        &surroundings.control,
-        AUTH_KEY,
-        &setting.run_dir,
-    );
-    let function = function.await?;
+    let function = surroundings.machine("direct", Some(SOCKS)).await?;
     let module = bundle(&setting, "examples/typescript/functions/direct.ts").await?;
     for host in [HOSTNAME.to_owned(), surroundings.target.node.address().to_string()] {
         let event = json!({"url": format!("http://{host}:{PORT}/get?month=11")}).to_string();

@@ -8,15 +8,8 @@ mod signers;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run, trial};
+use testbed::suite::{Outcome, Setting, run_all};
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            examples::trials(setting),
-            signers::trials(setting),
-            doctor::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[examples::trials, signers::trials, doctor::trials])
 }

@@ -9,7 +9,6 @@ use testbed::raw_target::{Move, RawTarget};
 use crate::{
     Outcome, Setting,
     caller::{self, Caller, Question, Said, admit},
-    trial,
 };
 
 const PAGE: &str = include_str!("../../../../docs/signing.md");
@@ -27,11 +26,9 @@ enum Fate {
 }
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![trial(
-        setting,
-        "signers: unusual paths and queries, as documented",
-        documented,
-    )]
+    testbed::trials![setting;
+        "signers: unusual paths and queries, as documented" => documented,
+    ]
 }
 
 async fn documented(setting: Arc<Setting>) -> Outcome {
@@ -61,8 +58,7 @@ async fn documented(setting: Arc<Setting>) -> Outcome {
             );
         }
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 fn fate(seen: Option<&str>, said: &Said) -> Option<Fate> {

@@ -27,21 +27,7 @@ impl Bare {
     /// Starts it, and waits until it says that it is running.
     pub(crate) async fn start(world: &World, hostname: &str, key: &str) -> Result<Self, Error> {
         let surroundings = &world.surroundings;
-        let (program, control, run_dir) = (
-            &surroundings.binaries.tailscaled,
-            &surroundings.control,
-            &surroundings.run_dir,
-        );
-        let (socks, node) = match &surroundings.link {
-            None => (
-                SOCKS,
-                Node::start(program, hostname, Some(SOCKS), control, key, run_dir).await?,
-            ),
-            Some(link) => (
-                link.forward(SOCKS).map_err(Error::Runtime)?,
-                Node::start_across(link, program, hostname, Some(SOCKS), control, key, run_dir).await?,
-            ),
-        };
+        let (node, socks) = surroundings.machine_beside_function(hostname, SOCKS, key).await?;
         let target = (surroundings.target.node.address().to_string(), PORT);
         Ok(Self { node, socks, target })
     }

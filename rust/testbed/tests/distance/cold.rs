@@ -97,20 +97,13 @@ pub(crate) async fn extension_start(world: &World, server: &Server) -> Result<(D
         (Instant::now(), answer.status)
     };
     let started = async {
-        events.find(since, extension_started).await;
+        events.find(since, Event::extension_started).await;
         let started = Instant::now();
         world.lambda.reached(since, "initialized").await?;
         Ok::<_, Error>((started, Instant::now()))
     };
     let (started, answered) = tokio::join!(started, answered);
     let ((started, initialized), (answered, status)) = (started?, answered);
-    world.lambda.reached(since, "frozen").await?;
-    world.lambda.spin_down().await?;
-    world.lambda.reached(since, "stopped").await?;
+    world.lambda.retire(since).await?;
     Ok((initialized - started, answered - initialized, status))
-}
-
-fn extension_started(event: &Event) -> Option<()> {
-    matches!(event, Event::Process { name, state, .. } if state == "started" && name.starts_with("extension:"))
-        .then_some(())
 }

@@ -33,14 +33,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
     for peers in SIZES {
         let surroundings = path.surroundings(&setting).await?;
         let siblings = if peers > SIBLINGS { SIBLINGS } else { 0 };
-        let crowd = Crowd {
-            peers: peers - siblings,
-            online: peers / 100,
-            siblings,
-            hostname: "lambda-proxy".to_owned(),
-            tags: Vec::new(),
-        };
-        surroundings.control.add_crowd(&crowd).await?;
+        surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
         let world = surroundings.deploy(|_| ()).await?;
         let server = Server::closing(&world).await?;
         let (ready, first, status) = extension_start(&world, &server).await?;
@@ -71,11 +64,11 @@ pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
 async fn processor_time(world: &World, server: &Server) -> Result<(Duration, Vec<Sample>), Error> {
     server.ask(world, "GET").await;
     let runtime = world.lambda.events.find(0, Event::runtime_started).await;
-    let before = processor::used(runtime).map_err(Error::Runtime)?;
+    let before = processor::used(runtime)?;
     let mut samples = Vec::new();
     for _ in 0..DIALS {
         samples.push(server.ask(world, "GET").await);
     }
-    let used = processor::used(runtime).map_err(Error::Runtime)?.saturating_sub(before);
+    let used = processor::used(runtime)?.saturating_sub(before);
     Ok((used / DIALS, samples))
 }

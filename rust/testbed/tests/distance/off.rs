@@ -10,11 +10,9 @@ use serde_json::json;
 use testbed::{
     bounds,
     lambda::Function,
-    node::Node,
     server::Server,
     suite::{Outcome, Setting, awake as never_frozen},
     watch::Watch,
-    world::AUTH_KEY,
 };
 use tokio::time::{sleep, sleep_until};
 
@@ -62,15 +60,7 @@ async fn measure(
     let world = path.world(setting, one).await?;
     let surroundings = &world.surroundings;
     let other = Server::keeping(&world, Duration::from_secs(75)).await?;
-    let off_node = Node::start(
-        &surroundings.binaries.tailscaled,
-        "off",
-        None,
-        &surroundings.control,
-        AUTH_KEY,
-        &surroundings.run_dir,
-    )
-    .await?;
+    let off_node = surroundings.machine("off", None).await?;
     // Nothing is kept of a connection to it: each request dials.
     let off = Server::closing(&world).await?.behind(off_node.address());
     off.ask(&world, "GET").await;

@@ -1,13 +1,11 @@
 //! Clients that know nothing of this project, and the function that runs them.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use testbed::{
+    bundle::build_go,
     foreign,
     lambda::Function,
     suite::{Setting, set},
@@ -82,18 +80,6 @@ pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), 
     Ok((foreign::handler_with(setting, "clients", &files)?, clients))
 }
 
-/// Builds a program of Go, which needs no C library.
-pub(crate) fn build_go(source: &Path, output: &Path) -> bool {
-    let mut command = Command::new("go");
-    command
-        .args(["build", "-o"])
-        .arg(output)
-        .arg(source)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-mod=mod");
-    command.status().is_ok_and(|status| status.success())
-}
-
 /// Deploys the function with all clients.
 pub(crate) async fn deploy(
     surroundings: Surroundings,
@@ -124,6 +110,6 @@ pub(crate) async fn start(world: &World, session: &str, command: &[&str]) -> Res
 pub(crate) async fn say(world: &World, session: &str, line: &str) -> Result<(String, u64), Failed> {
     let answer = foreign::tell(world, json!({"do": "say", "session": session, "line": line})).await?;
     let said = answer["line"].as_str();
-    let said = said.ok_or_else(|| Failed::from(format!("{answer}\n{}", world.lambda.process.log().tail())))?;
+    let said = said.ok_or_else(|| Failed::from(format!("{answer}\n{}", world.log())))?;
     Ok((said.to_owned(), answer["ms"].as_u64().unwrap_or_default()))
 }

@@ -13,7 +13,7 @@ use testbed::{
     expect::logged,
     freeze::with_dead_flows,
     process::Process,
-    suite::{Outcome, Setting, trial_within},
+    suite::{Outcome, Setting},
     world::World,
 };
 
@@ -69,40 +69,20 @@ impl Driver {
 }
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: PostgreSQL by libpq, node-postgres and sqlx survives freezes with dead flows",
-            postgresql,
-        )
-        .with_ignored_flag(postgres::programs().is_none()),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze",
-            postgresql_verified,
-        )
-        .with_ignored_flag(postgres::programs().is_none()),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: MySQL by PyMySQL and mysql2 survives freezes with dead flows",
-            mysql,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: MySQL over TLS by PyMySQL and mysql2: the server's own name is checked, also after a freeze",
-            mysql_verified,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: redis-py and node-redis go on after freezes with dead flows",
-            redis,
-        ),
-    ]
+    let postgresql = testbed::trials![setting;
+        "forward: PostgreSQL by libpq, node-postgres and sqlx survives freezes with dead flows" within LIMIT => postgresql,
+        "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze"
+            within LIMIT => postgresql_verified,
+    ];
+    let others = testbed::trials![setting;
+        "forward: MySQL by PyMySQL and mysql2 survives freezes with dead flows" within LIMIT => mysql,
+        "forward: MySQL over TLS by PyMySQL and mysql2: the server's own name is checked, also after a freeze"
+            within LIMIT => mysql_verified,
+        "forward: redis-py and node-redis go on after freezes with dead flows" within LIMIT => redis,
+    ];
+    let missing = postgres::programs().is_none();
+    let postgresql = postgresql.into_iter().map(|trial| trial.with_ignored_flag(missing));
+    postgresql.chain(others).collect()
 }
 
 async fn postgresql(setting: Arc<Setting>) -> Outcome {
@@ -259,7 +239,7 @@ async fn redis(setting: Arc<Setting>) -> Outcome {
             First::FailsOrNot,
         ),
     ];
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut visits = 0;
     let mut since = 0;
     for driver in &drivers {
@@ -315,7 +295,7 @@ async fn verify<const N: usize>(
     refusals: &[&str; N],
     query: &str,
 ) -> Outcome {
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     for (driver, refusal) in drivers(&format!("other.{MAGIC_DNS_DOMAIN}")).iter().zip(refusals) {
         let session = format!("{} of another", driver.name);
         driver.start(world, &session).await?;
@@ -335,7 +315,7 @@ async fn verify<const N: usize>(
 /// another, and the second is answered over another. `query` must be answered with the server's number for the connection, which
 /// tells the connections apart.
 async fn survive(world: &World, drivers: &[Driver], query: &str, freezes: &[u64]) -> Outcome {
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut since = 0;
     let mut known = Vec::new();
     for driver in drivers {

@@ -7,7 +7,7 @@ use testbed::{
     expect::logged,
     freeze::with_dead_flows,
     measuring, nat,
-    suite::{Outcome, Setting, set, trial_within},
+    suite::{Outcome, Setting, set},
     world::World,
 };
 use tokio::{
@@ -31,19 +31,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) const LOCAL_PORT: u16 = 5433;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once",
-            dead_flows,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "forward: connections that outlive a freeze are left alone",
-            live_flows,
-        ),
+    testbed::trials![setting;
+        "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once" within LIMIT
+            => dead_flows,
+        "forward: connections that outlive a freeze are left alone" within LIMIT => live_flows,
     ]
 }
 
@@ -87,7 +78,7 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
     for (index, seconds) in FREEZES.into_iter().enumerate() {
         with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
         let (first, took) = say(&world, "client", "lost").await?;
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         eprintln!("    after {seconds} s: {first:?} in {took} ms");
         assert!(first.starts_with("failed: ConnectionReset"), "{first}\n{}", log());
         assert!(took < SOON, "it took {took} ms\n{}", log());
@@ -98,8 +89,7 @@ async fn dead_flows(setting: Arc<Setting>) -> Outcome {
         assert_eq!(second, format!("{} again", index + 2), "{}", log());
         assert!(took < SOON, "it took {took} ms\n{}", log());
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
@@ -107,14 +97,13 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
     for word in ["one", "two", "three"] {
         let since = world.lambda.events.len();
         let (answer, took) = say(&world, "client", word).await?;
-        assert_eq!(answer, format!("1 {word}"), "{}", world.lambda.process.log().tail());
+        assert_eq!(answer, format!("1 {word}"), "{}", world.log());
         assert!(took < SOON, "it took {took} ms");
         world.lambda.reached(since, "frozen").await?;
         // The freeze itself.
         sleep(SHORT_FREEZE).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The function with a local port that leads to a server behind the target's machine. All goes by DERP.

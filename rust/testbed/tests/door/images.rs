@@ -13,29 +13,29 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
     binaries::architecture,
+    bundle::build_go,
     foreign::{self, tell},
-    suite::{Outcome, Setting, trial},
+    suite::{Outcome, Setting, TEST_LIMIT, trial_within},
     target,
 };
 
-use crate::clients::{build_go, proxy_environment};
+use crate::clients::proxy_environment;
 
 /// Names folders, each an image's root file system, that the extension is to join in, too: as PATH does.
 const ROOTS: &str = "IMAGE_ROOTS";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let mut trials = vec![trial(
-        setting,
-        "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's",
-        nothing_but_the_extension,
-    )];
+    let mut trials = testbed::trials![setting;
+        "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's"
+            => nothing_but_the_extension,
+    ];
     for (number, root) in std::env::var_os(ROOTS)
         .iter()
         .flat_map(std::env::split_paths)
         .enumerate()
     {
         let name = format!("images: the extension of the OCI image joins in {}", root.display());
-        trials.push(trial(setting, &name, async move |setting| {
+        trials.push(trial_within(TEST_LIMIT, setting, &name, async move |setting| {
             joins_in(&setting, &format!("image-{number}"), Some(&root)).await?;
             Ok(())
         }));
@@ -119,7 +119,7 @@ async fn joins_in(setting: &Setting, name: &str, root: Option<&Path>) -> Result<
         json!({"url": format!("http://{address}:{}/get?image=1", target::PORT)}),
     )
     .await?;
-    assert_eq!(got["status"], 200, "{got}\n{}", world.lambda.process.log().tail());
+    assert_eq!(got["status"], 200, "{got}\n{}", world.log());
     world.stop().await;
     Ok(got)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use testbed::{
     expect::logged,
     foreign,
-    suite::{Outcome, Setting, awake, set, trial},
+    suite::{Outcome, Setting, awake, set},
     target,
 };
 use tokio::time::sleep;
@@ -15,17 +15,9 @@ use tokio::time::sleep;
 use crate::clients::deploy;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "join: a lazy function joins with its first connection, and not before",
-            lazy,
-        ),
-        trial(
-            setting,
-            "join: a function in the background does not wait in INIT",
-            background,
-        ),
+    testbed::trials![setting;
+        "join: a lazy function joins with its first connection, and not before" => lazy,
+        "join: a function in the background does not wait in INIT" => background,
     ]
 }
 
@@ -44,14 +36,13 @@ async fn lazy(setting: Arc<Setting>) -> Outcome {
         let log = world.lambda.process.log();
         log.look(0, |line| line.contains("joined tailnet as").then_some(()))
     };
-    assert_eq!(joined(), None, "{}", world.lambda.process.log().tail());
+    assert_eq!(joined(), None, "{}", world.log());
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
     logged(&world, 0, "joined tailnet as").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn background(setting: Arc<Setting>) -> Outcome {
@@ -63,7 +54,6 @@ async fn background(setting: Arc<Setting>) -> Outcome {
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["status"], 200, "{answer}\n{}", world.lambda.process.log().tail());
-    world.stop().await;
-    Ok(())
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
+    world.end().await
 }

@@ -16,20 +16,17 @@ mod servers;
 
 use std::process::ExitCode;
 
-use testbed::suite::run;
+use testbed::suite::run_all;
 
 fn main() -> ExitCode {
     if let Some(code) = rust_clients::run() {
         return code;
     }
-    run(|setting| {
-        let trials = [
-            proxies::trials(setting),
-            forwards::trials(setting),
-            databases::trials(setting),
-            joining::trials(setting),
-            images::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[
+        proxies::trials,
+        forwards::trials,
+        databases::trials,
+        joining::trials,
+        images::trials,
+    ])
 }

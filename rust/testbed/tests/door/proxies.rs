@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use testbed::{
     expect::logged,
     network::STS,
-    suite::{Outcome, Setting, awake, trial},
+    suite::{Outcome, Setting, awake},
     target,
 };
 
@@ -17,22 +17,10 @@ use crate::{
 };
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "proxy: unmodified HTTP clients reach a machine of the tailnet by their variables alone",
-            clients_reach,
-        ),
-        trial(
-            setting,
-            "proxy: tunnels, absolute-form requests and refusals, as curl sees them",
-            curl_sees,
-        ),
-        trial(
-            setting,
-            "proxy: the AWS SDK goes to AWS without it, by the exceptions that are set",
-            sdk,
-        ),
+    testbed::trials![setting;
+        "proxy: unmodified HTTP clients reach a machine of the tailnet by their variables alone" => clients_reach,
+        "proxy: tunnels, absolute-form requests and refusals, as curl sees them" => curl_sees,
+        "proxy: the AWS SDK goes to AWS without it, by the exceptions that are set" => sdk,
     ]
 }
 
@@ -51,13 +39,12 @@ async fn clients_reach(setting: Arc<Setting>) -> Outcome {
                 said.contains("200") && said.contains("client=1"),
                 "{} for {url}: {output}\n{}",
                 client.name,
-                world.lambda.process.log().tail()
+                world.log()
             );
             eprintln!("    {} reached {host} in {} ms", client.name, output["ms"]);
         }
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn curl_sees(setting: Arc<Setting>) -> Outcome {
@@ -110,8 +97,7 @@ async fn curl_sees(setting: Arc<Setting>) -> Outcome {
         );
         logged(&world, 0, name).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// To the tailnet's resolver the name is the function itself, to the function's own it is moto: who asked can be told.
@@ -128,7 +114,7 @@ async fn sdk(setting: Arc<Setting>) -> Outcome {
     let moto = world.surroundings.aws.address();
     let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
     let url = format!("http://{STS}:{port}");
-    let log = || world.lambda.process.log().tail();
+    let log = || world.log();
     let mut command = ["/usr/bin/env", python::PYTHON, "/var/task/sts.py"]
         .map(str::to_owned)
         .to_vec();
@@ -151,6 +137,5 @@ async fn sdk(setting: Arc<Setting>) -> Outcome {
         log()
     );
     logged(&world, 0, &format!("{STS}:{port}: TargetNotAllowed")).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -5,9 +5,8 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use testbed::{
     binaries::project_folder,
     emulated::emulated,
-    suite::{Outcome, Setting, run, trial_within},
+    suite::{Outcome, Setting, run},
     walkthrough::Step,
-    world::World,
 };
 
 /// An emulated program takes some ten times as long.
@@ -15,27 +14,23 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
     run(|setting| {
-        vec![trial_within(
-            LIMIT,
-            setting,
-            "the other architecture's function joins the tailnet and answers a request",
-            answers,
-        )]
+        testbed::trials![setting;
+            "the other architecture's function joins the tailnet and answers a request" within LIMIT => answers,
+        ]
     })
 }
 
 async fn answers(setting: Arc<Setting>) -> Outcome {
     let binaries = emulated(&setting.binaries, &project_folder(), &setting.run_dir)?;
-    let world = World::start(binaries, &setting.run_dir, &|_, _, _| (), |_| ()).await?;
+    let run_dir = setting.run_dir.clone();
+    let world = Setting { binaries, run_dir }.world(|_| ()).await?;
     for step in [Step::Get, Step::Echo, Step::ClosedPort] {
         let report = step.run(&world).await?;
-        println!("{}: {:?}", step.title(), report.took);
+        eprintln!("{}: {:?}", step.title(), report.took);
         if let Err(wrong) = report.verdict {
-            let log = world.lambda.process.log().tail();
+            let log = world.log();
             return Err(format!("{}: {wrong}\n{log}", step.title()).into());
         }
     }
-    let exit = world.stop().await;
-    assert!(exit.status.success(), "{exit}");
-    Ok(())
+    world.end().await
 }

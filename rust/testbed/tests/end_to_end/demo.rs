@@ -1,38 +1,49 @@
-//! The demo's own executable, watched, read, and robbed of its processes.
+//! The demo, run as a person runs it, and the machine that SHUTDOWN takes out of the tailnet.
 
-use std::{fs, process::ExitStatus, time::Duration};
+use std::{process::ExitStatus, sync::Arc, time::Duration};
 
-use aws_credential_types::Credentials;
-use bytes::Bytes;
-use http::Response;
-use libtest_mimic::Failed;
+use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use testbed::{
+    Error,
     binaries::ROOT_VARIABLE,
+    control::Control,
     deadline::within,
-    function_url::FunctionUrl,
+    expect::answered,
     process::{Process, command},
-    target::PORT,
+    vitals::pids,
+    walkthrough::STEPS,
 };
 use tokio::sync::mpsc;
 
-use crate::Setting;
+use crate::{Outcome, Setting};
 
 /// How long the demo may take until it has shown all steps.
 const STEPS_LIMIT: Duration = Duration::from_secs(60);
+/// How long its end may take.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
+    testbed::trials![setting;
+        "the demo shows all steps and exits 0" => exits_0,
+        "the demo names a server that is killed, and fails" => names_the_dead,
+        "Ctrl-C ends the demo and leaves no process" => ctrl_c_leaves_nothing,
+        "SHUTDOWN takes the function out of the tailnet" => shutdown_logs_out,
+    ]
+}
 
 /// A running demo.
-pub(crate) struct Demo {
-    pub(crate) process: Process,
+struct Demo {
+    process: Process,
     lines: mpsc::Receiver<String>,
     output: String,
 }
 
 impl Demo {
-    pub(crate) fn start(setting: &Setting, arguments: &[&str]) -> Result<Self, Failed> {
+    fn start(setting: &Setting, arguments: &[&str]) -> Result<Self, Failed> {
         let mut command = command(env!("CARGO_BIN_EXE_demo").as_ref(), &setting.run_dir);
         command
             .args(arguments)
@@ -45,92 +56,88 @@ impl Demo {
         })
     }
 
-    /// Waits for a line that `pick` takes.
-    pub(crate) async fn line<T>(&mut self, pick: impl Fn(&str) -> Option<T>) -> Result<T, Failed> {
+    /// Reads on to a line with `words`, or to the end. Says whether there was one.
+    async fn read_to(&mut self, words: Option<&str>) -> bool {
         while let Some(line) = self.lines.recv().await {
             self.output += &line;
             self.output.push('\n');
-            if let Some(found) = pick(&line) {
-                return Ok(found);
+            if words.is_some_and(|words| line.contains(words)) {
+                return true;
             }
         }
-        Err(format!("the demo ended too early:\n{}", self.output).into())
+        false
     }
 
-    /// Waits until the steps are done, and returns the URL that the demo invites to.
-    pub(crate) async fn invitation(&mut self) -> Result<FunctionUrl, Failed> {
-        let address = |line: &str| Some(line.split_once("'http://")?.1.split_once('/')?.0.to_owned());
-        let user = |line: &str| Some(line.split_once("--user ")?.1.split(' ').next()?.to_owned());
-        let user = within(STEPS_LIMIT, "the demo's steps", self.line(user)).await??;
-        let address = self.line(address).await?;
-        let (id, secret) = user.split_once(':').ok_or("no colon in the user")?;
-        Ok(FunctionUrl {
-            address,
-            caller: Credentials::new(id, secret, None, None, "test"),
-        })
-    }
-
-    /// Calls the URL as the invitation says.
-    pub(crate) async fn get(&self, url: &FunctionUrl) -> Result<Response<Bytes>, Failed> {
-        let request = url.request_to("target", PORT, "GET", "/get");
-        Ok(url.send(request.body(Bytes::new())?).await?)
-    }
-
-    /// Waits for the demo's end.
-    pub(crate) async fn end(mut self) -> Result<(ExitStatus, String), Failed> {
-        while let Some(line) = self.lines.recv().await {
-            self.output += &line;
-            self.output.push('\n');
+    /// Waits until the steps are done, and it invites to try more.
+    async fn invitation(&mut self) -> Outcome {
+        match within(STEPS_LIMIT, "the demo's steps", self.read_to(Some("--user "))).await? {
+            true => Ok(()),
+            false => Err(format!("the demo ended too early:\n{}", self.output).into()),
         }
-        let exit = self.process.exited().await;
+    }
+
+    async fn end(mut self) -> Result<(ExitStatus, String), Failed> {
+        within(STEPS_LIMIT, "the demo's end", self.read_to(None)).await?;
+        let exit = within(END_LIMIT, "the end of its process", self.process.exited()).await?;
         Ok((exit.status, self.output + &exit.log))
     }
-
-    /// One of the demo's processes: by its name, and for tailscaled by whose it is.
-    pub(crate) fn victim(&self, who: &str) -> Option<i32> {
-        let (name, of_function) = match who {
-            "tailscaled of the target" => ("tailscaled", Some(false)),
-            "tailscaled of the function" => ("tailscaled", Some(true)),
-            name => (name, None),
-        };
-        processes().into_iter().find_map(|(pid, found, parent)| {
-            let parent = processes()
-                .into_iter()
-                .find_map(|(pid, name, _)| (pid == parent).then_some(name));
-            let functions = parent.is_some_and(|name| name.starts_with("tailscale-ext"));
-            (found == name && of_function.is_none_or(|wanted| wanted == functions)).then_some(pid)
-        })
-    }
-
-    pub(crate) fn kill(&self, who: &str) -> Result<(), Failed> {
-        let pid = self
-            .victim(who)
-            .ok_or_else(|| format!("no {who} is running; {:?} are", running()))?;
-        Ok(kill(Pid::from_raw(pid), Signal::SIGKILL)?)
-    }
 }
 
-/// The names of all processes but this one and the dead.
-pub(crate) fn running() -> Vec<String> {
-    processes()
-        .into_iter()
-        .filter(|(pid, ..)| *pid != 1)
-        .map(|(_, name, _)| name)
-        .collect()
+async fn exits_0(setting: Arc<Setting>) -> Outcome {
+    let (status, output) = Demo::start(&setting, &["--once"])?.end().await?;
+    assert!(status.success(), "{output}");
+    for step in STEPS {
+        assert!(output.contains(step.title()), "{output}");
+    }
+    let verdicts = (output.matches('✓').count(), output.matches('✗').count());
+    assert_eq!(verdicts, (STEPS.len(), 0), "{output}");
+    Ok(())
 }
 
-/// Process id, name and parent of all that live, from /proc/PID/stat (proc(5)): "PID (name) state parent ...".
-fn processes() -> Vec<(i32, String, i32)> {
-    let pids = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let stat = |pid: i32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (_, rest) = text.split_once(" (")?;
-        let (name, rest) = rest.rsplit_once(") ")?;
-        let mut words = rest.split(' ');
-        let state = words.next()?;
-        (state != "Z").then_some((pid, name.to_owned(), words.next()?.parse().ok()?))
-    };
-    pids.filter_map(stat).collect()
+async fn names_the_dead(setting: Arc<Setting>) -> Outcome {
+    let mut demo = Demo::start(&setting, &[])?;
+    demo.invitation().await?;
+    let server = setting.binaries.go_httpbin.display().to_string();
+    let server = pids(&server).first().copied().ok_or("go-httpbin does not run")?;
+    kill(Pid::from_raw(server), Signal::SIGKILL)?;
+    let (status, output) = demo.end().await?;
+    assert!(!status.success(), "{output}");
+    assert!(
+        output.contains("go-httpbin was killed by signal 9 (SIGKILL)"),
+        "{output}"
+    );
+    Ok(())
+}
+
+async fn ctrl_c_leaves_nothing(setting: Arc<Setting>) -> Outcome {
+    let mut demo = Demo::start(&setting, &[])?;
+    demo.invitation().await?;
+    demo.process.signal(Signal::SIGINT).await;
+    let (status, output) = demo.end().await?;
+    assert!(status.success(), "{output}");
+    // Process 1 is the suite.
+    let left: Vec<i32> = pids("/").into_iter().filter(|pid| *pid != 1).collect();
+    assert_eq!(left, [] as [i32; 0], "{output}");
+    Ok(())
+}
+
+async fn shutdown_logs_out(setting: Arc<Setting>) -> Outcome {
+    let world = setting.world(|_| ()).await?;
+    answered(&world).await?;
+    let is_online = async |control: &Control| control.is_online("lambda-proxy").await;
+    assert!(
+        is_online(&world.surroundings.control).await?,
+        "the function is not in the tailnet"
+    );
+    let (surroundings, exit) = world.undeploy().await;
+    assert!(exit.status.success(), "{exit}");
+    within(END_LIMIT, "the function's leaving", async {
+        while is_online(&surroundings.control).await? {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok::<_, Error>(())
+    })
+    .await??;
+    surroundings.stop().await;
+    Ok(())
 }

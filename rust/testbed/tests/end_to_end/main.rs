@@ -4,28 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod control_server;
-mod deaths;
 mod demo;
-mod journey;
-mod surroundings;
 mod warming;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run, trial};
+use testbed::suite::{Outcome, Setting, run_all};
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            surroundings::trials(setting),
-            control_server::trials(setting),
-            journey::trials(setting),
-            deaths::trials(setting),
-            warming::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[control_server::trials, demo::trials, warming::trials])
 }
-
-/// Starts are of no interest here.
-fn quiet(_: &str, _: Duration, _: &str) {}

@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use testbed::{
     Error,
     deadline::within,
+    expect::is_ok,
     invoke_api::{InvokeApi, Invoked},
     lambda::{Event, Function, LocalLambda},
-    suite::set,
+    suite::{set, stream},
     world::World,
 };
 use tokio::task::JoinSet;
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
 /// How many environments are kept warm.
 const WARM: usize = 5;
@@ -31,23 +32,12 @@ const SOON: Duration = Duration::from_secs(5);
 const SCHEDULED: &str = r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "warmer: as many requests at once as there are warm environments meet no cold start",
-            no_cold_start,
-        ),
-        trial(setting, "warmer: what goes wrong is told by reason", failures),
-        trial(
-            setting,
-            "warmer: an environment outside the tailnet is warm all the same, and the log says why it is outside",
-            outside,
-        ),
-        trial(
-            setting,
-            "warmer: a function that streams is kept warm as well, and takes no other payload",
-            streaming,
-        ),
+    testbed::trials![setting;
+        "warmer: as many requests at once as there are warm environments meet no cold start" => no_cold_start,
+        "warmer: what goes wrong is told by reason" => failures,
+        "warmer: an environment outside the tailnet is warm all the same, and the log says why it is outside"
+            => outside,
+        "warmer: a function that streams is kept warm as well, and takes no other payload" => streaming,
     ]
 }
 
@@ -173,12 +163,7 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     }
     while let Some(answer) = requests.join_next().await {
         let answer = answer??;
-        assert_eq!(
-            answer.status(),
-            200,
-            "{answer:?}\n{}",
-            world.lambda.process.log().tail()
-        );
+        is_ok(&world, &answer);
     }
     let cold = events.look(since, |event| match event {
         Event::Environment { state, .. } if state == "starting" => Some(()),
@@ -187,8 +172,7 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     });
     assert_eq!(cold, None, "an environment was started for a request");
     warmer.stop().await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Starts a warmer whose round must fail with `words`.
@@ -219,8 +203,7 @@ async fn failures(setting: Arc<Setting>) -> Outcome {
     fails(&world, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
     let stranger = Credentials::new("ASIASTRANGER", "secret", Some("token".into()), None, "testbed");
     fails(&world, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn outside(setting: Arc<Setting>) -> Outcome {
@@ -234,16 +217,11 @@ async fn outside(setting: Arc<Setting>) -> Outcome {
         .warms("1 of 1 cannot use the tailnet: NoAuthKey: cannot read an auth key from secret 'no-such-secret'")
         .await?;
     warmer.stop().await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn streaming(setting: Arc<Setting>) -> Outcome {
-    let world = world(&setting, |function| {
-        function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
-        set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
-    })
-    .await?;
+    let world = world(&setting, stream).await?;
     let warmer = Warmer::start(&world, "tailscale-proxy", 2, &role()).await?;
     warmer.warms("2 of 2 environments are warm, 2 of them new").await?;
     let far = json!({"warmUp": {"until": 9_999_999_999_999_u64}});
@@ -255,6 +233,5 @@ async fn streaming(setting: Arc<Setting>) -> Outcome {
         "{message}"
     );
     warmer.stop().await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -16,10 +16,9 @@ use testbed::{
     foreign,
     lambda::Function,
     network::ADDRESS,
-    node::Node,
-    suite::{Outcome, Setting, awake, set, trial},
+    suite::{Outcome, Setting, awake, set},
     target,
-    world::{AUTH_KEY, World},
+    world::World,
 };
 use tokio::{
     io::AsyncReadExt,
@@ -43,37 +42,14 @@ const REJOIN_LIMIT: Duration = Duration::from_secs(30);
 const PORT: u16 = 7000;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "alone: a handler of anybody's reaches the tailnet, by address and by name",
-            reaches,
-        ),
-        trial(
-            setting,
-            "alone: peers reach a listener in the function where they are let in, and only there",
-            reached,
-        ),
-        trial(
-            setting,
-            "alone: without a login nothing leaves, and the log says why",
-            nothing_leaves,
-        ),
-        trial(
-            setting,
-            "alone: what the tailnet does not cover leaves by the function's own network, but nothing comes back to it",
-            uncovered,
-        ),
-        trial(
-            setting,
-            "alone: nothing leaves by another way than a required exit node",
-            one_way_out,
-        ),
-        trial(
-            setting,
-            "alone: a peer that hears late of the newcomer is reached as soon as it does",
-            hears_late,
-        ),
+    testbed::trials![setting;
+        "alone: a handler of anybody's reaches the tailnet, by address and by name" => reaches,
+        "alone: peers reach a listener in the function where they are let in, and only there" => reached,
+        "alone: without a login nothing leaves, and the log says why" => nothing_leaves,
+        "alone: what the tailnet does not cover leaves by the function's own network, but nothing comes back to it"
+            => uncovered,
+        "alone: nothing leaves by another way than a required exit node" => one_way_out,
+        "alone: a peer that hears late of the newcomer is reached as soon as it does" => hears_late,
     ]
 }
 
@@ -92,10 +68,6 @@ async fn dial(world: &World, host: &str, port: u16) -> Result<Value, Failed> {
     foreign::tell(world, json!({"do": "socks", "host": host, "port": port})).await
 }
 
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
-}
-
 async fn reaches(setting: Arc<Setting>) -> Outcome {
     let world = world_with(&setting, |_| ()).await?;
     let address = world.surroundings.target.node.address().to_string();
@@ -105,12 +77,7 @@ async fn reaches(setting: Arc<Setting>) -> Outcome {
             json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get?a=1"}),
         )
         .await?;
-        assert_eq!(
-            answer["status"],
-            200,
-            "{host}: {answer}\n{}",
-            world.lambda.process.log().tail()
-        );
+        assert_eq!(answer["status"], 200, "{host}: {answer}\n{}", world.log());
         assert!(answer["body"].as_str().unwrap().contains("/get?a=1"), "{answer}");
     }
     let closed = foreign::tell(
@@ -122,8 +89,7 @@ async fn reaches(setting: Arc<Setting>) -> Outcome {
         closed["failed"].as_str().unwrap().starts_with("SOCKS5 reply"),
         "{closed}"
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// What a peer gets to read from this port of the function's address in the tailnet.
@@ -149,10 +115,9 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
         foreign::tell(&world, json!({"do": "listen", "port": PORT})).await?;
         let surroundings = &world.surroundings;
         let socks = SocketAddr::from(([127, 0, 0, 1], 1077));
-        let program = &surroundings.binaries.tailscaled;
-        let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
-        let peer = Node::start(program, "peer", Some(socks), control, AUTH_KEY, run_dir).await?;
-        peer.meet(control.node("lambda-proxy").await?.addresses[0]).await?;
+        let peer = surroundings.machine("peer", Some(socks)).await?;
+        peer.meet(surroundings.control.node("lambda-proxy").await?.addresses[0])
+            .await?;
         // What is kept out proves nothing where the peer reaches nobody.
         let target = surroundings.target.node.address().to_string();
         timeout(DIAL_LIMIT, Socks5Stream::connect(socks, (target, target::PORT))).await??;
@@ -174,7 +139,7 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     let world = surroundings.deploy(|function| foreign::be(function, &handler)).await?;
     for host in [&host, "name.example"] {
         let answer = dial(&world, host, port).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
         let words = format!(
             "no connection to {host}:{port}: ApprovalRequired: an administrator of the tailnet must approve this machine"
         );
@@ -187,7 +152,7 @@ async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     })
     .await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
     logged(
         &world,
         0,
@@ -204,7 +169,7 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
     let (host, port) = (outside.address.ip().to_string(), outside.address.port());
     let world = world_with(&setting, |_| ()).await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["body"], "outside", "{answer}\n{}", log(&world));
+    assert_eq!(answer["body"], "outside", "{answer}\n{}", world.log());
     let visitors = outside.visitors();
     assert!(
         matches!(visitors[..], [from] if from != IpAddr::from(ADDRESS)),
@@ -222,15 +187,14 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
         ("169.254.100.1", "a link-local address"),
     ] {
         let answer = dial(&world, host, 9001).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", log(&world));
+        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", world.log());
         logged(&world, 0, why).await;
     }
     // Nobody knows it: neither the tailnet nor what tailscaled asks then.
     let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", world.log());
     logged(&world, 0, &format!("no connection to unknown.invalid:{port}")).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// What must leave by the exit node leaves by no other way when that does not answer, or is one no longer.
@@ -248,7 +212,7 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
         })
         .await?;
     let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
     logged(
         &world,
         0,
@@ -281,14 +245,13 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
     )
     .await??;
     let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", log(&world));
+    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", world.log());
     let visitors = outside.visitors();
     assert!(
         visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),
         "{visitors:?}"
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// WireGuard's first message to a peer that has not heard of this machine is lost, and the next would follow after 5 s.
@@ -308,8 +271,7 @@ async fn hears_late(setting: Arc<Setting>) -> Outcome {
     };
     let (answer, heard) = join!(dial(&world, &address, target::PORT), heard);
     let (answer, took) = (answer?, heard.elapsed());
-    assert_eq!(answer["status"], 200, "{answer}\n{}", log(&world));
-    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", log(&world));
-    world.stop().await;
-    Ok(())
+    assert_eq!(answer["status"], 200, "{answer}\n{}", world.log());
+    assert!(took < Duration::from_secs(1), "it took {took:?}\n{}", world.log());
+    world.end().await
 }

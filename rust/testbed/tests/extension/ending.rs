@@ -13,11 +13,11 @@ use nix::{
 use testbed::{
     deadline::within,
     distance::Distance,
-    expect::get,
+    expect::answered,
     freeze::with_dead_flows,
     lambda::Event,
     nat,
-    suite::{Outcome, Setting, awake, trial},
+    suite::{Outcome, Setting, awake},
     world::World,
 };
 
@@ -27,23 +27,13 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 const FREEZE: Duration = Duration::from_secs(3);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let mut trials = vec![
-        trial(
-            setting,
-            "end: SIGTERM makes the extension leave the tailnet, as SHUTDOWN does",
-            terminated,
-        ),
-        trial(
-            setting,
-            "end: SHUTDOWN is kept to though the control server does not answer",
-            without_control,
-        ),
-    ];
-    for millis in [0, 100] {
-        let name = format!("end: SHUTDOWN after a freeze that killed the flows logs out, at {millis} ms");
-        trials.push(trial(setting, &name, move |setting| after_dead_flows(setting, millis)));
-    }
-    trials
+    testbed::trials![setting;
+        "end: SIGTERM makes the extension leave the tailnet, as SHUTDOWN does" => terminated,
+        "end: SHUTDOWN is kept to though the control server does not answer" => without_control,
+        "end: SHUTDOWN after a freeze that killed the flows logs out, at 0 ms" => |setting| after_dead_flows(setting, 0),
+        "end: SHUTDOWN after a freeze that killed the flows logs out, at 100 ms"
+            => |setting| after_dead_flows(setting, 100),
+    ]
 }
 
 fn of_extension(event: &Event) -> Option<(&str, u32, Option<i32>)> {
@@ -66,8 +56,8 @@ async fn ended(world: &World, began: Instant) -> Outcome {
         _ => None,
     });
     let code = within(SHUTDOWN, "the extension's end", exit).await;
-    let code = code.map_err(|late| format!("{late}\n{}", world.lambda.process.log().tail()))?;
-    assert_eq!(code, Some(0), "{}", world.lambda.process.log().tail());
+    let code = code.map_err(|late| format!("{late}\n{}", world.log()))?;
+    assert_eq!(code, Some(0), "{}", world.log());
     assert!(began.elapsed() < SHUTDOWN, "{:?}", began.elapsed());
     Ok(())
 }
@@ -78,8 +68,7 @@ async fn is_online(world: &World) -> Result<bool, Failed> {
 
 async fn terminated(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     assert!(is_online(&world).await?);
     let pid = world.lambda.events.look(0, |event| match of_extension(event) {
         Some(("started", pid, _)) => Some(pid),
@@ -90,23 +79,19 @@ async fn terminated(setting: Arc<Setting>) -> Outcome {
     kill(pid, Signal::SIGTERM)?;
     ended(&world, began).await?;
     assert!(!is_online(&world).await?);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn without_control(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
-    let frozen = world.lambda.events.find(0, Event::frozen);
-    within(SHUTDOWN, "the environment's rest", frozen).await?;
+    answered(&world).await?;
+    world.lambda.reached(0, "frozen").await?;
     world.surroundings.control.process.signal(Signal::SIGSTOP).await;
     let began = Instant::now();
     world.lambda.spin_down().await?;
     ended(&world, began).await?;
     world.surroundings.control.process.signal(Signal::SIGCONT).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// That is how nearly every environment ends.
@@ -115,8 +100,7 @@ async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
     nat::block_udp().await?;
     let distance = (millis > 0).then(|| Distance::of_millis(millis));
     let world = setting.world_at(distance, |_| ()).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     with_dead_flows(&world, 0, FREEZE).await?;
     let began = Instant::now();
     world.lambda.spin_down().await?;
@@ -127,6 +111,5 @@ async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
     assert_eq!((counts.new, counts.logged_out), (1, 1), "{counts:?}");
     assert!(!is_online(&world).await?);
     nat::remember().await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -14,12 +14,13 @@ use testbed::{
     control::Counts,
     deadline::within,
     expect::{get, logged, recovers, says_why},
-    lambda::{Event, Function},
+    freeze::with_dead_flows,
+    lambda::Function,
     nat,
     network::ADDRESS,
     node::Node,
-    suite::{Outcome, Setting, set, trial},
-    world::{AUTH_KEY, Surroundings, World},
+    suite::{Outcome, Setting, set},
+    world::{Surroundings, World},
 };
 
 use crate::server::Server;
@@ -28,45 +29,25 @@ use crate::server::Server;
 const INIT: Duration = Duration::from_secs(10);
 /// How soon an optional exit node is used that has come up: it is tried again after 1, 2, 4, … s.
 const USE_LIMIT: Duration = Duration::from_secs(30);
-/// How long the freeze after a request may take to come.
-const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 /// After a freeze this long, WireGuard's sessions are made anew together with links that have died.
 const REST: Duration = Duration::from_secs(11);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "exit node: what the tailnet does not cover leaves by it, the rest does not",
-            used,
-        ),
-        trial(
-            setting,
-            "exit node: required and silent, nothing leaves until it answers, and the machine is kept",
-            required,
-        ),
-        trial(
-            setting,
-            "exit node: silent but not required, requests go to the tailnet alone until it answers",
-            optional,
-        ),
-        trial(setting, "exit node: one that is none is told", unsuitable),
+    testbed::trials![setting;
+        "exit node: what the tailnet does not cover leaves by it, the rest does not" => used,
+        "exit node: required and silent, nothing leaves until it answers, and the machine is kept" => required,
+        "exit node: silent but not required, requests go to the tailnet alone until it answers" => optional,
+        "exit node: one that is none is told" => unsuitable,
     ]
 }
 
 /// A machine that routes for others. It stands in the same network as what is outside, which it must offer by itself:
 /// for a machine with a network of its own the default route would not include that.
 pub(crate) async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
-    let Surroundings {
-        binaries,
-        control,
-        run_dir,
-        ..
-    } = surroundings;
-    let node = Node::start(&binaries.router, "exit", None, control, AUTH_KEY, run_dir).await?;
+    let node = surroundings.router("exit").await?;
     node.local_api.advertise(&["0.0.0.0/0", "::/0", "192.0.2.0/24"]).await?;
-    let id = control.node("exit").await?.id;
-    control.set_routes(id, &["0.0.0.0/0", "::/0"]).await?;
+    let id = surroundings.control.node("exit").await?.id;
+    surroundings.control.set_routes(id, &["0.0.0.0/0", "::/0"]).await?;
     Ok(node)
 }
 
@@ -82,14 +63,7 @@ pub(crate) fn by(function: &mut Function, exit_node: &str, required: bool) {
 
 /// A request for what is outside the tailnet.
 async fn get_outside(world: &World, outside: SocketAddr) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request("GET", "/");
-    let request = request.header("ts-target-ip", outside.ip().to_string());
-    let request = request.header("ts-target-port", outside.port());
-    Ok(world.url().send(request.body(Bytes::new())?).await?)
-}
-
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
+    Ok(world.get(outside.ip(), outside.port(), "/").await?)
 }
 
 async fn used(setting: Arc<Setting>) -> Outcome {
@@ -101,26 +75,18 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     let name = node.hostname().to_owned();
     let world = surroundings.deploy(|function| by(function, &name, true)).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     assert_eq!(answer.body(), "outside");
     // Not the function's own address, which is a link-local one.
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     let since = world.lambda.events.len();
     let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
 
     // A freeze in which all of its connections die: what is made anew keeps the exit node.
-    within(
-        FREEZE_LIMIT,
-        "the freeze",
-        world.lambda.events.find(since, Event::frozen),
-    )
-    .await?;
-    let pid = world.lambda.events.find(0, Event::runtime_started).await;
-    assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
-    tokio::time::sleep(REST).await;
+    with_dead_flows(&world, since, REST).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     // A GET may go twice: over the connection that was kept, and over a new one.
     let visitors = outside.visitors();
     assert!(
@@ -129,8 +95,7 @@ async fn used(setting: Arc<Setting>) -> Outcome {
     );
     logged(&world, 0, "path repaired").await;
     nat::remember().await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The function is the machine that it was at first, which registers by its node key alone.
@@ -177,11 +142,10 @@ async fn required(setting: Arc<Setting>) -> Outcome {
     node.process.signal(Signal::SIGCONT).await;
     recovers(&world).await?;
     let answer = get_outside(&world, outside.address).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     kept_its_machine(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn optional(setting: Arc<Setting>) -> Outcome {
@@ -191,7 +155,7 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
     node.process.signal(Signal::SIGSTOP).await;
     let world = surroundings.deploy(|function| by(function, "exit", false)).await?;
     let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", log(&world));
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
     let answer = get_outside(&world, outside.address).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
@@ -205,17 +169,16 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
                 return Ok::<_, Failed>(());
             }
             let error = &answer.headers()["ts-error-name"];
-            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", log(&world));
+            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", world.log());
             // A caller's own pause before it tries again.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
     let used = within(USE_LIMIT, "a request by the exit node", used).await;
-    used.map_err(|late| format!("{late}\n{}", log(&world)))??;
+    used.map_err(|late| format!("{late}\n{}", world.log()))??;
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
     kept_its_machine(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn unsuitable(setting: Arc<Setting>) -> Outcome {
@@ -230,6 +193,5 @@ async fn unsuitable(setting: Arc<Setting>) -> Outcome {
         ],
     )
     .await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -12,11 +12,11 @@ use testbed::{
     control::Counts,
     deadline::within,
     distance::Distance,
-    expect::{RECOVERY, diagnosis, fails_soon, get, logged, recovers},
+    expect::{RECOVERY, answered, diagnosis, fails_soon, get, is_ok, logged, recovers},
     freeze::with_dead_flows,
     lambda::{Event, Function},
     server as target_server,
-    suite::{Outcome, Setting, awake, set, trial},
+    suite::{Outcome, Setting, awake, set},
     world::{Surroundings, World},
 };
 
@@ -34,34 +34,15 @@ const STARTS: usize = 5;
 const NOISE_MS: f64 = 25.0;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "keyless: the role logs in with no secret, again after a removal, and no token shows",
-            logs_in,
-        ),
-        trial(setting, "keyless: renewals ask neither STS nor Tailscale's API", renews),
-        trial(
-            setting,
-            "keyless: each refusal of STS is told with what mends it, and what was mended is found",
-            refused_by_sts,
-        ),
-        trial(
-            setting,
-            "keyless: each refusal of Tailscale's API is told with what mends it, and what was mended is found",
-            refused_by_tailscale,
-        ),
-        trial(
-            setting,
-            "keyless: a busy STS is waited out within the start",
-            waited_out,
-        ),
-        trial(
-            setting,
-            "keyless: a cold start takes no longer than with a client secret",
-            cold_start,
-        ),
-        trial(setting, "a key in Parameter Store serves as one in a secret", parameter),
+    testbed::trials![setting;
+        "keyless: the role logs in with no secret, again after a removal, and no token shows" => logs_in,
+        "keyless: renewals ask neither STS nor Tailscale's API" => renews,
+        "keyless: each refusal of STS is told with what mends it, and what was mended is found" => refused_by_sts,
+        "keyless: each refusal of Tailscale's API is told with what mends it, and what was mended is found"
+            => refused_by_tailscale,
+        "keyless: a busy STS is waited out within the start" => waited_out,
+        "keyless: a cold start takes no longer than with a client secret" => cold_start,
+        "a key in Parameter Store serves as one in a secret" => parameter,
     ]
 }
 
@@ -139,8 +120,7 @@ async fn logs_in(setting: Arc<Setting>) -> Outcome {
     );
     assert_ne!(control.node("lambda-proxy").await?.id, own.id);
     shows_no_secret(&world, &identity.sts.issued());
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn renews(setting: Arc<Setting>) -> Outcome {
@@ -173,8 +153,7 @@ async fn renews(setting: Arc<Setting>) -> Outcome {
     assert_eq!(counts, expected);
     assert_eq!(identity.asked(), (1, 2));
     testbed::nat::remember().await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The table in docs/troubleshooting.md has these.
@@ -286,15 +265,9 @@ async fn waited_out(setting: Arc<Setting>) -> Outcome {
     };
     let (answered, ()) = tokio::join!(get(&world), mending);
     let (answer, _) = answered?;
-    assert_eq!(
-        answer.status(),
-        StatusCode::OK,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    is_ok(&world, &answer);
     assert_eq!(identity.asked(), (2, 2));
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// INITs of one function, one after the other.
@@ -303,12 +276,7 @@ async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
     for _ in 0..STARTS {
         let since = world.lambda.events.len();
         let (answer, _) = get(world).await?;
-        assert_eq!(
-            answer.status(),
-            StatusCode::OK,
-            "{answer:?}\n{}",
-            world.lambda.process.log().tail()
-        );
+        is_ok(world, &answer);
         let init = world.lambda.events.find(since, |event| match event {
             Event::Invocation { init_ms, .. } => *init_ms,
             _ => None,
@@ -363,13 +331,7 @@ async fn parameter(setting: Arc<Setting>) -> Outcome {
         }
     };
     let world = surroundings.deploy(named(NAME)).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(
-        answer.status(),
-        StatusCode::OK,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    answered(&world).await?;
     let log = world.lambda.process.log();
     let unencrypted = log.look(0, |line| line.contains("is not encrypted").then(|| line.clone()));
     assert_eq!(unencrypted, None);
@@ -378,6 +340,5 @@ async fn parameter(setting: Arc<Setting>) -> Outcome {
     let (answer, _) = get(&world).await?;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     logged(&world, 0, "from parameter '/tailscale/none': ParameterNotFound").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -15,19 +15,16 @@ mod tailscale_api;
 
 use std::process::ExitCode;
 
-use testbed::suite::run;
+use testbed::suite::run_all;
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            exit_nodes::trials(setting),
-            alone::trials(setting),
-            reach::trials(setting),
-            oauth::trials(setting),
-            keyless::trials(setting),
-            secrets::trials(setting),
-            ending::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[
+        exit_nodes::trials,
+        alone::trials,
+        reach::trials,
+        oauth::trials,
+        keyless::trials,
+        secrets::trials,
+        ending::trials,
+    ])
 }

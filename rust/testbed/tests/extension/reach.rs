@@ -14,10 +14,9 @@ use testbed::{
     deadline::within,
     foreign,
     network::ADDRESS,
-    node::Node,
-    suite::{Outcome, Setting, set, trial},
+    suite::{Outcome, Setting, set},
     target,
-    world::{AUTH_KEY, World},
+    world::World,
 };
 use tokio::net::UdpSocket;
 
@@ -27,32 +26,11 @@ use crate::server::Server;
 const NEWS_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "reach: a target is reached by its IPv6 address in the tailnet",
-            ipv6,
-        ),
-        trial(
-            setting,
-            "reach: a machine behind a subnet router is reached while the route is approved",
-            subnet_route,
-        ),
-        trial(
-            setting,
-            "reach: a datagram and its reply pass through UDP ASSOCIATE of the SOCKS5 server",
-            datagrams,
-        ),
+    testbed::trials![setting;
+        "reach: a target is reached by its IPv6 address in the tailnet" => ipv6,
+        "reach: a machine behind a subnet router is reached while the route is approved" => subnet_route,
+        "reach: a datagram and its reply pass through UDP ASSOCIATE of the SOCKS5 server" => datagrams,
     ]
-}
-
-async fn get(world: &World, host: IpAddr, port: u16) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request_to(host, port, "GET", "/get");
-    Ok(world.url().send(request.body(Bytes::new())?).await?)
-}
-
-fn log(world: &World) -> String {
-    world.lambda.process.log().tail()
 }
 
 async fn ipv6(setting: Arc<Setting>) -> Outcome {
@@ -63,15 +41,15 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
     let address = node.addresses.iter().find(|address| address.is_ipv6());
     let address = *address.ok_or("the target has no IPv6 address")?;
     for host in [address.to_string(), format!("[{address}]")] {
-        let request = world.url().request_to(&host, target::PORT, "GET", "/get");
-        let answer = world.url().send(request.body(Bytes::new())?).await?;
-        assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", log(&world));
+        let answer = world.get(&host, target::PORT, "/get").await?;
+        assert_eq!(answer.status(), 200, "{host}: {answer:?}\n{}", world.log());
     }
     // Only IPv6 addresses are allowed: the same machine by the other address is not.
-    let answer = get(&world, world.surroundings.target.node.address().into(), target::PORT).await?;
+    let answer = world
+        .get(world.surroundings.target.node.address(), target::PORT, "/get")
+        .await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn subnet_route(setting: Arc<Setting>) -> Outcome {
@@ -79,22 +57,13 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     let behind = Server::start(|_, _| async { Response::new(Bytes::from_static(b"behind the router")) }).await?;
     let (host, port) = (behind.address.ip(), behind.address.port());
     let surroundings = setting.surroundings().await?;
-    let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
-    let router = Node::start(
-        &surroundings.binaries.router,
-        "router",
-        None,
-        control,
-        AUTH_KEY,
-        run_dir,
-    )
-    .await?;
+    let router = surroundings.router("router").await?;
     router.local_api.advertise(&["192.0.2.0/24"]).await?;
-    let id = control.node("router").await?.id;
+    let id = surroundings.control.node("router").await?.id;
     let world = surroundings.deploy(|_| ()).await?;
 
     // It is advertised, and not approved.
-    let answer = get(&world, host, port).await?;
+    let answer = world.get(host, port, "/get").await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     assert_eq!(behind.visitors(), [] as [IpAddr; 0]);
 
@@ -108,22 +77,21 @@ async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     control.set_routes(id, &[]).await?;
     let answer = until(&world, behind.address, 403).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Asks until the answer has this status: the function hears of a route a little after the control server.
 async fn until(world: &World, at: SocketAddr, status: u16) -> Result<Response<Bytes>, Failed> {
     let answered = async {
         loop {
-            let answer = get(world, at.ip(), at.port()).await?;
+            let answer = world.get(at.ip(), at.port(), "/get").await?;
             if answer.status() == status {
                 return Ok::<_, Failed>(answer);
             }
         }
     };
     let answered = within(NEWS_LIMIT, &format!("an answer with {status}"), answered).await;
-    answered.map_err(|late| format!("{late}\n{}", log(world)))?
+    answered.map_err(|late| format!("{late}\n{}", world.log()))?
 }
 
 async fn datagrams(setting: Arc<Setting>) -> Outcome {
@@ -144,7 +112,6 @@ async fn datagrams(setting: Arc<Setting>) -> Outcome {
     let host = world.surroundings.target.node.address().to_string();
     let what = json!({"do": "datagram", "host": host, "port": port, "text": "hello"});
     let answer = foreign::tell(&world, what).await?;
-    assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", log(&world));
-    world.stop().await;
-    Ok(())
+    assert_eq!(answer["text"], "echo: hello", "{answer}\n{}", world.log());
+    world.end().await
 }

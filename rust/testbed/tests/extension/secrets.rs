@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     expect::{fails_soon, get, recovers, says_why},
     fault_proxy::{FAULT_WORDS, Fault, FaultProxy},
-    suite::{Outcome, Setting, set, trial},
+    suite::{Outcome, Setting, set},
     world::{Surroundings, World},
 };
 
@@ -17,22 +17,10 @@ const INIT: Duration = Duration::from_secs(10);
 const THROTTLED: Fault = Fault::Error(400, "ThrottlingException");
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "Secrets Manager: throttling and failures are waited out within INIT",
-            waited_out,
-        ),
-        trial(
-            setting,
-            "Secrets Manager: throttling that goes on is told, and it is asked again",
-            throttled,
-        ),
-        trial(
-            setting,
-            "Secrets Manager: each refusal is told with what mends it, and what was mended is found",
-            refused,
-        ),
+    testbed::trials![setting;
+        "Secrets Manager: throttling and failures are waited out within INIT" => waited_out,
+        "Secrets Manager: throttling that goes on is told, and it is asked again" => throttled,
+        "Secrets Manager: each refusal is told with what mends it, and what was mended is found" => refused,
     ]
 }
 
@@ -61,11 +49,10 @@ async fn waited_out(setting: Arc<Setting>) -> Outcome {
     };
     let (answered, ()) = tokio::join!(get(&world), mending);
     let (answer, took) = answered?;
-    let log = world.lambda.process.log().tail();
+    let log = world.log();
     assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
     assert!(took < INIT, "{took:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn throttled(setting: Arc<Setting>) -> Outcome {
@@ -81,8 +68,7 @@ async fn throttled(setting: Arc<Setting>) -> Outcome {
     assert!(took < INIT, "{took:?}");
     faults.set(Fault::None).await;
     recovers(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The table in docs/troubleshooting.md has these.

@@ -1,17 +1,13 @@
 //! A server outside the tailnet that answers as a test wants, and remembers who asked for what.
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use testbed::network::ADDRESS;
+use testbed::{http_server::serve, network::ADDRESS};
 use tokio::net::TcpListener;
 
 /// One who asked.
@@ -43,30 +39,20 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 let (answer, memory) = (answer.clone(), Arc::clone(&memory));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let (answer, memory) = (answer.clone(), Arc::clone(&memory));
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                        let before = {
-                            let mut memory = memory.lock().unwrap();
-                            memory.push(Asked {
-                                from: peer.ip(),
-                                path: head.uri.to_string(),
-                                body: body.clone(),
-                            });
-                            memory.len() - 1
-                        };
-                        let answered = answer(before, Request::from_parts(head, body)).await;
-                        Ok::<_, Infallible>(answered.map(Full::new))
-                    }
-                });
-                // One who goes away is no concern of the server's.
-                tokio::spawn(async move {
-                    let _ = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
+                let answered = move |request: Request<Bytes>| {
+                    let before = {
+                        let mut memory = memory.lock().unwrap();
+                        memory.push(Asked {
+                            from: peer.ip(),
+                            path: request.uri().to_string(),
+                            body: request.body().clone(),
+                        });
+                        memory.len() - 1
+                    };
+                    let answered = answer(before, request);
+                    async { Ok(answered.await) }
+                };
+                tokio::spawn(serve(stream, answered));
             }
         });
         Ok(Self { address, asked })

@@ -15,7 +15,7 @@ use aws_sigv4::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use testbed::signed::REGION;
+use testbed::{http_call::header, signed::REGION};
 use time::{PrimitiveDateTime, macros::format_description};
 
 use crate::server::Server;
@@ -100,15 +100,9 @@ impl Sts {
 
 type Refused = (StatusCode, &'static str, String);
 
-/// A header's text, empty if there is none.
-fn header<'a>(request: &'a Request<Bytes>, name: &str) -> &'a str {
-    let value = request.headers().get(name);
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
 fn token(request: &Request<Bytes>, audience: &str) -> Result<String, Refused> {
     let invalid = |code, message: &str| Err((StatusCode::BAD_REQUEST, code, message.to_owned()));
-    let header = |name| header(request, name);
+    let header = |name| header(request.headers(), name);
     if (request.method().as_str(), request.uri().to_string().as_str()) != ("POST", "/") {
         return invalid("InvalidAction", "the query protocol posts to /");
     }
@@ -156,7 +150,7 @@ fn token(request: &Request<Bytes>, audience: &str) -> Result<String, Refused> {
 /// Signs the request again, by the headers and the time that it names.
 fn check_signature(request: &Request<Bytes>) -> Result<(), Refused> {
     let wrong = |message: String| (StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message);
-    let header = |name| header(request, name);
+    let header = |name| header(request.headers(), name);
     let given = header("authorization");
     let signed = given
         .split_once("SignedHeaders=")

@@ -9,9 +9,12 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use testbed::control::{Control, KeyKind};
+use testbed::{
+    control::{Control, KeyKind},
+    http_call::header,
+};
 
 use crate::{
     server::Server,
@@ -87,7 +90,7 @@ impl TailscaleApi {
             });
             async { answer }
         });
-        let server = server.await.map_err(testbed::Error::Runtime)?;
+        let server = server.await?;
         Ok(Self { server, credential })
     }
 
@@ -106,15 +109,12 @@ type Refused = (StatusCode, String);
 
 impl Api {
     fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refused> {
-        let content_type = request
-            .headers()
-            .get("content-type")
-            .and_then(|value| value.to_str().ok());
+        let content_type = header(request.headers(), "content-type");
         let answer = match (request.method().as_str(), request.uri().path(), content_type) {
-            ("POST", "/api/v2/oauth/token-exchange", Some("application/x-www-form-urlencoded")) => {
+            ("POST", "/api/v2/oauth/token-exchange", "application/x-www-form-urlencoded") => {
                 self.exchange(request.body())?
             }
-            ("POST", "/api/v2/tailnet/-/keys", Some("application/json")) => self.key(request)?,
+            ("POST", "/api/v2/tailnet/-/keys", "application/json") => self.key(request)?,
             other => return Err((StatusCode::NOT_FOUND, format!("there is no {other:?}"))),
         };
         Ok(Response::new(Bytes::from(answer.to_string())))
@@ -152,11 +152,7 @@ impl Api {
     }
 
     fn key(&self, request: &Request<Bytes>) -> Result<Value, Refused> {
-        let bearer = request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        if bearer != Some(&format!("Bearer {ACCESS_TOKEN}")) {
+        if header(request.headers(), "authorization") != format!("Bearer {ACCESS_TOKEN}") {
             return Err((StatusCode::UNAUTHORIZED, "API token invalid".to_owned()));
         }
         let credential = self.credential.lock().unwrap().clone();

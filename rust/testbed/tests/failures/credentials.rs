@@ -8,23 +8,15 @@ use testbed::{
     world::{AUTH_KEY, World},
 };
 
-use crate::{Outcome, Setting, awake, fails_soon, get, logged, set, trial};
+use crate::{Outcome, Setting, answered, awake, fails_soon, get, logged, set};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(setting, "a secret that does not exist is told", missing),
-        trial(setting, "a Secrets Manager that cannot be reached is told", unreachable),
-        trial(
-            setting,
-            "each secret that brings no key is told in its own words",
-            keyless,
-        ),
-        trial(setting, "a field of a JSON secret serves as the key", field),
-        trial(
-            setting,
-            "the key shows in no log, command line, environment or file",
-            unseen,
-        ),
+    testbed::trials![setting;
+        "a secret that does not exist is told" => missing,
+        "a Secrets Manager that cannot be reached is told" => unreachable,
+        "each secret that brings no key is told in its own words" => keyless,
+        "a field of a JSON secret serves as the key" => field,
+        "the key shows in no log, command line, environment or file" => unseen,
     ]
 }
 
@@ -37,8 +29,7 @@ async fn missing(setting: Arc<Setting>) -> Outcome {
         "; fix: check that the secret exists",
     ];
     fails_soon(&world, &words).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn unreachable(setting: Arc<Setting>) -> Outcome {
@@ -55,8 +46,7 @@ async fn unreachable(setting: Arc<Setting>) -> Outcome {
         ],
     )
     .await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The table in docs/troubleshooting.md has these.
@@ -140,15 +130,8 @@ async fn field(setting: Arc<Setting>) -> Outcome {
     let world = setting
         .world_with_secret(&object, |function| set(function, "TS_SECRET_FIELD", "tailscale"))
         .await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
-    world.stop().await;
-    Ok(())
+    answered(&world).await?;
+    world.end().await
 }
 
 /// The first line of the function's log that shows `secret`.
@@ -165,8 +148,7 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
             awake(function);
         })
         .await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     logged(&world, 0, "tailscaled: ").await;
     assert_eq!(shown(&world, AUTH_KEY), None);
     let (extension, daemon) = (pids("/opt/extensions/"), pids("/opt/bin/tailscaled"));
@@ -178,8 +160,7 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
         }
         look_through(&format!("/proc/{pid}/root/tmp").into());
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 fn look_through(folder: &std::path::PathBuf) {

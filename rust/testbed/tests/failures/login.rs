@@ -13,63 +13,24 @@ use testbed::{
     world::{AUTH_KEY, World},
 };
 
-use crate::{Outcome, Setting, awake, fails_soon, get, logged, recovers, says_why, set, trial};
+use crate::{Outcome, Setting, answered, awake, fails_soon, get, is_ok, logged, recovers, says_why, set};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "a refused key is told, and another one in the secret is found by a request",
-            refused_key,
-        ),
-        trial(
-            setting,
-            "a login or tags that are refused are told in the control server's words, and asked for again",
-            refused,
-        ),
-        trial(setting, "a limit on registrations is waited out", limited),
-        trial(
-            setting,
-            "a control server that is down is told, and found when it is back",
-            control_down,
-        ),
-        trial(
-            setting,
-            "a control server that stands still is told, found when it goes on, and not missed by those who are in",
-            control_stands_still,
-        ),
-        trial(
-            setting,
-            "a control server whose port is closed is told, and found when it is open",
-            control_closed,
-        ),
-        trial(
-            setting,
-            "a function without a network is told so, and finds it when it is back",
-            no_network,
-        ),
-        trial(
-            setting,
-            "a control server whose name is unknown is told",
-            control_unknown,
-        ),
-        trial(
-            setting,
-            "a machine that must be approved is told, and joins when it is",
-            approval,
-        ),
-        trial(setting, "a login that needs a person is told", person),
-        trial(setting, "a tailnet that requires logging is told", logging),
-        trial(
-            setting,
-            "a proxy variable that names the function's own port does not keep it out",
-            own_port_as_proxy,
-        ),
-        trial(
-            setting,
-            "a function that requires the tailnet does not start without it",
-            required,
-        ),
+    testbed::trials![setting;
+        "a refused key is told, and another one in the secret is found by a request" => refused_key,
+        "a login or tags that are refused are told in the control server's words, and asked for again" => refused,
+        "a limit on registrations is waited out" => limited,
+        "a control server that is down is told, and found when it is back" => control_down,
+        "a control server that stands still is told, found when it goes on, and not missed by those who are in"
+            => control_stands_still,
+        "a control server whose port is closed is told, and found when it is open" => control_closed,
+        "a function without a network is told so, and finds it when it is back" => no_network,
+        "a control server whose name is unknown is told" => control_unknown,
+        "a machine that must be approved is told, and joins when it is" => approval,
+        "a login that needs a person is told" => person,
+        "a tailnet that requires logging is told" => logging,
+        "a proxy variable that names the function's own port does not keep it out" => own_port_as_proxy,
+        "a function that requires the tailnet does not start without it" => required,
     ]
 }
 
@@ -100,8 +61,7 @@ async fn refused_key(setting: Arc<Setting>) -> Outcome {
     world.surroundings.put_secret(AUTH_KEY).await?;
     recovers(&world).await?;
     logged(&world, 0, "the secret has changed").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn refused(setting: Arc<Setting>) -> Outcome {
@@ -139,16 +99,10 @@ async fn limited(setting: Arc<Setting>) -> Outcome {
         .await?;
     let world = surroundings.deploy(|_| ()).await?;
     let (answer, took) = get(&world).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    is_ok(&world, &answer);
     assert!(took >= Duration::from_secs(1), "{took:?}");
     logged(&world, 0, "the control server limits how fast machines may join: ").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn control_down(setting: Arc<Setting>) -> Outcome {
@@ -164,8 +118,7 @@ async fn control_down(setting: Arc<Setting>) -> Outcome {
     .await?;
     world.surroundings.control.refuse(Refusal::Nothing).await?;
     recovers(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Connections wait in its listener's queue, and nobody ever answers.
@@ -190,16 +143,10 @@ async fn control_stands_still(setting: Arc<Setting>) -> Outcome {
     control.signal(Signal::SIGSTOP).await;
     for _ in 0..3 {
         let (answer, _) = get(&world).await?;
-        assert_eq!(
-            answer.status(),
-            200,
-            "{answer:?}\n{}",
-            world.lambda.process.log().tail()
-        );
+        is_ok(&world, &answer);
     }
     control.signal(Signal::SIGCONT).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn control_closed(setting: Arc<Setting>) -> Outcome {
@@ -223,15 +170,8 @@ async fn control_closed(setting: Arc<Setting>) -> Outcome {
     let door = Door::open(address, control).await?;
     recovers(&world).await?;
     door.close();
-    let (answer, _) = get(&world).await?;
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
-    world.stop().await;
-    Ok(())
+    answered(&world).await?;
+    world.end().await
 }
 
 async fn no_network(setting: Arc<Setting>) -> Outcome {
@@ -250,8 +190,7 @@ async fn no_network(setting: Arc<Setting>) -> Outcome {
     unplugged.plug_in().await?;
     world.surroundings.control.refuse(Refusal::Nothing).await?;
     recovers(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn control_unknown(setting: Arc<Setting>) -> Outcome {
@@ -261,8 +200,7 @@ async fn control_unknown(setting: Arc<Setting>) -> Outcome {
     let (answer, took) = get(&world).await?;
     says_why(&world, &answer, &["the control server http://control.invalid"]).await;
     assert!(took < Duration::from_secs(9), "{took:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn approval(setting: Arc<Setting>) -> Outcome {
@@ -274,8 +212,7 @@ async fn approval(setting: Arc<Setting>) -> Outcome {
     .await?;
     world.surroundings.control.approve_all().await?;
     recovers(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn person(setting: Arc<Setting>) -> Outcome {
@@ -285,15 +222,13 @@ async fn person(setting: Arc<Setting>) -> Outcome {
         &["InteractiveLoginRequired: Tailscale requires an interactive login"],
     )
     .await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn logging(setting: Arc<Setting>) -> Outcome {
     let world = refusing(&setting, Refusal::WithoutLogs, |_| ()).await?;
     fails_soon(&world, &["LoggingRequired: the tailnet requires logging"]).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn required(setting: Arc<Setting>) -> Outcome {
@@ -309,8 +244,7 @@ async fn required(setting: Arc<Setting>) -> Outcome {
         "the proxy answered: {answer:?}"
     );
     logged(&world, 0, "invalid key: unable to validate API key").await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// tailscaled would dial the control server through itself, and never get there.
@@ -329,7 +263,7 @@ async fn own_port_as_proxy(setting: Arc<Setting>) -> Outcome {
             })
             .await?;
         let (answer, _) = get(&world).await?;
-        let log = world.lambda.process.log().tail();
+        let log = world.log();
         assert_eq!(answer.status(), 200, "{own}: {answer:?}\n{log}");
         logged(&world, 0, "HTTPS_PROXY points at this extension's own port").await;
         (surroundings, _) = world.undeploy().await;

@@ -10,18 +10,10 @@ mod supervision;
 use std::process::ExitCode;
 
 use testbed::{
-    expect::{fails_soon, get, logged, recovers, says_why},
-    suite::{Outcome, Setting, awake, run, set, trial},
+    expect::{answered, fails_soon, get, is_ok, logged, recovers, says_why},
+    suite::{Outcome, Setting, awake, run_all, set},
 };
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            login::trials(setting),
-            credentials::trials(setting),
-            supervision::trials(setting),
-            peers::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[login::trials, credentials::trials, supervision::trials, peers::trials])
 }

@@ -4,12 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
-use testbed::{
-    bounds, distance::Distance, freeze::median, nat, node::Node, server::Server, watch::Watch, world::AUTH_KEY,
-};
+use testbed::{bounds, distance::Distance, expect::all_answered, freeze::median, nat, server::Server, watch::Watch};
 use tokio::time::sleep;
 
-use crate::{Outcome, Setting, awake, trial};
+use crate::{Outcome, Setting, awake};
 
 /// How often the one that is off is asked for; each of these requests takes as long as a connection may.
 const ROUNDS: usize = 3;
@@ -24,17 +22,11 @@ const LOSSY: Distance = Distance::of_millis(30).with_loss(0.01);
 const REQUESTS: usize = 200;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for millis in [0, 100] {
-        let name = format!("a peer that is off costs the requests to another one nothing, at {millis} ms");
-        trials.push(trial(setting, &name, move |setting| off(setting, millis)));
-    }
-    trials.push(trial(
-        setting,
-        "200 requests over a path that loses 1 % are all answered",
-        loss,
-    ));
-    trials
+    testbed::trials![setting;
+        "a peer that is off costs the requests to another one nothing, at 0 ms" => |setting| off(setting, 0),
+        "a peer that is off costs the requests to another one nothing, at 100 ms" => |setting| off(setting, 100),
+        "200 requests over a path that loses 1 % are all answered" => loss,
+    ]
 }
 
 async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
@@ -42,9 +34,7 @@ async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
     nat::block_udp().await?;
     let distance = (millis > 0).then(|| Distance::of_millis(millis));
     let world = setting.world_at(distance, awake).await?;
-    let (binaries, control) = (&world.surroundings.binaries, &world.surroundings.control);
-    let run_dir = &world.surroundings.run_dir;
-    let node = Node::start(&binaries.tailscaled, "off", None, control, AUTH_KEY, run_dir).await?;
+    let node = world.surroundings.machine("off", None).await?;
     let other = Server::keeping(&world, Duration::from_secs(75)).await?;
     // Nothing is kept of a connection to it: each request dials.
     let off = Server::closing(&world).await?.behind(node.address());
@@ -72,27 +62,12 @@ async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
     assert!(middle < bounds::kept(round_trip) + BUSY, "{times:.1?}");
     assert_eq!(watch.seen(&world).await?, (0, 0), "registrations, and new connections");
     node.process.signal(Signal::SIGKILL).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn loss(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
     let world = setting.world_at(Some(LOSSY), |_| ()).await?;
-    let servers = [
-        Server::keeping(&world, Duration::from_secs(75)).await?,
-        Server::closing(&world).await?,
-    ];
-    let mut times = Vec::new();
-    for number in 0..REQUESTS {
-        let method = if number % 4 < 2 { "GET" } else { "POST" };
-        times.push(servers[number % 2].must_answer(&world, method).await);
-    }
-    let longest = times.iter().max().copied().unwrap_or_default();
-    eprintln!(
-        "  1 % loss at 30 ms: {:.1?} in the median, {longest:.1?} the longest",
-        median(&times)
-    );
-    world.stop().await;
-    Ok(())
+    all_answered(&world, REQUESTS).await?;
+    world.end().await
 }

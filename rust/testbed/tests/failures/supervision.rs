@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
@@ -10,10 +9,8 @@ use nix::{
 };
 use testbed::{
     deadline::within,
-    node::Node,
     target::CLOSED_PORT,
     vitals::{pids, stop},
-    world::AUTH_KEY,
 };
 use tokio::{
     io::AsyncReadExt,
@@ -21,7 +18,7 @@ use tokio::{
 };
 use tokio_socks::tcp::Socks5Stream;
 
-use crate::{Outcome, Setting, awake, fails_soon, get, logged, occupy::occupy, recovers, says_why, trial};
+use crate::{Outcome, Setting, answered, awake, fails_soon, get, logged, occupy::occupy, recovers, says_why};
 
 /// Where tailscaled's SOCKS5 server listens.
 const SOCKS_PORT: u16 = 1055;
@@ -29,31 +26,19 @@ const SOCKS_PORT: u16 = 1055;
 const FRESH: Duration = Duration::from_millis(2200);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "a machine whose key control has ended logs in again",
-            sent_away,
-        ),
-        trial(
-            setting,
-            "a tailscaled that dies at each start is reported, with its last lines in the log, and replaced when it can run",
-            crash_loop,
-        ),
-        trial(setting, "a hung tailscaled is reported in the 503 and replaced", hung),
-        trial(
-            setting,
-            "a tailscaled that hangs while it is in use is replaced",
-            hung_in_use,
-        ),
-        trial(setting, "no peer reaches the function's loopback", no_peer_gets_in),
+    testbed::trials![setting;
+        "a machine whose key control has ended logs in again" => sent_away,
+        "a tailscaled that dies at each start is reported, with its last lines in the log, and replaced when it can run"
+            => crash_loop,
+        "a hung tailscaled is reported in the 503 and replaced" => hung,
+        "a tailscaled that hangs while it is in use is replaced" => hung_in_use,
+        "no peer reaches the function's loopback" => no_peer_gets_in,
     ]
 }
 
 async fn sent_away(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     let own = world.surroundings.control.node("lambda-proxy").await?;
     let log = world.lambda.process.log();
     let since = log.len();
@@ -68,8 +53,7 @@ async fn sent_away(setting: Arc<Setting>) -> Outcome {
         "NodeRemoved: the control server has logged this machine out",
     )
     .await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 fn daemon() -> Result<i32, Failed> {
@@ -82,8 +66,7 @@ fn daemon() -> Result<i32, Failed> {
 /// Something else listens where tailscaled's SOCKS5 server belongs: it gives up at each start.
 async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     let [extension] = pids("/opt/extensions/")[..] else {
         return Err("there is not one extension".into());
     };
@@ -108,16 +91,14 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
     .await;
     drop(occupied);
     recovers(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn hung(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
     // Nothing is kept of it: the next request dials.
-    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
-    let answer = world.url().send(refused.body(Bytes::new())?).await?;
+    let answer = world.get(address, CLOSED_PORT, "/").await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
     // Until then the path counts as alive: the target has just been heard.
     sleep(FRESH).await;
@@ -136,16 +117,14 @@ async fn hung(setting: Arc<Setting>) -> Outcome {
         "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ",
     )
     .await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The path counts as alive: only the dial that stalls shows that something is wrong.
 async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let address = world.surroundings.target.node.address();
-    let refused = world.url().request_to(address, CLOSED_PORT, "GET", "/");
-    world.url().send(refused.body(Bytes::new())?).await?;
+    world.get(address, CLOSED_PORT, "/").await?;
     stop(daemon()?)?;
     let (answer, took) = get(&world).await?;
     eprintln!("  {} after {took:.1?}", answer.status());
@@ -156,27 +135,17 @@ async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
         "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ",
     )
     .await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// In userspace mode tailscaled hands what comes in to 127.0.0.1 on the same port: Lambda's API, the SOCKS5 server.
 async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
-    let (answer, _) = get(&world).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}");
+    answered(&world).await?;
     let own = world.surroundings.control.node("lambda-proxy").await?;
     let socks = SocketAddr::from(([127, 0, 0, 1], 1077));
     let surroundings = &world.surroundings;
-    let peer = Node::start(
-        &surroundings.binaries.tailscaled,
-        "peer",
-        Some(socks),
-        &surroundings.control,
-        AUTH_KEY,
-        &surroundings.run_dir,
-    )
-    .await?;
+    let peer = surroundings.machine("peer", Some(socks)).await?;
     peer.meet(own.addresses[0]).await?;
     // What is kept out proves nothing where the peer reaches nobody.
     let target = surroundings.target.node.address().to_string();
@@ -198,6 +167,5 @@ async fn no_peer_gets_in(setting: Arc<Setting>) -> Outcome {
         }
     }
     drop(peer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

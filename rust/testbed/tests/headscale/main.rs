@@ -19,11 +19,11 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     deadline::within,
     door::Door,
-    expect::{logged, says_why},
+    expect::{is_ok, logged, says_why},
     lambda::{Event, Function},
     nat, network,
     node::Node,
-    suite::{Outcome, Setting, run, set, trial, trial_within},
+    suite::{Outcome, Setting, run, set},
     target::PORT,
     world::{Surroundings, World},
 };
@@ -50,29 +50,12 @@ fn main() -> ExitCode {
 }
 
 fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "headscale: wrong, expired and used keys are told in its words, and so are tags that nobody owns",
-            refusals,
-        ),
-        trial(
-            setting,
-            "headscale: an ephemeral machine is gone when its environment ends",
-            gone,
-        ),
-        trial_within(
-            FLEET_LIMIT,
-            setting,
-            "headscale: a hundred environments freeze and end, their flows dead or alive, and leave no machine behind",
-            fleet,
-        ),
-        trial_within(
-            REMOVAL_LIMIT,
-            setting,
-            "headscale: a machine that was removed during a freeze logs in again",
-            removed,
-        ),
+    testbed::trials![setting;
+        "headscale: wrong, expired and used keys are told in its words, and so are tags that nobody owns" => refusals,
+        "headscale: an ephemeral machine is gone when its environment ends" => gone,
+        "headscale: a hundred environments freeze and end, their flows dead or alive, and leave no machine behind" within FLEET_LIMIT
+            => fleet,
+        "headscale: a machine that was removed during a freeze logs in again" within REMOVAL_LIMIT => removed,
     ]
 }
 
@@ -94,22 +77,11 @@ async fn deploy(
 /// Another machine in the same tailnet: what listens on this machine's loopback stands behind it.
 async fn machine(surroundings: &Surroundings, headscale: &Headscale, key: &str) -> Result<Node, Failed> {
     let program = &surroundings.binaries.tailscaled;
-    Ok(Node::join(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
+    Ok(Node::start(program, "machine", None, &headscale.url(), key, &surroundings.run_dir).await?)
 }
 
-async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, Failed> {
-    get_from(world, node, "/get").await
-}
-
-async fn get_from(world: &World, node: &Node, path: &str) -> Result<Response<Bytes>, Failed> {
-    let request = world
-        .url()
-        .request("GET", path)
-        .header("ts-target-ip", node.address().to_string());
-    Ok(world
-        .url()
-        .send(request.header("ts-target-port", PORT).body(Bytes::new())?)
-        .await?)
+async fn get(world: &World, node: &Node) -> Result<Response<Bytes>, testbed::Error> {
+    world.get(node.address(), PORT, "/get").await
 }
 
 async fn refusals(setting: Arc<Setting>) -> Outcome {
@@ -178,12 +150,7 @@ async fn joined(setting: &Setting) -> Result<Joined, Failed> {
     })
     .await?;
     let answer = get(&world, &node).await?;
-    assert_eq!(
-        answer.status(),
-        StatusCode::OK,
-        "{answer:?}\n{}",
-        world.lambda.process.log().tail()
-    );
+    is_ok(&world, &answer);
     Ok(Joined {
         headscale,
         door,
@@ -223,7 +190,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
     for round in 0..ROUNDS {
         let since = world.lambda.events.len();
         let first = 2 + round * AT_A_TIME;
-        let requests = (0..AT_A_TIME).map(|_| get_from(&world, &node, "/delay/2"));
+        let requests = (0..AT_A_TIME).map(|_| world.get(node.address(), PORT, "/delay/2"));
         for answer in join_all(requests).await {
             let answer = answer?;
             if answer.status() != StatusCode::OK {
@@ -247,7 +214,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         let left = headscale.machines("lambda-proxy").await?;
         let ended = began.elapsed();
         eprintln!("  {AT_A_TIME} environments, flows dead: {dead}: ended in {ended:.1?}, and left {left:?}");
-        assert_eq!(left, [] as [String; 0], "{}", world.lambda.process.log().tail());
+        assert_eq!(left, [] as [String; 0], "{}", world.log());
         nat::remember().await?;
     }
     // Headscale tells the other machine of all newcomers when it gets to it: their ends are what is tested.

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::sleep,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// What a healthy server answers, before it closes the connection: the next script gets one of its own.
 pub(crate) const HEALTHY: &str =
@@ -49,10 +49,10 @@ pub(crate) struct Actor {
     script: Arc<Mutex<Arc<[Act]>>>,
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// What connections are, in plain TCP or behind TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Actor {
     pub(crate) async fn start(tls: ServerConfig) -> io::Result<Self> {
@@ -80,39 +80,42 @@ impl Actor {
 
 async fn play(stream: TcpStream, acceptor: &TlsAcceptor, script: &[Act]) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut stream = Stream::Plain(stream);
+    if script.iter().any(|act| matches!(act, Act::Reset)) {
+        // It has an effect on the end alone.
+        stream.set_zero_linger()?;
+    }
+    let mut stream: Box<dyn Stream> = Box::new(stream);
     for act in script {
         match act {
             Act::Read(count) => {
-                let mut read = 0;
-                while read < *count {
-                    read += match stream.read().await?.len() {
-                        0 => return Ok(()),
-                        length => length,
-                    };
+                let mut read = BytesMut::new();
+                while read.len() < *count {
+                    if stream.read_buf(&mut read).await? == 0 {
+                        return Ok(());
+                    }
                 }
             }
             Act::ReadHead => {
-                if !stream.read_head().await? {
+                if !read_head(&mut stream).await? {
                     return Ok(());
                 }
             }
-            Act::Handshake => stream = stream.handshake(acceptor).await?,
-            Act::Send(bytes) => stream.write(bytes).await?,
+            Act::Handshake => stream = Box::new(acceptor.accept(stream).await?),
+            Act::Send(bytes) => send(&mut stream, bytes).await?,
             Act::Flood(bytes, pause) => loop {
-                stream.write(bytes).await?;
+                send(&mut stream, bytes).await?;
                 if !pause.is_zero() {
                     sleep(*pause).await;
                 }
             },
-            Act::HalfClose => stream.half_close().await?,
-            Act::Reset => return stream.tcp().set_zero_linger(),
-            Act::Hang => while !stream.read().await?.is_empty() {},
+            Act::HalfClose => stream.shutdown().await?,
+            Act::Reset => return Ok(()),
+            Act::Hang => read_to_end(&mut stream).await?,
             Act::Serve => {
-                if stream.read_head().await? {
-                    stream.write(HEALTHY.as_bytes()).await?;
-                    stream.half_close().await?;
-                    while !stream.read().await?.is_empty() {}
+                if read_head(&mut stream).await? {
+                    send(&mut stream, HEALTHY.as_bytes()).await?;
+                    stream.shutdown().await?;
+                    read_to_end(&mut stream).await?;
                 }
             }
         }
@@ -120,58 +123,22 @@ async fn play(stream: TcpStream, acceptor: &TlsAcceptor, script: &[Act]) -> io::
     Ok(())
 }
 
-impl Stream {
-    async fn handshake(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
-        match self {
-            Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream).await?))),
-            tls @ Self::Tls(_) => Ok(tls),
+/// Whether a head came.
+async fn read_head(stream: &mut impl Stream) -> io::Result<bool> {
+    let mut read = BytesMut::new();
+    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut read).await? == 0 {
+            return Ok(false);
         }
     }
+    Ok(true)
+}
 
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
+async fn read_to_end(stream: &mut impl Stream) -> io::Result<()> {
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
 
-    /// Some bytes; none at the end.
-    async fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut buffer = vec![0; 65536];
-        let length = match self {
-            Self::Plain(stream) => stream.read(&mut buffer).await?,
-            Self::Tls(stream) => stream.read(&mut buffer).await?,
-        };
-        buffer.truncate(length);
-        Ok(buffer)
-    }
-
-    /// Whether a head came.
-    async fn read_head(&mut self) -> io::Result<bool> {
-        let mut read = Vec::new();
-        while !read.windows(4).any(|window| window == b"\r\n\r\n") {
-            match self.read().await? {
-                bytes if bytes.is_empty() => return Ok(false),
-                bytes => read.extend(bytes),
-            }
-        }
-        Ok(true)
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.write_all(bytes).await,
-            Self::Tls(stream) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
-            }
-        }
-    }
-
-    async fn half_close(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.shutdown().await,
-            Self::Tls(stream) => stream.shutdown().await,
-        }
-    }
+async fn send(stream: &mut impl Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }

@@ -17,7 +17,6 @@ use testbed::{
     lambda::Event,
     load::Load,
     raw_target::{Move, RawTarget},
-    suite::trial_within,
     vitals::{pids, stop},
     world::World,
 };
@@ -27,7 +26,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Outcome, Setting, awake, set, trial};
+use crate::{Outcome, Setting, awake, set};
 
 const REQUESTS: usize = 2000;
 const CALLERS: usize = 4;
@@ -44,30 +43,18 @@ const FREEZE: Duration = Duration::from_millis(200);
 const TIMEOUT_SECONDS: u32 = 2;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "faults: 2,000 requests have one answer each, and are counted once, whatever fails meanwhile",
-            answered,
-        ),
-        trial(
-            setting,
-            "faults: a freeze at each stage of a request changes nothing of it",
-            stages,
-        ),
-        trial(
-            setting,
-            "faults: an environment that ends in the middle of a request costs that request, and no other",
-            ended,
-        ),
+    testbed::trials![setting;
+        "faults: 2,000 requests have one answer each, and are counted once, whatever fails meanwhile" within LIMIT
+            => answered,
+        "faults: a freeze at each stage of a request changes nothing of it" => stages,
+        "faults: an environment that ends in the middle of a request costs that request, and no other" => ended,
     ]
 }
 
 async fn answered(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
     let mut services = Services::start(&surroundings).await?;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
+    let world = surroundings.deploy(|function| {
         awake(function);
         services.serve(function);
         function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
@@ -104,7 +91,7 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     let (answered, failed) = (summary.answered as f64, summary.failed.values().sum::<usize>() as f64);
     let sums = reported.sums();
     eprintln!("  {sent} requests in {took:.1?}: {summary:?}; counted {success} and {failure}; {sums:?}");
-    assert_eq!(summary.service, 0, "{}", world.lambda.process.log().tail());
+    assert_eq!(summary.service, 0, "{}", world.log());
     assert!(
         success <= answered && failure <= failed,
         "counted twice: {success} and {failure} of {summary:?}"
@@ -115,8 +102,7 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     );
     assert!(sums.daemon_failures >= DAEMON_FAILURES, "nothing failed: {sums:?}");
     assert!(summary.answered > sent / 2, "{summary:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Ends all environments, as the service does by and by.
@@ -140,8 +126,7 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
     let machine = world.surroundings.target.node.address();
     // The environment starts with the first request.
     raw.play([Move::Send("HTTP/1.1 204 No Content\r\n\r\n".into())]);
-    let first = world.url().request_to(machine, raw.address().port(), "GET", "/");
-    assert_eq!(world.url().send(first.body(Bytes::new())?).await?.status(), 204);
+    assert_eq!(world.get(machine, raw.address().port(), "/").await?.status(), 204);
     let gate = Arc::new(Semaphore::new(0));
     let wait = || Move::Await(Arc::clone(&gate));
     let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "world"];
@@ -172,8 +157,7 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
         let times = raw.seen().len() - since;
         assert!(raw.only_since(since).is_some(), "{method} was seen {times} times");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Everything in the environment stands still for a moment.
@@ -227,12 +211,11 @@ async fn ended(setting: Arc<Setting>) -> Outcome {
         raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
         let next = request("POST").body(Bytes::from_static(b"next"))?;
         let next = world.url().send(next).await?;
-        let log = || world.lambda.process.log().tail();
+        let log = || world.log();
         assert_eq!(next.status(), 200, "after {victim} {signal}: {next:?}\n{}", log());
         world.lambda.reached(events, "stopped").await?;
         let left = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"].map(|program| pids(program).len());
         assert_eq!(left, [1, 1, 1], "after {victim} {signal}");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -13,26 +13,8 @@ mod urls;
 
 use std::process::ExitCode;
 
-use testbed::{
-    lambda::Function,
-    suite::{Outcome, Setting, awake, run, set, trial},
-};
+use testbed::suite::{Outcome, Setting, awake, run_all, set, stream};
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            requests::trials(setting),
-            targets::trials(setting),
-            faults::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
-}
-
-/// Sets the invoke mode, in the URL and in the function. A streamed answer is whole before its environment asks for the
-/// next request: the next one may need another environment.
-fn stream(function: &mut Function) {
-    function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
-    function.settings.insert("maxEnvironments".into(), 3.into());
-    set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
+    run_all(&[requests::trials, targets::trials, faults::trials])
 }

@@ -9,11 +9,12 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use testbed::{
     function_url::FunctionUrl,
+    http_call::header,
     raw_target::{Move, RawTarget},
     world::World,
 };
 
-use crate::{Outcome, Setting, awake, corpus, event::Wire, stream, trial, urls};
+use crate::{Outcome, Setting, awake, corpus, event::Wire, stream, urls};
 
 /// Fewer prove less.
 const LEAST_CASES: usize = 300;
@@ -22,11 +23,9 @@ const INVOCATIONS: &str = "/2015-03-31/functions/tailscale-proxy/invocations";
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-target: was here\r\n\r\n";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![trial(
-        setting,
-        "requests: each hostile one is a 4xx of ours or intact, in both invoke modes",
-        hostile,
-    )]
+    testbed::trials![setting;
+        "requests: each hostile one is a 4xx of ours or intact, in both invoke modes" => hostile,
+    ]
 }
 
 /// What must become of a request.
@@ -63,9 +62,11 @@ async fn hostile(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     let buffered = run(&world, "BUFFERED").await;
     let (surroundings, _) = world.undeploy().await;
-    let world = World::around(surroundings, &|_, _, _| (), |function| {
+    let world = surroundings.deploy(|function| {
         awake(function);
         stream(function);
+        // A streamed answer is whole before its environment asks for the next request.
+        function.settings.insert("maxEnvironments".into(), 3.into());
     });
     let world = world.await?;
     let streamed = run(&world, "RESPONSE_STREAM").await;
@@ -107,7 +108,7 @@ async fn run(world: &World, mode: &str) -> Outcome {
     if wrong.is_empty() {
         return Ok(());
     }
-    let log = world.lambda.process.log().tail();
+    let log = world.log();
     Err(format!("{} of {count} in {mode}:\n  {}\n{log}", wrong.len(), wrong.join("\n  ")).into())
 }
 
@@ -167,10 +168,7 @@ async fn invoke(world: &World, payload: &str) -> Result<Came, Failed> {
 /// Sends a request to the Function URL.
 async fn send(world: &World, request: Request<Bytes>) -> Result<Came, Failed> {
     let response = world.url().send(request).await?;
-    let header = |name: &str| {
-        let value = response.headers().get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-    };
+    let header = |name: &str| header(response.headers(), name);
     Ok(classify(response.status().as_u16().into(), header, &response))
 }
 

@@ -20,7 +20,7 @@ use crate::{
     actor::{Act, Actor},
     awake,
     plays::{self, Ends, Play},
-    set, stream, trial,
+    set, stream,
 };
 
 /// Fewer prove less.
@@ -43,17 +43,11 @@ const FREE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_millis(20);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "targets: each way to misbehave ends right, in time, and leaves nothing behind, BUFFERED",
-            |setting| misbehaving(setting, false),
-        ),
-        trial(
-            setting,
-            "targets: each way to misbehave ends right, in time, and leaves nothing behind, RESPONSE_STREAM",
-            |setting| misbehaving(setting, true),
-        ),
+    testbed::trials![setting;
+        "targets: each way to misbehave ends right, in time, and leaves nothing behind, BUFFERED"
+            => |setting| misbehaving(setting, false),
+        "targets: each way to misbehave ends right, in time, and leaves nothing behind, RESPONSE_STREAM"
+            => |setting| misbehaving(setting, true),
     ]
 }
 

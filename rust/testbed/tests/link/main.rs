@@ -11,7 +11,7 @@ use std::{
 use testbed::{
     distance::{Distance, Link},
     network::ADDRESS,
-    suite::{Outcome, Setting, run, trial},
+    suite::{Outcome, Setting, run},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,12 +32,12 @@ const BYTES: usize = 1_000_000;
 
 fn main() -> ExitCode {
     run(|setting| {
-        vec![
-            trial(setting, "a connection takes one round trip", round_trip),
-            trial(setting, "one packet in a hundred is lost", loss),
-            trial(setting, "the bandwidth is what was asked for", bandwidth),
-            trial(setting, "forwarded ports have no distance", forward),
-            trial(setting, "another link can follow", again),
+        testbed::trials![setting;
+            "a connection takes one round trip" => round_trip,
+            "one packet in a hundred is lost" => loss,
+            "the bandwidth is what was asked for" => bandwidth,
+            "forwarded ports have no distance" => forward,
+            "another link can follow" => again,
         ]
     })
 }

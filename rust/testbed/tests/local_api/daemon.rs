@@ -14,13 +14,11 @@ use serde_json::{Value, json};
 use testbed::{
     deadline::within,
     http_call::{call, open},
-    local_api::LocalApi,
+    node::start_daemon,
     process::{Process, command},
 };
 use tokio::net::UnixStream;
 
-/// How long tailscaled may take until it listens.
-const LISTENING_LIMIT: Duration = Duration::from_secs(10);
 /// How long a call may take. A ping waits for its answer, and WireGuard tries a lost handshake again after 5 s.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// How long a notification may take that something has brought about.
@@ -38,20 +36,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it; its files are called `name`.
     pub(crate) async fn start(program: &Path, name: &str, run_dir: &Path) -> Result<Self, Failed> {
-        let socket = run_dir.join(format!("{name}.sock"));
-        let state = run_dir.join(format!("{name}-state"));
-        let mut command = command(program, run_dir);
-        command
-            .arg("--tun=userspace-networking")
-            .arg("--state=mem:")
-            .arg(format!("--statedir={}", state.display()))
-            .arg(format!("--socket={}", socket.display()))
-            .env("TS_NO_LOGS_NO_SUPPORT", "true");
-        let process = Process::spawn("tailscaled", &mut command)?;
-        let listening = LocalApi::new(&socket);
-        process
-            .ready(LISTENING_LIMIT, "its LocalAPI", listening.listening())
-            .await?;
+        let (process, socket) = start_daemon(&mut command(program, run_dir), name, None, run_dir).await?;
         Ok(Self {
             _process: process,
             socket,

@@ -28,7 +28,7 @@ use testbed::{
     control::{Control, Refusal},
     network::ADDRESS,
     node::Node,
-    suite::{Outcome, Setting, run, trial},
+    suite::{Outcome, Setting, run},
     target::HOSTNAME,
     world::AUTH_KEY,
 };
@@ -79,37 +79,22 @@ const NODE: [(&str, Type); 5] = [
 
 fn main() -> ExitCode {
     run(|setting| {
-        vec![
-            Trial::test(
-                "local api: there is a trial for each call that the extension makes",
-                complete,
-            ),
-            trial(
-                setting,
-                "local api: start, login-interactive, and the notifications of a login",
-                login,
-            ),
-            trial(
-                setting,
-                "local api: prefs switch the data plane, and choose an exit node",
-                prefs,
-            ),
-            trial(
-                setting,
-                "local api: disconnect-control, start without preferences, logout",
-                ending,
-            ),
-            trial(setting, "local api: status", status),
-            trial(setting, "local api: dns-query", dns_query),
-            trial(
-                setting,
-                "local api: ping, and the notification of a WireGuard session",
-                ping,
-            ),
-            trial(setting, "local api: debug actions", debug),
-            trial(setting, "local api: notifications of peers that change and go", peers),
-            trial(setting, "local api: notifications of logins that fail", failed_logins),
-        ]
+        let mut trials = testbed::trials![setting;
+            "local api: start, login-interactive, and the notifications of a login" => login,
+            "local api: prefs switch the data plane, and choose an exit node" => prefs,
+            "local api: disconnect-control, start without preferences, logout" => ending,
+            "local api: status" => status,
+            "local api: dns-query" => dns_query,
+            "local api: ping, and the notification of a WireGuard session" => ping,
+            "local api: debug actions" => debug,
+            "local api: notifications of peers that change and go" => peers,
+            "local api: notifications of logins that fail" => failed_logins,
+        ];
+        trials.push(Trial::test(
+            "local api: there is a trial for each call that the extension makes",
+            complete,
+        ));
+        trials
     })
 }
 
@@ -128,7 +113,7 @@ impl Scene {
         let run_dir = &run_dir.join(folder);
         std::fs::create_dir(run_dir)?;
         let control = Control::start(&binaries.control_server, AUTH_KEY, run_dir).await?;
-        let target = Node::start(&binaries.tailscaled, HOSTNAME, None, &control, AUTH_KEY, run_dir).await?;
+        let target = Node::start(&binaries.tailscaled, HOSTNAME, None, control.url(), AUTH_KEY, run_dir).await?;
         let daemon = Daemon::start(&binaries.tailscaled, "daemon", run_dir).await?;
         Ok(Self {
             control,

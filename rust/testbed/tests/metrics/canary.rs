@@ -12,7 +12,7 @@ use testbed::{
     world::World,
 };
 
-use crate::{Outcome, Setting, comes_to, rests, trial};
+use crate::{Outcome, Setting, comes_to, rests};
 
 /// test/fixtures/canary.json, which test/canary.test.ts holds the template to.
 const CONTRACT: &str = include_str!("../../../../test/fixtures/canary.json");
@@ -55,11 +55,9 @@ impl Alarm {
 }
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![trial(
-        setting,
-        "canary: a response of its target satisfies its alarm, and a target that is gone does not",
-        canary,
-    )]
+    testbed::trials![setting;
+        "canary: a response of its target satisfies its alarm, and a target that is gone does not" => canary,
+    ]
 }
 
 async fn canary(setting: Arc<Setting>) -> Outcome {

@@ -14,7 +14,7 @@ use testbed::{
     world::World,
 };
 
-use crate::{Outcome, Setting, comes_to, counted, request, rests, trial_within};
+use crate::{Outcome, Setting, comes_to, counted, request, rests};
 
 /// How many requests must come to so many counts.
 const REQUESTS: usize = 1000;
@@ -28,19 +28,9 @@ const STALL: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(1);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: answers come while CloudWatch is stalled, and are counted once",
-            stalled,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: 1,000 requests are 1,000 counts, across freezes, refusals and the end",
-            exact,
-        ),
+    testbed::trials![setting;
+        "metrics: answers come while CloudWatch is stalled, and are counted once" within LIMIT => stalled,
+        "metrics: 1,000 requests are 1,000 counts, across freezes, refusals and the end" within LIMIT => exact,
     ]
 }
 
@@ -53,7 +43,7 @@ async fn world(setting: &Setting) -> Result<(World, FaultProxy), libtest_mimic::
         set(function, "AWS_ENDPOINT_URL_CLOUDWATCH", &endpoint);
         set(function, "TS_METRICS_INTERVAL", "0");
     };
-    let world = World::around(surroundings, &|_, _, _| (), adjust).await?;
+    let world = surroundings.deploy(adjust).await?;
     Ok((world, faults))
 }
 
@@ -91,8 +81,7 @@ async fn stalled(setting: Arc<Setting>) -> Outcome {
     world.lambda.spin_down().await?;
     comes_to(&world, since, "stopped").await?;
     assert_eq!(counted(&world).await?, (6.0, 0.0));
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn exact(setting: Arc<Setting>) -> Outcome {
@@ -133,6 +122,5 @@ async fn exact(setting: Arc<Setting>) -> Outcome {
         REQUESTS + 1,
         faults.calls()
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

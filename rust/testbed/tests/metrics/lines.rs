@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use testbed::{
@@ -15,43 +14,20 @@ use testbed::{
     world::World,
 };
 
-use crate::{Outcome, REST_LIMIT, Setting, counted, request, rests, trial_within};
+use crate::{Outcome, REST_LIMIT, Setting, counted, request, rests};
 
 /// How long such a test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: the log has a line of JSON for each request, without its secrets",
-            summary,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: in the embedded format they are lines of the log, and no calls",
-            embedded,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: requests and errors are counted under the proxy's name though nobody asks",
-            of_the_proxy,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: a proxy that is not in the tailnet says so to an alarm, without a call of CloudWatch",
-            not_in_the_tailnet,
-        ),
-        trial_within(
-            LIMIT,
-            setting,
-            "metrics: SHUTDOWN tells how long the environment was in the tailnet",
-            tailnet_minutes,
-        ),
+    testbed::trials![setting;
+        "metrics: the log has a line of JSON for each request, without its secrets" within LIMIT => summary,
+        "metrics: in the embedded format they are lines of the log, and no calls" within LIMIT => embedded,
+        "metrics: requests and errors are counted under the proxy's name though nobody asks" within LIMIT
+            => of_the_proxy,
+        "metrics: a proxy that is not in the tailnet says so to an alarm, without a call of CloudWatch" within LIMIT
+            => not_in_the_tailnet,
+        "metrics: SHUTDOWN tells how long the environment was in the tailnet" within LIMIT => tailnet_minutes,
     ]
 }
 
@@ -89,8 +65,7 @@ async fn summary(setting: Arc<Setting>) -> Outcome {
     assert!(!answered.to_string().contains("hunter2"), "{answered}");
     let failed = line(&world, of(502)).await?;
     assert_eq!(failed["error"], "TargetUnreachable", "{failed}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn embedded(setting: Arc<Setting>) -> Outcome {
@@ -110,8 +85,7 @@ async fn embedded(setting: Arc<Setting>) -> Outcome {
         (&json!("shop"), &json!("orders"))
     );
     assert_eq!(counted(&world).await?, (0.0, 0.0));
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// A line that counts `name` once, and its dimensions, in the namespace of the proxies.
@@ -134,8 +108,7 @@ async fn counts_once(world: &World, name: &str, dimensions: &Value) -> Outcome {
 /// A request that asks for nothing to be counted.
 async fn get(world: &World, port: u16) -> Result<u16, libtest_mimic::Failed> {
     let address = world.surroundings.target.node.address();
-    let request = world.url().request_to(address, port, "GET", "/get");
-    Ok(world.url().send(request.body(Bytes::new())?).await?.status().as_u16())
+    Ok(world.get(address, port, "/get").await?.status().as_u16())
 }
 
 async fn of_the_proxy(setting: Arc<Setting>) -> Outcome {
@@ -145,8 +118,7 @@ async fn of_the_proxy(setting: Arc<Setting>) -> Outcome {
     assert_eq!(get(&world, CLOSED_PORT).await?, 502);
     let unreachable = json!({"error": "TargetUnreachable", "proxy": "tailscale-proxy"});
     counts_once(&world, "errors", &unreachable).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn not_in_the_tailnet(setting: Arc<Setting>) -> Outcome {
@@ -160,8 +132,7 @@ async fn not_in_the_tailnet(setting: Arc<Setting>) -> Outcome {
     assert_eq!(get(&world, PORT).await?, 503);
     let unavailable = json!({"error": "TailnetUnavailable", "proxy": "office/proxy"});
     counts_once(&world, "errors", &unavailable).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn tailnet_minutes(setting: Arc<Setting>) -> Outcome {
@@ -189,6 +160,5 @@ async fn tailnet_minutes(setting: Arc<Setting>) -> Outcome {
         seconds + 0.1 >= answered.elapsed().as_secs_f64() - 2.0 && seconds > 0.0,
         "{told}"
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -15,7 +15,7 @@ use libtest_mimic::Failed;
 use testbed::{
     deadline::within,
     lambda::Event,
-    suite::{Outcome, Setting, run, trial, trial_within},
+    suite::{Outcome, Setting, run_all},
     world::World,
 };
 
@@ -23,12 +23,7 @@ use testbed::{
 const REST_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    run(|setting| {
-        [canary::trials(setting), counts::trials(setting), lines::trials(setting)]
-            .into_iter()
-            .flatten()
-            .collect()
-    })
+    run_all(&[canary::trials, counts::trials, lines::trials])
 }
 
 /// Asks the target for `path`, and for the request to be counted for the service `shop`.

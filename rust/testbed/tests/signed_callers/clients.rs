@@ -10,6 +10,7 @@ use std::{
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
+    bundle::build_go,
     caller_layer::{ADDRESS, CallerLayer},
     deadline::within,
     process::command,
@@ -17,9 +18,9 @@ use testbed::{
 };
 use tokio::process::Command;
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
-/// How long a client may take, or a compiler with a cold cache.
+/// How long a client may take.
 const LIMIT: Duration = Duration::from_secs(100);
 const NODE: &str = "const [url, file] = process.argv.slice(1);
 fetch(url, { method: 'POST', body: require('fs').readFileSync(file),
@@ -72,13 +73,9 @@ func check(err error) {
 "#;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request",
-            each,
-        ),
-        trial(setting, "clients: curl authenticates by Digest", digest),
+    testbed::trials![setting;
+        "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request" => each,
+        "clients: curl authenticates by Digest" => digest,
     ]
 }
 
@@ -89,7 +86,7 @@ async fn each(setting: Arc<Setting>) -> Outcome {
     let body: Vec<u8> = (0..=255).collect();
     let file = setting.run_dir.join("every-byte");
     std::fs::write(&file, &body)?;
-    for (name, mut client) in clients(&setting).await? {
+    for (name, mut client) in clients(&setting)? {
         for host in [
             world.surroundings.target.node.address().to_string(),
             "target".to_owned(),
@@ -123,8 +120,7 @@ async fn each(setting: Arc<Setting>) -> Outcome {
         eprintln!("{name}: passed");
     }
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn digest(setting: Arc<Setting>) -> Outcome {
@@ -138,16 +134,15 @@ async fn digest(setting: Arc<Setting>) -> Outcome {
     let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
     assert_eq!(answer["authorized"], json!(true), "{said}");
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 type Client = Box<dyn FnMut() -> Command + Send>;
 
-async fn clients(setting: &Setting) -> Result<Vec<(&'static str, Client)>, Failed> {
+fn clients(setting: &Setting) -> Result<Vec<(&'static str, Client)>, Failed> {
     let run_dir = setting.run_dir.clone();
     let python = setting.binaries.root.join(".venv/bin/python");
-    let go = go(&run_dir).await?;
+    let go = go(&run_dir)?;
     let script = |program: PathBuf, flag: &'static str, script: &'static str| -> Client {
         let run_dir = run_dir.clone();
         Box::new(move || {
@@ -177,19 +172,13 @@ fn tell(command: &mut Command) -> &mut Command {
         .env("NODE_USE_ENV_PROXY", "1")
 }
 
-async fn go(run_dir: &Path) -> Result<PathBuf, Failed> {
+fn go(run_dir: &Path) -> Result<PathBuf, Failed> {
     let (source, program) = (run_dir.join("client.go"), run_dir.join("go-client"));
     std::fs::write(&source, GO)?;
-    let mut build = command("go".as_ref(), run_dir);
-    let cache =
-        std::env::var("GOCACHE").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/go-build")));
-    build
-        .env("GOCACHE", cache?)
-        .env("GOFLAGS", "-mod=mod")
-        .env("CGO_ENABLED", "0");
-    build.args(["build", "-o"]).arg(&program).arg(&source);
-    run("go build", &mut build).await?;
-    Ok(program)
+    match build_go(&source, &program) {
+        true => Ok(program),
+        false => Err("`go build` does not work here".into()),
+    }
 }
 
 async fn run(name: &str, command: &mut Command) -> Result<String, Failed> {

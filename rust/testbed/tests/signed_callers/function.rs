@@ -16,23 +16,17 @@ use testbed::{
     world::World,
 };
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
 /// How often the caller's environment is frozen.
 const FREEZES: usize = 3;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "function: code that knows nothing of signatures reaches the target, cold, warm, and after a freeze that closed its connections",
-            |setting| freezes(setting, Via::FunctionUrl, |world| world.url().address),
-        ),
-        trial(
-            setting,
-            "function: the same by Lambda's Invoke API, without a Function URL",
-            |setting| freezes(setting, Via::Invoke, |world| world.invoke_api().address),
-        ),
+    testbed::trials![setting;
+        "function: code that knows nothing of signatures reaches the target, cold, warm, and after a freeze that closed its connections"
+            => |setting| freezes(setting, Via::FunctionUrl, |world| world.url().address),
+        "function: the same by Lambda's Invoke API, without a Function URL"
+            => |setting| freezes(setting, Via::Invoke, |world| world.invoke_api().address),
     ]
 }
 
@@ -59,8 +53,7 @@ async fn freezes(setting: Arc<Setting>, via: Via, proxy: fn(&World) -> String) -
     eprintln!("the caller's function by {via:?}: cold {cold:.1?}, warm {warm:.1?}, after freezes {thawed:.1?}");
     drop(door);
     caller.stop().await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Opens the door at the same address, as soon as the system lets it go.

@@ -14,7 +14,7 @@ use testbed::{
     http_call::call,
     invoke_api::InvokeApi,
     raw_target::RawTarget,
-    suite::set,
+    suite::{set, stream},
     target::PORT,
     world::World,
 };
@@ -23,24 +23,16 @@ use tokio::net::TcpStream;
 use crate::{
     Outcome, Setting,
     layer::{error_of, send},
-    trial,
 };
 
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "invoke: queries, cookies, binary bodies and the target's own errors pass as by the URL; refusals are told in words",
-            passes,
-        ),
-        trial(
-            setting,
-            "invoke: an alias is a profile, and one that is not there is told of",
-            profiles,
-        ),
-        trial(setting, "invoke: a proxy that streams answers whole", streamed),
+    testbed::trials![setting;
+        "invoke: queries, cookies, binary bodies and the target's own errors pass as by the URL; refusals are told in words"
+            => passes,
+        "invoke: an alias is a profile, and one that is not there is told of" => profiles,
+        "invoke: a proxy that streams answers whole" => streamed,
     ]
 }
 
@@ -89,8 +81,7 @@ async fn passes(setting: Arc<Setting>) -> Outcome {
         assert!(message.contains(words), "{message}");
         layer.process.stop(STOP_LIMIT).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn get(url: &str) -> Result<Response<Bytes>, Failed> {
@@ -138,19 +129,13 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
         assert_eq!((said, error), (status, name), "{alias}: {message}");
         layer.process.stop(STOP_LIMIT).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn streamed(setting: Arc<Setting>) -> Outcome {
-    let adjust = |function: &mut testbed::lambda::Function| {
-        function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
-        set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
-    };
-    let world = setting.world(adjust).await?;
+    let world = setting.world(stream).await?;
     let layer = start(&setting, &world, "", &world.url().caller).await?;
     reads(&get(&format!("http://target:{PORT}/get?a=1&a=2&b=%C3%A9")).await?)?;
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -13,11 +13,14 @@ use libtest_mimic::{Failed, Trial};
 use testbed::{
     caller_layer::{ADDRESS, CallerLayer},
     deadline::within,
+    freeze::median,
     function_url::ANSWER_LIMIT,
     http_call::{call, open},
+    processor,
     raw_target::{Move, RawTarget},
-    suite::set,
+    suite::{set, stream},
     target::PORT,
+    vitals::Vitals,
     world::World,
 };
 use tokio::{
@@ -26,7 +29,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
 /// How many requests the overhead is measured with, of each kind.
 const MEASURED: usize = 300;
@@ -34,39 +37,15 @@ const MEASURED: usize = 300;
 const OVERHEAD: Duration = Duration::from_millis(1);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "layer: an event of a stream arrives before the next one is sent",
-            streams,
-        ),
-        trial(
-            setting,
-            "layer: a missing grant and a wrong secret are told in words",
-            refused,
-        ),
-        trial(setting, "layer: the proxy's own errors pass as they are", proxys_errors),
-        trial(
-            setting,
-            "layer: what is not for the tailnet goes straight out, by request or by tunnel",
-            direct,
-        ),
-        trial(
-            setting,
-            "layer: a tunnel for TLS into the tailnet is answered with what to write instead",
-            no_tunnel,
-        ),
-        trial(
-            setting,
-            "layer: requests by a tunnel into the tailnet, as Node.js's fetch sends them, are signed like others",
-            tunnel,
-        ),
-        trial(
-            setting,
-            "layer: a body that Lambda does not take is refused before it is sent",
-            too_large,
-        ),
-        trial(setting, "layer: it adds at most a millisecond to the median", overhead),
+    testbed::trials![setting;
+        "layer: an event of a stream arrives before the next one is sent" => streams,
+        "layer: a missing grant and a wrong secret are told in words" => refused,
+        "layer: the proxy's own errors pass as they are" => proxys_errors,
+        "layer: what is not for the tailnet goes straight out, by request or by tunnel" => direct,
+        "layer: a tunnel for TLS into the tailnet is answered with what to write instead" => no_tunnel,
+        "layer: requests by a tunnel into the tailnet, as Node.js's fetch sends them, are signed like others" => tunnel,
+        "layer: a body that Lambda does not take is refused before it is sent" => too_large,
+        "layer: it adds at most a millisecond to the median" => overhead,
     ]
 }
 
@@ -93,11 +72,7 @@ pub(crate) fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
 }
 
 async fn streams(setting: Arc<Setting>) -> Outcome {
-    let adjust = |function: &mut testbed::lambda::Function| {
-        function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
-        set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
-    };
-    let world = setting.world(adjust).await?;
+    let world = setting.world(stream).await?;
     let layer = start(&setting, &world).await?;
     let raw = RawTarget::start().await?;
     let goes_on = Arc::new(Semaphore::new(0));
@@ -124,8 +99,7 @@ async fn streams(setting: Arc<Setting>) -> Outcome {
     let rest = within(ANSWER_LIMIT, "the rest", body.collect()).await??.to_bytes();
     assert_eq!(rest, "data: second\n\n");
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn refused(setting: Arc<Setting>) -> Outcome {
@@ -144,8 +118,7 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
         assert!(message.contains(words), "{message}");
         layer.process.stop(Duration::from_secs(2)).await;
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn proxys_errors(setting: Arc<Setting>) -> Outcome {
@@ -162,8 +135,7 @@ async fn proxys_errors(setting: Arc<Setting>) -> Outcome {
         "the target's own 403: {answer:?}"
     );
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn direct(setting: Arc<Setting>) -> Outcome {
@@ -191,8 +163,7 @@ async fn direct(setting: Arc<Setting>) -> Outcome {
     within(ANSWER_LIMIT, "the answer", tunnel.read_to_string(&mut text)).await??;
     assert!(text.contains("\"by\""), "{text}");
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
@@ -209,8 +180,7 @@ async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
     assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
     assert!(text.contains("request http://db.example.ts.net:443/"), "{text}");
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn tunnel(setting: Arc<Setting>) -> Outcome {
@@ -250,8 +220,7 @@ async fn tunnel(setting: Arc<Setting>) -> Outcome {
     });
     within(ANSWER_LIMIT, "the hint", hint).await?;
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn too_large(setting: Arc<Setting>) -> Outcome {
@@ -268,8 +237,7 @@ async fn too_large(setting: Arc<Setting>) -> Outcome {
     assert_eq!((status, name), (413, "RequestTooLarge"), "{message}");
     assert_eq!(raw.seen().len(), 0);
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn overhead(setting: Arc<Setting>) -> Outcome {
@@ -282,7 +250,7 @@ async fn overhead(setting: Arc<Setting>) -> Outcome {
     let port = raw.address().port();
     let (url, asked) = (world.url(), format!("http://target:{port}/"));
     let (mut signed, mut layered) = (Vec::new(), Vec::new());
-    let before = processor_time(layer.process.pid())?;
+    let before = processor::of(layer.process.pid())?;
     // By turns, so that a busy machine slows both.
     for _ in 0..MEASURED {
         let request = url.request_to("target", port, "GET", "/").body(Bytes::new())?;
@@ -294,9 +262,9 @@ async fn overhead(setting: Arc<Setting>) -> Outcome {
         layered.push(began.elapsed());
         assert_eq!(answer.body(), "ok");
     }
-    let spent = processor_time(layer.process.pid())? - before;
-    let resident = resident_kilobytes(layer.process.pid())?;
-    let (signed, layered) = (median(signed), median(layered));
+    let spent = processor::of(layer.process.pid())? - before;
+    let resident = Vitals::of(layer.process.pid())?.resident_kb;
+    let (signed, layered) = (median(&signed), median(&layered));
     eprintln!(
         "median signed by the client {signed:?}, by the layer {layered:?}; {:?} of processor time for each request; {resident} kB resident",
         spent / u32::try_from(MEASURED)?
@@ -306,28 +274,5 @@ async fn overhead(setting: Arc<Setting>) -> Outcome {
         "{layered:?} by the layer, {signed:?} without it"
     );
     drop(layer);
-    world.stop().await;
-    Ok(())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-/// User and system time of a process: fields 14 and 15 of /proc/PID/stat, in hundredths of a second (proc(5)).
-fn processor_time(pid: u32) -> Result<Duration, Failed> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-fn resident_kilobytes(pid: u32) -> Result<u64, Failed> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no value")?.parse()?)
+    world.end().await
 }

@@ -9,17 +9,14 @@ mod program;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run, trial};
+use testbed::suite::{Outcome, Setting, run_all};
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            clients::trials(setting),
-            layer::trials(setting),
-            function::trials(setting),
-            invoke::trials(setting),
-            program::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
+    run_all(&[
+        clients::trials,
+        layer::trials,
+        function::trials,
+        invoke::trials,
+        program::trials,
+    ])
 }

@@ -25,7 +25,6 @@ use tokio::{io::AsyncReadExt, net::TcpStream, process::Command, sync::Semaphore}
 use crate::{
     Outcome, Setting,
     layer::{error_of, send},
-    trial,
 };
 
 const NAME: &str = "tailscale-lambda-caller";
@@ -33,27 +32,12 @@ const NAME: &str = "tailscale-lambda-caller";
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "program: signs with the keys of a profile, of a process, and of the environment",
-            signs,
-        ),
-        trial(
-            setting,
-            "program: takes a container's role, and renews its credentials before they expire, while requests go on",
-            container,
-        ),
-        trial(
-            setting,
-            "program: an open request gets its response after SIGTERM",
-            ends,
-        ),
-        trial(
-            setting,
-            "program: says what is missing or wrong, and what to do about it",
-            refuses,
-        ),
+    testbed::trials![setting;
+        "program: signs with the keys of a profile, of a process, and of the environment" => signs,
+        "program: takes a container's role, and renews its credentials before they expire, while requests go on"
+            => container,
+        "program: an open request gets its response after SIGTERM" => ends,
+        "program: says what is missing or wrong, and what to do about it" => refuses,
     ]
 }
 
@@ -137,8 +121,7 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         "{message}"
     );
     process.stop(LIMIT).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn container(setting: Arc<Setting>) -> Outcome {
@@ -183,8 +166,7 @@ async fn container(setting: Arc<Setting>) -> Outcome {
         "{seen:?}"
     );
     process.stop(LIMIT).await;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// As the agent of ECS gives a task its role's.
@@ -230,8 +212,7 @@ async fn ends(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer.body(), "late");
     let exit = within(LIMIT, "its end", process.exited()).await?;
     assert!(exit.status.success(), "{exit}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// As a credential process prints them.

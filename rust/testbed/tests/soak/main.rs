@@ -12,6 +12,7 @@ use std::{
 
 use testbed::{
     distance::{Distance, SplitMix64},
+    expect::all_answered,
     faults::{Services, round},
     freeze::{DeadFlows, median},
     lambda::Function,
@@ -21,7 +22,6 @@ use testbed::{
     suite::{Outcome, Setting, awake, run, set, trial_within},
     vitals::{Vitals, pids},
     watch::Watch,
-    world::World,
 };
 use tokio::time::sleep;
 
@@ -66,30 +66,12 @@ fn main() -> ExitCode {
                 dead_flows(setting, millis, lengths)
             }));
         }
-        trials.push(trial_within(
-            SILENCE + SLACK,
-            setting,
-            "the data plane goes on through 2 minutes of a silent control server",
-            silent_control,
-        ));
-        trials.push(trial_within(
-            LOSSY_LIMIT,
-            setting,
-            "3,000 requests over a path that loses 1 % are all answered",
-            loss,
-        ));
-        trials.push(trial_within(
-            LOAD_LIMIT,
-            setting,
-            "20,000 requests leave the processes of their environments as they were",
-            growth,
-        ));
-        trials.push(trial_within(
-            LOAD_LIMIT,
-            setting,
-            "20,000 requests have one answer each while everything fails in turn",
-            faults,
-        ));
+        trials.extend(testbed::trials![setting;
+            "the data plane goes on through 2 minutes of a silent control server" within SILENCE + SLACK => silent_control,
+            "3,000 requests over a path that loses 1 % are all answered" within LOSSY_LIMIT => loss,
+            "20,000 requests leave the processes of their environments as they were" within LOAD_LIMIT => growth,
+            "20,000 requests have one answer each while everything fails in turn" within LOAD_LIMIT => faults,
+        ]);
         trials
     })
 }
@@ -126,8 +108,7 @@ async fn dead_flows(setting: Arc<Setting>, millis: u64, lengths: Vec<Duration>) 
         freezes.freeze(&world, length, method).await?;
     }
     freezes.check();
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Flows that die meanwhile included: what brings them back takes no control server.
@@ -172,29 +153,14 @@ async fn silent_control(setting: Arc<Setting>) -> Outcome {
     assert!(longest < LONGEST, "{times:.1?}");
     let (registrations, _) = watch.seen(&world).await?;
     assert_eq!(registrations, 0);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn loss(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
     let world = setting.world_at(Some(LOSSY), |_| ()).await?;
-    let servers = [
-        Server::keeping(&world, Duration::from_secs(75)).await?,
-        Server::closing(&world).await?,
-    ];
-    let mut times = Vec::new();
-    for number in 0..REQUESTS {
-        let method = if number % 4 < 2 { "GET" } else { "POST" };
-        times.push(servers[number % 2].must_answer(&world, method).await);
-    }
-    let longest = times.iter().max().copied().unwrap();
-    eprintln!(
-        "  {REQUESTS} requests: {:.1?} in the median, {longest:.1?} the longest",
-        median(&times)
-    );
-    world.stop().await;
-    Ok(())
+    all_answered(&world, REQUESTS).await?;
+    world.end().await
 }
 
 /// One environment for each caller: the processes are the same from the first request to the last.
@@ -224,8 +190,7 @@ async fn growth(setting: Arc<Setting>) -> Outcome {
             "{program}: {before:?} to {after:?}"
         );
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 fn vitals() -> std::io::Result<Vec<(&'static str, Vec<Vitals>)>> {
@@ -245,7 +210,7 @@ async fn faults(setting: Arc<Setting>) -> Outcome {
         function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
         set(function, "TS_CONNECT_TIMEOUT", "8000");
     };
-    let world = World::around(surroundings, &|_, _, _| (), adjust).await?;
+    let world = surroundings.deploy(adjust).await?;
     let mut load = Load::start(&world).await?;
     let mut rounds = 0;
     {
@@ -264,8 +229,7 @@ async fn faults(setting: Arc<Setting>) -> Outcome {
     assert!(
         summary.service == 0 && summary.answered > LOADED / 2,
         "{summary:?}\n{}",
-        world.lambda.process.log().tail()
+        world.log()
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

@@ -16,14 +16,13 @@ use testbed::{
     control::Crowd,
     deadline::within,
     distance::Distance,
+    expect::answered,
     freeze::median,
     http_call::call,
     lambda::Event,
-    nat,
-    node::Node,
-    processor,
+    nat, processor,
     server::Server,
-    suite::{Outcome, Setting, awake, run, trial},
+    suite::{Outcome, Setting, awake, run},
     target::PORT,
     world::{AUTH_KEY, World},
 };
@@ -55,28 +54,12 @@ const SOCKS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Add
 
 fn main() -> ExitCode {
     run(|setting| {
-        vec![
-            trial(
-                setting,
-                "the first answer comes nearly as soon as by a bare tailscaled",
-                beside_bare,
-            ),
-            trial(setting, "where UDP is blocked nobody waits for it", udp_blocked),
-            trial(
-                setting,
-                "where UDP is blocked, the first answer takes three round trips at 100 ms",
-                udp_blocked_far_away,
-            ),
-            trial(
-                setting,
-                "a machine beside the function does not hold up the first answer at 100 ms",
-                neighbour,
-            ),
-            trial(
-                setting,
-                "a dial in a tailnet of 5,000 costs what it costs in one of 5",
-                crowd,
-            ),
+        testbed::trials![setting;
+            "the first answer comes nearly as soon as by a bare tailscaled" => beside_bare,
+            "where UDP is blocked nobody waits for it" => udp_blocked,
+            "where UDP is blocked, the first answer takes three round trips at 100 ms" => udp_blocked_far_away,
+            "a machine beside the function does not hold up the first answer at 100 ms" => neighbour,
+            "a dial in a tailnet of 5,000 costs what it costs in one of 5" => crowd,
         ]
     })
 }
@@ -96,8 +79,7 @@ async fn beside_bare(setting: Arc<Setting>) -> Outcome {
     );
     eprintln!("    extension {ours:.1?}\n    bare {bare:.1?}");
     assert!(times <= TIMES, "{times:.2} times as long");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn udp_blocked(setting: Arc<Setting>) -> Outcome {
@@ -114,25 +96,15 @@ async fn udp_blocked(setting: Arc<Setting>) -> Outcome {
         times.iter().all(|took| *took < BLOCKED_LIMIT),
         "it took over {BLOCKED_LIMIT:?}"
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The neighbour answers pings at once, and hears of the function from the control server, which is far away.
 async fn neighbour(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings_at(Some(Distance::of_millis(FAR))).await?;
-    let link = surroundings.link.as_ref().ok_or("there is no distance")?;
-    let (program, control) = (&surroundings.binaries.tailscaled, &surroundings.control);
-    let neighbour = Node::start_across(
-        link,
-        program,
-        "neighbour",
-        None,
-        control,
-        AUTH_KEY,
-        &surroundings.run_dir,
-    )
-    .await?;
+    let (neighbour, _) = surroundings
+        .machine_beside_function("neighbour", SOCKS, AUTH_KEY)
+        .await?;
     let world = surroundings.deploy(|_| ()).await?;
     let mut times = Vec::new();
     for _ in 0..3 {
@@ -144,41 +116,23 @@ async fn neighbour(setting: Arc<Setting>) -> Outcome {
         "it took over {NEIGHBOUR_LIMIT:?}"
     );
     drop(neighbour);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// From the extension's start in a new environment to the target's answer; then the environment is ended.
 async fn extension_start(world: &World) -> Result<Duration, Error> {
     let since = world.lambda.events.len();
-    let address = world.surroundings.target.node.address().to_string();
-    let request = world.url().request("GET", "/get").header("ts-target-ip", address);
-    let request = request.header("ts-target-port", PORT).body(Bytes::new()).unwrap();
-    let url = world.url();
     let began = async {
-        world.lambda.events.find(since, extension_started).await;
+        world.lambda.events.find(since, Event::extension_started).await;
         Instant::now()
     };
     let answered = async {
-        let answer = url.send(request).await?;
-        assert_eq!(
-            answer.status(),
-            200,
-            "{answer:?}; {}",
-            world.lambda.process.log().tail()
-        );
+        answered(world).await?;
         Ok::<_, Error>(Instant::now())
     };
     let (began, answered) = tokio::join!(began, answered);
-    end(world, since).await?;
+    world.lambda.retire(since).await?;
     Ok(answered? - began)
-}
-
-/// Ends an environment that has answered.
-async fn end(world: &World, since: usize) -> Result<(), Error> {
-    world.lambda.reached(since, "frozen").await?;
-    world.lambda.spin_down().await?;
-    Ok(world.lambda.reached(since, "stopped").await?)
 }
 
 /// INIT waits for the login; what comes after it is WireGuard's handshake at most, TCP and HTTP.
@@ -200,14 +154,13 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
         };
         let (initialized, answered) = tokio::join!(initialized, answered);
         times.push(answered - initialized?);
-        end(&world, since).await?;
+        world.lambda.retire(since).await?;
     }
     let goal = bounds::first_answer(Duration::from_millis(FAR));
     eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");
     assert!(median(&times) < goal + BUSY, "{times:.1?}");
     nat::remember().await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Both tailnets stand at once and are asked by turns, so that what else the machine does falls on both; the least of the
@@ -220,14 +173,7 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
         std::fs::create_dir(&run_dir)?;
         let binaries = setting.binaries.clone();
         let surroundings = Setting { binaries, run_dir }.surroundings().await?;
-        let crowd = Crowd {
-            peers: peers - siblings,
-            online: peers / 100,
-            siblings,
-            hostname: "lambda-proxy".to_owned(),
-            tags: Vec::new(),
-        };
-        surroundings.control.add_crowd(&crowd).await?;
+        surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
         let world = surroundings.deploy(awake).await?;
         let server = Server::closing(&world).await?;
         server.must_answer(&world, "GET").await;
@@ -258,18 +204,9 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
 /// From the start of a tailscaled of its own to the target's answer.
 async fn bare_start(world: &World, number: usize) -> Result<Duration, Error> {
     let surroundings = &world.surroundings;
-    let (program, control) = (&surroundings.binaries.tailscaled, &surroundings.control);
     let target = (surroundings.target.node.address().to_string(), PORT);
     let began = Instant::now();
-    let node = Node::start(
-        program,
-        &format!("bare-{number}"),
-        Some(SOCKS),
-        control,
-        AUTH_KEY,
-        &surroundings.run_dir,
-    )
-    .await?;
+    let node = surroundings.machine(&format!("bare-{number}"), Some(SOCKS)).await?;
     let stream = within(STEP_LIMIT, "a dial by the bare tailscaled", dial(&target)).await?;
     let request = Request::get("/get").header("host", format!("{}:{}", target.0, target.1));
     let answer = call(stream, request.body(Bytes::new().into()).unwrap(), STEP_LIMIT).await?;
@@ -287,9 +224,4 @@ async fn dial(target: &(String, u16)) -> Socks5Stream<tokio::net::TcpStream> {
         }
         tokio::task::yield_now().await;
     }
-}
-
-fn extension_started(event: &Event) -> Option<()> {
-    matches!(event, Event::Process { name, state, .. } if state == "started" && name.starts_with("extension:"))
-        .then_some(())
 }

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use libtest_mimic::Failed;
 use serde_json::json;
 use testbed::{
@@ -18,17 +17,17 @@ use testbed::{
     deadline::within,
     distance::Distance,
     door::Door,
+    expect::answered,
     expect::logged,
     foreign,
     freeze::{DeadFlows, median, with_dead_flows},
     lambda::Event,
     measuring, nat, network,
-    node::Node,
     server::Server,
-    suite::{Outcome, Setting, awake, run, set, trial, trial_within},
+    suite::{Outcome, Setting, awake, run, set},
     target,
     watch::Watch,
-    world::{AUTH_KEY, Surroundings, World},
+    world::{Surroundings, World},
 };
 
 /// How many freezes with live flows, and how long each lasts.
@@ -37,19 +36,14 @@ const FREEZE: Duration = Duration::from_secs(4);
 /// The freezes with dead flows, in seconds, and the method of the request after each: below and above what a WireGuard session
 /// outlives unharmed, and on both sides of the time-outs of servers and of the retransmissions of a FIN that was lost. Two
 /// functions share them, and freeze side by side.
-const DEAD: [(&str, &[(u64, &str)]); 2] = [
-    ("3, 30 and 70 s", &[(3, "GET"), (30, "POST"), (70, "POST")]),
-    (
-        "3 to 45 s",
-        &[
-            (3, "POST"),
-            (8, "GET"),
-            (12, "POST"),
-            (12, "GET"),
-            (20, "GET"),
-            (45, "GET"),
-        ],
-    ),
+const LONG: [(u64, &str); 3] = [(3, "GET"), (30, "POST"), (70, "POST")];
+const SHORT: [(u64, &str); 6] = [
+    (3, "POST"),
+    (8, "GET"),
+    (12, "POST"),
+    (12, "GET"),
+    (20, "GET"),
+    (45, "GET"),
 ];
 /// How long such a test may take: the freezes, and what is around them.
 const DEAD_LIMIT: Duration = Duration::from_secs(240);
@@ -71,44 +65,26 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     run(|setting| {
-        let mut trials = Vec::new();
-        for millis in [0, 30, 100] {
-            for (lengths, freezes) in DEAD {
-                let name =
-                    format!("a freeze that kills the flows costs a reconnect and no login, at {millis} ms: {lengths}");
-                trials.push(trial_within(DEAD_LIMIT, setting, &name, move |setting| {
-                    dead_flows(setting, millis, freezes)
-                }));
-            }
-        }
-        trials.extend([
-            trial(
-                setting,
-                "a freeze that leaves the flows alive costs the first request nothing",
-                live_flows,
-            ),
-            trial(
-                setting,
-                "after a freeze that kills the flows, the first dial of a handler of anybody's gets through at once",
-                foreign_dials,
-            ),
-            trial(
-                setting,
-                "a machine that the tailnet removed during a freeze logs in again, when the control server says so",
-                removed,
-            ),
-            trial(
-                setting,
-                "links that die while the control server is away are made anew without it",
-                without_control,
-            ),
-            trial(
-                setting,
-                "a key that is revoked, purged or used up after the login is not asked for again",
-                without_key,
-            ),
-        ]);
-        trials
+        testbed::trials![setting;
+            "a freeze that kills the flows costs a reconnect and no login, at 0 ms: 3, 30 and 70 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 0, &LONG),
+            "a freeze that kills the flows costs a reconnect and no login, at 0 ms: 3 to 45 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 0, &SHORT),
+            "a freeze that kills the flows costs a reconnect and no login, at 30 ms: 3, 30 and 70 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 30, &LONG),
+            "a freeze that kills the flows costs a reconnect and no login, at 30 ms: 3 to 45 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 30, &SHORT),
+            "a freeze that kills the flows costs a reconnect and no login, at 100 ms: 3, 30 and 70 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 100, &LONG),
+            "a freeze that kills the flows costs a reconnect and no login, at 100 ms: 3 to 45 s"
+                within DEAD_LIMIT => |setting| dead_flows(setting, 100, &SHORT),
+            "a freeze that leaves the flows alive costs the first request nothing" => live_flows,
+            "after a freeze that kills the flows, the first dial of a handler of anybody's gets through at once"
+                => foreign_dials,
+            "a machine that the tailnet removed during a freeze logs in again, when the control server says so" => removed,
+            "links that die while the control server is away are made anew without it" => without_control,
+            "a key that is revoked, purged or used up after the login is not asked for again" => without_key,
+        ]
     })
 }
 
@@ -129,16 +105,15 @@ async fn dead_flows(setting: Arc<Setting>, round_trip: u64, freezes: &[(u64, &st
         flows.freeze(&world, Duration::from_secs(*seconds), method).await?;
     }
     flows.check();
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
     let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
-    get(&world).await?;
-    let warm = median(&thaws(&world, SHORT_FREEZE, false, get).await?);
+    answered(&world).await?;
+    let warm = median(&thaws(&world, SHORT_FREEZE, false, answered).await?);
     let watch = Watch::start(&world).await?;
-    let thaws = thaws(&world, FREEZE, false, get).await?;
+    let thaws = thaws(&world, FREEZE, false, answered).await?;
     let median = median(&thaws);
     eprintln!("  live flows after {FREEZE:?}: median {median:.1?}, beyond a warm {warm:.1?}; {thaws:.1?}");
     assert_eq!(watch.seen(&world).await?, (0, 0), "registrations, and new connections");
@@ -147,8 +122,7 @@ async fn live_flows(setting: Arc<Setting>) -> Outcome {
         "a first request took over 1 s"
     );
     assert!(median < warm + LOOK_LIMIT, "a look costs too much");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// It dials through the extension's SOCKS5 server, and asks nobody before.
@@ -160,8 +134,7 @@ async fn foreign_dials(setting: Arc<Setting>) -> Outcome {
     let thaws = thaws(&world, FREEZE, true, dial).await?;
     eprintln!("  a handler of anybody's, dead flows after {FREEZE:?}: {thaws:.1?}");
     assert!(thaws.iter().all(|took| *took < LONGEST), "a first dial took over 1 s");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn dial(world: &World) -> Result<Duration, Failed> {
@@ -170,7 +143,7 @@ async fn dial(world: &World) -> Result<Duration, Failed> {
     let what = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get"});
     let answer = foreign::tell(world, what).await?;
     let took = began.elapsed();
-    assert_eq!(answer["status"], 200, "{answer}; {}", world.lambda.process.log().tail());
+    assert_eq!(answer["status"], 200, "{answer}; {}", world.log());
     Ok(took)
 }
 
@@ -179,22 +152,21 @@ async fn dial(world: &World) -> Result<Duration, Failed> {
 async fn removed(setting: Arc<Setting>) -> Outcome {
     let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
     let since = world.lambda.events.len();
-    get(&world).await?;
+    answered(&world).await?;
     world.lambda.reached(since, "frozen").await?;
     let control = &world.surroundings.control;
     let before = control.counts("lambda-proxy").await?.new;
     control.remove(control.node("lambda-proxy").await?.id).await?;
     with_dead_flows(&world, since, FREEZE).await?;
     let turn = measuring::turn().await?;
-    let took = get(&world).await?;
+    let took = answered(&world).await?;
     drop(turn);
     eprintln!("  the first request after a removal was answered in {took:.1?}");
     assert!(took < REJOIN_LIMIT, "it took {took:?}");
     logged(&world, 0, "not in the tailnet: NodeRemoved: ").await;
     let joined = control.counts("lambda-proxy").await?.new - before;
     assert_eq!(joined, 1, "the machine logged in as a new one, once");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Renewals go by the node key alone: a control server refuses a key that serves no more, also beside a good node key.
@@ -213,18 +185,13 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
         let since = world.lambda.events.len();
         server.must_answer(&world, "GET").await;
         world.lambda.reached(since, "frozen").await?;
-        let Surroundings {
-            control,
-            binaries,
-            run_dir,
-            ..
-        } = &world.surroundings;
+        let control = &world.surroundings.control;
         match what {
             "revoked" => control.revoke_key(KEY).await?,
             "purged" => control.purge_key(KEY).await?,
             _ => {}
         }
-        let newcomer = Node::start(&binaries.tailscaled, "newcomer", None, control, AUTH_KEY, run_dir).await?;
+        let newcomer = world.surroundings.machine("newcomer", None).await?;
         with_dead_flows(&world, since, FREEZE).await?;
         server.must_answer(&world, "GET").await;
         let newcomers = server.behind(newcomer.address());
@@ -233,7 +200,7 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
             while newcomers.ask(&world, "GET").await.status != 200 {}
         };
         let late = within(NEWS_LIMIT, "a request to a new peer", reached).await;
-        late.map_err(|late| format!("{late}, key {what}\n{}", world.lambda.process.log().tail()))?;
+        late.map_err(|late| format!("{late}, key {what}\n{}", world.log()))?;
         // The news may have waited in the socket all through the freeze: then the registration comes after it.
         let registered = async {
             loop {
@@ -259,7 +226,7 @@ async fn without_key(setting: Arc<Setting>) -> Outcome {
 /// The function is awake meanwhile, and the daemon's attempts to reach the control server have failed often already.
 async fn without_control(setting: Arc<Setting>) -> Outcome {
     let surroundings = surroundings(&setting, 0).await?;
-    let control = surroundings.control.url().rsplit('/').next().unwrap().parse()?;
+    let control = surroundings.control.url().rsplit('/').next().unwrap().to_owned();
     let door = Door::open((network::CONTROL_ADDRESS, 0).into(), control).await?;
     let url = format!("http://{}", door.address());
     let world = surroundings
@@ -268,33 +235,18 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
             set(function, "TS_CONTROL_URL", &url);
         })
         .await?;
-    get(&world).await?;
+    answered(&world).await?;
     let pid = world.lambda.events.find(0, Event::runtime_started).await;
     door.close();
     // The outage itself: the longer it is, the longer are the daemon's pauses between its attempts.
     tokio::time::sleep(OUTAGE).await;
     assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
     let turn = measuring::turn().await?;
-    let took = get(&world).await?;
+    let took = answered(&world).await?;
     drop(turn);
     eprintln!("  dead flows after {OUTAGE:?} without a control server: {took:.1?}");
     assert!(took < LONGEST, "the request took {took:?}");
-    world.stop().await;
-    Ok(())
-}
-
-async fn get(world: &World) -> Result<Duration, Error> {
-    let request = world.request("GET", "/get").body(Bytes::new()).unwrap();
-    let began = Instant::now();
-    let answer = world.url().send(request).await?;
-    let took = began.elapsed();
-    assert_eq!(
-        answer.status(),
-        200,
-        "{answer:?}; {}",
-        world.lambda.process.log().tail()
-    );
-    Ok(took)
+    world.end().await
 }
 
 /// How long the first request took after each of a few freezes.

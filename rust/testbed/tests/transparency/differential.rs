@@ -18,34 +18,25 @@ use crate::{
         Needed, all_needed, expected_answer, expected_host, expected_line, expected_request, received_answer,
     },
     exchange::{Answer, Way, headers, straight, through},
-    stream, trial,
+    stream,
 };
 
 /// How many cases there are: one that got lost would not be missed otherwise.
 const CASES: usize = 183;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(setting, "differential: BUFFERED, every case is equal", buffered),
-        trial(setting, "differential: RESPONSE_STREAM, every case is equal", streamed),
-        trial(
-            setting,
-            "differential: by the caller's layer, every case is equal, headers that AWS renames included",
-            by_layer,
-        ),
-        trial(
-            setting,
-            "differential: by the caller's layer and Lambda's Invoke API, every case is equal",
-            by_invoke,
-        ),
+    testbed::trials![setting;
+        "differential: BUFFERED, every case is equal" => buffered,
+        "differential: RESPONSE_STREAM, every case is equal" => streamed,
+        "differential: by the caller's layer, every case is equal, headers that AWS renames included" => by_layer,
+        "differential: by the caller's layer and Lambda's Invoke API, every case is equal" => by_invoke,
     ]
 }
 
 async fn buffered(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     compare(&world, Way::Signed, "BUFFERED").await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn streamed(setting: Arc<Setting>) -> Outcome {
@@ -56,8 +47,7 @@ async fn streamed(setting: Arc<Setting>) -> Outcome {
     };
     let world = setting.world(adjust).await?;
     compare(&world, Way::Signed, "RESPONSE_STREAM").await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn by_layer(setting: Arc<Setting>) -> Outcome {
@@ -66,8 +56,7 @@ async fn by_layer(setting: Arc<Setting>) -> Outcome {
     let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
     compare(&world, Way::Layer, "by the caller's layer").await?;
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn by_invoke(setting: Arc<Setting>) -> Outcome {
@@ -75,8 +64,7 @@ async fn by_invoke(setting: Arc<Setting>) -> Outcome {
     let layer = CallerLayer::start_by_invoke(&setting.binaries, &setting.run_dir, &world.invoke_api(), "").await?;
     compare(&world, Way::LayerInvoke, "by the caller's layer and Invoke").await?;
     drop(layer);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn compare(world: &World, way: Way, mode: &str) -> Outcome {

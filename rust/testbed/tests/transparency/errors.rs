@@ -9,42 +9,22 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use testbed::{
     control::MAGIC_DNS_DOMAIN,
-    node::Node,
+    http_call::header,
     raw_target::{Move, RawTarget},
     target,
-    world::{AUTH_KEY, World},
+    world::World,
 };
 
-use crate::{Outcome, Setting, set, stream, trial};
+use crate::{Outcome, Setting, set, stream};
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "errors: 400, 403 and 502 say what is wrong, BUFFERED",
-            buffered,
-        ),
-        trial(
-            setting,
-            "errors: 400, 403 and 502 say what is wrong, RESPONSE_STREAM",
-            streamed,
-        ),
-        trial(
-            setting,
-            "errors: 502 for a buffered answer over the limit names the other mode",
-            too_large,
-        ),
-        trial(setting, "errors: 503 says why the tailnet is not there", unavailable),
-        trial(
-            setting,
-            "errors: 504 comes in time for a target that does not connect or answer",
-            too_late,
-        ),
-        trial(
-            setting,
-            "errors: what is set up wrongly ends the environment at its start, and the log names it",
-            wrong_settings,
-        ),
+    testbed::trials![setting;
+        "errors: 400, 403 and 502 say what is wrong, BUFFERED" => buffered,
+        "errors: 400, 403 and 502 say what is wrong, RESPONSE_STREAM" => streamed,
+        "errors: 502 for a buffered answer over the limit names the other mode" => too_large,
+        "errors: 503 says why the tailnet is not there" => unavailable,
+        "errors: 504 comes in time for a target that does not connect or answer" => too_late,
+        "errors: what is set up wrongly ends the environment at its start, and the log names it" => wrong_settings,
     ]
 }
 
@@ -64,13 +44,7 @@ async fn get(world: &World, host: &str, port: u16, more: &[(&str, &str)]) -> Res
 
 /// Checks that an answer is the proxy's own error, and that its message holds all of `words`.
 fn check(answer: &Response<Bytes>, status: u16, name: &str, words: &[&str]) -> Outcome {
-    let header = |name: &str| {
-        answer
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+    let header = |name| header(answer.headers(), name);
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let message = header("ts-error-message");
     let right = answer.status() == status
@@ -87,8 +61,7 @@ fn check(answer: &Response<Bytes>, status: u16, name: &str, words: &[&str]) -> O
 async fn buffered(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     rows(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn streamed(setting: Arc<Setting>) -> Outcome {
@@ -98,8 +71,7 @@ async fn streamed(setting: Arc<Setting>) -> Outcome {
     });
     let world = world.await?;
     rows(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// The rows that one function can show.
@@ -195,8 +167,7 @@ async fn too_large(setting: Arc<Setting>) -> Outcome {
     ]);
     let cut = get(&world, &target, raw.address().port(), &[]).await?;
     check(&cut, 502, "TargetUnreachable", &["broke"])?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn unavailable(setting: Arc<Setting>) -> Outcome {
@@ -213,8 +184,7 @@ async fn unavailable(setting: Arc<Setting>) -> Outcome {
         !format!("{answer:?}").contains("tskey-auth-wrong"),
         "the key is in the answer: {answer:?}"
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn too_late(setting: Arc<Setting>) -> Outcome {
@@ -235,16 +205,7 @@ async fn too_late(setting: Arc<Setting>) -> Outcome {
         &[&target, "did not respond in full within 15"],
     )?;
     // A machine of the tailnet that stands still: nothing refuses, nothing answers.
-    let surroundings = &world.surroundings;
-    let still = Node::start(
-        &surroundings.binaries.tailscaled,
-        "still",
-        None,
-        &surroundings.control,
-        AUTH_KEY,
-        &setting.run_dir,
-    );
-    let still = still.await?;
+    let still = world.surroundings.machine("still", None).await?;
     let pid = Pid::from_raw(i32::try_from(still.process.pid())?);
     nix::sys::signal::kill(pid, Signal::SIGSTOP)?;
     let address = still.address().to_string();
@@ -262,8 +223,7 @@ async fn too_late(setting: Arc<Setting>) -> Outcome {
         &["no connection", &address, "within 900 ms"],
     )?;
     drop(still);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn wrong_settings(setting: Arc<Setting>) -> Outcome {
@@ -277,11 +237,6 @@ async fn wrong_settings(setting: Arc<Setting>) -> Outcome {
     assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
     let named = |line: &String| (line.contains("TS_CA_CERTIFICATES") && line.contains("PEM")).then_some(());
     let told = world.lambda.process.log().look(0, named);
-    assert!(
-        told.is_some(),
-        "the log does not say why:\n{}",
-        world.lambda.process.log().tail()
-    );
-    world.stop().await;
-    Ok(())
+    assert!(told.is_some(), "the log does not say why:\n{}", world.log());
+    world.end().await
 }

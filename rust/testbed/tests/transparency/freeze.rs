@@ -15,7 +15,7 @@ use testbed::{
 };
 use tokio::time::sleep;
 
-use crate::{Outcome, Setting, trial};
+use crate::{Outcome, Setting};
 
 /// How many requests, each after a freeze.
 const FREEZES: usize = 200;
@@ -31,22 +31,10 @@ const LONGEST: Duration = Duration::from_secs(1);
 const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "freeze: no request fails though the target closes idle connections meanwhile",
-            freezes,
-        ),
-        trial(
-            setting,
-            "timed: the first request of a new environment is answered, and soon",
-            starts,
-        ),
-        trial(
-            setting,
-            "timed: 3,000 requests over new connections, none fails and none takes long",
-            fresh,
-        ),
+    testbed::trials![setting;
+        "freeze: no request fails though the target closes idle connections meanwhile" => freezes,
+        "timed: the first request of a new environment is answered, and soon" => starts,
+        "timed: 3,000 requests over new connections, none fails and none takes long" => fresh,
     ]
 }
 
@@ -65,11 +53,7 @@ async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Re
     if answer.status() == 200 && answer.body() == "ok" {
         return Ok(took);
     }
-    Err(format!(
-        "{method} number {number} after {took:.1?}: {answer:?}\n{}",
-        world.lambda.process.log().tail()
-    )
-    .into())
+    Err(format!("{method} number {number} after {took:.1?}: {answer:?}\n{}", world.log()).into())
 }
 
 async fn freezes(setting: Arc<Setting>) -> Outcome {
@@ -81,8 +65,7 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
         let since = world.lambda.events.len();
         let method = if number % 2 == 0 { "GET" } else { "POST" };
         times.push(send(&world, &raw, method, number).await?);
-        let asleep = world.lambda.events.find(since, is("frozen"));
-        within(FREEZE_LIMIT, "the freeze", asleep).await?;
+        world.lambda.reached(since, "frozen").await?;
         // Every other pair of requests finds its kept connection alive.
         if number % 4 < 2 {
             raw.hang_up().await;
@@ -94,8 +77,7 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
     let posts = raw.seen().len();
     assert_eq!(posts, FREEZES, "the target saw {posts} requests");
     show("after a freeze each", times);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Each start is a new machine in the tailnet, of which the target has yet to hear.
@@ -118,29 +100,11 @@ async fn starts(setting: Arc<Setting>) -> Outcome {
         times.push(Duration::from_secs_f64(
             within(FREEZE_LIMIT, "word of the cold start", invoked).await? / 1000.0,
         ));
-        within(
-            FREEZE_LIMIT,
-            "the environment's rest",
-            world.lambda.events.find(since, is("frozen")),
-        )
-        .await?;
-        world.lambda.spin_down().await?;
-        within(
-            FREEZE_LIMIT,
-            "the environment's end",
-            world.lambda.events.find(since, is("stopped")),
-        )
-        .await?;
+        world.lambda.retire(since).await?;
     }
     let longest = show("first in a new environment each, after its INIT", times);
     assert!(longest < LONGEST, "a first request took {longest:?}");
-    world.stop().await;
-    Ok(())
-}
-
-/// Takes the event that an environment came into this state.
-fn is(wanted: &'static str) -> impl Fn(&Event) -> Option<()> {
-    move |event| matches!(event, Event::Environment { state, .. } if state == wanted).then_some(())
+    world.end().await
 }
 
 async fn fresh(setting: Arc<Setting>) -> Outcome {
@@ -156,8 +120,7 @@ async fn fresh(setting: Arc<Setting>) -> Outcome {
     }
     let longest = show("over a new connection each", times);
     assert!(longest < LONGEST, "a request took {longest:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// Prints how long requests took, and returns the longest.

@@ -11,44 +11,19 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use testbed::{control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, lambda::Event, network, target, world::World};
 
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// What listens on the function's loopback: tailscaled's SOCKS5 server, and, on Lambda, the Runtime API.
 const LOCAL_PORTS: [u16; 3] = [1055, 9001, 80];
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "guard: no spelling and no address leads to the function's own loopback",
-            loopback,
-        ),
-        trial(
-            setting,
-            "guard: nor where uncovered targets are allowed",
-            loopback_though_uncovered,
-        ),
-        trial(
-            setting,
-            "guard: what the tailnet does not cover is refused, or let through if the owner says so",
-            uncovered,
-        ),
-        trial(
-            setting,
-            "guard: only allowed targets are reached where there is a list",
-            allowed,
-        ),
-        trial(
-            setting,
-            "guard: each alias's callers reach the targets of their profile, and no others",
-            profiles,
-        ),
+    testbed::trials![setting;
+        "guard: no spelling and no address leads to the function's own loopback" => loopback,
+        "guard: nor where uncovered targets are allowed" => loopback_though_uncovered,
+        "guard: what the tailnet does not cover is refused, or let through if the owner says so" => uncovered,
+        "guard: only allowed targets are reached where there is a list" => allowed,
+        "guard: each alias's callers reach the targets of their profile, and no others" => profiles,
     ]
-}
-
-async fn get(world: &World, host: &str, port: u16) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request_to(host, port, "GET", "/get").body(Bytes::new())?;
-    Ok(world.url().send(request).await?)
 }
 
 fn error_name(answer: &Response<Bytes>) -> &str {
@@ -135,12 +110,12 @@ async fn none_gets_through(world: &World) -> Outcome {
     }
     // The first request brings the function into the tailnet.
     let target = world.surroundings.target.node.address().to_string();
-    assert_eq!(get(world, &target, target::PORT).await?.status(), 200);
+    assert_eq!(world.get(&target, target::PORT, "/get").await?.status(), 200);
     let mut hosts = spellings(world).await?;
     hosts.extend(NAMES.map(|(name, _)| name.to_owned()));
     for host in &hosts {
         for port in LOCAL_PORTS {
-            let answer = get(world, host, port).await?;
+            let answer = world.get(host, port, "/get").await?;
             if (answer.status().as_u16(), error_name(&answer)) != (403, "TargetNotAllowed") {
                 return Err(format!("{host}:{port} was answered with {answer:?}").into());
             }
@@ -160,7 +135,7 @@ async fn none_gets_through(world: &World) -> Outcome {
         "fe80::1%eth0",
         "１２７.0.0.1",
     ] {
-        let answer = get(world, host, 1055).await?;
+        let answer = world.get(host, 1055, "/get").await?;
         let refused = matches!(
             (answer.status().as_u16(), error_name(&answer)),
             (400, "InvalidRequest") | (403, "TargetNotAllowed") | (502, "TargetUnreachable")
@@ -178,8 +153,7 @@ async fn none_gets_through(world: &World) -> Outcome {
 async fn loopback(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     none_gets_through(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
@@ -187,8 +161,7 @@ async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
         .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
         .await?;
     none_gets_through(&world).await?;
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn uncovered(setting: Arc<Setting>) -> Outcome {
@@ -205,7 +178,7 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
     };
     let world = setting.world(|_| ()).await?;
     for uncovered in [host.as_str(), "203.0.113.7", "10.0.0.1", "2001:db8::1", "100.64.99.99"] {
-        let answer = get(&world, uncovered, port(&world).ok_or("no port")?).await?;
+        let answer = world.get(uncovered, port(&world).ok_or("no port")?, "/get").await?;
         assert_eq!(
             (answer.status().as_u16(), error_name(&answer)),
             (403, "TargetNotAllowed"),
@@ -216,12 +189,11 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
     let world = setting
         .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
         .await?;
-    let answer = get(&world, &host, port(&world).ok_or("no port")?).await?;
+    let answer = world.get(&host, port(&world).ok_or("no port")?, "/get").await?;
     // The control server has no such page: Go's own words for it.
     let said = (answer.status().as_u16(), String::from_utf8_lossy(answer.body()));
     assert_eq!(said, (404, "404 page not found\n".into()), "{answer:?}");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn allowed(setting: Arc<Setting>) -> Outcome {
@@ -239,7 +211,7 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
         ("target", target::PORT),
         ("TARGET.", target::PORT),
     ] {
-        assert_eq!(get(&world, host, port).await?.status(), 200, "{host}:{port}");
+        assert_eq!(world.get(host, port, "/get").await?.status(), 200, "{host}:{port}");
     }
     let full = format!("target.{MAGIC_DNS_DOMAIN}");
     // Not in the list: another port, another spelling of the name; in the list, but refused by the guard all the same.
@@ -250,15 +222,14 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
         ("lambda-proxy", 1055),
         ("127.0.0.1", 1055),
     ] {
-        let answer = get(&world, host, port).await?;
+        let answer = world.get(host, port, "/get").await?;
         assert_eq!(
             (answer.status().as_u16(), error_name(&answer)),
             (403, "TargetNotAllowed"),
             "{host}:{port}: {answer:?}"
         );
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 /// What a GET of this URL came to: its status, and the error's name.
@@ -316,6 +287,5 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
     let starting =
         |event: &Event| matches!(event, Event::Environment { state, .. } if state == "starting").then_some(());
     assert_eq!(world.lambda.events.all(starting).len(), 1);
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

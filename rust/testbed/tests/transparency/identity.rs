@@ -6,23 +6,17 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use testbed::raw_target::{Move, RawTarget};
 
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// What a caller would like to be taken for.
 const FORGED: &str = "arn:aws:iam::123456789012:role/admin";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "identity: the target hears the caller's ARN if the owner says so, and no caller can forge it",
-            |setting| heard(setting, Some("arn:aws:iam::123456789012:user/local-caller")),
-        ),
-        trial(
-            setting,
-            "identity: without that option the target hears no ARN, also not the caller's own word",
-            |setting| heard(setting, None),
-        ),
+    testbed::trials![setting;
+        "identity: the target hears the caller's ARN if the owner says so, and no caller can forge it"
+            => |setting| heard(setting, Some("arn:aws:iam::123456789012:user/local-caller")),
+        "identity: without that option the target hears no ARN, also not the caller's own word"
+            => |setting| heard(setting, None),
     ]
 }
 
@@ -61,6 +55,5 @@ async fn heard(setting: Arc<Setting>, expected: Option<&str>) -> Outcome {
         let expected: Vec<&[u8]> = expected.iter().map(|arn| arn.as_bytes()).collect();
         assert_eq!(arns, expected, "{name}: {seen:?}");
     }
-    world.stop().await;
-    Ok(())
+    world.end().await
 }

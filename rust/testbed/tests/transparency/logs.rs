@@ -6,17 +6,15 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use testbed::{deadline::within, target::PORT};
 
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// What must not be seen.
 const SECRET: &str = "do-not-log-me-4711";
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![trial(
-        setting,
-        "logs: with debug they show what passes, but no value that may be a secret",
-        debug,
-    )]
+    testbed::trials![setting;
+        "logs: with debug they show what passes, but no value that may be a secret" => debug,
+    ]
 }
 
 async fn debug(setting: Arc<Setting>) -> Outcome {

@@ -16,29 +16,17 @@ mod tls;
 
 use std::process::ExitCode;
 
-use testbed::{
-    lambda::Function,
-    suite::{Outcome, Setting, run, set, trial},
-};
+use testbed::suite::{Outcome, Setting, run_all, set, stream};
 
 fn main() -> ExitCode {
-    run(|setting| {
-        let trials = [
-            differential::trials(setting),
-            streaming::trials(setting),
-            freeze::trials(setting),
-            guard::trials(setting),
-            identity::trials(setting),
-            errors::trials(setting),
-            tls::trials(setting),
-            logs::trials(setting),
-        ];
-        trials.into_iter().flatten().collect()
-    })
-}
-
-/// Sets the invoke mode, in the URL and in the function.
-fn stream(function: &mut Function) {
-    function.settings.insert("invokeMode".into(), "RESPONSE_STREAM".into());
-    set(function, "TS_INVOKE_MODE", "RESPONSE_STREAM");
+    run_all(&[
+        differential::trials,
+        streaming::trials,
+        freeze::trials,
+        guard::trials,
+        identity::trials,
+        errors::trials,
+        tls::trials,
+        logs::trials,
+    ])
 }

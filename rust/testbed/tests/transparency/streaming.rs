@@ -14,11 +14,12 @@ use testbed::{
     deadline::within,
     lambda::{Event, Function},
     raw_target::{Move, RawTarget},
+    vitals::Vitals,
     world::World,
 };
 use tokio::sync::Semaphore;
 
-use crate::{Outcome, Setting, set, stream, trial};
+use crate::{Outcome, Setting, set, stream};
 
 /// How long a piece of an answer may take: far below the function's time-out, far above what it takes.
 const PIECE_LIMIT: Duration = Duration::from_secs(5);
@@ -31,16 +32,12 @@ const BLOCK_BYTES: usize = 50_000;
 const BLOCKS: usize = 4000;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(setting, "streaming: each event leaves when the target sends it", events),
-        trial(setting, "streaming: 200 MB pass in bounded memory", large),
-        trial(setting, "streaming: an answer that breaks off ends as an error", broken),
-        trial(
-            setting,
-            "streaming: an answer that stalls ends as an error in time",
-            stalled,
-        ),
-        trial(setting, "streaming: a caller that hangs up harms nobody", hung_up),
+    testbed::trials![setting;
+        "streaming: each event leaves when the target sends it" => events,
+        "streaming: 200 MB pass in bounded memory" => large,
+        "streaming: an answer that breaks off ends as an error" => broken,
+        "streaming: an answer that stalls ends as an error in time" => stalled,
+        "streaming: a caller that hangs up harms nobody" => hung_up,
     ]
 }
 
@@ -100,8 +97,7 @@ async fn events(setting: Arc<Setting>) -> Outcome {
         times[EVENTS / 2],
         times[EVENTS - 1]
     );
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn large(setting: Arc<Setting>) -> Outcome {
@@ -140,11 +136,10 @@ async fn large(setting: Arc<Setting>) -> Outcome {
     let resident = peak_resident_kb(&world).await?;
     eprintln!("200 MB in {took:.1?} (head after {first:.1?}); the proxy's peak: {resident} kB resident");
     assert!(resident < MOST_RESIDENT_KB, "the proxy took {resident} kB");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
-/// VmHWM of the proxy's process (proc(5)), in kB.
+/// The most memory that the proxy took, in kB.
 async fn peak_resident_kb(world: &World) -> Result<u64, Failed> {
     let pid = within(
         PIECE_LIMIT,
@@ -152,13 +147,7 @@ async fn peak_resident_kb(world: &World) -> Result<u64, Failed> {
         world.lambda.events.find(0, Event::runtime_started),
     )
     .await?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let name = status.lines().next().unwrap_or_default();
-    assert!(name.ends_with("bootstrap"), "{name} is not the proxy");
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    Ok(peak.ok_or("there is no VmHWM")?.parse()?)
+    Ok(Vitals::of(pid)?.peak_kb)
 }
 
 async fn broken(setting: Arc<Setting>) -> Outcome {
@@ -177,8 +166,7 @@ async fn broken(setting: Arc<Setting>) -> Outcome {
     // The runtime itself is none the worse for it.
     raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
     assert_eq!(piece(&mut get(&world, &raw).await?).await?.unwrap()?, "ok");
-    assert!(world.stop().await.status.success());
-    Ok(())
+    world.end().await
 }
 
 async fn stalled(setting: Arc<Setting>) -> Outcome {
@@ -187,8 +175,7 @@ async fn stalled(setting: Arc<Setting>) -> Outcome {
     let mut answer = get(&world, &raw).await?;
     assert_eq!(piece(&mut answer).await?.unwrap()?, "only this");
     assert!(piece(&mut answer).await?.unwrap().is_err(), "the answer looks whole");
-    world.stop().await;
-    Ok(())
+    world.end().await
 }
 
 async fn hung_up(setting: Arc<Setting>) -> Outcome {
@@ -210,16 +197,10 @@ async fn hung_up(setting: Arc<Setting>) -> Outcome {
     gate.add_permits(1);
     let mut next = get(&world, &raw).await?;
     assert_eq!(piece(&mut next).await?.unwrap()?, "a");
-    assert!(world.stop().await.status.success());
-    Ok(())
+    world.end().await
 }
 
 /// Waits until the environment rests after a request that was sent when there had been `since` events.
 async fn rest(world: &World, since: usize) -> Outcome {
-    Ok(within(
-        PIECE_LIMIT,
-        "the environment's rest",
-        world.lambda.events.find(since, Event::frozen),
-    )
-    .await?)
+    Ok(world.lambda.reached(since, "frozen").await?)
 }

@@ -1,12 +1,15 @@
 //! https to a target of the tailnet: under the name that was asked for, by a certificate that is trusted.
 
-use std::{io::Write, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Response;
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{control::MAGIC_DNS_DOMAIN, deadline::within, lambda::Function, target};
+use testbed::{
+    control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, lambda::Function, package::write_zip,
+    target,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -20,35 +23,18 @@ use tokio_rustls::{
     },
 };
 
-use zip::{ZipWriter, write::SimpleFileOptions};
-
-use crate::{Outcome, Setting, set, trial};
+use crate::{Outcome, Setting, set};
 
 /// How long the log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    vec![
-        trial(
-            setting,
-            "https: a target under an authority of the owner's is reached by its name, which it sees",
-            trusted,
-        ),
-        trial(
-            setting,
-            "https: a target with an unknown certificate is refused, or taken if the owner says so",
-            unknown,
-        ),
-        trial(
-            setting,
-            "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does",
-            mutual,
-        ),
-        trial(
-            setting,
-            "https: what cannot be used of certificates ends the start with its cause, and shows no key",
-            unusable,
-        ),
+    testbed::trials![setting;
+        "https: a target under an authority of the owner's is reached by its name, which it sees" => trusted,
+        "https: a target with an unknown certificate is refused, or taken if the owner says so" => unknown,
+        "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does"
+            => mutual,
+        "https: what cannot be used of certificates ends the start with its cause, and shows no key" => unusable,
     ]
 }
 
@@ -133,15 +119,6 @@ async fn unknown(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-/// A layer with one file.
-fn write_layer(path: &Path, name: &str, text: &str) -> Outcome {
-    let mut layer = ZipWriter::new(std::fs::File::create(path)?);
-    layer.start_file(name, SimpleFileOptions::default())?;
-    layer.write_all(text.as_bytes())?;
-    layer.finish()?;
-    Ok(())
-}
-
 async fn mutual(setting: Arc<Setting>) -> Outcome {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
     let (port, authority) = serve(Some(cert.der())).await?;
@@ -150,7 +127,10 @@ async fn mutual(setting: Arc<Setting>) -> Outcome {
     let secret = surroundings.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
     // A file may be longer than all of a function's variables: Lambda has room for 4 KB of them.
     let layer = surroundings.run_dir.join("authorities.zip");
-    write_layer(&layer, "authorities.pem", &authority.repeat(20))?;
+    write_zip(
+        &layer,
+        [Ok(("authorities.pem".to_owned(), authority.repeat(20).into_bytes()))],
+    )?;
     let layers = serde_json::json!([surroundings.binaries.extension_zip, layer]);
     let world = surroundings
         .deploy(|function| {
@@ -208,10 +188,7 @@ async fn unusable(setting: Arc<Setting>) -> Outcome {
             None => "/opt/none.pem".to_owned(),
         };
         let world = surroundings.deploy(|function| set(function, variable, &value)).await?;
-        let answer = world
-            .url()
-            .send(world.request("GET", "/get").body(Bytes::new())?)
-            .await?;
+        let (answer, _) = get_target(&world).await?;
         assert_eq!(
             answer.status(),
             502,
