@@ -220,7 +220,10 @@ fn stream(path: &str, told: &Value) {
         "hang" => std::thread::sleep(Duration::from_secs(3600)),
         other => panic!("no such end: {other}"),
     }
-    say(&format!("runtime: stream answered {}", Answer::read(socket).status));
+    say(&format!(
+        "runtime: stream answered {}",
+        Answer::read(socket).unwrap().status
+    ));
 }
 
 // --- the extension

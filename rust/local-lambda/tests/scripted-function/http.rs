@@ -21,10 +21,11 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub(crate) fn read(socket: TcpStream) -> Self {
+    /// An error if the connection breaks, or is silent for longer than its time-out.
+    pub(crate) fn read(socket: TcpStream) -> std::io::Result<Self> {
         let mut reader = BufReader::new(socket);
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        reader.read_line(&mut line)?;
         let status = line
             .split(' ')
             .nth(1)
@@ -34,7 +35,7 @@ impl Answer {
         let mut headers = BTreeMap::new();
         loop {
             line.clear();
-            reader.read_line(&mut line).unwrap();
+            reader.read_line(&mut line)?;
             let Some((name, value)) = line.trim_end().split_once(": ") else {
                 break;
             };
@@ -46,8 +47,8 @@ impl Answer {
                 .get("content-length")
                 .map_or(0, |length| length.parse().unwrap())
         ];
-        reader.read_exact(&mut body).unwrap();
-        Self { status, headers, body }
+        reader.read_exact(&mut body)?;
+        Ok(Self { status, headers, body })
     }
 }
 
@@ -67,5 +68,5 @@ pub(crate) fn call(method: &str, path: &str, headers: &[(&str, &str)], body: &[u
     socket.write_all(format!("{head}\r\n").as_bytes()).unwrap();
     // Refused while it is still being sent: the answer is what counts.
     let _ = socket.write_all(body);
-    Answer::read(socket)
+    Answer::read(socket).unwrap()
 }

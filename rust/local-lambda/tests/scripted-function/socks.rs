@@ -14,21 +14,22 @@ const LIMIT: Duration = Duration::from_secs(8);
 
 /// Gets `path` from `host` and `port` through the server on this port of loopback: the answer, or what came instead.
 pub(crate) fn get(told: &Value) -> Value {
+    match exchange(told) {
+        Ok(answer) => json!({ "status": answer.status, "body": String::from_utf8_lossy(&answer.body) }),
+        Err(error) => json!({ "failed": error.to_string() }),
+    }
+}
+
+fn exchange(told: &Value) -> std::io::Result<Answer> {
     let host = told["host"].as_str().unwrap();
     let port = u16::try_from(told["port"].as_u64().unwrap()).unwrap();
-    let dialled = dial(host, port);
-    let mut stream = match dialled {
-        Ok(stream) => stream,
-        Err(error) => return json!({ "failed": error.to_string() }),
-    };
+    let mut stream = dial(host, port)?;
     let path = told["path"].as_str().unwrap_or("/");
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let answer = Answer::read(stream);
-    json!({ "status": answer.status, "body": String::from_utf8_lossy(&answer.body) })
+    )?;
+    Answer::read(stream)
 }
 
 fn dial(host: &str, port: u16) -> std::io::Result<TcpStream> {

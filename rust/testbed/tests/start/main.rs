@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
+use nix::sys::signal::Signal;
 use testbed::{
     Error, bounds,
     control::Crowd,
@@ -177,6 +178,10 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
         let world = surroundings.deploy(awake).await?;
         let server = Server::closing(&world).await?;
         server.must_answer(&world, "GET").await;
+        // Nobody asks it, and the next one listens on the same port.
+        let httpbin = &world.surroundings.target.httpbin;
+        httpbin.signal(Signal::SIGTERM).await;
+        httpbin.exited().await;
         let runtime = world.lambda.events.find(0, Event::runtime_started).await;
         tailnets.push((world, server, runtime));
     }
