@@ -61,10 +61,24 @@ impl Package {
     /// # Errors
     /// [`PackageError::NotUnpacked`].
     pub fn unpack(mut self, target: &Path) -> Result<(), PackageError> {
-        let unpacked = self.archive.extract(target);
+        let cleared = self.clear(target).map_err(ZipError::Io);
+        let unpacked = cleared.and_then(|()| self.archive.extract(target));
         // The crate lets nobody else into the folders that it makes; the function runs as another user.
         let opened = unpacked.and_then(|()| open_folders(target).map_err(ZipError::Io));
         opened.map_err(|source| PackageError::NotUnpacked { zip: self.path, source })
+    }
+
+    /// Removes the files that it is about to replace: the crate writes into them, which a read-only one lets root do alone.
+    fn clear(&mut self, target: &Path) -> io::Result<()> {
+        for index in 0..self.archive.len() {
+            let entry = self.archive.by_index_raw(index)?;
+            let file = entry.enclosed_name().filter(|_| entry.is_file());
+            match file.map_or(Ok(()), |name| fs::remove_file(target.join(name))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

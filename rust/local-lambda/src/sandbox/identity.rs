@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 /// The user that Lambda runs functions as: `sbx_user1051`.
 pub const USER: u32 = 993;
@@ -17,12 +17,17 @@ pub const GROUP: u32 = 990;
 pub const SUBCOMMAND: &str = "sandbox-exec";
 
 /// A command that will run as the sandbox's user, without capabilities.
+///
+/// # Errors
+/// What the system says of a program that nobody may run, where that would not show at the start.
 pub(crate) fn command(path: &str) -> io::Result<Command> {
     if is_mapped("/proc/self/uid_map", USER)? && is_mapped("/proc/self/gid_map", GROUP)? {
         let mut command = Command::new(path);
         command.uid(USER).gid(GROUP);
         return Ok(command);
     }
+    // Said here, as by an exec: what comes between would end with an exit code of its own.
+    access(path, AccessFlags::X_OK)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg(SUBCOMMAND).arg(path);
     Ok(command)
