@@ -85,7 +85,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   depsUpgrade: false,
   pullRequestTemplate: false,
   githubOptions: { mergify: false, pullRequestLint: false },
-  buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps() },
+  // What is built once needs no preparation for the next time.
+  buildWorkflowOptions: { mutableBuild: false, preBuildSteps: toolchainSteps(), env: { CARGO_INCREMENTAL: '0' } },
   releaseWorkflowSetupSteps: toolchainSteps(),
 
   gitignore: ['/assets/', '/bin/', '/.published/', '/.newest-cdk/', '/.sbom/', '/.rehearsal/', '/.jsii.tabl.json'],
