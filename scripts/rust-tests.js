@@ -36,7 +36,7 @@ const ALONE = ['start', 'link'];
  */
 const APART = [
   { suite: 'door', prefix: 'forward: ', group: 'waiting' },
-  { suite: 'transparency', prefix: 'timed: ', group: 'alone' },
+  { suite: 'transparency', prefix: 'freeze: ', group: 'alone' },
 ];
 
 /** The file that suites lock while they measure, so that one does so at a time. */

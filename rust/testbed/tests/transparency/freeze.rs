@@ -33,8 +33,8 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
         "freeze: no request fails though the target closes idle connections meanwhile" => freezes,
-        "timed: the first request of a new environment is answered, and soon" => starts,
-        "timed: 3,000 requests over new connections, none fails and none takes long" => fresh,
+        "freeze: the first request of a new environment is answered, and soon" => starts,
+        "freeze: 3,000 requests over new connections, none fails and none takes long" => fresh,
     ]
 }
 
