@@ -29,8 +29,8 @@ test('suites and trials that wait run one by one, and those that hold millisecon
   const { common, waiting, alone } = plan(['door', 'metrics', 'start', 'thaw', 'transparency'].map(suite), trials);
   const commands = (jobs: { command: string[] }[]) => jobs.map(({ command }) => command.join(' '));
   expect(commands(common)).toEqual([
-    'nice -n 5 /target/transparency --skip freeze: ', 'nice -n 5 /target/door --skip forward: ', 'nice -n 5 /target/metrics',
+    'nice -n 5 /target/transparency --skip freeze: ', 'nice -n 5 /target/door --skip forward: ', 'nice -n 5 /target/metrics --skip metrics: 1,000',
   ]);
   expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two', '/target/door --exact forward: one']);
-  expect(commands(alone)).toEqual(['/target/start', '/target/transparency freeze: ']);
+  expect(commands(alone)).toEqual(['/target/start', '/target/transparency freeze: ', '/target/metrics metrics: 1,000']);
 });

@@ -1,11 +1,13 @@
-//! What tests of the product take for granted of the control server, and would pass without: its silence, and a crowd.
+//! What tests of the product take for granted of the control server, and would pass without: that it takes no key that serves
+//! no more, its silence, and a crowd.
 
 use std::{sync::Arc, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 use testbed::{
-    control::Crowd,
+    control::{Crowd, KeyKind},
     deadline::within,
+    node::Node,
     suite::{Outcome, Setting},
     world::Surroundings,
 };
@@ -20,6 +22,7 @@ const PEERS: usize = 5000;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
+        "control: a key that is used up, revoked or purged lets nobody in" => useless_keys,
         "control: it can be silent, on open streams too, and has its say after" => silent,
         "control: a tailnet of 5,000 machines" => crowd,
     ]
@@ -39,6 +42,41 @@ async fn target_knows(surroundings: &Surroundings, hostname: &str, count: usize)
 async fn peers(surroundings: &Surroundings, hostname: &str) -> Result<usize, Failed> {
     let peers = surroundings.target.node.local_api.peers().await?;
     Ok(peers.iter().filter(|peer| peer.host_name == hostname).count())
+}
+
+async fn useless_keys(setting: Arc<Setting>) -> Outcome {
+    let surroundings = setting.surroundings().await?;
+    let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
+    let join = |hostname, key| {
+        let program = &surroundings.binaries.tailscaled;
+        Node::start(program, hostname, None, control.url(), key, run_dir)
+    };
+    let refused = async |hostname, key, words: &str| {
+        let error = join(hostname, key).await.map(drop);
+        let error = error.map_or_else(|error| error.to_string(), |()| "it was let in".to_owned());
+        assert!(error.contains(words), "{hostname}: {error}");
+    };
+    for (key, reusable) in [("tskey-once", false), ("tskey-many", true)] {
+        let kind = KeyKind {
+            reusable,
+            ephemeral: true,
+        };
+        control.declare_key(key, kind).await?;
+    }
+    let first = join("first", "tskey-once").await?;
+    refused("second", "tskey-once", "authkey already used").await;
+    let counts = (control.counts("first").await?, control.counts("second").await?);
+    assert!(
+        (counts.0.new, counts.1.new) == (1, 0) && counts.1.refused > 0,
+        "{counts:?}"
+    );
+    control.revoke_key("tskey-many").await?;
+    refused("late", "tskey-many", "invalid key: API key does not exist").await;
+    control.purge_key("tskey-many").await?;
+    refused("later", "tskey-many", "invalid key: unable to validate API key").await;
+    drop(first);
+    surroundings.stop().await;
+    Ok(())
 }
 
 async fn silent(setting: Arc<Setting>) -> Outcome {
