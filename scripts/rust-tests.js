@@ -39,6 +39,7 @@ const APART = [
   { suite: 'transparency', prefix: 'freeze: ', group: 'alone' },
   // Its last count is told while the function ends, which has a limit.
   { suite: 'metrics', prefix: 'metrics: 1,000', group: 'alone' },
+  { suite: 'signed_callers', prefix: 'layer: it adds at most', group: 'alone' },
 ];
 
 /** The file that suites lock while they measure, so that one does so at a time. */
