@@ -102,7 +102,8 @@ async fn exact(setting: Arc<Setting>) -> Outcome {
         };
         let answer = request(&world, "/get", port).await?;
         assert_eq!(answer.status(), status, "number {number}: {answer:?}");
-        if number % 7 == 0 {
+        // Before the port closes, too: a batch that waits there to be accepted may have arrived, and is not sent again.
+        if number % 7 == 0 || number % 200 == 79 || number + 1 == REQUESTS {
             rests(&world, since).await?;
         }
     }
