@@ -12,6 +12,7 @@ use std::{
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{Response, request};
+use libtest_mimic::Failed;
 
 use crate::{
     Error,
@@ -24,7 +25,6 @@ use crate::{
     lambda::{Function, LocalLambda},
     node::Node,
     process::{Exit, ProcessError, command},
-    suite::Outcome,
     target::{self, Target},
 };
 
@@ -300,7 +300,7 @@ impl World {
     }
 
     /// The same at the end of a test, which fails if local-lambda does not end well.
-    pub async fn end(self) -> Outcome {
+    pub async fn end(self) -> Result<(), Failed> {
         let exit = self.stop().await;
         if exit.status.success() {
             Ok(())
