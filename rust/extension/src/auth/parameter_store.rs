@@ -28,8 +28,7 @@ pub(crate) async fn read(access: &Access, name: &str) -> Result<String, String> 
         target: Some("AmazonSSM.GetParameter"),
         body: &body,
     };
-    let is_busy =
-        |status, body: &[u8]| status >= 500 || JsonRefusal::read(body).is_some_and(|refusal| is_busy(refusal.code()));
+    let is_busy = |body: &[u8]| JsonRefusal::read(body).is_some_and(|refusal| is_busy(refusal.code()));
     let answer = call.send(access, is_busy).await.map_err(|error| match error {
         CallError::Refused(response) => refused(response.status().as_u16(), response.body()),
         CallError::NoResponse(reason) => format!("{reason}; fix: {}", fix(None)),

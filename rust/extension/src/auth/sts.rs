@@ -51,7 +51,7 @@ pub async fn web_identity_token(access: &Access, audience: &str) -> Result<WebId
         target: None,
         body: &body,
     };
-    let is_busy = |status, body: &[u8]| status >= 500 || is_busy(code(body).as_deref());
+    let is_busy = |body: &[u8]| is_busy(code(body).as_deref());
     match call.send(access, is_busy).await {
         Ok(body) => read(&body),
         Err(CallError::Refused(response)) => Err(refused(response.status().as_u16(), response.body())),

@@ -20,12 +20,12 @@ const PAUSES: [Duration; 3] = [
 ];
 
 impl Call<'_> {
-    /// Makes the call, again where there is no response, or `is_busy` recognizes the status and body of a service that is:
+    /// Makes the call, again where there is no response, the service fails, or `is_busy` recognizes the body of one that is:
     /// up to 4 times within 6 s. Returns the body of the response.
     ///
     /// # Errors
     /// That of the last attempt.
-    pub async fn send(&self, access: &Access, is_busy: impl Fn(u16, &[u8]) -> bool) -> Result<Bytes, CallError> {
+    pub async fn send(&self, access: &Access, is_busy: impl Fn(&[u8]) -> bool) -> Result<Bytes, CallError> {
         let wire = access.wire();
         let last_start = Instant::now() + LIMIT - ATTEMPT;
         let mut pauses = PAUSES.into_iter().map(spread);
@@ -35,7 +35,7 @@ impl Call<'_> {
                 Err(error) => error,
             };
             let passes = match &error {
-                CallError::Refused(response) => is_busy(response.status().as_u16(), response.body()),
+                CallError::Refused(response) => response.status().as_u16() >= 500 || is_busy(response.body()),
                 CallError::NoResponse(_) => true,
             };
             match pauses

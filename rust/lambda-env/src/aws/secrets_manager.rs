@@ -70,8 +70,8 @@ pub async fn read_secret(access: &Access, secret: &str) -> Result<String, Secret
     Ok(value.secret_string)
 }
 
-fn is_busy(status: u16, body: &[u8]) -> bool {
-    status >= 500 || JsonRefusal::read(body).is_some_and(|refusal| refusal.code() == THROTTLED)
+fn is_busy(body: &[u8]) -> bool {
+    JsonRefusal::read(body).is_some_and(|refusal| refusal.code() == THROTTLED)
 }
 
 fn not_read(error: CallError) -> SecretNotRead {
