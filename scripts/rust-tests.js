@@ -76,7 +76,7 @@ function executables(messages) {
  */
 function build(suite) {
   const selection = suite === undefined ? [] : ['--test', suite];
-  const args = ['test', '--locked', '--workspace', '--no-run', '--message-format=json-render-diagnostics', ...selection];
+  const args = ['--config', '.cargo/linted.toml', 'test', '--locked', '--workspace', '--no-run', '--message-format=json-render-diagnostics', ...selection];
   const result = spawnSync('cargo', args, {
     cwd: RUST, env: { ...process.env, CARGO_TARGET_DIR: 'target' }, encoding: 'utf8', maxBuffer: 1e9, stdio: ['ignore', 'pipe', 'inherit'],
   });
