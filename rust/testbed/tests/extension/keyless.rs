@@ -182,9 +182,7 @@ async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
             _ => None,
         });
         inits.push(within(RECOVERY, "the end of the invocation", init).await?);
-        world.lambda.reached(since, "frozen").await?;
-        world.lambda.spin_down().await?;
-        world.lambda.reached(since, "stopped").await?;
+        world.lambda.retire(since).await?;
     }
     inits.sort_by(f64::total_cmp);
     Ok(inits)
