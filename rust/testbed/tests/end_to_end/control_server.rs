@@ -57,19 +57,13 @@ async fn useless_keys(setting: Arc<Setting>) -> Outcome {
         assert!(error.contains(words), "{hostname}: {error}");
     };
     for (key, reusable) in [("tskey-once", false), ("tskey-many", true)] {
-        let kind = KeyKind {
-            reusable,
-            ephemeral: true,
-        };
-        control.declare_key(key, kind).await?;
+        let ephemeral = true;
+        control.declare_key(key, KeyKind { reusable, ephemeral }).await?;
     }
     let first = join("first", "tskey-once").await?;
     refused("second", "tskey-once", "authkey already used").await;
-    let counts = (control.counts("first").await?, control.counts("second").await?);
-    assert!(
-        (counts.0.new, counts.1.new) == (1, 0) && counts.1.refused > 0,
-        "{counts:?}"
-    );
+    let counts = control.counts("second").await?;
+    assert!(counts.new == 0 && counts.refused > 0, "{counts:?}");
     control.revoke_key("tskey-many").await?;
     refused("late", "tskey-many", "invalid key: API key does not exist").await;
     control.purge_key("tskey-many").await?;
@@ -101,24 +95,15 @@ async fn silent(setting: Arc<Setting>) -> Outcome {
 
 async fn crowd(setting: Arc<Setting>) -> Outcome {
     let surroundings = setting.surroundings().await?;
-    let crowd = Crowd {
-        peers: PEERS,
-        online: 50,
-        siblings: 20,
-        hostname: "lambda-proxy".to_owned(),
-        tags: vec!["tag:lambda".to_owned()],
-    };
+    let crowd = Crowd::of(PEERS + 20, 20);
     surroundings.control.add_crowd(&crowd).await?;
     let one = surroundings.machine("one", None).await?;
     let peers = one.local_api.peers().await?;
     assert_eq!(peers.len(), PEERS + 20 + 1);
     assert_eq!(peers.iter().filter(|peer| peer.online).count(), 50 + 20 + 1);
     one.meet(surroundings.target.node.address().into()).await?;
-    assert_eq!(
-        surroundings.control.nodes().await?.len(),
-        2,
-        "the crowd is not among the nodes"
-    );
+    let nodes = surroundings.control.nodes().await?;
+    assert_eq!(nodes.len(), 2, "the crowd is not among the nodes");
     drop(one);
     surroundings.stop().await;
     Ok(())

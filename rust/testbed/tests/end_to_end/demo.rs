@@ -1,4 +1,4 @@
-//! The demo, run as a person runs it, and the machine that SHUTDOWN takes out of the tailnet.
+//! The demo, run as a person runs it.
 
 use std::{process::ExitStatus, sync::Arc, time::Duration};
 
@@ -8,11 +8,8 @@ use nix::{
     unistd::Pid,
 };
 use testbed::{
-    Error,
     binaries::ROOT_VARIABLE,
-    control::Control,
     deadline::within,
-    expect::answered,
     process::{Process, command},
     vitals::pids,
     walkthrough::STEPS,
@@ -31,7 +28,6 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         "the demo shows all steps and exits 0" => exits_0,
         "the demo names a server that is killed, and fails" => names_the_dead,
         "Ctrl-C ends the demo and leaves no process" => ctrl_c_leaves_nothing,
-        "SHUTDOWN takes the function out of the tailnet" => shutdown_logs_out,
     ]
 }
 
@@ -68,11 +64,12 @@ impl Demo {
         false
     }
 
-    /// Waits until the steps are done, and it invites to try more.
-    async fn invitation(&mut self) -> Outcome {
-        match within(STEPS_LIMIT, "the demo's steps", self.read_to(Some("--user "))).await? {
-            true => Ok(()),
-            false => Err(format!("the demo ended too early:\n{}", self.output).into()),
+    /// Starts it, and waits until the steps are done, and it invites to try more.
+    async fn invited(setting: &Setting) -> Result<Self, Failed> {
+        let mut demo = Self::start(setting, &[])?;
+        match within(STEPS_LIMIT, "the demo's steps", demo.read_to(Some("--user "))).await? {
+            true => Ok(demo),
+            false => Err(format!("the demo ended too early:\n{}", demo.output).into()),
         }
     }
 
@@ -95,49 +92,24 @@ async fn exits_0(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn names_the_dead(setting: Arc<Setting>) -> Outcome {
-    let mut demo = Demo::start(&setting, &[])?;
-    demo.invitation().await?;
+    let demo = Demo::invited(&setting).await?;
     let server = setting.binaries.go_httpbin.display().to_string();
     let server = pids(&server).first().copied().ok_or("go-httpbin does not run")?;
     kill(Pid::from_raw(server), Signal::SIGKILL)?;
     let (status, output) = demo.end().await?;
     assert!(!status.success(), "{output}");
-    assert!(
-        output.contains("go-httpbin was killed by signal 9 (SIGKILL)"),
-        "{output}"
-    );
+    let told = output.contains("go-httpbin was killed by signal 9 (SIGKILL)");
+    assert!(told, "{output}");
     Ok(())
 }
 
 async fn ctrl_c_leaves_nothing(setting: Arc<Setting>) -> Outcome {
-    let mut demo = Demo::start(&setting, &[])?;
-    demo.invitation().await?;
+    let demo = Demo::invited(&setting).await?;
     demo.process.signal(Signal::SIGINT).await;
     let (status, output) = demo.end().await?;
     assert!(status.success(), "{output}");
     // Process 1 is the suite.
     let left: Vec<i32> = pids("/").into_iter().filter(|pid| *pid != 1).collect();
     assert_eq!(left, [] as [i32; 0], "{output}");
-    Ok(())
-}
-
-async fn shutdown_logs_out(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    answered(&world).await?;
-    let is_online = async |control: &Control| control.is_online("lambda-proxy").await;
-    assert!(
-        is_online(&world.surroundings.control).await?,
-        "the function is not in the tailnet"
-    );
-    let (surroundings, exit) = world.undeploy().await;
-    assert!(exit.status.success(), "{exit}");
-    within(END_LIMIT, "the function's leaving", async {
-        while is_online(&surroundings.control).await? {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok::<_, Error>(())
-    })
-    .await??;
-    surroundings.stop().await;
     Ok(())
 }

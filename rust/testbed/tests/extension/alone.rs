@@ -28,7 +28,7 @@ use tokio::{
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
-    exit_nodes::{by, exit_node},
+    exit_nodes::{by, with_silent_exit_node},
     server::Server,
 };
 
@@ -68,47 +68,49 @@ async fn dial(world: &World, host: &str, port: u16) -> Result<Value, Failed> {
     foreign::tell(world, json!({"do": "socks", "host": host, "port": port})).await
 }
 
+/// Has the handler dial, which the SOCKS5 server must answer with this reply.
+async fn is_refused(world: &World, host: &str, port: u16, reply: u8) -> Outcome {
+    let answer = dial(world, host, port).await?;
+    let expected = format!("SOCKS5 reply {reply}");
+    assert_eq!(answer["failed"], expected, "{host}: {answer}\n{}", world.log());
+    Ok(())
+}
+
 async fn reaches(setting: Arc<Setting>) -> Outcome {
     let world = world_with(&setting, |_| ()).await?;
     let address = world.surroundings.target.node.address().to_string();
     for host in [&address, target::HOSTNAME, &address] {
-        let answer = foreign::tell(
-            &world,
-            json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get?a=1"}),
-        )
-        .await?;
+        let get = json!({"do": "socks", "host": host, "port": target::PORT, "path": "/get?a=1"});
+        let answer = foreign::tell(&world, get).await?;
         assert_eq!(answer["status"], 200, "{host}: {answer}\n{}", world.log());
         assert!(answer["body"].as_str().unwrap().contains("/get?a=1"), "{answer}");
     }
-    let closed = foreign::tell(
-        &world,
-        json!({"do": "socks", "host": address, "port": target::CLOSED_PORT}),
-    )
-    .await?;
-    assert!(
-        closed["failed"].as_str().unwrap().starts_with("SOCKS5 reply"),
-        "{closed}"
-    );
+    let closed = dial(&world, &address, target::CLOSED_PORT).await?;
+    let failed = closed["failed"].as_str().unwrap();
+    assert!(failed.starts_with("SOCKS5 reply"), "{closed}");
     world.end().await
 }
 
-/// What a peer gets to read from this port of the function's address in the tailnet.
-async fn heard(world: &World, peer: SocketAddr, port: u16) -> Result<String, Failed> {
+/// What a peer gets to read from this port of the function's address in the tailnet; `None` if it does not get in.
+async fn heard(world: &World, peer: SocketAddr, port: u16) -> Result<Option<String>, Failed> {
     let own = world.surroundings.control.node("lambda-proxy").await?;
     let dial = Socks5Stream::connect(peer, (own.addresses[0].to_string(), port));
     let Ok(Ok(mut stream)) = timeout(DIAL_LIMIT, dial).await else {
-        return Ok(String::new());
+        return Ok(None);
     };
     let mut heard = String::new();
     // A listener that says nothing, or a connection that is reset: nothing was heard.
     let _ = timeout(Duration::from_secs(1), stream.read_to_string(&mut heard)).await;
-    Ok(heard)
+    Ok(Some(heard))
 }
 
+/// In userspace mode tailscaled hands what it lets in to 127.0.0.1 on the same port: Lambda's API, the SOCKS5 server.
 async fn reached(setting: Arc<Setting>) -> Outcome {
-    for (shields_up, expected) in [("false", "hello from the function"), ("true", "")] {
+    for let_in in [true, false] {
         let world = world_with(&setting, |function| {
-            set(function, "TS_SHIELDS_UP", shields_up);
+            if let_in {
+                set(function, "TS_SHIELDS_UP", "false");
+            }
             awake(function);
         })
         .await?;
@@ -121,7 +123,14 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
         // What is kept out proves nothing where the peer reaches nobody.
         let target = surroundings.target.node.address().to_string();
         timeout(DIAL_LIMIT, Socks5Stream::connect(socks, (target, target::PORT))).await??;
-        assert_eq!(heard(&world, socks, PORT).await?, expected, "shields up: {shields_up}");
+        if let_in {
+            let hello = Some("hello from the function".to_owned());
+            assert_eq!(heard(&world, socks, PORT).await?, hello);
+        } else {
+            for port in [PORT, 9001, 1055] {
+                assert_eq!(heard(&world, socks, port).await?, None, "{port}");
+            }
+        }
         drop(peer);
         world.stop().await;
     }
@@ -131,35 +140,36 @@ async fn reached(setting: Arc<Setting>) -> Outcome {
 /// Before a login tailscaled would dial everything through the host's network.
 async fn nothing_leaves(setting: Arc<Setting>) -> Outcome {
     let outside = Server::saying("outside").await?;
-    let (host, port) = (outside.address.ip().to_string(), outside.address.port());
-
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.refuse(Refusal::Unapproved).await?;
+    let (outside_host, port) = (outside.address.ip().to_string(), outside.address.port());
     let handler = foreign::handler(&setting)?;
-    let world = surroundings.deploy(|function| foreign::be(function, &handler)).await?;
-    for host in [&host, "name.example"] {
-        let answer = dial(&world, host, port).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
-        let words = format!(
-            "no connection to {host}:{port}: ApprovalRequired: an administrator of the tailnet must approve this machine"
-        );
-        logged(&world, 0, &words).await;
+    for (refusal, secret, why) in [
+        (
+            Refusal::Unapproved,
+            None,
+            "ApprovalRequired: an administrator of the tailnet must approve this machine",
+        ),
+        (
+            Refusal::Nothing,
+            Some("no-such-secret"),
+            "NoAuthKey: cannot read an auth key from secret 'no-such-secret'",
+        ),
+    ] {
+        let surroundings = setting.surroundings().await?;
+        surroundings.control.refuse(refusal).await?;
+        let world = surroundings
+            .deploy(|function| {
+                foreign::be(function, &handler);
+                if let Some(secret) = secret {
+                    set(function, "TS_SECRET_API_KEY", secret);
+                }
+            })
+            .await?;
+        for host in [&outside_host, "name.example"] {
+            is_refused(&world, host, port, 3).await?;
+            logged(&world, 0, &format!("no connection to {host}:{port}: {why}")).await;
+        }
+        world.stop().await;
     }
-    world.stop().await;
-
-    let world = world_with(&setting, |function| {
-        set(function, "TS_SECRET_API_KEY", "no-such-secret")
-    })
-    .await?;
-    let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
-    logged(
-        &world,
-        0,
-        &format!("no connection to {host}:{port}: NoAuthKey: cannot read an auth key from secret 'no-such-secret'"),
-    )
-    .await;
-    world.stop().await;
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
     Ok(())
 }
@@ -186,39 +196,29 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
         ("localhost", "the function itself"),
         ("169.254.100.1", "a link-local address"),
     ] {
-        let answer = dial(&world, host, 9001).await?;
-        assert_eq!(answer["failed"], "SOCKS5 reply 2", "{host}: {answer}\n{}", world.log());
+        is_refused(&world, host, 9001, 2).await?;
         logged(&world, 0, why).await;
     }
     // Nobody knows it: neither the tailnet nor what tailscaled asks then.
-    let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 1", "{answer}\n{}", world.log());
+    is_refused(&world, "unknown.invalid", port, 1).await?;
     logged(&world, 0, &format!("no connection to unknown.invalid:{port}")).await;
     world.end().await
 }
 
 /// What must leave by the exit node leaves by no other way when that does not answer, or is one no longer.
 async fn one_way_out(setting: Arc<Setting>) -> Outcome {
-    let outside = Server::saying("outside").await?;
+    let (surroundings, node, outside) = with_silent_exit_node(&setting).await?;
     let (host, port) = (outside.address.ip().to_string(), outside.address.port());
     let handler = foreign::handler(&setting)?;
-    let surroundings = setting.surroundings().await?;
-    let node = exit_node(&surroundings).await?;
-    node.process.signal(Signal::SIGSTOP).await;
     let world = surroundings
         .deploy(|function| {
             foreign::be(function, &handler);
             by(function, "exit", true);
         })
         .await?;
-    let answer = dial(&world, &host, port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 3", "{answer}\n{}", world.log());
-    logged(
-        &world,
-        0,
-        "ExitNodeUnavailable: the exit node 'exit' is required, and cannot be used",
-    )
-    .await;
+    is_refused(&world, &host, port, 3).await?;
+    let words = "ExitNodeUnavailable: the exit node 'exit' is required, and cannot be used";
+    logged(&world, 0, words).await;
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
 
     node.process.signal(Signal::SIGCONT).await;
@@ -231,21 +231,11 @@ async fn one_way_out(setting: Arc<Setting>) -> Outcome {
     let control = &world.surroundings.control;
     control.set_routes(control.node("exit").await?.id, &[]).await?;
     let shut = async {
-        loop {
-            let answer = dial(&world, &host, port).await?;
-            if answer["failed"] == "SOCKS5 reply 3" {
-                return Ok::<_, Failed>(());
-            }
-        }
+        while dial(&world, &host, port).await?["failed"] != "SOCKS5 reply 3" {}
+        Ok::<_, Failed>(())
     };
-    within(
-        REJOIN_LIMIT,
-        "a refusal of what must leave by the exit node alone",
-        shut,
-    )
-    .await??;
-    let answer = dial(&world, "unknown.invalid", port).await?;
-    assert_eq!(answer["failed"], "SOCKS5 reply 4", "{answer}\n{}", world.log());
+    within(REJOIN_LIMIT, "a refusal of what must leave by it alone", shut).await??;
+    is_refused(&world, "unknown.invalid", port, 4).await?;
     let visitors = outside.visitors();
     assert!(
         visitors.iter().all(|from| *from == IpAddr::from(ADDRESS)),

@@ -18,6 +18,7 @@ use testbed::{
     lambda::Event,
     nat,
     suite::{Outcome, Setting, awake},
+    vitals::pids,
     world::World,
 };
 
@@ -36,23 +37,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
-fn of_extension(event: &Event) -> Option<(&str, u32, Option<i32>)> {
-    match event {
-        Event::Process {
-            name,
-            state,
-            pid,
-            exit_code,
-            ..
-        } if name.starts_with("extension:") => Some((state, pid.unwrap_or_default(), *exit_code)),
-        _ => None,
-    }
-}
-
 /// Waits for the extension's end, which must come in time and be a good one.
 async fn ended(world: &World, began: Instant) -> Outcome {
-    let exit = world.lambda.events.find(0, |event| match of_extension(event) {
-        Some(("exited", _, code)) => Some(code),
+    let exit = world.lambda.events.find(0, |event| match event {
+        Event::Process {
+            name, state, exit_code, ..
+        } if name.starts_with("extension:") && state == "exited" => Some(*exit_code),
         _ => None,
     });
     let code = within(SHUTDOWN, "the extension's end", exit).await;
@@ -70,13 +60,11 @@ async fn terminated(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(awake).await?;
     answered(&world).await?;
     assert!(is_online(&world).await?);
-    let pid = world.lambda.events.look(0, |event| match of_extension(event) {
-        Some(("started", pid, _)) => Some(pid),
-        _ => None,
-    });
-    let pid = Pid::from_raw(i32::try_from(pid.ok_or("the extension was not started")?)?);
+    let [extension] = pids("/opt/extensions/")[..] else {
+        return Err("there is not one extension".into());
+    };
     let began = Instant::now();
-    kill(pid, Signal::SIGTERM)?;
+    kill(Pid::from_raw(extension), Signal::SIGTERM)?;
     ended(&world, began).await?;
     assert!(!is_online(&world).await?);
     world.end().await

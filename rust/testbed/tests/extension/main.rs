@@ -5,13 +5,11 @@
 mod alone;
 mod ending;
 mod exit_nodes;
+mod identity;
 mod keyless;
-mod oauth;
 mod reach;
 mod secrets;
 mod server;
-mod sts;
-mod tailscale_api;
 
 use std::process::ExitCode;
 
@@ -22,7 +20,6 @@ fn main() -> ExitCode {
         exit_nodes::trials,
         alone::trials,
         reach::trials,
-        oauth::trials,
         keyless::trials,
         secrets::trials,
         ending::trials,

@@ -54,7 +54,7 @@ async fn ipv6(setting: Arc<Setting>) -> Outcome {
 
 async fn subnet_route(setting: Arc<Setting>) -> Outcome {
     // Its connections are kept: what the tailnet no longer covers is refused on those too.
-    let behind = Server::start(|_, _| async { Response::new(Bytes::from_static(b"behind the router")) }).await?;
+    let behind = Server::saying("behind the router").await?;
     let (host, port) = (behind.address.ip(), behind.address.port());
     let surroundings = setting.surroundings().await?;
     let router = surroundings.router("router").await?;

@@ -3,14 +3,13 @@
 
 mod credentials;
 mod login;
-mod occupy;
 mod peers;
 mod supervision;
 
 use std::process::ExitCode;
 
 use testbed::{
-    expect::{answered, fails_soon, get, is_ok, logged, recovers, says_why},
+    expect::{answered, fails_soon, get, logged, recovers, says_why},
     suite::{Outcome, Setting, awake, run_all, set},
 };
 

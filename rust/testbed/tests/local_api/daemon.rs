@@ -1,23 +1,26 @@
 //! A tailscaled as the extension runs it, its LocalAPI, and the answers of that as they come.
 
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
+use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use testbed::{
     deadline::within,
-    http_call::{call, open},
+    http_call::{self, open},
     node::start_daemon,
     process::{Process, command},
 };
 use tokio::net::UnixStream;
+
+use crate::shape::{Type, has, tells};
 
 /// How long a call may take. A ping waits for its answer, and WireGuard tries a lost handshake again after 5 s.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
@@ -25,7 +28,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(20);
 /// What the extension asks of the bus (ipn.NotifyWatchOpt): the initial state, health and status, changes of peers, their
 /// patches, and the states of WireGuard sessions.
-const WATCH: &str = "/localapi/v0/watch-ipn-bus?mask=315522";
+const WATCH_MASK: u32 = 315_522;
 
 /// A running tailscaled, logged in nowhere.
 pub(crate) struct Daemon {
@@ -49,45 +52,30 @@ impl Daemon {
             "ControlURL": control_url, "WantRunning": true, "Hostname": "daemon", "RouteAll": true, "CorpDNS": true,
             "ShieldsUp": true, "AdvertiseTags": ["tag:daemon"],
         }});
-        self.post("start", &options.to_string())
-            .await?
-            .is(StatusCode::NO_CONTENT)?;
-        self.post("login-interactive", "").await?.is(StatusCode::NO_CONTENT)?;
+        self.call("POST start", options, 204).await?;
+        self.call("POST login-interactive", "", 204).await?;
         Ok(())
     }
 
-    /// One GET.
-    pub(crate) async fn get(&self, what: &str) -> Result<Answer, Failed> {
-        self.ask("GET", what, "").await
-    }
-
-    /// One POST.
-    pub(crate) async fn post(&self, what: &str, body: &str) -> Result<Answer, Failed> {
-        self.ask("POST", what, body).await
-    }
-
-    /// One PATCH.
-    pub(crate) async fn patch(&self, what: &str, body: &Value) -> Result<Answer, Failed> {
-        self.ask("PATCH", what, &body.to_string()).await
-    }
-
-    async fn ask(&self, method: &str, what: &str, body: &str) -> Result<Answer, Failed> {
-        let path = format!("/localapi/v0/{what}");
-        let request = request(method, &path, body)?;
-        let answer = call(UnixStream::connect(&self.socket).await?, request, CALL_LIMIT).await;
-        let call = format!("{method} {path}");
-        match answer {
-            Ok(answer) => Ok(Answer { call, answer }),
-            Err(error) => Err(format!("{call}: {error}").into()),
+    /// One call, like "GET status", which must be answered with this status.
+    pub(crate) async fn call(&self, call: &str, body: impl Display, status: u16) -> Result<Answer, Failed> {
+        let stream = UnixStream::connect(&self.socket).await?;
+        let answer = http_call::call(stream, request(call, body)?, CALL_LIMIT).await?;
+        let text = String::from_utf8_lossy(answer.body()).trim().to_owned();
+        if answer.status() != status {
+            return Err(format!("{call}: want {status}, got {}: {text}", answer.status()).into());
         }
+        Ok(Answer {
+            call: call.to_owned(),
+            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        })
     }
 
     /// The notifications from here on.
     pub(crate) async fn watch(&self) -> Result<Bus, Failed> {
-        let answer = open(UnixStream::connect(&self.socket).await?, request("GET", WATCH, "")?).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("GET {WATCH}: answered with {}", answer.status()).into());
-        }
+        let watch = format!("GET watch-ipn-bus?mask={WATCH_MASK}");
+        let answer = open(UnixStream::connect(&self.socket).await?, request(&watch, "")?).await?;
+        assert_eq!(answer.status(), 200, "{watch}");
         Ok(Bus {
             body: answer.into_body(),
             unread: BytesMut::new(),
@@ -96,49 +84,27 @@ impl Daemon {
     }
 }
 
-fn request(method: &str, path: &str, body: &str) -> Result<Request<Full<Bytes>>, http::Error> {
+fn request(call: &str, body: impl Display) -> Result<Request<Full<Bytes>>, http::Error> {
+    let (method, what) = call.split_once(' ').unwrap();
     Request::builder()
         .method(method)
-        .uri(path)
+        .uri(format!("/localapi/v0/{what}"))
         .header("host", "local-tailscaled.sock")
-        .body(Full::new(body.to_owned().into()))
+        .body(Full::new(body.to_string().into()))
 }
 
 /// What one call was answered.
 pub(crate) struct Answer {
-    call: String,
-    answer: Response<Bytes>,
+    /// The call, to name it where something is wrong.
+    pub(crate) call: String,
+    /// The JSON, or a text where it is none.
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    /// The call, to name it where something is wrong.
-    pub(crate) fn call(&self) -> &str {
-        &self.call
-    }
-
-    /// Fails unless the status is this one.
-    pub(crate) fn is(self, status: StatusCode) -> Result<Self, Failed> {
-        if self.answer.status() == status {
-            return Ok(self);
-        }
-        Err(format!(
-            "{}: want {status}, got {}: {}",
-            self.call,
-            self.answer.status(),
-            self.text()
-        )
-        .into())
-    }
-
-    /// Its text.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(self.answer.body()).trim().to_owned()
-    }
-
-    /// Its JSON.
-    pub(crate) fn json(&self) -> Result<Value, Failed> {
-        serde_json::from_slice(self.answer.body())
-            .map_err(|error| format!("{}: no JSON ({error}): {}", self.call, self.text()).into())
+    /// Fails unless the answer has all of these fields.
+    pub(crate) fn has(&self, fields: &[(&str, Type)]) -> Result<(), Failed> {
+        has(&self.call, &self.body, fields)
     }
 }
 
@@ -151,11 +117,17 @@ pub(crate) struct Bus {
 
 impl Bus {
     /// The call, to name it where something is wrong.
-    pub(crate) const CALL: &'static str = "GET /localapi/v0/watch-ipn-bus";
+    pub(crate) const CALL: &'static str = "GET watch-ipn-bus";
 
     /// The first notification.
     pub(crate) async fn first(&mut self) -> Result<Value, Failed> {
         self.until("at all", |_| true).await
+    }
+
+    /// Waits for a notification with something at `path`, unless there has been one.
+    pub(crate) async fn tells(&mut self, path: &str) -> Result<Value, Failed> {
+        self.until(&format!("with {path}"), |notification| tells(notification, path))
+            .await
     }
 
     /// Waits for a notification of this kind, unless there has been one. `what` names it: "with a State of 6".
@@ -163,7 +135,7 @@ impl Bus {
         if let Some(notification) = self.told.iter().find(|notification| kind(notification)) {
             return Ok(notification.clone());
         }
-        let waiting = within(NOTIFICATION_LIMIT, "it", async {
+        let waiting = async {
             loop {
                 let notification = self.next().await?;
                 self.told.push(notification.clone());
@@ -171,29 +143,18 @@ impl Bus {
                     return Ok::<_, Failed>(notification);
                 }
             }
-        });
-        let Ok(found) = waiting.await else {
-            let told: String = self
-                .told
-                .iter()
-                .map(|notification| format!("\n{notification}"))
-                .collect();
-            return Err(format!(
-                "{}: no notification {what} within {NOTIFICATION_LIMIT:?}, but:{told}",
-                Self::CALL
-            )
-            .into());
         };
-        found
+        let what = format!("{}: a notification {what}", Self::CALL);
+        let found = within(NOTIFICATION_LIMIT, &what, waiting).await;
+        found.map_err(|late| format!("{late}, but: {}", json!(self.told)))?
     }
 
     /// Waits for this state.
     pub(crate) async fn state(&mut self, number: u64) -> Result<(), Failed> {
-        self.until(&format!("with a State of {number}"), |notification| {
-            notification["State"] == number
-        })
-        .await
-        .map(drop)
+        let what = format!("with a State of {number}");
+        self.until(&what, |notification| notification["State"] == number)
+            .await
+            .map(drop)
     }
 
     /// Forgets what it has told: what comes next is new.

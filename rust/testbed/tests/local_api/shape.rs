@@ -31,21 +31,16 @@ impl Type {
 /// Fails unless `value` has all `fields`, each by its path and of its type; names each one that is not as it should be, and
 /// the `call` that brought it. In a path `*` stands for each item of a list or map, of which there must be one.
 pub(crate) fn has(call: &str, value: &Value, fields: &[(&str, Type)]) -> Result<(), Failed> {
-    let wrong: String = fields
-        .iter()
-        .flat_map(|(path, kind)| {
-            let found = at(value, path);
-            let wrong: Vec<String> = match found.as_slice() {
-                [] => vec![format!("\n  {path}: want {kind:?}, got nothing")],
-                found => found
-                    .iter()
-                    .filter(|value| !kind.is_of(value))
-                    .map(|value| format!("\n  {path}: want {kind:?}, got {value}"))
-                    .collect(),
-            };
-            wrong
-        })
-        .collect();
+    let mut wrong = String::new();
+    for (path, kind) in fields {
+        let found = at(value, path);
+        if found.is_empty() {
+            wrong += &format!("\n  {path}: want {kind:?}, got nothing");
+        }
+        for value in found.iter().filter(|value| !kind.is_of(value)) {
+            wrong += &format!("\n  {path}: want {kind:?}, got {value}");
+        }
+    }
     if wrong.is_empty() {
         return Ok(());
     }
@@ -63,4 +58,9 @@ pub(crate) fn at<'a>(value: &'a Value, path: &str) -> Vec<&'a Value> {
         };
         values.into_iter().flat_map(below).collect()
     })
+}
+
+/// Whether there is anything at `path`.
+pub(crate) fn tells(value: &Value, path: &str) -> bool {
+    at(value, path).iter().any(|value| !value.is_null())
 }

@@ -30,9 +30,7 @@ fn main() -> ExitCode {
 async fn request(world: &World, path: &str, port: u16) -> Result<Response<Bytes>, Failed> {
     let request = world
         .url()
-        .request("GET", path)
-        .header("ts-target-ip", world.surroundings.target.node.address().to_string())
-        .header("ts-target-port", port)
+        .request_to(world.surroundings.target.node.address(), port, "GET", path)
         .header("ts-metric-service", "shop")
         .header("ts-metric-dimension-name", "endpoint")
         .header("ts-metric-dimension-value", "orders")
