@@ -146,9 +146,10 @@ impl<F: Function> UrlFront<F> {
                 ResponseHead::plain(HeaderValue::from_static("application/octet-stream")),
                 payload,
             ),
-            (Answer::Streaming(streaming), InvokeMode::Buffered) => stream::gather(streaming)
-                .await
-                .map_err(|error| refuse(&error, unstarted(&error)))?,
+            (Answer::Streaming(_), InvokeMode::Buffered) => {
+                tracing::warn!("the function streams its answer, but its URL is a BUFFERED one");
+                return Err(ServiceError::bad_gateway());
+            }
             (Answer::Streaming(mut streaming), InvokeMode::ResponseStream) => {
                 let started = stream::read_head(&mut streaming).await;
                 let (mut head, first) = started.map_err(|error| refuse(&error, unstarted(&error)))?;
@@ -181,7 +182,7 @@ fn refuse(error: &dyn std::error::Error, answer: ServiceError) -> ServiceError {
 fn unstarted(error: &stream::Unstarted) -> ServiceError {
     match error {
         stream::Unstarted::Malformed(malformed) => ServiceError::from(malformed),
-        stream::Unstarted::Broken(_) | stream::Unstarted::TooLarge => ServiceError::bad_gateway(),
+        stream::Unstarted::Broken(_) => ServiceError::bad_gateway(),
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 
 use crate::config::Function;
 pub use exchange::serve;
-pub use limits::{EVENT_BYTES, STREAM_BYTES};
+pub use limits::EVENT_BYTES;
 
 /// The URL's id, the first label of its domain name: any will do.
 const URL_ID: &str = "abcdefg";

@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame};
 use super::limits;
 use super::outgoing::Flushes;
 use super::response_head::{Malformed, ResponseHead};
-use crate::invocation::{ANSWER_BYTES, StreamBroken, StreamingAnswer};
+use crate::invocation::{StreamBroken, StreamingAnswer};
 
 const INTEGRATION_RESPONSE: &str = "application/vnd.awslambda.http-integration-response";
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -29,8 +29,6 @@ pub(crate) enum Unstarted {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Broken(#[from] StreamBroken),
-    #[error("the answer is over {} bytes, which is the limit of a BUFFERED url", ANSWER_BYTES)]
-    TooLarge,
 }
 
 /// The head of a streamed answer, with the body's bytes that came along with it.
@@ -58,19 +56,6 @@ pub(crate) async fn read_head(answer: &mut StreamingAnswer) -> Result<(ResponseH
             None => return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into()),
         }
     }
-}
-
-/// A streamed answer as a BUFFERED url gives it: collected, then sent. Guess, for the prelude: that it is understood.
-pub(crate) async fn gather(mut answer: StreamingAnswer) -> Result<(ResponseHead, Bytes), Unstarted> {
-    let (head, first) = read_head(&mut answer).await?;
-    let mut body = BytesMut::from(first);
-    while let Some(chunk) = answer.body.recv().await {
-        body.extend_from_slice(&chunk?);
-        if body.len() > ANSWER_BYTES {
-            return Err(Unstarted::TooLarge);
-        }
-    }
-    Ok((head, body.freeze()))
 }
 
 fn has_prelude(answer: &StreamingAnswer) -> bool {
@@ -103,8 +88,6 @@ pub(crate) struct StreamedBody {
     first: Option<Bytes>,
     answer: StreamingAnswer,
     state: State,
-    /// Bytes from the function.
-    received: u64,
     flushes: Arc<Flushes>,
 }
 
@@ -124,7 +107,6 @@ impl StreamedBody {
             first: Some(first),
             answer,
             state: State::Flowing,
-            received: 0,
             flushes,
         }
     }
@@ -134,16 +116,6 @@ impl StreamedBody {
             return Poll::Ready(Some(Ok(first)));
         }
         self.answer.body.poll_recv(context)
-    }
-
-    fn take_in(&mut self, chunk: Bytes) -> Result<Bytes, StreamBroken> {
-        self.received += chunk.len() as u64;
-        if self.received > limits::STREAM_BYTES {
-            return Err(StreamBroken {
-                reason: format!("it is over the limit of {} bytes", limits::STREAM_BYTES),
-            });
-        }
-        Ok(chunk)
     }
 }
 
@@ -165,7 +137,7 @@ impl Body for StreamedBody {
                     return Poll::Ready(Some(Err(error)));
                 }
                 State::Flowing => match ready!(self.poll_chunk(context)) {
-                    Some(Ok(chunk)) => self.take_in(chunk),
+                    Some(Ok(chunk)) => Ok(chunk),
                     Some(Err(error)) => Err(error),
                     None => {
                         self.state = State::Ended;

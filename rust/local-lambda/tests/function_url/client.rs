@@ -7,9 +7,8 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -38,20 +37,18 @@ pub(crate) struct Signer {
     pub(crate) declare_hash: bool,
 }
 
-impl Default for Signer {
-    fn default() -> Self {
-        let time = now();
+impl Signer {
+    /// As the SDKs do it, now.
+    pub(crate) fn of(caller: Caller) -> Self {
         Self {
-            caller: user(),
+            caller,
             region: "us-west-2",
             service: "lambda",
-            time,
+            time: now(),
             declare_hash: true,
         }
     }
-}
 
-impl Signer {
     pub(crate) async fn sign(&self, mut request: OneRequest) -> OneRequest {
         let caller = &self.caller;
         let credentials = Credentials::new(
@@ -95,11 +92,11 @@ impl Signer {
 }
 
 pub(crate) async fn signed(request: OneRequest) -> OneRequest {
-    Signer::default().sign(request).await
+    Signer::of(user()).sign(request).await
 }
 
-/// Sends a request on a connection of its own, and gives its answer as far as the head.
-pub(crate) async fn start(request: OneRequest) -> Response<Incoming> {
+/// Sends a request on a connection of its own.
+pub(crate) async fn send(request: OneRequest) -> Received {
     let authority = request.uri().authority().unwrap().to_string();
     let stream = TcpStream::connect(authority).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -109,10 +106,14 @@ pub(crate) async fn start(request: OneRequest) -> Response<Incoming> {
     tokio::spawn(connection);
     let (mut parts, body) = request.into_parts();
     parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
-    timeout(PATIENCE, sender.send_request(Request::from_parts(parts, body)))
-        .await
-        .unwrap()
-        .unwrap()
+    let response = timeout(PATIENCE, sender.send_request(Request::from_parts(parts, body))).await;
+    let (parts, body) = response.unwrap().unwrap().into_parts();
+    let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
+    Received {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }
 
 pub(crate) struct Received {
@@ -128,16 +129,6 @@ impl Received {
 
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-pub(crate) async fn send(request: OneRequest) -> Received {
-    let (parts, body) = start(request).await.into_parts();
-    let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
-    Received {
-        status: parts.status,
-        headers: parts.headers,
-        body,
     }
 }
 

@@ -5,7 +5,6 @@ mod answers;
 mod client;
 mod events;
 mod invoke_api;
-mod lifecycle;
 mod limits;
 mod signatures;
 mod streams;
