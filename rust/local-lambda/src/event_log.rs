@@ -124,26 +124,3 @@ pub fn write(event: &Event<'_>) {
         tracing::warn!(%error, "an event could not be written to standard output");
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_event_reads_as_it_should() {
-        let event = Event::Process {
-            environment: 1,
-            name: "runtime",
-            change: Change::Exited {
-                pid: Some(7),
-                status: ExitStatus::Signal(9),
-                expected: false,
-            },
-        };
-        assert_eq!(
-            serde_json::to_string(&event).unwrap(),
-            "{\"event\":\"process\",\"environment\":1,\"name\":\"runtime\",\"state\":\"exited\",\"pid\":7,\"signal\":9,\"expected\":false}"
-        );
-    }
-}

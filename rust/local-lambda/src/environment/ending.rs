@@ -71,17 +71,3 @@ impl Job {
         let _ = self.reply.send(Err(JobError::Failed(error)));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_caller_is_told_in_lambdas_words() {
-        let InvokeError::Function { error_type, message } = Ending::Timeout.for_caller("id", 3) else {
-            panic!()
-        };
-        assert_eq!(error_type, "Sandbox.Timedout");
-        assert_eq!(message, "RequestId: id Error: Task timed out after 3.00 seconds");
-    }
-}

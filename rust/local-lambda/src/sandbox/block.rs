@@ -71,38 +71,3 @@ fn device_names(listed: &str) -> impl Iterator<Item = &str> {
         rest.split(['@', ':']).next()
     })
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn block(third: u8) -> Block {
-        let name = SocketAddr::from_abstract_name(format!("test-{}-{third}", std::process::id())).unwrap();
-        let _claim = UnixListener::bind_addr(&name).unwrap();
-        Block { third, _claim }
-    }
-
-    #[test]
-    fn each_slot_has_its_own_link_local_network_and_fits_a_device_name() {
-        let first = block(100).addresses(0, 1);
-        assert_eq!(
-            (first.inside, first.outside, first.interface.as_str()),
-            (
-                "169.254.100.2".parse().unwrap(),
-                "169.254.100.1".parse().unwrap(),
-                "lambda100-1"
-            )
-        );
-        let last = block(*BLOCKS.end()).addresses(63, u64::MAX);
-        assert_eq!(last.inside, Ipv4Addr::new(169, 254, 127, 254));
-        assert!(last.inside.is_link_local() && last.interface.len() <= 15);
-    }
-
-    #[test]
-    fn names_are_read_off_the_list_of_interfaces() {
-        let listed = "4: lambda100-1@if2: <BROADCAST,UP> mtu 1500 qdisc noqueue\n    link/ether 1a: brd ff\n\
-                      5: uplink@carrier: <UP> mtu 1500\n    link/ether 2b: brd ff\n";
-        assert_eq!(device_names(listed).collect::<Vec<_>>(), ["lambda100-1", "uplink"]);
-    }
-}

@@ -99,21 +99,3 @@ fn find(mounts: &str, membership: &str, controller: &str) -> Option<PathBuf> {
     })?;
     Some(Path::new(mount).join(place.trim_start_matches('/')))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTS: &str = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-        cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n\
-        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-    const MEMBERSHIP: &str = "4:cpu,cpuacct:/user/me\n0::/session\n";
-
-    #[test]
-    fn the_own_place_in_a_hierarchy_is_found() {
-        let found = |controller| find(MOUNTS, MEMBERSHIP, controller);
-        assert_eq!(found(""), Some("/sys/fs/cgroup/unified/session".into()));
-        assert_eq!(found("cpu"), Some("/sys/fs/cgroup/cpu,cpuacct/user/me".into()));
-        assert_eq!(found("memory"), None);
-    }
-}

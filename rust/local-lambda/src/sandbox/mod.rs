@@ -143,20 +143,3 @@ impl Sandbox {
         Ok(commands.write_all(line.as_bytes()).await?)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn slots_are_used_in_turn_and_never_twice() {
-        let mut slots = Slots::default();
-        let first = slots.take().unwrap();
-        slots.give_back(first);
-        assert_ne!(slots.take(), Some(first));
-        let all: std::collections::HashSet<_> = std::iter::from_fn(|| slots.take()).collect();
-        assert_eq!(all.len(), 63);
-        assert!(all.contains(&first));
-    }
-}

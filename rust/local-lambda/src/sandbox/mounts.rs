@@ -154,13 +154,3 @@ fn enter(root: &Path) -> Result<()> {
     chdir("/").map_err(at(root))?;
     make_read_only(Path::new("/"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
-        assert_eq!(unescape("/mnt/a\\040b\\134c"), PathBuf::from("/mnt/a b\\c"));
-    }
-}
