@@ -3,15 +3,11 @@
 //! Each test runs it in namespaces of its own (`unshare`), so root or user namespaces are needed, and `ip`.
 #![allow(clippy::unwrap_used)]
 
-mod command_line;
-mod fleet;
 mod freeze;
 mod init;
 mod invoke;
-mod leftovers;
 mod run;
 mod sandbox;
 mod script;
 mod shutdown;
-mod streams;
 mod url;
