@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// An exit code or a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExitStatus {
+pub(crate) enum ExitStatus {
     /// It exited by itself.
     #[serde(rename = "exitCode")]
     Code(i32),

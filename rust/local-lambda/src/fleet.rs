@@ -29,7 +29,7 @@ const ORDERS: usize = 2;
 
 /// The environments.
 #[derive(Debug)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     host: Arc<Host>,
     next_id: AtomicU64,
     tasks: Mutex<JoinSet<()>>,
@@ -57,7 +57,7 @@ impl Fleet {
     }
 
     /// Waits until every environment is gone. They end when the host's `stop` says so, each within Lambda's own limits.
-    pub async fn join(&self) {
+    pub(crate) async fn join(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
         while let Some(outcome) = tasks.join_next().await {
             note_end(outcome);
@@ -69,7 +69,7 @@ impl Fleet {
     }
 
     /// Ends the environments as the service does when they are not needed any more, a busy one as soon as it is idle.
-    pub fn spin_down(&self) {
+    pub(crate) fn spin_down(&self) {
         let mut entries = self.host.board.lock();
         for entry in entries.values_mut() {
             // Refused by one that ends already.

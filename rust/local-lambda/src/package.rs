@@ -3,83 +3,26 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zip::ZipArchive;
-use zip::result::ZipError;
 
-/// Why a zip cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// The file is missing or unreadable.
-    #[error("cannot open the zip {zip}: {source}; build it, or correct its path in the configuration")]
-    Unreadable {
-        /// The zip.
-        zip: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// It is not a zip, it is damaged, or an entry cannot be written.
-    #[error("cannot unpack the zip {zip}: {source}")]
-    NotUnpacked {
-        /// The zip.
-        zip: PathBuf,
-        /// The zip crate's error.
-        source: ZipError,
-    },
-}
+use crate::error::{Error, failed};
 
 /// A zip, opened before anything is mounted over its path.
-#[derive(Debug)]
-pub struct Package {
-    path: PathBuf,
-    archive: ZipArchive<File>,
+pub(crate) type Package = ZipArchive<File>;
+
+/// Opens a zip and reads its directory.
+pub(crate) fn open(path: &Path) -> Result<Package, Error> {
+    let file = File::open(path).map_err(failed(path.display()))?;
+    ZipArchive::new(file).map_err(failed(path.display()))
 }
 
-impl Package {
-    /// Opens a zip and reads its directory.
-    ///
-    /// # Errors
-    /// [`PackageError`].
-    pub fn open(path: &Path) -> Result<Self, PackageError> {
-        let file = File::open(path).map_err(|source| PackageError::Unreadable {
-            zip: path.into(),
-            source,
-        })?;
-        let archive = ZipArchive::new(file).map_err(|source| PackageError::NotUnpacked {
-            zip: path.into(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.into(),
-            archive,
-        })
-    }
-
-    /// Unpacks it into an existing folder. Its files replace those of earlier zips.
-    ///
-    /// # Errors
-    /// [`PackageError::NotUnpacked`].
-    pub fn unpack(mut self, target: &Path) -> Result<(), PackageError> {
-        let cleared = self.clear(target).map_err(ZipError::Io);
-        let unpacked = cleared.and_then(|()| self.archive.extract(target));
-        // The crate lets nobody else into the folders that it makes; the function runs as another user.
-        let opened = unpacked.and_then(|()| open_folders(target).map_err(ZipError::Io));
-        opened.map_err(|source| PackageError::NotUnpacked { zip: self.path, source })
-    }
-
-    /// Removes the files that it is about to replace: the crate writes into them, which a read-only one lets root do alone.
-    fn clear(&mut self, target: &Path) -> io::Result<()> {
-        for index in 0..self.archive.len() {
-            let entry = self.archive.by_index_raw(index)?;
-            let file = entry.enclosed_name().filter(|_| entry.is_file());
-            match file.map_or(Ok(()), |name| fs::remove_file(target.join(name))) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+/// Unpacks a zip into an existing folder. Its files replace those of earlier zips.
+pub(crate) fn unpack(mut package: Package, target: &Path) -> Result<(), Error> {
+    package.extract(target).map_err(failed("a zip cannot be unpacked"))?;
+    // The crate lets nobody else into the folders that it makes; the function runs as another user.
+    Ok(open_folders(target)?)
 }
 
 fn open_folders(folder: &Path) -> io::Result<()> {
@@ -95,10 +38,7 @@ fn open_folders(folder: &Path) -> io::Result<()> {
 
 /// The executables in `/opt/extensions`, by name: each is started as an external extension. A file that cannot be run is
 /// left to fail at its start, as on the service.
-///
-/// # Errors
-/// What the system says when the folder cannot be read.
-pub fn extensions(layers: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn extensions(layers: &Path) -> io::Result<Vec<String>> {
     let folder = layers.join("extensions");
     if !folder.is_dir() {
         return Ok(Vec::new());

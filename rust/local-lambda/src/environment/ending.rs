@@ -1,9 +1,9 @@
 //! How an environment comes to its end, and what callers and extensions are told of it.
 
 use super::{Job, JobError};
+use crate::error::Error;
 use crate::invocation::InvokeError;
 use crate::lambda_api::calls::{Failure, ShutdownReason};
-use crate::sandbox::SandboxError;
 
 /// How an environment came to its end.
 #[derive(Debug, Clone)]
@@ -54,8 +54,8 @@ impl Ending {
     }
 }
 
-impl From<SandboxError> for Ending {
-    fn from(error: SandboxError) -> Self {
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
         Self::Failure(Failure {
             error_type: "Sandbox.Failure".into(),
             message: error.to_string(),

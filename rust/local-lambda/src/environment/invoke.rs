@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::current::Current;
 use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Job, JobError, announce};
@@ -15,19 +14,16 @@ use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, Streami
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
 use crate::trace;
 
-/// An invocation that never began.
-pub(super) fn show_failure(environment: u64, request_id: &str, ending: &Ending) {
-    let (outcome, error_type) = ending.status();
-    let error_type = Some(error_type);
-    let (init_ms, duration_ms) = (None, 0.0);
-    event_log::write(&Event::Invocation {
-        environment,
-        request_id,
-        init_ms,
-        duration_ms,
-        outcome,
-        error_type,
-    });
+/// The invocation that an environment is busy with.
+pub(super) struct Current {
+    pub(super) delivery: Delivery,
+    /// The caller, until it has its answer or the beginning of one.
+    reply: Option<oneshot::Sender<Result<Answer, JobError>>>,
+    /// To end a streamed answer before its end.
+    stream: Option<oneshot::Sender<StreamBroken>>,
+    begun: Instant,
+    init: Option<Duration>,
+    told: bool,
 }
 
 impl Environment {
@@ -124,7 +120,6 @@ impl Environment {
         current.told = true;
         event_log::write(&Event::Invocation {
             environment: self.id,
-            request_id: &current.delivery.request_id,
             init_ms: current.init.map(milliseconds),
             duration_ms: milliseconds(current.begun.elapsed()),
             outcome,

@@ -12,13 +12,6 @@ impl Environment {
     pub(super) fn answer(&mut self, call: Call) {
         match call {
             Call::RuntimeNext(reply) => self.runtime_next(reply),
-            Call::RuntimeInitError { error, reply } => {
-                let outcome = self.lifecycle.runtime_init_error();
-                if outcome.is_ok() {
-                    self.reported.get_or_insert(error);
-                }
-                give(reply, outcome);
-            }
             Call::Response { id, answer, reply } => self.take_answer(&id, answer, reply),
             Call::StreamBegins { id, stream, reply } => self.begin_stream(&id, stream, reply),
             Call::StreamEnded { id, broken, reply } => self.end_stream(&id, broken, reply),

@@ -47,7 +47,7 @@ impl Environment {
         self.runtime_poll = None;
         self.extension_polls.clear();
         if self.supervisor_ended {
-            return Err(crate::sandbox::SandboxError::Gone.into());
+            return Err(crate::sandbox::ended().into());
         }
         Ok(())
     }

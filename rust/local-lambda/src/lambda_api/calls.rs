@@ -18,8 +18,6 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub(crate) enum Call {
     /// The runtime is ready for an event.
     RuntimeNext(Reply<Delivery>),
-    /// The runtime could not start.
-    RuntimeInitError { error: Failure, reply: Reply<()> },
     /// The answer to an invocation, in whole.
     Response {
         id: String,
@@ -147,48 +145,4 @@ pub(crate) enum ShutdownReason {
     Timeout,
     /// A process ended, or reported an error.
     Failure,
-}
-
-impl ShutdownReason {
-    /// As in the API.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Spindown => "spindown",
-            Self::Timeout => "timeout",
-            Self::Failure => "failure",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    /// The bodies of the Extensions API reference, "Invoke phase" and "Shutdown phase".
-    #[test]
-    fn events_look_as_the_extensions_api_documents_them() {
-        let invoke = ExtensionEvent::Invoke {
-            deadline_ms: 676_051,
-            request_id: "3da1f2dc-3222-475e-9205-e2e6c6318895".into(),
-            invoked_function_arn: "arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest".into(),
-            tracing: Tracing::xray("Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1"),
-        };
-        let expected = json!({
-            "eventType": "INVOKE", "deadlineMs": 676_051, "requestId": "3da1f2dc-3222-475e-9205-e2e6c6318895",
-            "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest",
-            "tracing": {
-                "type": "X-Amzn-Trace-Id",
-                "value": "Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1",
-            },
-        });
-        assert_eq!(serde_json::to_value(invoke).unwrap(), expected);
-        let shutdown = ExtensionEvent::Shutdown {
-            shutdown_reason: ShutdownReason::Spindown,
-            deadline_ms: 42,
-        };
-        let expected = json!({ "eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 42 });
-        assert_eq!(serde_json::to_value(shutdown).unwrap(), expected);
-    }
 }

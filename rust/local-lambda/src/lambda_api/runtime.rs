@@ -1,4 +1,4 @@
-//! The Runtime API: next, response (buffered and streamed), error, init/error.
+//! The Runtime API: next, response (buffered and streamed), error.
 
 use std::sync::Arc;
 
@@ -78,15 +78,8 @@ async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
 /// `POST /runtime/invocation/{id}/error`: the function failed; the environment goes on.
 pub(super) async fn error(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
     check_invocation_id(id, &request)?;
-    let error = failure(request, "Unhandled").await?;
+    let error = failure(request).await?;
     post(api, id, Posted::Error(error)).await?;
-    Ok(accepted())
-}
-
-/// `POST /runtime/init/error`: the runtime gives up; it is expected to exit.
-pub(super) async fn init_error(api: &Api, request: Request<Incoming>) -> Answered {
-    let error = failure(request, "Runtime.Unknown").await?;
-    api.ask(|reply| Call::RuntimeInitError { error, reply }).await?;
     Ok(accepted())
 }
 
@@ -121,14 +114,14 @@ struct ErrorBody {
 }
 
 /// The type is in a header, and most runtimes repeat it in the body. A body that is no JSON is shown as it is.
-async fn failure(request: Request<Incoming>, otherwise: &str) -> Result<Failure, Refusal> {
+async fn failure(request: Request<Incoming>) -> Result<Failure, Refusal> {
     let from_header = header_text(&request, ERROR_TYPE).map(str::to_owned);
     let Body::Whole(body) = read(request).await? else {
         return Err(Refusal::too_large());
     };
     let parsed: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
     let from_body = Some(parsed.error_type).filter(|text| !text.is_empty());
-    let error_type = from_header.or(from_body).unwrap_or_else(|| otherwise.to_owned());
+    let error_type = from_header.or(from_body).unwrap_or_else(|| "Unhandled".to_owned());
     let message = match parsed.error_message {
         empty if empty.is_empty() => String::from_utf8_lossy(&body).into_owned(),
         message => message,

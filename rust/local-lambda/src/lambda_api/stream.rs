@@ -127,18 +127,3 @@ fn reported(trailers: &HeaderMap) -> Option<StreamBroken> {
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn error_trailers_tell_what_broke() {
-        let mut trailers = HeaderMap::new();
-        assert!(reported(&trailers).is_none());
-        trailers.insert(ERROR_TYPE, "Function.Broke".parse().unwrap());
-        trailers.insert(ERROR_BODY, "eyJlIjoxfQ==".parse().unwrap());
-        assert_eq!(reported(&trailers).unwrap().reason, "Function.Broke {\"e\":1}");
-    }
-}

@@ -2,53 +2,21 @@
 //! ever on disk, and all of it goes with local-lambda, even if that is killed.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use super::mounts::{self, MountError};
+use super::mounts;
 use crate::config::Function;
-use crate::package::{self, Package, PackageError};
+use crate::error::{Error, failed};
+use crate::package;
 
 /// Folders that every Linux has and that the function never sees.
 const PLACES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
 
-/// Why the code cannot be laid out.
-#[derive(Debug, thiserror::Error)]
-pub enum ScratchError {
-    /// A zip.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// No rights to mount.
-    #[error("no mount namespace can be made: {0}; start local-lambda as root, or with `unshare -Urnm`")]
-    NoNamespace(Errno),
-    /// A mount failed.
-    #[error("{0}")]
-    Mount(String),
-    /// None of the possible places is there.
-    #[error("none of /mnt, /media, /srv and /opt can be mounted over: make one of them, empty")]
-    NoPlace,
-    /// A folder in it.
-    #[error("cannot lay out the code in {path}: {source}")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl From<MountError> for ScratchError {
-    fn from(error: MountError) -> Self {
-        Self::Mount(error.to_string())
-    }
-}
-
 /// The unpacked code.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     place: PathBuf,
     machine: PathBuf,
     layers: PathBuf,
@@ -59,20 +27,14 @@ pub struct Scratch {
 impl Scratch {
     /// Unpacks a function and its layers. Must be called while the process has one thread: it moves that into a mount
     /// namespace of its own.
-    ///
-    /// # Errors
-    /// [`ScratchError`].
-    pub fn lay_out(function: &Function) -> Result<Self, ScratchError> {
-        let handler = Package::open(&function.handler_zip)?;
-        let layers: Vec<_> = function
-            .layer_zips
-            .iter()
-            .map(|path| Package::open(path))
-            .collect::<Result<_, _>>()?;
-        unshare(CloneFlags::CLONE_NEWNS).map_err(ScratchError::NoNamespace)?;
+    pub(crate) fn lay_out(function: &Function) -> Result<Self, Error> {
+        let handler = package::open(&function.handler_zip)?;
+        let layers = function.layer_zips.iter().map(|path| package::open(path));
+        let layers: Vec<_> = layers.collect::<Result<_, _>>()?;
+        unshare(CloneFlags::CLONE_NEWNS).map_err(failed("no mount namespace"))?;
         mounts::make_private()?;
         let place = PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
-        let place = place.ok_or(ScratchError::NoPlace)?;
+        let place = place.ok_or_else(|| Error(format!("none of {PLACES:?} can be mounted over")))?;
         mounts::mount_tmpfs(&place, "mode=0700")?;
         let unpacked = place.join("layers");
         let scratch = Self {
@@ -83,21 +45,18 @@ impl Scratch {
             machine: function.root_filesystem.clone(),
         };
         for folder in [scratch.root(), scratch.task(), unpacked] {
-            fs::create_dir(&folder).map_err(|source| ScratchError::Folder { path: folder, source })?;
+            fs::create_dir(&folder)?;
         }
-        handler.unpack(&scratch.task())?;
+        package::unpack(handler, &scratch.task())?;
         for layer in layers {
-            layer.unpack(&scratch.layers)?;
+            package::unpack(layer, &scratch.layers)?;
         }
         scratch.survey()
     }
 
-    fn survey(mut self) -> Result<Self, ScratchError> {
+    fn survey(mut self) -> Result<Self, Error> {
         let layers = self.layers.clone();
-        self.extensions = package::extensions(&layers).map_err(|source| ScratchError::Folder {
-            path: layers.join("extensions"),
-            source,
-        })?;
+        self.extensions = package::extensions(&layers)?;
         // The order in which the provided runtimes look (AWS: "Building a custom runtime for AWS Lambda").
         let places = [(self.task(), "/var/task/bootstrap"), (layers, "/opt/bootstrap")];
         let found = places.iter().find(|(folder, _)| folder.join("bootstrap").exists());
