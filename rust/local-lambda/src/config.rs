@@ -50,10 +50,8 @@ pub struct Function {
     /// What the zips were built for: it must be this machine's, or nothing in them runs.
     pub architecture: IgnoredAny,
     /// Memory in MB: told to the function, and the measure of its CPU share. Not enforced.
-    #[serde(default = "default_memory")]
     pub memory_mb: u32,
     /// The function's time-out in seconds.
-    #[serde(default = "default_timeout")]
     pub timeout_seconds: u32,
     /// The region that it claims to be in.
     pub region: String,
@@ -88,12 +86,6 @@ fn machine_root() -> PathBuf {
     PathBuf::from("/")
 }
 
-fn default_memory() -> u32 {
-    256
-}
-fn default_timeout() -> u32 {
-    30
-}
 fn default_environments() -> usize {
     1
 }

@@ -83,13 +83,12 @@ impl Fleet {
     }
 
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
-        let limit = self.host.function.max_environments;
         let began = Instant::now();
         loop {
             let changed = self.host.board.changed();
             match self.look(job, began) {
                 Place::Taken => return Ok(()),
-                Place::Full => return Err(InvokeError::Throttled { limit }),
+                Place::Full => return Err(InvokeError::Throttled),
                 Place::New(job, id, orders) => {
                     self.start(job, id, orders);
                     return Ok(());

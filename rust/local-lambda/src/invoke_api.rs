@@ -151,8 +151,7 @@ async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
         })?;
         gathered.extend_from_slice(&bytes);
         if gathered.len() > ANSWER_BYTES {
-            let (bytes, limit) = (gathered.len(), ANSWER_BYTES);
-            return Err(InvokeError::ResponseTooLarge { bytes, limit });
+            return Err(InvokeError::ResponseTooLarge);
         }
     }
     Ok(gathered.freeze())
@@ -162,9 +161,9 @@ async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
 fn answered(answer: Result<Bytes, InvokeError>) -> Result<Response<AnswerBody>, ServiceError> {
     let (payload, failed) = match answer {
         Ok(payload) => (payload, false),
-        Err(InvokeError::Throttled { .. }) => return Err(ServiceError::throttled()),
+        Err(InvokeError::Throttled) => return Err(ServiceError::throttled()),
         Err(InvokeError::Function { error_type, message }) => (function_error(&error_type, &message), true),
-        Err(error @ InvokeError::ResponseTooLarge { .. }) => (
+        Err(error @ InvokeError::ResponseTooLarge) => (
             function_error("Function.ResponseSizeTooLarge", &error.to_string()),
             true,
         ),

@@ -81,7 +81,7 @@ mod tests {
 
     fn function() -> Function {
         serde_json::from_value(serde_json::json!({
-            "functionName": "proxy", "handlerZip": "p.zip", "architecture": "x86_64", "region": "eu-central-1",
+            "functionName": "proxy", "memoryMb": 256, "timeoutSeconds": 30, "handlerZip": "p.zip", "architecture": "x86_64", "region": "eu-central-1",
             "accountId": "123456789012", "environment": { "TS_HOSTNAME": "box", "TZ": "Europe/Vienna" },
             "executionRole": { "accessKeyId": "AKID", "secretAccessKey": "s", "sessionToken": "t" },
         }))

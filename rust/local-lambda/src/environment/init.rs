@@ -9,7 +9,6 @@ use super::lifecycle::Lifecycle;
 use super::task::Environment;
 use super::{Ending, Job, RUNTIME, announce};
 use crate::event_log::{self, Event, State};
-use crate::lambda_api::calls::Failure;
 use crate::process_variables;
 use crate::sandbox::protocol::{Command, Program};
 
@@ -66,7 +65,7 @@ impl Environment {
     }
 
     async fn start_extensions(&mut self, deadline: Instant) -> Result<(), Ending> {
-        let names = self.host.ground.scratch().extensions().to_vec();
+        let names = self.host.ground.scratch.extensions.clone();
         for name in &names {
             self.lifecycle.expect_extension(name);
         }
@@ -87,19 +86,12 @@ impl Environment {
     }
 
     async fn start_runtime(&mut self, deadline: Instant) -> Result<(), Ending> {
-        let Some(path) = self.host.ground.scratch().bootstrap() else {
-            let message = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into();
-            return Err(Ending::Failure(Failure {
-                error_type: "Runtime.InvalidEntrypoint".into(),
-                message,
-            }));
-        };
         self.lifecycle.runtime_started();
         let variables = process_variables::of_the_runtime(&self.host.function, &self.log_stream);
         self.start(
             Program {
                 name: RUNTIME.into(),
-                path: path.into(),
+                path: "/var/task/bootstrap".into(),
                 variables,
             },
             deadline,

@@ -10,7 +10,7 @@ use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Job, JobError, announce};
 use crate::event_log::{self, Event, State};
-use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, StreamingAnswer};
+use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
 use crate::trace;
 
@@ -140,10 +140,7 @@ impl Environment {
         }
         let answer = match posted {
             Posted::Body(body) => Ok(Answer::Buffered(body)),
-            Posted::TooLarge(bytes) => Err(InvokeError::ResponseTooLarge {
-                bytes,
-                limit: ANSWER_BYTES,
-            }),
+            Posted::TooLarge => Err(InvokeError::ResponseTooLarge),
             Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
         };
         match &answer {

@@ -48,15 +48,6 @@ struct Extension {
     stage: Stage,
 }
 
-/// What the runtime gets for asking for the next event.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// It waits.
-    Wait,
-    /// The event that it has not answered yet, once more.
-    Again,
-}
-
 /// The parties of one environment.
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
@@ -143,8 +134,9 @@ impl Lifecycle {
 
     /// Whether an identifier belongs to an extension that is registered for SHUTDOWN.
     pub(super) fn wants_shutdown(&self, identifier: Uuid) -> bool {
-        self.find(identifier)
-            .is_some_and(|known| known.events.contains(&Subscription::Shutdown))
+        let wants =
+            |known: &Extension| known.identifier == identifier && known.events.contains(&Subscription::Shutdown);
+        self.extensions.iter().any(wants)
     }
 
     pub(super) fn runtime_exited(&mut self) {
@@ -159,13 +151,14 @@ impl Lifecycle {
 
     // What processes ask for.
 
-    pub(super) fn runtime_next(&mut self) -> Result<Next, Refusal> {
+    /// One that has not answered yet gets the same event once more.
+    pub(super) fn runtime_next(&mut self) -> Result<(), Refusal> {
         match self.runtime {
             Runtime::Started | Runtime::Answered | Runtime::Waiting => {
                 self.runtime = Runtime::Waiting;
-                Ok(Next::Wait)
+                Ok(())
             }
-            Runtime::Busy => Ok(Next::Again),
+            Runtime::Busy => Ok(()),
             other => Err(Refusal::state("InvalidStateTransition", other, "ask for an event")),
         }
     }
@@ -205,7 +198,7 @@ impl Lifecycle {
     }
 
     pub(super) fn extension_next(&mut self, identifier: Uuid) -> Result<(), Refusal> {
-        let known = self.find_mut(identifier)?;
+        let known = self.registered(identifier)?;
         match known.stage {
             Stage::Registered | Stage::Running | Stage::Waiting => {
                 known.stage = Stage::Waiting;
@@ -217,7 +210,7 @@ impl Lifecycle {
 
     /// Returns the extension's name.
     pub(super) fn extension_init_error(&mut self, identifier: Uuid) -> Result<String, Refusal> {
-        let known = self.find_mut(identifier)?;
+        let known = self.registered(identifier)?;
         if known.stage != Stage::Registered {
             return Err(Refusal::state(INVALID_EXTENSION_STATE, known.stage, "give up"));
         }
@@ -225,13 +218,7 @@ impl Lifecycle {
         Ok(known.name.clone())
     }
 
-    fn find(&self, identifier: Uuid) -> Option<&Extension> {
-        self.extensions
-            .iter()
-            .find(|known| known.identifier == identifier && known.stage != Stage::Started)
-    }
-
-    fn find_mut(&mut self, identifier: Uuid) -> Result<&mut Extension, Refusal> {
+    fn registered(&mut self, identifier: Uuid) -> Result<&mut Extension, Refusal> {
         let found = self.extensions.iter_mut().find(|known| known.identifier == identifier);
         found.filter(|known| known.stage != Stage::Started).ok_or_else(|| {
             let message = format!("Unknown extension {identifier}");

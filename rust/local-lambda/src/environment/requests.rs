@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use super::lifecycle::Next;
 use super::task::Environment;
 use crate::lambda_api::Refusal;
 use crate::lambda_api::calls::{Call, Delivery, ExtensionEvent, Failure, Reply};
@@ -30,13 +29,10 @@ impl Environment {
     }
 
     fn runtime_next(&mut self, reply: Reply<Delivery>) {
-        match self.lifecycle.runtime_next() {
-            Ok(Next::Wait) => self.runtime_poll = Some(reply),
-            Ok(Next::Again) => match &self.current {
-                Some(current) => give(reply, Ok(current.delivery.clone())),
-                None => self.runtime_poll = Some(reply),
-            },
-            Err(refusal) => give(reply, Err(refusal)),
+        match (self.lifecycle.runtime_next(), &self.current) {
+            (Err(refusal), _) => give(reply, Err(refusal)),
+            (Ok(()), Some(current)) if !self.lifecycle.runtime_waits() => give(reply, Ok(current.delivery.clone())),
+            (Ok(()), _) => self.runtime_poll = Some(reply),
         }
     }
 

@@ -131,8 +131,8 @@ impl ServiceError {
 impl From<&InvokeError> for ServiceError {
     fn from(error: &InvokeError) -> Self {
         match error {
-            InvokeError::Throttled { .. } => Self::throttled(),
-            InvokeError::Function { .. } | InvokeError::ResponseTooLarge { .. } => Self::bad_gateway(),
+            InvokeError::Throttled => Self::throttled(),
+            InvokeError::Function { .. } | InvokeError::ResponseTooLarge => Self::bad_gateway(),
         }
     }
 }

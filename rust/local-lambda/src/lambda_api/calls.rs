@@ -72,8 +72,8 @@ pub(crate) struct Delivery {
 pub(crate) enum Posted {
     /// A good answer.
     Body(Bytes),
-    /// More than it may be: this many bytes at least.
-    TooLarge(usize),
+    /// More than it may be.
+    TooLarge,
     /// An error of the function's.
     Error(Failure),
 }

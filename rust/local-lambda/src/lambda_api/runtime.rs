@@ -64,12 +64,12 @@ pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming
 
 async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
     match read(request).await? {
-        Body::Whole(body) => {
+        Some(body) => {
             post(api, id, Posted::Body(body)).await?;
             Ok(accepted())
         }
-        Body::TooLarge(bytes) => {
-            post(api, id, Posted::TooLarge(bytes)).await?;
+        None => {
+            post(api, id, Posted::TooLarge).await?;
             Err(Refusal::too_large())
         }
     }
@@ -92,16 +92,11 @@ async fn post(api: &Api, id: &str, answer: Posted) -> Result<(), Refusal> {
     .await
 }
 
-enum Body {
-    Whole(Bytes),
-    TooLarge(usize),
-}
-
-async fn read(request: Request<Incoming>) -> Result<Body, Refusal> {
-    let announced = header_text(&request, "content-length").and_then(|text| text.parse().ok());
+/// None of a body that is over the limit.
+async fn read(request: Request<Incoming>) -> Result<Option<Bytes>, Refusal> {
     match Limited::new(request.into_body(), ANSWER_BYTES).collect().await {
-        Ok(body) => Ok(Body::Whole(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(ANSWER_BYTES + 1))),
+        Ok(body) => Ok(Some(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
         Err(_) => Err(Refusal::truncated()),
     }
 }
@@ -116,7 +111,7 @@ struct ErrorBody {
 /// The type is in a header, and most runtimes repeat it in the body. A body that is no JSON is shown as it is.
 async fn failure(request: Request<Incoming>) -> Result<Failure, Refusal> {
     let from_header = header_text(&request, ERROR_TYPE).map(str::to_owned);
-    let Body::Whole(body) = read(request).await? else {
+    let Some(body) = read(request).await? else {
         return Err(Refusal::too_large());
     };
     let parsed: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();

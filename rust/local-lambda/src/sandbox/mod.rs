@@ -34,7 +34,7 @@ pub(crate) use start::{Started, start};
 /// What all environments of this local-lambda share.
 #[derive(Debug)]
 pub(crate) struct Ground {
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
     /// The memory whose share of a core each environment gets, if it is to get no more.
     cpu_of_memory: Option<u32>,
     block: Block,
@@ -54,11 +54,6 @@ impl Ground {
             block,
             slots: Mutex::default(),
         })
-    }
-
-    /// The unpacked code.
-    pub(crate) fn scratch(&self) -> &Scratch {
-        &self.scratch
     }
 }
 

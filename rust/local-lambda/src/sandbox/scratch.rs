@@ -11,17 +11,22 @@ use crate::config::Function;
 use crate::error::{Error, failed};
 use crate::package;
 
-/// Folders that every Linux has and that the function never sees.
-const PLACES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
+/// A folder that every Linux has and that the function never sees.
+const PLACE: &str = "/mnt";
 
-/// The unpacked code.
+/// The unpacked code, and what each environment is furnished with.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    place: PathBuf,
-    machine: PathBuf,
-    layers: PathBuf,
-    extensions: Vec<String>,
-    bootstrap: Option<&'static str>,
+    /// An empty folder that each environment mounts its root on.
+    pub(crate) root: PathBuf,
+    /// Where its programs and libraries are taken from.
+    pub(crate) machine: PathBuf,
+    /// `/var/task`.
+    pub(crate) task: PathBuf,
+    /// `/opt`.
+    pub(crate) layers: PathBuf,
+    /// The external extensions' names.
+    pub(crate) extensions: Vec<String>,
 }
 
 impl Scratch {
@@ -29,69 +34,28 @@ impl Scratch {
     /// namespace of its own.
     pub(crate) fn lay_out(function: &Function) -> Result<Self, Error> {
         let handler = package::open(&function.handler_zip)?;
-        let layers = function.layer_zips.iter().map(|path| package::open(path));
-        let layers: Vec<_> = layers.collect::<Result<_, _>>()?;
+        let zips = function.layer_zips.iter().map(|path| package::open(path));
+        let zips: Vec<_> = zips.collect::<Result<_, _>>()?;
         unshare(CloneFlags::CLONE_NEWNS).map_err(failed("no mount namespace"))?;
         mounts::make_private()?;
-        let place = PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
-        let place = place.ok_or_else(|| Error(format!("none of {PLACES:?} can be mounted over")))?;
-        mounts::mount_tmpfs(&place, "mode=0700")?;
-        let unpacked = place.join("layers");
-        let scratch = Self {
-            extensions: Vec::new(),
-            bootstrap: None,
-            layers: image_opt(function).unwrap_or_else(|| unpacked.clone()),
-            place,
+        let place = Path::new(PLACE);
+        mounts::mount_tmpfs(place, "mode=0700")?;
+        let [root, task, unpacked] = ["root", "task", "layers"].map(|name| place.join(name));
+        for folder in [&root, &task, &unpacked] {
+            fs::create_dir(folder)?;
+        }
+        package::unpack(handler, &task)?;
+        for zip in zips {
+            package::unpack(zip, &unpacked)?;
+        }
+        let layers = image_opt(function).unwrap_or(unpacked);
+        Ok(Self {
+            root,
             machine: function.root_filesystem.clone(),
-        };
-        for folder in [scratch.root(), scratch.task(), unpacked] {
-            fs::create_dir(&folder)?;
-        }
-        package::unpack(handler, &scratch.task())?;
-        for layer in layers {
-            package::unpack(layer, &scratch.layers)?;
-        }
-        scratch.survey()
-    }
-
-    fn survey(mut self) -> Result<Self, Error> {
-        let layers = self.layers.clone();
-        self.extensions = package::extensions(&layers)?;
-        // The order in which the provided runtimes look (AWS: "Building a custom runtime for AWS Lambda").
-        let places = [(self.task(), "/var/task/bootstrap"), (layers, "/opt/bootstrap")];
-        let found = places.iter().find(|(folder, _)| folder.join("bootstrap").exists());
-        self.bootstrap = found.map(|(_, inside)| *inside);
-        Ok(self)
-    }
-
-    /// An empty folder that each environment mounts its root on.
-    pub(crate) fn root(&self) -> PathBuf {
-        self.place.join("root")
-    }
-
-    /// Where its environments' programs and libraries are taken from.
-    pub(crate) fn machine(&self) -> PathBuf {
-        self.machine.clone()
-    }
-
-    /// `/var/task`.
-    pub(crate) fn task(&self) -> PathBuf {
-        self.place.join("task")
-    }
-
-    /// `/opt`.
-    pub(crate) fn layers(&self) -> PathBuf {
-        self.layers.clone()
-    }
-
-    /// The external extensions' names.
-    pub(crate) fn extensions(&self) -> &[String] {
-        &self.extensions
-    }
-
-    /// The runtime's executable, seen from inside.
-    pub(crate) fn bootstrap(&self) -> Option<&'static str> {
-        self.bootstrap
+            task,
+            extensions: package::extensions(&layers)?,
+            layers,
+        })
     }
 }
 

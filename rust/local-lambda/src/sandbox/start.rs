@@ -110,20 +110,17 @@ async fn furnish(
     ground: &Ground,
     id: u64,
 ) -> Result<Started, Error> {
-    let scratch = ground.scratch();
-    let (root, machine, layers, task) = (scratch.root(), scratch.machine(), scratch.layers(), scratch.task());
-    let hostname = sandbox.addresses.inside.to_string();
+    let scratch = &ground.scratch;
+    let blueprint = Blueprint {
+        id,
+        root: scratch.root.clone(),
+        machine: scratch.machine.clone(),
+        layers: scratch.layers.clone(),
+        task: scratch.task.clone(),
+        hostname: sandbox.addresses.inside.to_string(),
+    };
     let answer = async {
-        sandbox
-            .tell(&Blueprint {
-                id,
-                root,
-                machine,
-                layers,
-                task,
-                hostname,
-            })
-            .await?;
+        sandbox.tell(&blueprint).await?;
         let report = within("furnishing the environment", next_report(&mut reports)).await??;
         // Only now, so that furnishing does not take of the function's share.
         if let Some(cpu_share) = &sandbox.cpu_share {

@@ -16,14 +16,14 @@ use tokio::time::timeout;
 
 use super::url::{Caller, PATIENCE, now, user};
 
-pub(crate) type OneRequest = Request<Full<Bytes>>;
+pub(crate) type OneRequest = Request<Bytes>;
 
 pub(crate) fn request(method: Method, target: &str, address: SocketAddr, body: impl Into<Bytes>) -> OneRequest {
     Request::builder()
         .method(method)
         .uri(format!("http://{address}{target}"))
         .header("host", address.to_string())
-        .body(Full::new(body.into()))
+        .body(body.into())
         .unwrap()
 }
 
@@ -49,16 +49,10 @@ impl Signer {
         }
     }
 
-    pub(crate) async fn sign(&self, mut request: OneRequest) -> OneRequest {
+    pub(crate) fn sign(&self, mut request: OneRequest) -> OneRequest {
         let caller = &self.caller;
-        let credentials = Credentials::new(
-            &caller.access_key_id,
-            &caller.secret_access_key,
-            caller.session_token.clone(),
-            None,
-            "test",
-        );
-        let identity = credentials.into();
+        let (id, secret, token) = (&caller.access_key_id, &caller.secret_access_key, &caller.session_token);
+        let identity = Credentials::new(id, secret, token.clone(), None, "test").into();
         let mut settings = SigningSettings::default();
         if self.declare_hash {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -72,27 +66,18 @@ impl Signer {
             .build()
             .unwrap()
             .into();
-        let body = request.body().clone().collect().await.unwrap().to_bytes();
-        let headers: Vec<(String, String)> = request
-            .headers()
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned()))
-            .collect();
-        let signable = SignableRequest::new(
-            request.method().as_str(),
-            request.uri().to_string(),
-            headers.iter().map(|(k, v)| (k.as_str(), v.as_str())),
-            SignableBody::Bytes(&body),
-        )
-        .unwrap();
+        let headers = request.headers().iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap()));
+        let body = SignableBody::Bytes(request.body());
+        let signable =
+            SignableRequest::new(request.method().as_str(), request.uri().to_string(), headers, body).unwrap();
         let instructions = sign(signable, &parameters).unwrap().into_parts().0;
         instructions.apply_to_request_http1x(&mut request);
         request
     }
 }
 
-pub(crate) async fn signed(request: OneRequest) -> OneRequest {
-    Signer::of(user()).sign(request).await
+pub(crate) fn signed(request: OneRequest) -> OneRequest {
+    Signer::of(user()).sign(request)
 }
 
 /// Sends a request on a connection of its own.
@@ -106,7 +91,11 @@ pub(crate) async fn send(request: OneRequest) -> Received {
     tokio::spawn(connection);
     let (mut parts, body) = request.into_parts();
     parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
-    let response = timeout(PATIENCE, sender.send_request(Request::from_parts(parts, body))).await;
+    let response = timeout(
+        PATIENCE,
+        sender.send_request(Request::from_parts(parts, Full::new(body))),
+    )
+    .await;
     let (parts, body) = response.unwrap().unwrap().into_parts();
     let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
     Received {
@@ -133,7 +122,7 @@ impl Received {
 }
 
 pub(crate) async fn get(address: SocketAddr) -> Received {
-    send(signed(request(Method::GET, "/", address, "")).await).await
+    send(signed(request(Method::GET, "/", address, ""))).await
 }
 
 /// The head of a request as it goes over the wire.

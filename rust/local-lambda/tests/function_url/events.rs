@@ -98,7 +98,7 @@ async fn check(shows: &str, caller: Caller, line: &str, headers: &[(&str, &str)]
             .headers_mut()
             .append(name, HeaderValue::from_str(value).unwrap());
     }
-    let signed = Signer::of(caller).sign(request).await;
+    let signed = Signer::of(caller).sign(request);
     let digest = signed.headers()["x-amz-content-sha256"].to_str().unwrap().to_owned();
     let received = send(signed).await;
     assert_eq!(received.status, 200, "{shows}: {}", received.text());

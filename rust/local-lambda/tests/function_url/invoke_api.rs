@@ -44,7 +44,7 @@ async fn what_cannot_be_meant_is_refused() {
             let kind = HeaderValue::from_static(kind);
             request.headers_mut().insert("x-amz-invocation-type", kind);
         }
-        let received = send(Signer::of(user()).sign(request).await).await;
+        let received = send(Signer::of(user()).sign(request)).await;
         assert_eq!(received.status, status, "{path}");
         assert_eq!(received.headers["x-amzn-errortype"], error_type, "{path}");
     }
@@ -58,7 +58,7 @@ async fn nobody_gets_in_without_a_signature_of_their_own() {
     assert_eq!(send(unsigned.clone()).await.status, StatusCode::FORBIDDEN);
     let mut caller = user();
     caller.secret_access_key = "another".into();
-    let wrong = send(Signer::of(caller).sign(unsigned).await).await;
+    let wrong = send(Signer::of(caller).sign(unsigned)).await;
     assert_eq!(wrong.headers["x-amzn-errortype"], "InvalidSignatureException");
     assert_eq!(api.invocations(), 0);
 }

@@ -12,7 +12,7 @@ async fn post(url: &Url, content_type: &'static str, bytes: usize) -> Received {
     request
         .headers_mut()
         .insert("content-type", HeaderValue::from_static(content_type));
-    send(signed(request).await).await
+    send(signed(request)).await
 }
 
 #[tokio::test]

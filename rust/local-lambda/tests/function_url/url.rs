@@ -47,7 +47,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn described(&self) -> serde_json::Value {
+    pub(crate) fn described(&self) -> serde_json::Value {
         json!({
             "accessKeyId": self.access_key_id,
             "secretAccessKey": self.secret_access_key,
@@ -75,7 +75,7 @@ pub(crate) fn role() -> Caller {
 /// A function that is called `proxy`, and by the alias `live`.
 pub(crate) fn settings(invoke_mode: &str) -> Settings {
     let function = serde_json::from_value(json!({
-        "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": "arm64",
+        "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": "arm64", "memoryMb": 256, "timeoutSeconds": 30,
         "region": "us-west-2", "accountId": "111122223333", "invokeMode": invoke_mode, "aliases": ["live"],
         "callers": [user().described(), role().described()], "executionRole": role().described(),
     }));

@@ -97,7 +97,7 @@ fn an_event_comes_with_the_documented_headers() {
     let run = Script::new().with("timeoutSeconds", 7).run();
     let who = run.call(&json!({ "do": "who" })).json();
     let headers = &who["headers"];
-    let arn = "arn:aws:lambda:eu-central-1:123456789012:function:scripted";
+    let arn = "arn:aws:lambda:us-west-2:123456789012:function:scripted";
     assert_eq!(headers["lambda-runtime-invoked-function-arn"], arn);
     assert_eq!(headers["lambda-runtime-aws-request-id"].as_str().unwrap().len(), 36);
     let root = who["traceInEvent"].as_str().unwrap();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
 use super::run::Run;
+use crate::function_url::url::user;
 
 /// A function to run.
 pub(crate) struct Script {
@@ -25,10 +26,10 @@ impl Script {
         };
         let config = json!({
             "functionName": "scripted", "handlerZip": "function.zip", "architecture": architecture,
-            "region": "eu-central-1", "accountId": "123456789012", "environment": {},
+            "region": "us-west-2", "accountId": "123456789012", "environment": {},
             "executionRole": { "accessKeyId": "ROLE", "secretAccessKey": "role-secret", "sessionToken": "role-token" },
-            "callers": [{ "accessKeyId": "CALLER", "secretAccessKey": "caller-secret" }],
-            "timeoutSeconds": 10,
+            "callers": [user().described()],
+            "memoryMb": 256, "timeoutSeconds": 10,
         });
         Self {
             config,

@@ -1,7 +1,6 @@
 //! local-lambda as a whole: the real binary, real processes, real namespaces.
 //!
 //! Each test runs it in namespaces of its own (`unshare`), so root or user namespaces are needed, and `ip`.
-#![allow(clippy::unwrap_used)]
 
 mod freeze;
 mod init;
