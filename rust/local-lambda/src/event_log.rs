@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::exit_status::ExitStatus;
 use crate::lambda_api::calls::ShutdownReason;
+use crate::sandbox::protocol::ExitStatus;
 
 /// One thing that happened.
 #[derive(Debug, Serialize)]

@@ -6,34 +6,32 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::response_head::{Malformed, ResponseHead, unexpected};
+use super::response_head::{Malformed, ResponseHead};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
 
 /// Reads what the function answered. An object with a `statusCode` is a response; any other JSON is the body of a 200.
 pub(crate) fn read(payload: Bytes) -> Result<(ResponseHead, Bytes), Malformed> {
-    let value: Value = serde_json::from_slice(&payload)?;
-    let Some(fields) = value.as_object().filter(|fields| fields.contains_key("statusCode")) else {
-        return Ok((
-            ResponseHead::plain(HeaderValue::from_static("application/json")),
-            payload,
-        ));
-    };
-    let head = ResponseHead::read(fields)?;
-    let encoded = match fields.get("isBase64Encoded") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(encoded)) => *encoded,
-        Some(other) => return Err(unexpected("isBase64Encoded", other, "a boolean")),
-    };
-    let body = match fields.get("body") {
-        None | Some(Value::Null) => "",
-        Some(Value::String(text)) => text,
-        Some(other) => return Err(unexpected("body", other, "a string")),
-    };
+    if serde_json::from_slice::<Value>(&payload)?.get("statusCode").is_none() {
+        let head = ResponseHead::plain(HeaderValue::from_static("application/json"));
+        return Ok((head, payload));
+    }
+    let head = ResponseHead::read(&payload)?;
+    let read: Body = serde_json::from_slice(&payload)?;
+    let body = read.body.unwrap_or_default();
+    let encoded = read.is_base64_encoded.unwrap_or_default();
     let body = if encoded {
-        STANDARD.decode(body)?.into()
+        STANDARD.decode(body)?
     } else {
-        Bytes::copy_from_slice(body.as_bytes())
+        body.into_bytes()
     };
-    Ok((head, body))
+    Ok((head, body.into()))
 }

@@ -45,15 +45,16 @@ pub(crate) async fn read_head(answer: &mut StreamingAnswer) -> Result<(ResponseH
         if let Some(end) = find_separator(&read) {
             let mut rest = read.split_off(end).freeze();
             rest.advance(SEPARATOR.len());
-            return Ok((read_prelude(&read)?, rest));
+            // A prelude of no bytes says nothing: a 200.
+            return Ok((ResponseHead::read(if read.is_empty() { b"{}" } else { &read })?, rest));
         }
         if read.len() > limits::PRELUDE_BYTES {
-            return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into());
+            return Err(Malformed::Prelude.into());
         }
         // The invocation's time-out breaks the stream.
         match answer.body.recv().await {
             Some(chunk) => read.extend_from_slice(&chunk?),
-            None => return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into()),
+            None => return Err(Malformed::Prelude.into()),
         }
     }
 }
@@ -70,16 +71,6 @@ fn has_prelude(answer: &StreamingAnswer) -> bool {
 fn find_separator(bytes: &[u8]) -> Option<usize> {
     let start = bytes.iter().position(|byte| *byte == 0)?;
     bytes[start..].starts_with(&SEPARATOR).then_some(start)
-}
-
-fn read_prelude(json: &[u8]) -> Result<ResponseHead, Malformed> {
-    // A prelude of no bytes says nothing: a 200.
-    let fields = if json.is_empty() {
-        serde_json::Map::new()
-    } else {
-        serde_json::from_slice(json)?
-    };
-    ResponseHead::read(&fields)
 }
 
 /// The body of a streamed answer: its bytes leave as they come. An error of it makes hyper close the connection without

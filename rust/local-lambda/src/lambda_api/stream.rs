@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
@@ -23,7 +21,6 @@ const PIECES: usize = 16;
 const LAST_WORD: Duration = Duration::from_secs(30);
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
-const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 type Pieces = mpsc::Sender<Result<Bytes, StreamBroken>>;
 
@@ -109,21 +106,7 @@ async fn copy(body: &mut Incoming, pieces: &Pieces) -> Option<StreamBroken> {
 /// The function failed in mid-stream, and said so in trailers
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html>, "Implementing response streaming").
 fn reported(trailers: &HeaderMap) -> Option<StreamBroken> {
-    let text = |name| {
-        trailers
-            .get(name)
-            .and_then(|value: &http::HeaderValue| value.to_str().ok())
-    };
-    let error_type = text(ERROR_TYPE)?;
-    let body = text(ERROR_BODY).unwrap_or_default();
-    let decoded = BASE64_STANDARD
-        .decode(body)
-        .map_or_else(|_| body.to_owned(), |bytes| lossy(&bytes));
-    Some(StreamBroken {
-        reason: format!("{error_type} {decoded}").trim_end().to_owned(),
-    })
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let error_type = trailers.get(ERROR_TYPE)?;
+    let reason = String::from_utf8_lossy(error_type.as_bytes()).into_owned();
+    Some(StreamBroken { reason })
 }

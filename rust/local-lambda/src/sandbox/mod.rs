@@ -7,7 +7,6 @@ mod cpu_share;
 pub mod identity;
 mod mounts;
 mod network;
-mod output;
 mod process_ids;
 pub(crate) mod protocol;
 mod scratch;

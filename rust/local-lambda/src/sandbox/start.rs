@@ -231,7 +231,6 @@ impl Sandbox {
             drop(cpu_share);
             addresses.remove()
         });
-        let removed = removed.await;
-        Ok(removed.map_err(io::Error::from)??)
+        removed.await.map_err(io::Error::from)?
     }
 }
