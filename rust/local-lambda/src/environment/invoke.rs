@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use super::task::Environment;
 use super::{Availability, Ending, Job, JobError, announce};
 use crate::event_log::{self, Event, State};
 use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
-use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
+use crate::lambda_api::calls::{Delivery, ExtensionEvent, Reply, Tracing};
 use crate::trace;
 
 /// The invocation that an environment is busy with.
@@ -134,25 +135,25 @@ impl Environment {
         self.tell_outcome(outcome, error_type);
     }
 
-    pub(super) fn take_answer(&mut self, id: &str, posted: Posted, reply: Reply<()>) {
+    pub(super) fn take_answer(&mut self, id: &str, answer: Result<Bytes, InvokeError>, reply: Reply<()>) {
         if let Err(refusal) = self.lifecycle.respond(id) {
             return give(reply, Err(refusal));
         }
-        let answer = match posted {
-            Posted::Body(body) => Ok(Answer::Buffered(body)),
-            Posted::TooLarge => Err(InvokeError::ResponseTooLarge),
-            Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
-        };
         match &answer {
             Ok(_) => self.answered("success", None),
             Err(InvokeError::Function { error_type, .. }) => self.answered("error", Some(error_type)),
             Err(_) => self.answered("error", Some("Function.ResponseSizeTooLarge")),
         }
-        self.pass_to_caller(answer);
+        self.pass_to_caller(answer.map(Answer::Buffered));
         give(reply, Ok(()));
     }
 
-    pub(super) fn begin_stream(&mut self, id: &str, stream: Stream, reply: Reply<oneshot::Receiver<StreamBroken>>) {
+    pub(super) fn begin_stream(
+        &mut self,
+        id: &str,
+        stream: StreamingAnswer,
+        reply: Reply<oneshot::Receiver<StreamBroken>>,
+    ) {
         if let Err(refusal) = self.lifecycle.respond(id) {
             return give(reply, Err(refusal));
         }
@@ -160,8 +161,7 @@ impl Environment {
         if let Some(current) = &mut self.current {
             current.stream = Some(stop);
         }
-        let Stream { content_type, body } = stream;
-        self.pass_to_caller(Ok(Answer::Streaming(StreamingAnswer { content_type, body })));
+        self.pass_to_caller(Ok(Answer::Streaming(stream)));
         give(reply, Ok(stopped));
     }
 
@@ -192,7 +192,7 @@ fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn milliseconds_since_1970(from_now: Duration) -> u128 {
+pub(super) fn milliseconds_since_1970(from_now: Duration) -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now + from_now).as_millis()
 }

@@ -12,7 +12,6 @@ pub(crate) mod exchange;
 pub(crate) mod gate;
 mod limits;
 pub(crate) mod outgoing;
-mod request_body;
 mod response_head;
 pub(crate) mod serve;
 mod signature;

@@ -128,8 +128,7 @@ impl Body for StreamedBody {
                     return Poll::Ready(Some(Err(error)));
                 }
                 State::Flowing => match ready!(self.poll_chunk(context)) {
-                    Some(Ok(chunk)) => Ok(chunk),
-                    Some(Err(error)) => Err(error),
+                    Some(outgoing) => outgoing,
                     None => {
                         self.state = State::Ended;
                         return Poll::Ready(None);

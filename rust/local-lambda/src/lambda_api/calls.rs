@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Refusal;
-use crate::invocation::StreamBroken;
+use crate::invocation::{InvokeError, StreamBroken, StreamingAnswer};
 
 /// The way back.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -21,13 +21,13 @@ pub(crate) enum Call {
     /// The answer to an invocation, in whole.
     Response {
         id: String,
-        answer: Posted,
+        answer: Result<Bytes, InvokeError>,
         reply: Reply<()>,
     },
     /// An answer begins, and goes on outside of this channel.
     StreamBegins {
         id: String,
-        stream: Stream,
+        stream: StreamingAnswer,
         reply: Reply<oneshot::Receiver<StreamBroken>>,
     },
     /// That answer is over; `broken` if it ended before its end.
@@ -67,29 +67,11 @@ pub(crate) struct Delivery {
     pub(crate) payload: Bytes,
 }
 
-/// What the runtime posted for an invocation.
-#[derive(Debug)]
-pub(crate) enum Posted {
-    /// A good answer.
-    Body(Bytes),
-    /// More than it may be.
-    TooLarge,
-    /// An error of the function's.
-    Error(Failure),
-}
-
 /// An error that a process reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) error_type: String,
     pub(crate) message: String,
-}
-
-/// A streamed answer.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) content_type: Option<String>,
-    pub(crate) body: mpsc::Receiver<Result<Bytes, StreamBroken>>,
 }
 
 /// What an extension can register for.

@@ -8,9 +8,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::calls::{Call, Failure, Posted};
+use super::calls::Call;
 use super::{Answered, Api, Refusal, accepted, header_text, respond, stream};
-use crate::invocation::ANSWER_BYTES;
+use crate::invocation::{ANSWER_BYTES, InvokeError};
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -63,15 +63,13 @@ pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming
 }
 
 async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
-    match read(request).await? {
-        Some(body) => {
-            post(api, id, Posted::Body(body)).await?;
-            Ok(accepted())
-        }
-        None => {
-            post(api, id, Posted::TooLarge).await?;
-            Err(Refusal::too_large())
-        }
+    let body = read(request).await?;
+    let fits = body.is_some();
+    post(api, id, body.ok_or(InvokeError::ResponseTooLarge)).await?;
+    if fits {
+        Ok(accepted())
+    } else {
+        Err(Refusal::too_large())
     }
 }
 
@@ -79,17 +77,13 @@ async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
 pub(super) async fn error(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
     check_invocation_id(id, &request)?;
     let error = failure(request).await?;
-    post(api, id, Posted::Error(error)).await?;
+    post(api, id, Err(error)).await?;
     Ok(accepted())
 }
 
-async fn post(api: &Api, id: &str, answer: Posted) -> Result<(), Refusal> {
-    api.ask(|reply| Call::Response {
-        id: id.to_owned(),
-        answer,
-        reply,
-    })
-    .await
+async fn post(api: &Api, id: &str, answer: Result<Bytes, InvokeError>) -> Result<(), Refusal> {
+    let id = id.to_owned();
+    api.ask(|reply| Call::Response { id, answer, reply }).await
 }
 
 /// None of a body that is over the limit.
@@ -109,7 +103,7 @@ struct ErrorBody {
 }
 
 /// The type is in a header, and most runtimes repeat it in the body. A body that is no JSON is shown as it is.
-async fn failure(request: Request<Incoming>) -> Result<Failure, Refusal> {
+async fn failure(request: Request<Incoming>) -> Result<InvokeError, Refusal> {
     let from_header = header_text(&request, ERROR_TYPE).map(str::to_owned);
     let Some(body) = read(request).await? else {
         return Err(Refusal::too_large());
@@ -121,5 +115,5 @@ async fn failure(request: Request<Incoming>) -> Result<Failure, Refusal> {
         empty if empty.is_empty() => String::from_utf8_lossy(&body).into_owned(),
         message => message,
     };
-    Ok(Failure { error_type, message })
+    Ok(InvokeError::Function { error_type, message })
 }

@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Call, Stream};
+use super::calls::Call;
 use super::{Api, Refusal, header_text};
-use crate::invocation::StreamBroken;
+use crate::invocation::{StreamBroken, StreamingAnswer};
 
 /// Pieces that wait for a slow caller: beyond these the function waits.
 const PIECES: usize = 16;
@@ -37,7 +37,7 @@ pub(super) async fn pass_on(api: &Arc<Api>, id: &str, request: Request<Incoming>
 async fn begin(api: Arc<Api>, id: String, request: Request<Incoming>) -> Result<(), Refusal> {
     let content_type = header_text(&request, header::CONTENT_TYPE.as_str()).map(str::to_owned);
     let (pieces, body) = mpsc::channel(PIECES);
-    let stream = Stream { content_type, body };
+    let stream = StreamingAnswer { content_type, body };
     let begun = api
         .ask(|reply| Call::StreamBegins {
             id: id.clone(),
