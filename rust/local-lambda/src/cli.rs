@@ -9,19 +9,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{ConfigError, Function};
+use crate::config::Function;
 use crate::environment::{Board, Host};
+use crate::error::{Error, failed};
 use crate::event_log::{self, Event};
 use crate::fleet::Fleet;
 use crate::function_url::{self, Settings};
 use crate::invoke_api;
-use crate::sandbox::{Ground, SandboxError, Scratch, ScratchError};
+use crate::sandbox::{Ground, Scratch};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
 ///
@@ -51,36 +51,6 @@ pub struct Arguments {
     listen_alias: Vec<(String, SocketAddr)>,
 }
 
-/// Why local-lambda did not run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// function.json.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The zips, or where they go.
-    #[error(transparent)]
-    Scratch(#[from] ScratchError),
-    /// The machine.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// The URL's socket.
-    #[error("{listener}: {source}")]
-    Listener {
-        /// Which option.
-        listener: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Anything else that the system refused.
-    #[error("{what}: {source}")]
-    System {
-        /// What was to be done.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
 /// Runs until SIGTERM or SIGINT. Must be called while the process has one thread.
 pub fn main(arguments: &Arguments) -> ExitCode {
     match run(arguments) {
@@ -92,7 +62,7 @@ pub fn main(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), RunError> {
+fn run(arguments: &Arguments) -> Result<(), Error> {
     let function = Arc::new(Function::read(&arguments.config)?);
     let scratch = Scratch::lay_out(&function)?;
     let ground = Ground::prepare(&function, scratch)?;
@@ -104,21 +74,13 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         stop,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| RunError::System {
-        what: "starting",
-        source,
-    })?;
-    runtime.block_on(serve(Arc::new(host), arguments, &begin_stop))
+    runtime?.block_on(serve(Arc::new(host), arguments, &begin_stop))
 }
 
-async fn serve(host: Arc<Host>, arguments: &Arguments, begin_stop: &watch::Sender<bool>) -> Result<(), RunError> {
-    let system = |source| RunError::System {
-        what: "listening",
-        source,
-    };
-    let mut spin_down = signal(SignalKind::user_defined1()).map_err(system)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+async fn serve(host: Arc<Host>, arguments: &Arguments, begin_stop: &watch::Sender<bool>) -> Result<(), Error> {
+    let mut spin_down = signal(SignalKind::user_defined1())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let fleet = Arc::new(Fleet::new(host.clone()));
     let settings = |alias: Option<&String>| Settings {
         function: host.function.clone(),
@@ -131,12 +93,12 @@ async fn serve(host: Arc<Host>, arguments: &Arguments, begin_stop: &watch::Sende
     };
     let mut fronts = JoinSet::new();
     let listener = arguments.listener().await?;
-    let url = url_of(&listener).map_err(system)?;
+    let url = url_of(&listener)?;
     fronts.spawn(function_url::serve(listener, settings(None), fleet.clone(), stopped()));
     let mut alias_urls = BTreeMap::new();
     for (alias, at) in &arguments.listen_alias {
-        let listener = listen("--listen-alias", *at).await?;
-        alias_urls.insert(alias.clone(), url_of(&listener).map_err(system)?);
+        let listener = listen(*at).await?;
+        alias_urls.insert(alias.clone(), url_of(&listener)?);
         fronts.spawn(function_url::serve(
             listener,
             settings(Some(alias)),
@@ -146,8 +108,8 @@ async fn serve(host: Arc<Host>, arguments: &Arguments, begin_stop: &watch::Sende
     }
     let mut invoke_url = None;
     if let Some(at) = arguments.listen_invoke {
-        let listener = listen("--listen-invoke", at).await?;
-        invoke_url = Some(url_of(&listener).map_err(system)?);
+        let listener = listen(at).await?;
+        invoke_url = Some(url_of(&listener)?);
         fronts.spawn(invoke_api::serve(listener, settings(None), fleet.clone(), stopped()));
     }
     event_log::write(&Event::Ready {
@@ -174,14 +136,11 @@ fn url_of(listener: &TcpListener) -> io::Result<String> {
 }
 
 impl Arguments {
-    async fn listener(&self) -> Result<TcpListener, RunError> {
+    async fn listener(&self) -> Result<TcpListener, Error> {
         if self.listen_stdin {
-            return inherited().map_err(|source| RunError::Listener {
-                listener: "--listen-stdin".into(),
-                source,
-            });
+            return Ok(inherited()?);
         }
-        listen("--listen", self.listen).await
+        listen(self.listen).await
     }
 }
 
@@ -192,22 +151,12 @@ fn alias_listener(text: &str) -> Result<(String, SocketAddr), String> {
     Ok((alias.to_owned(), at.parse().map_err(|_| expected())?))
 }
 
-async fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(at).await.map_err(|source| RunError::Listener {
-        listener: format!("{option} {at}"),
-        source,
-    })
+async fn listen(at: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(at).await.map_err(failed(at))
 }
 
 fn inherited() -> io::Result<TcpListener> {
-    let stdin = io::stdin();
-    if !getsockopt(&stdin, sockopt::AcceptConn).is_ok_and(|listens| listens) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "standard input is not a listening TCP socket: pass one, or use --listen",
-        ));
-    }
-    let listener = std::net::TcpListener::from(stdin.as_fd().try_clone_to_owned()?);
+    let listener = std::net::TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }

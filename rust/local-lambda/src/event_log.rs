@@ -5,12 +5,13 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::exit_status::ExitStatus;
+use crate::lambda_api::calls::ShutdownReason;
+use crate::sandbox::protocol::ExitStatus;
 
 /// One thing that happened.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// The URL can be called.
     Ready {
         /// Where.
@@ -30,7 +31,7 @@ pub enum Event<'a> {
         state: State,
         /// Why it ended: `spindown`, `timeout` or `failure`.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a str>,
+        reason: Option<ShutdownReason>,
         /// The service's name for the failure, such as `Runtime.ExitError`.
         #[serde(skip_serializing_if = "Option::is_none")]
         error_type: Option<&'a str>,
@@ -57,8 +58,6 @@ pub enum Event<'a> {
     Invocation {
         /// The environment's number.
         environment: u64,
-        /// The invocation's id.
-        request_id: &'a str,
         /// How long the INIT before it took; absent in a warm environment.
         #[serde(skip_serializing_if = "Option::is_none")]
         init_ms: Option<f64>,
@@ -75,7 +74,7 @@ pub enum Event<'a> {
 /// The states of an environment that are announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// INIT began.
     Starting,
     /// The runtime and every extension are ready.
@@ -93,7 +92,7 @@ pub enum State {
 /// What became of a process.
 #[derive(Debug, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase", rename_all_fields = "camelCase")]
-pub enum Change {
+pub(crate) enum Change {
     /// It runs.
     Started {
         /// Its id in the namespace of local-lambda; absent if it ended at once.
@@ -114,7 +113,7 @@ pub enum Change {
 }
 
 /// Writes one event, and flushes it. A reader that went away is not an error of the function's: it is logged.
-pub fn write(event: &Event<'_>) {
+pub(crate) fn write(event: &Event<'_>) {
     let line = match serde_json::to_string(event) {
         Ok(line) => line + "\n",
         Err(error) => return tracing::error!(%error, "an event cannot be written as JSON"),
@@ -122,28 +121,5 @@ pub fn write(event: &Event<'_>) {
     let mut output = std::io::stdout().lock();
     if let Err(error) = output.write_all(line.as_bytes()).and_then(|()| output.flush()) {
         tracing::warn!(%error, "an event could not be written to standard output");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_event_reads_as_it_should() {
-        let event = Event::Process {
-            environment: 1,
-            name: "runtime",
-            change: Change::Exited {
-                pid: Some(7),
-                status: ExitStatus::Signal(9),
-                expected: false,
-            },
-        };
-        assert_eq!(
-            serde_json::to_string(&event).unwrap(),
-            "{\"event\":\"process\",\"environment\":1,\"name\":\"runtime\",\"state\":\"exited\",\"pid\":7,\"signal\":9,\"expected\":false}"
-        );
     }
 }

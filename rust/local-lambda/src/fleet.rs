@@ -29,22 +29,10 @@ const ORDERS: usize = 2;
 
 /// The environments.
 #[derive(Debug)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     host: Arc<Host>,
     next_id: AtomicU64,
     tasks: Mutex<JoinSet<()>>,
-}
-
-/// What a request finds.
-enum Place {
-    /// An environment took it.
-    Taken,
-    /// None can, but one is about to be free: worth waiting for until then.
-    Wait(Job, Instant),
-    /// A new one is entered on the board: start it.
-    New(Job, u64, mpsc::Receiver<Order>),
-    /// None can, and no more may be started.
-    Full,
 }
 
 impl Fleet {
@@ -57,7 +45,7 @@ impl Fleet {
     }
 
     /// Waits until every environment is gone. They end when the host's `stop` says so, each within Lambda's own limits.
-    pub async fn join(&self) {
+    pub(crate) async fn join(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
         while let Some(outcome) = tasks.join_next().await {
             note_end(outcome);
@@ -69,7 +57,7 @@ impl Fleet {
     }
 
     /// Ends the environments as the service does when they are not needed any more, a busy one as soon as it is idle.
-    pub fn spin_down(&self) {
+    pub(crate) fn spin_down(&self) {
         let mut entries = self.host.board.lock();
         for entry in entries.values_mut() {
             // Refused by one that ends already.
@@ -83,40 +71,24 @@ impl Fleet {
     }
 
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
-        let limit = self.host.function.max_environments;
         let began = Instant::now();
         loop {
             let changed = self.host.board.changed();
-            match self.look(job, began) {
-                Place::Taken => return Ok(()),
-                Place::Full => return Err(InvokeError::Throttled { limit }),
-                Place::New(job, id, orders) => {
-                    self.start(job, id, orders);
-                    return Ok(());
-                }
-                Place::Wait(waiting, until) => {
-                    job = waiting;
-                    // Whether something changed or time is up, the next look decides.
-                    let _ = timeout_at(until, changed).await;
-                }
-            }
+            let Some((waiting, until)) = self.give(job, began)? else {
+                return Ok(());
+            };
+            job = waiting;
+            // Whether something changed or time is up, the next look decides.
+            let _ = timeout_at(until, changed).await;
         }
     }
 
-    fn start(&self, job: Job, id: u64, orders: mpsc::Receiver<Order>) {
-        let mut tasks = self.tasks();
-        while let Some(outcome) = tasks.try_join_next() {
-            note_end(outcome);
-        }
-        tasks.spawn(environment::run(self.host.clone(), id, orders, job));
-    }
-
-    /// Decides under one lock, so that no two requests are given the same environment, or the same room for one.
-    fn look(&self, job: Job, began: Instant) -> Place {
+    /// Gives a job to an idle environment or a new one; returns it if one is about to be free, and until when that is worth
+    /// waiting for. Decides under one lock, so that no two jobs are given the same environment, or the same room for one.
+    fn give(&self, job: Job, began: Instant) -> Result<Option<(Job, Instant)>, InvokeError> {
         let mut entries = self.host.board.lock();
-        let job = match give_to_idle(&mut entries, job) {
-            None => return Place::Taken,
-            Some(job) => job,
+        let Some(job) = give_to_idle(&mut entries, job) else {
+            return Ok(None);
         };
         let count = |wanted| entries.values().filter(|entry| entry.availability == wanted).count();
         let (busy, finishing) = (count(Availability::Busy), count(Availability::Finishing));
@@ -124,21 +96,21 @@ impl Fleet {
         let full = busy + finishing >= self.host.function.max_environments;
         let until = began + if full { LONGEST_FINISHING } else { FINISHING };
         if finishing > 0 && Instant::now() < until {
-            return Place::Wait(job, until);
+            return Ok(Some((job, until)));
         }
         if full {
-            return Place::Full;
+            return Err(InvokeError::Throttled);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (orders, receiver) = mpsc::channel(ORDERS);
-        entries.insert(
-            id,
-            Entry {
-                availability: Availability::Busy,
-                orders,
-            },
-        );
-        Place::New(job, id, receiver)
+        let availability = Availability::Busy;
+        entries.insert(id, Entry { availability, orders });
+        let mut tasks = self.tasks();
+        while let Some(outcome) = tasks.try_join_next() {
+            note_end(outcome);
+        }
+        tasks.spawn(environment::run(self.host.clone(), id, receiver, job));
+        Ok(None)
     }
 }
 

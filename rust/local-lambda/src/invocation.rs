@@ -51,11 +51,8 @@ pub struct StreamBroken {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InvokeError {
     /// All environments are busy, and no more may be started: the service answers 429.
-    #[error("all {limit} environments are busy")]
-    Throttled {
-        /// How many environments may run at once.
-        limit: usize,
-    },
+    #[error("all environments are busy")]
+    Throttled,
     /// The function, or its environment, failed: the service answers 502.
     #[error("{error_type}: {message}")]
     Function {
@@ -65,13 +62,8 @@ pub enum InvokeError {
         message: String,
     },
     /// The function posted more than 6 MB: the service answers 502.
-    #[error("the response is {bytes} bytes, over the limit of {limit}")]
-    ResponseTooLarge {
-        /// What it posted.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
+    #[error("the response is over the limit of {ANSWER_BYTES} bytes")]
+    ResponseTooLarge,
 }
 
 /// Something that runs invocations: the fleet of environments, or a fake in a test of the front.

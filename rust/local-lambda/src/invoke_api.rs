@@ -151,8 +151,7 @@ async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
         })?;
         gathered.extend_from_slice(&bytes);
         if gathered.len() > ANSWER_BYTES {
-            let (bytes, limit) = (gathered.len(), ANSWER_BYTES);
-            return Err(InvokeError::ResponseTooLarge { bytes, limit });
+            return Err(InvokeError::ResponseTooLarge);
         }
     }
     Ok(gathered.freeze())
@@ -162,9 +161,9 @@ async fn whole(answer: Answer) -> Result<Bytes, InvokeError> {
 fn answered(answer: Result<Bytes, InvokeError>) -> Result<Response<AnswerBody>, ServiceError> {
     let (payload, failed) = match answer {
         Ok(payload) => (payload, false),
-        Err(InvokeError::Throttled { .. }) => return Err(ServiceError::throttled()),
+        Err(InvokeError::Throttled) => return Err(ServiceError::throttled()),
         Err(InvokeError::Function { error_type, message }) => (function_error(&error_type, &message), true),
-        Err(error @ InvokeError::ResponseTooLarge { .. }) => (
+        Err(error @ InvokeError::ResponseTooLarge) => (
             function_error("Function.ResponseSizeTooLarge", &error.to_string()),
             true,
         ),
@@ -188,68 +187,4 @@ fn function_error(error_type: &str, message: &str) -> Bytes {
 /// An error that the caller made, in the form that Lambda's API gives it.
 fn user_error(status: StatusCode, error_type: &'static str, message: &str) -> ServiceError {
     ServiceError::json(status, error_type, json!({ "Type": "User", "Message": message }))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn check(method: &str, target: &str) -> Result<Option<String>, StatusCode> {
-        let function = serde_json::from_value(json!({
-            "functionName": "proxy", "handlerZip": "p.zip", "architecture": "x86_64", "region": "eu-central-1",
-            "accountId": "123456789012", "aliases": ["live"],
-            "executionRole": { "accessKeyId": "AKID", "secretAccessKey": "s" },
-        }));
-        let (parts, ()) = Request::builder()
-            .method(method)
-            .uri(target)
-            .body(())
-            .unwrap()
-            .into_parts();
-        qualifier(&function.unwrap(), &parts).map_err(|error| error.status)
-    }
-
-    #[test]
-    fn a_function_goes_by_its_name_and_its_arn_and_its_aliases() {
-        for (name, qualifier) in [
-            ("proxy", None),
-            ("proxy:live", Some("live")),
-            ("proxy:$LATEST", Some("$LATEST")),
-            ("arn:aws:lambda:eu-central-1:123456789012:function:proxy", None),
-            (
-                "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aproxy%3Alive",
-                Some("live"),
-            ),
-        ] {
-            assert_eq!(
-                check("POST", &format!("/2015-03-31/functions/{name}/invocations")),
-                Ok(qualifier.map(str::to_owned)),
-                "{name}"
-            );
-        }
-        assert_eq!(
-            check("POST", "/2015-03-31/functions/proxy/invocations?Qualifier=live"),
-            Ok(Some("live".to_owned()))
-        );
-    }
-
-    #[test]
-    fn no_other_function_and_no_other_alias_is_found() {
-        for target in [
-            "/2015-03-31/functions/prox/invocations",
-            "/2015-03-31/functions/proxy2/invocations",
-            "/2015-03-31/functions/proxy:dead/invocations",
-            "/2015-03-31/functions/proxy/invocations?Qualifier=dead",
-            "/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:proxy/invocations",
-            "/2015-03-31/functions/proxy",
-            "/",
-        ] {
-            assert_eq!(check("POST", target), Err(StatusCode::NOT_FOUND), "{target}");
-        }
-        assert_eq!(
-            check("GET", "/2015-03-31/functions/proxy/invocations"),
-            Err(StatusCode::NOT_FOUND)
-        );
-    }
 }

@@ -13,19 +13,20 @@
 //! - A caller whose invocation failed is told before SHUTDOWN, not after it.
 //! - A request waits up to a quarter of a second for an environment that has just answered, where the service has the
 //!   time that an answer takes to its caller and back.
-//! - There are no Telemetry and Logs APIs, no internal extensions, no `exit/error`, and no X-Ray daemon.
+//! - There are no Telemetry and Logs APIs, no internal extensions, no `init/error` of the runtime, no `exit/error`, and no
+//!   X-Ray daemon.
 
 pub mod cli;
 pub mod config;
 mod environment;
-pub mod event_log;
-pub mod exit_status;
-pub mod fleet;
+mod error;
+mod event_log;
+mod fleet;
 pub mod function_url;
 pub mod invocation;
 pub mod invoke_api;
 mod lambda_api;
-pub mod package;
+mod package;
 mod process_variables;
 pub mod sandbox;
 mod trace;

@@ -6,12 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use local_lambda::cli::{self, Arguments};
 use local_lambda::sandbox::{identity, supervisor};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("LOCAL_LAMBDA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_target(false)

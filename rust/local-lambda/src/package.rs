@@ -3,83 +3,26 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zip::ZipArchive;
-use zip::result::ZipError;
 
-/// Why a zip cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// The file is missing or unreadable.
-    #[error("cannot open the zip {zip}: {source}; build it, or correct its path in the configuration")]
-    Unreadable {
-        /// The zip.
-        zip: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// It is not a zip, it is damaged, or an entry cannot be written.
-    #[error("cannot unpack the zip {zip}: {source}")]
-    NotUnpacked {
-        /// The zip.
-        zip: PathBuf,
-        /// The zip crate's error.
-        source: ZipError,
-    },
-}
+use crate::error::{Error, failed};
 
 /// A zip, opened before anything is mounted over its path.
-#[derive(Debug)]
-pub struct Package {
-    path: PathBuf,
-    archive: ZipArchive<File>,
+pub(crate) type Package = ZipArchive<File>;
+
+/// Opens a zip and reads its directory.
+pub(crate) fn open(path: &Path) -> Result<Package, Error> {
+    let file = File::open(path).map_err(failed(path.display()))?;
+    ZipArchive::new(file).map_err(failed(path.display()))
 }
 
-impl Package {
-    /// Opens a zip and reads its directory.
-    ///
-    /// # Errors
-    /// [`PackageError`].
-    pub fn open(path: &Path) -> Result<Self, PackageError> {
-        let file = File::open(path).map_err(|source| PackageError::Unreadable {
-            zip: path.into(),
-            source,
-        })?;
-        let archive = ZipArchive::new(file).map_err(|source| PackageError::NotUnpacked {
-            zip: path.into(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.into(),
-            archive,
-        })
-    }
-
-    /// Unpacks it into an existing folder. Its files replace those of earlier zips.
-    ///
-    /// # Errors
-    /// [`PackageError::NotUnpacked`].
-    pub fn unpack(mut self, target: &Path) -> Result<(), PackageError> {
-        let cleared = self.clear(target).map_err(ZipError::Io);
-        let unpacked = cleared.and_then(|()| self.archive.extract(target));
-        // The crate lets nobody else into the folders that it makes; the function runs as another user.
-        let opened = unpacked.and_then(|()| open_folders(target).map_err(ZipError::Io));
-        opened.map_err(|source| PackageError::NotUnpacked { zip: self.path, source })
-    }
-
-    /// Removes the files that it is about to replace: the crate writes into them, which a read-only one lets root do alone.
-    fn clear(&mut self, target: &Path) -> io::Result<()> {
-        for index in 0..self.archive.len() {
-            let entry = self.archive.by_index_raw(index)?;
-            let file = entry.enclosed_name().filter(|_| entry.is_file());
-            match file.map_or(Ok(()), |name| fs::remove_file(target.join(name))) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+/// Unpacks a zip into an existing folder. Its files replace those of earlier zips.
+pub(crate) fn unpack(mut package: Package, target: &Path) -> Result<(), Error> {
+    package.extract(target).map_err(failed("a zip cannot be unpacked"))?;
+    // The crate lets nobody else into the folders that it makes; the function runs as another user.
+    Ok(open_folders(target)?)
 }
 
 fn open_folders(folder: &Path) -> io::Result<()> {
@@ -95,10 +38,7 @@ fn open_folders(folder: &Path) -> io::Result<()> {
 
 /// The executables in `/opt/extensions`, by name: each is started as an external extension. A file that cannot be run is
 /// left to fail at its start, as on the service.
-///
-/// # Errors
-/// What the system says when the folder cannot be read.
-pub fn extensions(layers: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn extensions(layers: &Path) -> io::Result<Vec<String>> {
     let folder = layers.join("extensions");
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -112,95 +52,4 @@ pub fn extensions(layers: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::io::Write;
-    use zip::ZipWriter;
-    use zip::write::SimpleFileOptions;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("package-test-{}", uuid::Uuid::new_v4()));
-            fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-
-        fn zip(&self, fill: impl FnOnce(&mut ZipWriter<File>)) -> Package {
-            let path = self.0.join("a.zip");
-            let mut writer = ZipWriter::new(File::create(&path).unwrap());
-            fill(&mut writer);
-            writer.finish().unwrap();
-            Package::open(&path).unwrap()
-        }
-
-        fn target(&self) -> PathBuf {
-            let target = self.0.join("target");
-            fs::create_dir_all(&target).unwrap();
-            target
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    fn file(writer: &mut ZipWriter<File>, name: &str, mode: u32) {
-        writer
-            .start_file(name, SimpleFileOptions::default().unix_permissions(mode))
-            .unwrap();
-        writer.write_all(name.as_bytes()).unwrap();
-    }
-
-    #[test]
-    fn exec_bits_stay_and_extensions_are_found() {
-        let folder = Folder::new();
-        let package = folder.zip(|zip| {
-            file(zip, "extensions/one", 0o755);
-            file(zip, "bin/tool", 0o640);
-        });
-        package.unpack(&folder.target()).unwrap();
-        let mode = |name: &str| folder.target().join(name).metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("extensions/one"), mode("bin/tool")), (0o755, 0o640));
-        assert_eq!(mode("extensions"), 0o755);
-        assert_eq!(extensions(&folder.target()).unwrap(), ["one"]);
-    }
-
-    #[test]
-    fn a_later_layer_replaces_a_file_of_an_earlier_one() {
-        let folder = Folder::new();
-        for mode in [0o444, 0o755] {
-            folder
-                .zip(|zip| file(zip, "bin/tool", mode))
-                .unpack(&folder.target())
-                .unwrap();
-        }
-        assert_eq!(
-            folder
-                .target()
-                .join("bin/tool")
-                .metadata()
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777,
-            0o755
-        );
-    }
-
-    #[test]
-    fn a_missing_zip_is_named() {
-        let error = Package::open(Path::new("/nowhere/proxy.zip")).unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot open the zip /nowhere/proxy.zip: No such file"),
-            "{error}"
-        );
-    }
 }

@@ -17,19 +17,3 @@ pub(crate) fn header(root: &str) -> String {
     let parent = Uuid::new_v4().simple().to_string();
     format!("{root};Parent={};Sampled=0", &parent[..16])
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tracing_header_has_the_documented_form() {
-        let header = header(&new_root(SystemTime::now()));
-        let parts: Vec<_> = header.split(['=', ';', '-']).collect();
-        assert_eq!(
-            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
-            [4, 1, 8, 24, 6, 16, 7, 1],
-            "{header}"
-        );
-    }
-}

@@ -1,9 +1,9 @@
 //! How an environment comes to its end, and what callers and extensions are told of it.
 
 use super::{Job, JobError};
+use crate::error::Error;
 use crate::invocation::InvokeError;
 use crate::lambda_api::calls::{Failure, ShutdownReason};
-use crate::sandbox::SandboxError;
 
 /// How an environment came to its end.
 #[derive(Debug, Clone)]
@@ -54,8 +54,8 @@ impl Ending {
     }
 }
 
-impl From<SandboxError> for Ending {
-    fn from(error: SandboxError) -> Self {
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
         Self::Failure(Failure {
             error_type: "Sandbox.Failure".into(),
             message: error.to_string(),
@@ -69,19 +69,5 @@ impl Job {
         let error = ending.for_caller(&self.invocation.request_id, timeout_seconds);
         // The caller may have hung up.
         let _ = self.reply.send(Err(JobError::Failed(error)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_caller_is_told_in_lambdas_words() {
-        let InvokeError::Function { error_type, message } = Ending::Timeout.for_caller("id", 3) else {
-            panic!()
-        };
-        assert_eq!(error_type, "Sandbox.Timedout");
-        assert_eq!(message, "RequestId: id Error: Task timed out after 3.00 seconds");
     }
 }

@@ -5,20 +5,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::invoke::show_failure;
 use super::lifecycle::Lifecycle;
 use super::task::Environment;
 use super::{Ending, Job, RUNTIME, announce};
-use crate::event_log::State;
-use crate::lambda_api::calls::Failure;
+use crate::event_log::{self, Event, State};
 use crate::process_variables;
 use crate::sandbox::protocol::{Command, Program};
 
 /// INIT may take this long. It is not part of the function's time-out.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-
-/// An environment takes this many extensions.
-const MAX_EXTENSIONS: usize = 10;
 
 impl Environment {
     /// INIT, and the invocation that it was for. An INIT that failed is tried once more as part of that invocation,
@@ -45,7 +40,14 @@ impl Environment {
     }
 
     fn give_up(&self, job: Job, ending: Ending) -> Result<(), Ending> {
-        show_failure(self.id, &job.invocation.request_id, &ending);
+        let (outcome, error_type) = ending.status();
+        event_log::write(&Event::Invocation {
+            environment: self.id,
+            init_ms: None,
+            duration_ms: 0.0,
+            outcome,
+            error_type: Some(error_type),
+        });
         job.fail(&ending, self.host.function.timeout_seconds);
         Err(ending)
     }
@@ -63,17 +65,7 @@ impl Environment {
     }
 
     async fn start_extensions(&mut self, deadline: Instant) -> Result<(), Ending> {
-        let names = self.host.ground.scratch().extensions().to_vec();
-        if names.len() > MAX_EXTENSIONS {
-            let message = format!(
-                "/opt/extensions has {} files: at most {MAX_EXTENSIONS} are allowed",
-                names.len()
-            );
-            return Err(Ending::Failure(Failure {
-                error_type: "Extension.TooManyExtensions".into(),
-                message,
-            }));
-        }
+        let names = self.host.ground.scratch.extensions.clone();
         for name in &names {
             self.lifecycle.expect_extension(name);
         }
@@ -94,19 +86,12 @@ impl Environment {
     }
 
     async fn start_runtime(&mut self, deadline: Instant) -> Result<(), Ending> {
-        let Some(path) = self.host.ground.scratch().bootstrap() else {
-            let message = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into();
-            return Err(Ending::Failure(Failure {
-                error_type: "Runtime.InvalidEntrypoint".into(),
-                message,
-            }));
-        };
         self.lifecycle.runtime_started();
         let variables = process_variables::of_the_runtime(&self.host.function, &self.log_stream);
         self.start(
             Program {
                 name: RUNTIME.into(),
-                path: path.into(),
+                path: "/var/task/bootstrap".into(),
                 variables,
             },
             deadline,

@@ -3,31 +3,28 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::current::Current;
 use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Job, JobError, announce};
 use crate::event_log::{self, Event, State};
-use crate::invocation::{ANSWER_BYTES, Answer, InvokeError, StreamBroken, StreamingAnswer};
-use crate::lambda_api::calls::{Delivery, ExtensionEvent, Failure, Posted, Reply, Stream, Tracing};
+use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
+use crate::lambda_api::calls::{Delivery, ExtensionEvent, Reply, Tracing};
 use crate::trace;
 
-/// An invocation that never began.
-pub(super) fn show_failure(environment: u64, request_id: &str, ending: &Ending) {
-    let (outcome, error_type) = ending.status();
-    let error_type = Some(error_type);
-    let (init_ms, duration_ms) = (None, 0.0);
-    event_log::write(&Event::Invocation {
-        environment,
-        request_id,
-        init_ms,
-        duration_ms,
-        outcome,
-        error_type,
-    });
+/// The invocation that an environment is busy with.
+pub(super) struct Current {
+    pub(super) delivery: Delivery,
+    /// The caller, until it has its answer or the beginning of one.
+    reply: Option<oneshot::Sender<Result<Answer, JobError>>>,
+    /// To end a streamed answer before its end.
+    stream: Option<oneshot::Sender<StreamBroken>>,
+    begun: Instant,
+    init: Option<Duration>,
+    told: bool,
 }
 
 impl Environment {
@@ -124,7 +121,6 @@ impl Environment {
         current.told = true;
         event_log::write(&Event::Invocation {
             environment: self.id,
-            request_id: &current.delivery.request_id,
             init_ms: current.init.map(milliseconds),
             duration_ms: milliseconds(current.begun.elapsed()),
             outcome,
@@ -139,28 +135,25 @@ impl Environment {
         self.tell_outcome(outcome, error_type);
     }
 
-    pub(super) fn take_answer(&mut self, id: &str, posted: Posted, reply: Reply<()>) {
+    pub(super) fn take_answer(&mut self, id: &str, answer: Result<Bytes, InvokeError>, reply: Reply<()>) {
         if let Err(refusal) = self.lifecycle.respond(id) {
             return give(reply, Err(refusal));
         }
-        let answer = match posted {
-            Posted::Body(body) => Ok(Answer::Buffered(body)),
-            Posted::TooLarge(bytes) => Err(InvokeError::ResponseTooLarge {
-                bytes,
-                limit: ANSWER_BYTES,
-            }),
-            Posted::Error(Failure { error_type, message }) => Err(InvokeError::Function { error_type, message }),
-        };
         match &answer {
             Ok(_) => self.answered("success", None),
             Err(InvokeError::Function { error_type, .. }) => self.answered("error", Some(error_type)),
             Err(_) => self.answered("error", Some("Function.ResponseSizeTooLarge")),
         }
-        self.pass_to_caller(answer);
+        self.pass_to_caller(answer.map(Answer::Buffered));
         give(reply, Ok(()));
     }
 
-    pub(super) fn begin_stream(&mut self, id: &str, stream: Stream, reply: Reply<oneshot::Receiver<StreamBroken>>) {
+    pub(super) fn begin_stream(
+        &mut self,
+        id: &str,
+        stream: StreamingAnswer,
+        reply: Reply<oneshot::Receiver<StreamBroken>>,
+    ) {
         if let Err(refusal) = self.lifecycle.respond(id) {
             return give(reply, Err(refusal));
         }
@@ -168,8 +161,7 @@ impl Environment {
         if let Some(current) = &mut self.current {
             current.stream = Some(stop);
         }
-        let Stream { content_type, body } = stream;
-        self.pass_to_caller(Ok(Answer::Streaming(StreamingAnswer { content_type, body })));
+        self.pass_to_caller(Ok(Answer::Streaming(stream)));
         give(reply, Ok(stopped));
     }
 
@@ -200,7 +192,7 @@ fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn milliseconds_since_1970(from_now: Duration) -> u128 {
+pub(super) fn milliseconds_since_1970(from_now: Duration) -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now + from_now).as_millis()
 }

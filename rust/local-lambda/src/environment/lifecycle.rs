@@ -1,13 +1,44 @@
 //! Who may do what, when: the states of the runtime and of the extensions, and what follows for the environment.
-//! Pure: no process, no socket. The names and the refusals are the emulator's.
+//! Pure: no process, no socket. The refusals are the emulator's.
 
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::states::{Runtime, Stage};
 use crate::lambda_api::Refusal;
 use crate::lambda_api::calls::Subscription;
+
+/// An extension may not do this in its state.
+const INVALID_EXTENSION_STATE: &str = "Extension.InvalidExtensionState";
+
+/// The runtime's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Runtime {
+    /// Not started, or gone.
+    #[default]
+    Absent,
+    /// Its process runs.
+    Started,
+    /// It asked for the next event.
+    Waiting,
+    /// It has an event to answer.
+    Busy,
+    /// It is posting an answer.
+    Responding,
+    /// It has answered.
+    Answered,
+}
+
+/// An extension's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Started,
+    Registered,
+    Waiting,
+    Running,
+    InitError,
+    Exited,
+}
 
 #[derive(Debug)]
 struct Extension {
@@ -15,15 +46,6 @@ struct Extension {
     identifier: Uuid,
     events: BTreeSet<Subscription>,
     stage: Stage,
-}
-
-/// What the runtime gets for asking for the next event.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// It waits.
-    Wait,
-    /// The event that it has not answered yet, once more.
-    Again,
 }
 
 /// The parties of one environment.
@@ -112,8 +134,9 @@ impl Lifecycle {
 
     /// Whether an identifier belongs to an extension that is registered for SHUTDOWN.
     pub(super) fn wants_shutdown(&self, identifier: Uuid) -> bool {
-        self.find(identifier)
-            .is_some_and(|known| known.events.contains(&Subscription::Shutdown))
+        let wants =
+            |known: &Extension| known.identifier == identifier && known.events.contains(&Subscription::Shutdown);
+        self.extensions.iter().any(wants)
     }
 
     pub(super) fn runtime_exited(&mut self) {
@@ -128,23 +151,16 @@ impl Lifecycle {
 
     // What processes ask for.
 
-    pub(super) fn runtime_next(&mut self) -> Result<Next, Refusal> {
+    /// One that has not answered yet gets the same event once more.
+    pub(super) fn runtime_next(&mut self) -> Result<(), Refusal> {
         match self.runtime {
             Runtime::Started | Runtime::Answered | Runtime::Waiting => {
                 self.runtime = Runtime::Waiting;
-                Ok(Next::Wait)
+                Ok(())
             }
-            Runtime::Busy => Ok(Next::Again),
-            other => Err(Refusal::runtime_state(other.name(), "Ready")),
+            Runtime::Busy => Ok(()),
+            other => Err(Refusal::state("InvalidStateTransition", other, "ask for an event")),
         }
-    }
-
-    pub(super) fn runtime_init_error(&mut self) -> Result<(), Refusal> {
-        if self.runtime != Runtime::Started {
-            return Err(Refusal::runtime_state(self.runtime.name(), "InitError"));
-        }
-        self.runtime = Runtime::InitError;
-        Ok(())
     }
 
     /// The runtime begins to answer, or answers in one piece. The id is looked at before the state.
@@ -153,7 +169,7 @@ impl Lifecycle {
             return Err(Refusal::invalid_request_id());
         }
         if self.runtime != Runtime::Busy {
-            return Err(Refusal::runtime_state(self.runtime.name(), "InvocationResponse"));
+            return Err(Refusal::state("InvalidStateTransition", self.runtime, "answer"));
         }
         self.runtime = Runtime::Responding;
         Ok(())
@@ -174,7 +190,7 @@ impl Lifecycle {
             return Err(Refusal::forbidden("Extension.RegistrationClosed", message));
         };
         if known.stage != Stage::Started {
-            return Err(Refusal::extension_state(known.stage.name(), "Registered", name));
+            return Err(Refusal::state(INVALID_EXTENSION_STATE, known.stage, "register"));
         }
         known.stage = Stage::Registered;
         known.events = events;
@@ -182,166 +198,31 @@ impl Lifecycle {
     }
 
     pub(super) fn extension_next(&mut self, identifier: Uuid) -> Result<(), Refusal> {
-        let known = self.find_mut(identifier)?;
+        let known = self.registered(identifier)?;
         match known.stage {
             Stage::Registered | Stage::Running | Stage::Waiting => {
                 known.stage = Stage::Waiting;
                 Ok(())
             }
-            other => Err(Refusal::extension_state(other.name(), "Ready", &identifier.to_string())),
+            other => Err(Refusal::state(INVALID_EXTENSION_STATE, other, "ask for an event")),
         }
     }
 
     /// Returns the extension's name.
     pub(super) fn extension_init_error(&mut self, identifier: Uuid) -> Result<String, Refusal> {
-        let known = self.find_mut(identifier)?;
+        let known = self.registered(identifier)?;
         if known.stage != Stage::Registered {
-            let (from, to) = (known.stage.name(), Stage::InitError.name());
-            return Err(Refusal::extension_state(from, to, &identifier.to_string()));
+            return Err(Refusal::state(INVALID_EXTENSION_STATE, known.stage, "give up"));
         }
         known.stage = Stage::InitError;
         Ok(known.name.clone())
     }
 
-    fn find(&self, identifier: Uuid) -> Option<&Extension> {
-        self.extensions
-            .iter()
-            .find(|known| known.identifier == identifier && known.stage != Stage::Started)
-    }
-
-    fn find_mut(&mut self, identifier: Uuid) -> Result<&mut Extension, Refusal> {
+    fn registered(&mut self, identifier: Uuid) -> Result<&mut Extension, Refusal> {
         let found = self.extensions.iter_mut().find(|known| known.identifier == identifier);
         found.filter(|known| known.stage != Stage::Started).ok_or_else(|| {
             let message = format!("Unknown extension {identifier}");
             Refusal::forbidden("Extension.UnknownExtensionIdentifier", message)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn both() -> BTreeSet<Subscription> {
-        [Subscription::Invoke, Subscription::Shutdown].into()
-    }
-
-    fn ready() -> (Lifecycle, Uuid) {
-        let mut lifecycle = Lifecycle::default();
-        lifecycle.expect_extension("one");
-        let identifier = lifecycle.register("one", both()).unwrap();
-        lifecycle.runtime_started();
-        lifecycle.runtime_next().unwrap();
-        lifecycle.extension_next(identifier).unwrap();
-        (lifecycle, identifier)
-    }
-
-    #[test]
-    fn the_runtime_may_start_only_after_every_extension_has_registered() {
-        let mut lifecycle = Lifecycle::default();
-        lifecycle.expect_extension("one");
-        lifecycle.expect_extension("two");
-        lifecycle.register("one", both()).unwrap();
-        assert!(!lifecycle.all_registered());
-        lifecycle.register("two", BTreeSet::new()).unwrap();
-        assert!(lifecycle.all_registered());
-    }
-
-    #[test]
-    fn init_is_done_when_runtime_and_extensions_have_asked_for_their_next_event() {
-        let (lifecycle, _) = ready();
-        assert!(lifecycle.all_wait());
-    }
-
-    #[test]
-    fn an_invocation_is_over_when_the_last_one_has_asked_again() {
-        let (mut lifecycle, identifier) = ready();
-        assert_eq!(lifecycle.begin("id"), [identifier]);
-        lifecycle.respond("id").unwrap();
-        lifecycle.responded();
-        assert!(lifecycle.has_answered() && !lifecycle.all_wait());
-        lifecycle.runtime_next().unwrap();
-        assert!(!lifecycle.all_wait(), "the extension still works");
-        lifecycle.extension_next(identifier).unwrap();
-        assert!(lifecycle.all_wait());
-    }
-
-    #[test]
-    fn an_answer_needs_the_right_id_and_may_come_once() {
-        let (mut lifecycle, _) = ready();
-        assert_eq!(lifecycle.respond("id").unwrap_err(), Refusal::invalid_request_id());
-        lifecycle.begin("id");
-        assert_eq!(lifecycle.respond("other").unwrap_err(), Refusal::invalid_request_id());
-        lifecycle.respond("id").unwrap();
-        lifecycle.responded();
-        let refusal = lifecycle.respond("id").unwrap_err();
-        assert_eq!(
-            (refusal.status.as_u16(), refusal.error_type),
-            (403, "InvalidStateTransition")
-        );
-        assert!(
-            refusal
-                .error_message
-                .starts_with("State transition from ResponseSent to InvocationResponse failed")
-        );
-    }
-
-    #[test]
-    fn a_runtime_that_asks_again_before_it_answered_gets_the_same_event() {
-        let (mut lifecycle, _) = ready();
-        lifecycle.begin("id");
-        assert_eq!(lifecycle.runtime_next(), Ok(Next::Again));
-    }
-
-    #[test]
-    fn extensions_that_are_not_registered_for_invoke_are_left_alone() {
-        let mut lifecycle = Lifecycle::default();
-        lifecycle.expect_extension("quiet");
-        let identifier = lifecycle.register("quiet", [Subscription::Shutdown].into()).unwrap();
-        lifecycle.runtime_started();
-        lifecycle.runtime_next().unwrap();
-        lifecycle.extension_next(identifier).unwrap();
-        assert!(lifecycle.begin("id").is_empty());
-        assert!(lifecycle.all_extensions_wait());
-        assert_eq!(lifecycle.release(Subscription::Shutdown), [identifier]);
-    }
-
-    #[test]
-    fn registering_twice_or_late_is_refused() {
-        let (mut lifecycle, _) = ready();
-        assert_eq!(
-            lifecycle.register("one", both()).unwrap_err().error_type,
-            "Extension.InvalidExtensionState"
-        );
-        assert_eq!(
-            lifecycle.register("new", BTreeSet::new()).unwrap_err().error_type,
-            "Extension.RegistrationClosed"
-        );
-    }
-
-    #[test]
-    fn an_unknown_identifier_is_refused() {
-        let (mut lifecycle, _) = ready();
-        let refusal = lifecycle.extension_next(Uuid::new_v4()).unwrap_err();
-        assert_eq!(
-            (refusal.status.as_u16(), refusal.error_type),
-            (403, "Extension.UnknownExtensionIdentifier")
-        );
-    }
-
-    #[test]
-    fn after_an_error_no_further_call_succeeds() {
-        let mut lifecycle = Lifecycle::default();
-        lifecycle.expect_extension("one");
-        let identifier = lifecycle.register("one", both()).unwrap();
-        assert_eq!(lifecycle.extension_init_error(identifier).unwrap(), "one");
-        assert_eq!(
-            lifecycle.extension_next(identifier).unwrap_err().error_type,
-            "Extension.InvalidExtensionState"
-        );
-        lifecycle.runtime_started();
-        lifecycle.runtime_init_error().unwrap();
-        assert!(lifecycle.runtime_next().is_err());
     }
 }

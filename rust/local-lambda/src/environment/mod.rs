@@ -4,7 +4,6 @@
 //! task as a message; every wait in it has a deadline, and ends at once when a process dies.
 
 mod board;
-mod current;
 mod ending;
 mod init;
 mod invoke;
@@ -13,7 +12,6 @@ mod processes;
 mod requests;
 mod rest;
 mod shutdown;
-mod states;
 mod task;
 
 use std::sync::Arc;
@@ -96,7 +94,7 @@ fn announce(id: u64, state: State, ending: Option<&Ending>) {
     event_log::write(&Event::Environment {
         id,
         state,
-        reason: ending.map(|ending| ending.reason().as_str()),
+        reason: ending.map(Ending::reason),
         error_type: failure.map(|failure| failure.error_type.as_str()),
         message: failure.map(|failure| failure.message.as_str()),
     });

@@ -3,9 +3,8 @@
 use super::task::Environment;
 use super::{Ending, RUNTIME};
 use crate::event_log::{self, Change, Event};
-use crate::exit_status::ExitStatus;
 use crate::lambda_api::calls::Failure;
-use crate::sandbox::protocol::{Command, Report};
+use crate::sandbox::protocol::{Command, ExitStatus, Report};
 
 impl Environment {
     /// Something the supervisor reports; none: it ended.

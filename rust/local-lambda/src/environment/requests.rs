@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use super::lifecycle::Next;
 use super::task::Environment;
 use crate::lambda_api::Refusal;
 use crate::lambda_api::calls::{Call, Delivery, ExtensionEvent, Failure, Reply};
@@ -12,13 +11,6 @@ impl Environment {
     pub(super) fn answer(&mut self, call: Call) {
         match call {
             Call::RuntimeNext(reply) => self.runtime_next(reply),
-            Call::RuntimeInitError { error, reply } => {
-                let outcome = self.lifecycle.runtime_init_error();
-                if outcome.is_ok() {
-                    self.reported.get_or_insert(error);
-                }
-                give(reply, outcome);
-            }
             Call::Response { id, answer, reply } => self.take_answer(&id, answer, reply),
             Call::StreamBegins { id, stream, reply } => self.begin_stream(&id, stream, reply),
             Call::StreamEnded { id, broken, reply } => self.end_stream(&id, broken, reply),
@@ -37,13 +29,10 @@ impl Environment {
     }
 
     fn runtime_next(&mut self, reply: Reply<Delivery>) {
-        match self.lifecycle.runtime_next() {
-            Ok(Next::Wait) => self.runtime_poll = Some(reply),
-            Ok(Next::Again) => match &self.current {
-                Some(current) => give(reply, Ok(current.delivery.clone())),
-                None => self.runtime_poll = Some(reply),
-            },
-            Err(refusal) => give(reply, Err(refusal)),
+        match (self.lifecycle.runtime_next(), &self.current) {
+            (Err(refusal), _) => give(reply, Err(refusal)),
+            (Ok(()), Some(current)) if !self.lifecycle.runtime_waits() => give(reply, Ok(current.delivery.clone())),
+            (Ok(()), _) => self.runtime_poll = Some(reply),
         }
     }
 

@@ -1,10 +1,11 @@
 //! SHUTDOWN: the runtime first, then the extensions, and nothing that outlives its time
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>, "Shutdown phase").
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::invoke::milliseconds_since_1970;
 use super::requests::give;
 use super::task::{Environment, Step};
 use super::{Ending, RUNTIME};
@@ -47,7 +48,7 @@ impl Environment {
         self.runtime_poll = None;
         self.extension_polls.clear();
         if self.supervisor_ended {
-            return Err(crate::sandbox::SandboxError::Gone.into());
+            return Err(crate::sandbox::ended().into());
         }
         Ok(())
     }
@@ -86,10 +87,9 @@ impl Environment {
 
     async fn end_extensions(&mut self, reason: ShutdownReason, deadline: Instant) -> Result<(), Ending> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let farewell = ExtensionEvent::Shutdown {
             shutdown_reason: reason,
-            deadline_ms: (now + left).as_millis(),
+            deadline_ms: milliseconds_since_1970(left),
         };
         self.farewell = Some(farewell.clone());
         for identifier in self.lifecycle.release(Subscription::Shutdown) {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::current::Current;
+use super::invoke::Current;
 use super::lifecycle::Lifecycle;
 use super::{Availability, Ending, Host, Job, JobError, Order};
 use crate::lambda_api::calls::{Call, Delivery, ExtensionEvent, Failure, Reply};

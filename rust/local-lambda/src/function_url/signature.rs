@@ -65,7 +65,7 @@ fn sign_again(claim: &Claim<'_>, parts: &Parts, digest: String, region: &str) ->
     // Exactly the headers that the caller names are signed: the crate's own exclusions must not take any away.
     settings.excluded_headers = None;
     // A session token is one of those.
-    let (id, secret) = (&claim.caller.access_key_id, claim.caller.secret_access_key.expose());
+    let (id, secret) = (&claim.caller.access_key_id, &claim.caller.secret_access_key);
     let identity = Credentials::new(id, secret, None, None, "caller").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)

@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame};
 use super::limits;
 use super::outgoing::Flushes;
 use super::response_head::{Malformed, ResponseHead};
-use crate::invocation::{ANSWER_BYTES, StreamBroken, StreamingAnswer};
+use crate::invocation::{StreamBroken, StreamingAnswer};
 
 const INTEGRATION_RESPONSE: &str = "application/vnd.awslambda.http-integration-response";
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -29,8 +29,6 @@ pub(crate) enum Unstarted {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Broken(#[from] StreamBroken),
-    #[error("the answer is over {} bytes, which is the limit of a BUFFERED url", ANSWER_BYTES)]
-    TooLarge,
 }
 
 /// The head of a streamed answer, with the body's bytes that came along with it.
@@ -47,30 +45,18 @@ pub(crate) async fn read_head(answer: &mut StreamingAnswer) -> Result<(ResponseH
         if let Some(end) = find_separator(&read) {
             let mut rest = read.split_off(end).freeze();
             rest.advance(SEPARATOR.len());
-            return Ok((read_prelude(&read)?, rest));
+            // A prelude of no bytes says nothing: a 200.
+            return Ok((ResponseHead::read(if read.is_empty() { b"{}" } else { &read })?, rest));
         }
         if read.len() > limits::PRELUDE_BYTES {
-            return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into());
+            return Err(Malformed::Prelude.into());
         }
         // The invocation's time-out breaks the stream.
         match answer.body.recv().await {
             Some(chunk) => read.extend_from_slice(&chunk?),
-            None => return Err(Malformed::Prelude(limits::PRELUDE_BYTES).into()),
+            None => return Err(Malformed::Prelude.into()),
         }
     }
-}
-
-/// A streamed answer as a BUFFERED url gives it: collected, then sent. Guess, for the prelude: that it is understood.
-pub(crate) async fn gather(mut answer: StreamingAnswer) -> Result<(ResponseHead, Bytes), Unstarted> {
-    let (head, first) = read_head(&mut answer).await?;
-    let mut body = BytesMut::from(first);
-    while let Some(chunk) = answer.body.recv().await {
-        body.extend_from_slice(&chunk?);
-        if body.len() > ANSWER_BYTES {
-            return Err(Unstarted::TooLarge);
-        }
-    }
-    Ok((head, body.freeze()))
 }
 
 fn has_prelude(answer: &StreamingAnswer) -> bool {
@@ -87,24 +73,12 @@ fn find_separator(bytes: &[u8]) -> Option<usize> {
     bytes[start..].starts_with(&SEPARATOR).then_some(start)
 }
 
-fn read_prelude(json: &[u8]) -> Result<ResponseHead, Malformed> {
-    // A prelude of no bytes says nothing: a 200.
-    let fields = if json.is_empty() {
-        serde_json::Map::new()
-    } else {
-        serde_json::from_slice(json)?
-    };
-    ResponseHead::read(&fields)
-}
-
 /// The body of a streamed answer: its bytes leave as they come. An error of it makes hyper close the connection without
 /// the terminating chunk, so that the client knows that something is missing. (What the service does then is unproven.)
 pub(crate) struct StreamedBody {
     first: Option<Bytes>,
     answer: StreamingAnswer,
     state: State,
-    /// Bytes from the function.
-    received: u64,
     flushes: Arc<Flushes>,
 }
 
@@ -124,7 +98,6 @@ impl StreamedBody {
             first: Some(first),
             answer,
             state: State::Flowing,
-            received: 0,
             flushes,
         }
     }
@@ -134,16 +107,6 @@ impl StreamedBody {
             return Poll::Ready(Some(Ok(first)));
         }
         self.answer.body.poll_recv(context)
-    }
-
-    fn take_in(&mut self, chunk: Bytes) -> Result<Bytes, StreamBroken> {
-        self.received += chunk.len() as u64;
-        if self.received > limits::STREAM_BYTES {
-            return Err(StreamBroken {
-                reason: format!("it is over the limit of {} bytes", limits::STREAM_BYTES),
-            });
-        }
-        Ok(chunk)
     }
 }
 
@@ -165,8 +128,7 @@ impl Body for StreamedBody {
                     return Poll::Ready(Some(Err(error)));
                 }
                 State::Flowing => match ready!(self.poll_chunk(context)) {
-                    Some(Ok(chunk)) => self.take_in(chunk),
-                    Some(Err(error)) => Err(error),
+                    Some(outgoing) => outgoing,
                     None => {
                         self.state = State::Ended;
                         return Poll::Ready(None);

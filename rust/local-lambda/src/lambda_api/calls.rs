@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Refusal;
-use crate::invocation::StreamBroken;
+use crate::invocation::{InvokeError, StreamBroken, StreamingAnswer};
 
 /// The way back.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -18,18 +18,16 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub(crate) enum Call {
     /// The runtime is ready for an event.
     RuntimeNext(Reply<Delivery>),
-    /// The runtime could not start.
-    RuntimeInitError { error: Failure, reply: Reply<()> },
     /// The answer to an invocation, in whole.
     Response {
         id: String,
-        answer: Posted,
+        answer: Result<Bytes, InvokeError>,
         reply: Reply<()>,
     },
     /// An answer begins, and goes on outside of this channel.
     StreamBegins {
         id: String,
-        stream: Stream,
+        stream: StreamingAnswer,
         reply: Reply<oneshot::Receiver<StreamBroken>>,
     },
     /// That answer is over; `broken` if it ended before its end.
@@ -69,29 +67,11 @@ pub(crate) struct Delivery {
     pub(crate) payload: Bytes,
 }
 
-/// What the runtime posted for an invocation.
-#[derive(Debug)]
-pub(crate) enum Posted {
-    /// A good answer.
-    Body(Bytes),
-    /// More than it may be: this many bytes at least.
-    TooLarge(usize),
-    /// An error of the function's.
-    Error(Failure),
-}
-
 /// An error that a process reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) error_type: String,
     pub(crate) message: String,
-}
-
-/// A streamed answer.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) content_type: Option<String>,
-    pub(crate) body: mpsc::Receiver<Result<Bytes, StreamBroken>>,
 }
 
 /// What an extension can register for.
@@ -147,48 +127,4 @@ pub(crate) enum ShutdownReason {
     Timeout,
     /// A process ended, or reported an error.
     Failure,
-}
-
-impl ShutdownReason {
-    /// As in the API.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Spindown => "spindown",
-            Self::Timeout => "timeout",
-            Self::Failure => "failure",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    /// The bodies of the Extensions API reference, "Invoke phase" and "Shutdown phase".
-    #[test]
-    fn events_look_as_the_extensions_api_documents_them() {
-        let invoke = ExtensionEvent::Invoke {
-            deadline_ms: 676_051,
-            request_id: "3da1f2dc-3222-475e-9205-e2e6c6318895".into(),
-            invoked_function_arn: "arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest".into(),
-            tracing: Tracing::xray("Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1"),
-        };
-        let expected = json!({
-            "eventType": "INVOKE", "deadlineMs": 676_051, "requestId": "3da1f2dc-3222-475e-9205-e2e6c6318895",
-            "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest",
-            "tracing": {
-                "type": "X-Amzn-Trace-Id",
-                "value": "Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1",
-            },
-        });
-        assert_eq!(serde_json::to_value(invoke).unwrap(), expected);
-        let shutdown = ExtensionEvent::Shutdown {
-            shutdown_reason: ShutdownReason::Spindown,
-            deadline_ms: 42,
-        };
-        let expected = json!({ "eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 42 });
-        assert_eq!(serde_json::to_value(shutdown).unwrap(), expected);
-    }
 }

@@ -23,7 +23,7 @@ const REGISTRATION_BYTES: usize = 64 * 1024;
 #[derive(Deserialize)]
 struct Registration {
     #[serde(default)]
-    events: Vec<String>,
+    events: BTreeSet<Subscription>,
 }
 
 #[derive(Serialize)]
@@ -60,15 +60,7 @@ async fn subscriptions(request: Request<Incoming>) -> Result<BTreeSet<Subscripti
     let body = Limited::new(request.into_body(), REGISTRATION_BYTES).collect().await;
     let body = body.map_err(|error| malformed(error.to_string()))?.to_bytes();
     let registration: Registration = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
-    let parse = |event: &String| match event.as_str() {
-        "INVOKE" => Ok(Subscription::Invoke),
-        "SHUTDOWN" => Ok(Subscription::Shutdown),
-        other => Err(Refusal::forbidden(
-            "Extension.InvalidEventType",
-            format!("{other}: ErrorInvalidEventType"),
-        )),
-    };
-    registration.events.iter().map(parse).collect()
+    Ok(registration.events)
 }
 
 /// `GET /extension/event/next`: a long poll.

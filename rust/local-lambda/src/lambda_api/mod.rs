@@ -102,7 +102,6 @@ async fn route(api: &Arc<Api>, request: Request<Incoming>) -> Answered {
             runtime::response(api, id, request).await
         }
         (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "error"]) => runtime::error(api, id, request).await,
-        (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => runtime::init_error(api, request).await,
         (&Method::POST, ["2020-01-01", "extension", "register"]) => extensions::register(api, request).await,
         (&Method::GET, ["2020-01-01", "extension", "event", "next"]) => extensions::next(api, &request).await,
         (&Method::POST, ["2020-01-01", "extension", "init", "error"]) => extensions::init_error(api, &request).await,

@@ -1,5 +1,7 @@
 //! How the API says no: a status, and `errorType` and `errorMessage` in a small JSON body.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -31,20 +33,9 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, error_type, message)
     }
 
-    /// 403: the runtime may not do this in its state.
-    pub(crate) fn runtime_state(from: &str, to: &str) -> Self {
-        let message =
-            format!("State transition from {from} to {to} failed for runtime. Error: State transition is not allowed");
-        Self::forbidden("InvalidStateTransition", message)
-    }
-
-    /// 403: the extension may not do this in its state.
-    pub(crate) fn extension_state(from: &str, to: &str, extension: &str) -> Self {
-        let message = format!(
-            "State transition from {from} to {to} failed for extension {extension}. \
-             Error: State transition is not allowed"
-        );
-        Self::forbidden("Extension.InvalidExtensionState", message)
+    /// 403: the runtime, or an extension, may not do this in its state.
+    pub(crate) fn state(error_type: &'static str, state: impl Debug, what: &str) -> Self {
+        Self::forbidden(error_type, format!("it may not {what}: it is {state:?}"))
     }
 
     /// 400: no invocation of this id is being handled.

@@ -1,4 +1,4 @@
-//! The Runtime API: next, response (buffered and streamed), error, init/error.
+//! The Runtime API: next, response (buffered and streamed), error.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::calls::{Call, Failure, Posted};
+use super::calls::Call;
 use super::{Answered, Api, Refusal, accepted, header_text, respond, stream};
-use crate::invocation::ANSWER_BYTES;
+use crate::invocation::{ANSWER_BYTES, InvokeError};
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -63,52 +63,34 @@ pub(super) async fn response(api: &Arc<Api>, id: &str, request: Request<Incoming
 }
 
 async fn buffered(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
-    match read(request).await? {
-        Body::Whole(body) => {
-            post(api, id, Posted::Body(body)).await?;
-            Ok(accepted())
-        }
-        Body::TooLarge(bytes) => {
-            post(api, id, Posted::TooLarge(bytes)).await?;
-            Err(Refusal::too_large())
-        }
+    let body = read(request).await?;
+    let fits = body.is_some();
+    post(api, id, body.ok_or(InvokeError::ResponseTooLarge)).await?;
+    if fits {
+        Ok(accepted())
+    } else {
+        Err(Refusal::too_large())
     }
 }
 
 /// `POST /runtime/invocation/{id}/error`: the function failed; the environment goes on.
 pub(super) async fn error(api: &Api, id: &str, request: Request<Incoming>) -> Answered {
     check_invocation_id(id, &request)?;
-    let error = failure(request, "Unhandled").await?;
-    post(api, id, Posted::Error(error)).await?;
+    let error = failure(request).await?;
+    post(api, id, Err(error)).await?;
     Ok(accepted())
 }
 
-/// `POST /runtime/init/error`: the runtime gives up; it is expected to exit.
-pub(super) async fn init_error(api: &Api, request: Request<Incoming>) -> Answered {
-    let error = failure(request, "Runtime.Unknown").await?;
-    api.ask(|reply| Call::RuntimeInitError { error, reply }).await?;
-    Ok(accepted())
+async fn post(api: &Api, id: &str, answer: Result<Bytes, InvokeError>) -> Result<(), Refusal> {
+    let id = id.to_owned();
+    api.ask(|reply| Call::Response { id, answer, reply }).await
 }
 
-async fn post(api: &Api, id: &str, answer: Posted) -> Result<(), Refusal> {
-    api.ask(|reply| Call::Response {
-        id: id.to_owned(),
-        answer,
-        reply,
-    })
-    .await
-}
-
-enum Body {
-    Whole(Bytes),
-    TooLarge(usize),
-}
-
-async fn read(request: Request<Incoming>) -> Result<Body, Refusal> {
-    let announced = header_text(&request, "content-length").and_then(|text| text.parse().ok());
+/// None of a body that is over the limit.
+async fn read(request: Request<Incoming>) -> Result<Option<Bytes>, Refusal> {
     match Limited::new(request.into_body(), ANSWER_BYTES).collect().await {
-        Ok(body) => Ok(Body::Whole(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Body::TooLarge(announced.unwrap_or(ANSWER_BYTES + 1))),
+        Ok(body) => Ok(Some(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
         Err(_) => Err(Refusal::truncated()),
     }
 }
@@ -121,17 +103,17 @@ struct ErrorBody {
 }
 
 /// The type is in a header, and most runtimes repeat it in the body. A body that is no JSON is shown as it is.
-async fn failure(request: Request<Incoming>, otherwise: &str) -> Result<Failure, Refusal> {
+async fn failure(request: Request<Incoming>) -> Result<InvokeError, Refusal> {
     let from_header = header_text(&request, ERROR_TYPE).map(str::to_owned);
-    let Body::Whole(body) = read(request).await? else {
+    let Some(body) = read(request).await? else {
         return Err(Refusal::too_large());
     };
     let parsed: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
     let from_body = Some(parsed.error_type).filter(|text| !text.is_empty());
-    let error_type = from_header.or(from_body).unwrap_or_else(|| otherwise.to_owned());
+    let error_type = from_header.or(from_body).unwrap_or_else(|| "Unhandled".to_owned());
     let message = match parsed.error_message {
         empty if empty.is_empty() => String::from_utf8_lossy(&body).into_owned(),
         message => message,
     };
-    Ok(Failure { error_type, message })
+    Ok(InvokeError::Function { error_type, message })
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
@@ -12,9 +10,9 @@ use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Call, Stream};
+use super::calls::Call;
 use super::{Api, Refusal, header_text};
-use crate::invocation::StreamBroken;
+use crate::invocation::{StreamBroken, StreamingAnswer};
 
 /// Pieces that wait for a slow caller: beyond these the function waits.
 const PIECES: usize = 16;
@@ -23,7 +21,6 @@ const PIECES: usize = 16;
 const LAST_WORD: Duration = Duration::from_secs(30);
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
-const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 type Pieces = mpsc::Sender<Result<Bytes, StreamBroken>>;
 
@@ -40,7 +37,7 @@ pub(super) async fn pass_on(api: &Arc<Api>, id: &str, request: Request<Incoming>
 async fn begin(api: Arc<Api>, id: String, request: Request<Incoming>) -> Result<(), Refusal> {
     let content_type = header_text(&request, header::CONTENT_TYPE.as_str()).map(str::to_owned);
     let (pieces, body) = mpsc::channel(PIECES);
-    let stream = Stream { content_type, body };
+    let stream = StreamingAnswer { content_type, body };
     let begun = api
         .ask(|reply| Call::StreamBegins {
             id: id.clone(),
@@ -109,36 +106,7 @@ async fn copy(body: &mut Incoming, pieces: &Pieces) -> Option<StreamBroken> {
 /// The function failed in mid-stream, and said so in trailers
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html>, "Implementing response streaming").
 fn reported(trailers: &HeaderMap) -> Option<StreamBroken> {
-    let text = |name| {
-        trailers
-            .get(name)
-            .and_then(|value: &http::HeaderValue| value.to_str().ok())
-    };
-    let error_type = text(ERROR_TYPE)?;
-    let body = text(ERROR_BODY).unwrap_or_default();
-    let decoded = BASE64_STANDARD
-        .decode(body)
-        .map_or_else(|_| body.to_owned(), |bytes| lossy(&bytes));
-    Some(StreamBroken {
-        reason: format!("{error_type} {decoded}").trim_end().to_owned(),
-    })
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn error_trailers_tell_what_broke() {
-        let mut trailers = HeaderMap::new();
-        assert!(reported(&trailers).is_none());
-        trailers.insert(ERROR_TYPE, "Function.Broke".parse().unwrap());
-        trailers.insert(ERROR_BODY, "eyJlIjoxfQ==".parse().unwrap());
-        assert_eq!(reported(&trailers).unwrap().reason, "Function.Broke {\"e\":1}");
-    }
+    let error_type = trailers.get(ERROR_TYPE)?;
+    let reason = String::from_utf8_lossy(error_type.as_bytes()).into_owned();
+    Some(StreamBroken { reason })
 }

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use super::network::{Addresses, NetworkError, ip, remove};
+use super::network::{Addresses, ip, remove};
+use crate::error::Error;
 
 /// The third bytes that there are: 169.254.100.0/24 to 169.254.127.0/24.
 const BLOCKS: std::ops::RangeInclusive<u8> = 100..=127;
@@ -22,7 +23,7 @@ pub(crate) struct Block {
 impl Block {
     /// Takes the first block that nobody has. Interfaces in it that a killed local-lambda left are removed: they go by
     /// themselves when the last process of their environment is gone, which takes a moment.
-    pub(crate) fn claim() -> Result<Self, NetworkError> {
+    pub(crate) fn claim() -> Result<Self, Error> {
         for third in BLOCKS {
             let name = SocketAddr::from_abstract_name(format!("local-lambda-169.254.{third}.0"))?;
             match UnixListener::bind_addr(&name) {
@@ -35,7 +36,8 @@ impl Block {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(NetworkError::NoBlock)
+        let all = "169.254.100.0/24 to 169.254.127.0/24 are all in use by other local-lambdas";
+        Err(Error(all.into()))
     }
 
     /// The addresses of environment number `environment` in `slot`, which counts from 0 to 63. The interface is named
@@ -54,7 +56,7 @@ impl Block {
         format!("lambda{}-", self.third)
     }
 
-    fn clear(&self) -> Result<(), NetworkError> {
+    fn clear(&self) -> Result<(), Error> {
         let listed = ip("list the interfaces", "link show type veth\n")?;
         for name in device_names(&listed).filter(|name| name.starts_with(&self.prefix())) {
             tracing::info!(name, "an interface that was left behind is removed");
@@ -70,39 +72,4 @@ fn device_names(listed: &str) -> impl Iterator<Item = &str> {
         let (_, rest) = line.split_once(": ").filter(|_| !line.starts_with(' '))?;
         rest.split(['@', ':']).next()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn block(third: u8) -> Block {
-        let name = SocketAddr::from_abstract_name(format!("test-{}-{third}", std::process::id())).unwrap();
-        let _claim = UnixListener::bind_addr(&name).unwrap();
-        Block { third, _claim }
-    }
-
-    #[test]
-    fn each_slot_has_its_own_link_local_network_and_fits_a_device_name() {
-        let first = block(100).addresses(0, 1);
-        assert_eq!(
-            (first.inside, first.outside, first.interface.as_str()),
-            (
-                "169.254.100.2".parse().unwrap(),
-                "169.254.100.1".parse().unwrap(),
-                "lambda100-1"
-            )
-        );
-        let last = block(*BLOCKS.end()).addresses(63, u64::MAX);
-        assert_eq!(last.inside, Ipv4Addr::new(169, 254, 127, 254));
-        assert!(last.inside.is_link_local() && last.interface.len() <= 15);
-    }
-
-    #[test]
-    fn names_are_read_off_the_list_of_interfaces() {
-        let listed = "4: lambda100-1@if2: <BROADCAST,UP> mtu 1500 qdisc noqueue\n    link/ether 1a: brd ff\n\
-                      5: uplink@carrier: <UP> mtu 1500\n    link/ether 2b: brd ff\n";
-        assert_eq!(device_names(listed).collect::<Vec<_>>(), ["lambda100-1", "uplink"]);
-    }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, failed};
+
 /// What one vCPU costs in memory: at 1,769 MB a function has the equivalent of one
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
 const MEMORY_OF_A_CPU: u32 = 1769;
@@ -15,18 +17,13 @@ const PERIOD: u32 = 20_000;
 /// How long a killed process may take to leave its group.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// The share was asked for, and is not to be had.
-#[derive(Debug, thiserror::Error)]
-#[error("`cpuQuota` is true, but {0}; run as root on a machine with the cpu controller, or leave it out")]
-pub struct CpuShareError(String);
-
 /// The group of one environment, removed when this is dropped. A local-lambda that is killed leaves it behind, empty.
 #[derive(Debug)]
 pub(crate) struct CpuShare(PathBuf);
 
 impl CpuShare {
     /// Makes a group under the one that local-lambda is in.
-    pub(crate) fn make(memory_mb: u32) -> Result<Self, CpuShareError> {
+    pub(crate) fn make(memory_mb: u32) -> Result<Self, Error> {
         let mounts = read(Path::new("/proc/self/mounts"))?;
         let membership = read(Path::new("/proc/self/cgroup"))?;
         let share = PERIOD * memory_mb / MEMORY_OF_A_CPU;
@@ -37,7 +34,7 @@ impl CpuShare {
             return Ok(group);
         }
         let parent = find(&mounts, &membership, "")
-            .ok_or_else(|| CpuShareError("no hierarchy of control groups is mounted".into()))?;
+            .ok_or_else(|| Error("`cpuQuota`: no hierarchy of control groups is mounted".into()))?;
         // Refused where a group other than the root holds processes, as local-lambda's own does.
         write(&parent.join("cgroup.subtree_control"), "+cpu")?;
         let group = Self::under(&parent)?;
@@ -45,16 +42,18 @@ impl CpuShare {
         Ok(group)
     }
 
-    fn under(parent: &Path) -> Result<Self, CpuShareError> {
+    fn under(parent: &Path) -> Result<Self, Error> {
         // No pid in the name: pid namespaces that share this hierarchy each have a process of that number.
         let path = parent.join(format!("local-lambda-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&path)
-            .map_err(|error| CpuShareError(format!("nothing can be made in {}: {error}", parent.display())))?;
+        fs::create_dir(&path).map_err(failed(format!(
+            "`cpuQuota`: nothing can be made in {}",
+            parent.display()
+        )))?;
         Ok(Self(path))
     }
 
     /// Puts a process in, and with it all that it starts from then on.
-    pub(crate) fn enter(&self, pid: u32) -> Result<(), CpuShareError> {
+    pub(crate) fn enter(&self, pid: u32) -> Result<(), Error> {
         write(&self.0.join("cgroup.procs"), &pid.to_string())
     }
 }
@@ -73,12 +72,12 @@ impl Drop for CpuShare {
     }
 }
 
-fn read(path: &Path) -> Result<String, CpuShareError> {
-    fs::read_to_string(path).map_err(|error| CpuShareError(format!("{} cannot be read: {error}", path.display())))
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(failed(format!("`cpuQuota`: {} cannot be read", path.display())))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), CpuShareError> {
-    fs::write(path, text).map_err(|error| CpuShareError(format!("{} refuses {text}: {error}", path.display())))
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(failed(format!("`cpuQuota`: {} refuses {text}", path.display())))
 }
 
 /// Where the hierarchy with a controller (version 1), or the unified one (no controller), is mounted, and our place in it.
@@ -98,22 +97,4 @@ fn find(mounts: &str, membership: &str, controller: &str) -> Option<PathBuf> {
         controllers.split(',').any(|name| name == controller).then_some(path)
     })?;
     Some(Path::new(mount).join(place.trim_start_matches('/')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTS: &str = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-        cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n\
-        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-    const MEMBERSHIP: &str = "4:cpu,cpuacct:/user/me\n0::/session\n";
-
-    #[test]
-    fn the_own_place_in_a_hierarchy_is_found() {
-        let found = |controller| find(MOUNTS, MEMBERSHIP, controller);
-        assert_eq!(found(""), Some("/sys/fs/cgroup/unified/session".into()));
-        assert_eq!(found("cpu"), Some("/sys/fs/cgroup/cpu,cpuacct/user/me".into()));
-        assert_eq!(found("memory"), None);
-    }
 }

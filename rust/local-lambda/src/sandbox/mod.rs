@@ -7,7 +7,6 @@ mod cpu_share;
 pub mod identity;
 mod mounts;
 mod network;
-mod output;
 mod process_ids;
 pub(crate) mod protocol;
 mod scratch;
@@ -22,51 +21,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-pub use cpu_share::CpuShareError;
-pub use network::{Addresses, NetworkError};
-pub use scratch::{Scratch, ScratchError};
-
 use crate::config::Function;
+use crate::error::Error;
 use block::Block;
 use cpu_share::CpuShare;
+use network::Addresses;
+pub(crate) use scratch::Scratch;
 use start::Slot;
 pub(crate) use start::{Started, start};
 
-/// Why an environment cannot be started or governed.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// Its network.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// Its share of a core.
-    #[error(transparent)]
-    CpuShare(#[from] CpuShareError),
-    /// Its namespaces.
-    #[error("no namespaces can be made: {0}; start local-lambda as root, or with `unshare -Urnm`")]
-    NoNamespace(nix::errno::Errno),
-    /// Its root.
-    #[error("the environment cannot be furnished: {0}")]
-    Unfit(String),
-    /// The pipe to the supervisor, or its process.
-    #[error("the environment's supervisor: {0}")]
-    Supervisor(#[from] std::io::Error),
-    /// The supervisor is gone.
-    #[error("the environment's supervisor ended")]
-    Gone,
-    /// Something took longer than it ever should.
-    #[error("{what} took longer than {seconds} s")]
-    TooSlow {
-        /// What was waited for.
-        what: &'static str,
-        /// The limit.
-        seconds: u64,
-    },
-}
-
 /// What all environments of this local-lambda share.
 #[derive(Debug)]
-pub struct Ground {
-    scratch: Scratch,
+pub(crate) struct Ground {
+    pub(crate) scratch: Scratch,
     /// The memory whose share of a core each environment gets, if it is to get no more.
     cpu_of_memory: Option<u32>,
     block: Block,
@@ -75,10 +42,7 @@ pub struct Ground {
 
 impl Ground {
     /// Prepares what the function's configuration asks for.
-    ///
-    /// # Errors
-    /// [`SandboxError::CpuShare`] when the machine has none to give, [`SandboxError::Network`] when it has no addresses.
-    pub fn prepare(function: &Function, scratch: Scratch) -> Result<Self, SandboxError> {
+    pub(crate) fn prepare(function: &Function, scratch: Scratch) -> Result<Self, Error> {
         let block = Block::claim()?;
         let cpu_of_memory = function.cpu_quota.then_some(function.memory_mb);
         // Made to see whether it can be: better now than at the first request.
@@ -90,11 +54,11 @@ impl Ground {
             slots: Mutex::default(),
         })
     }
+}
 
-    /// The unpacked code.
-    pub fn scratch(&self) -> &Scratch {
-        &self.scratch
-    }
+/// Why nothing more can be had of an environment.
+pub(crate) fn ended() -> Error {
+    Error("the environment's supervisor ended".into())
 }
 
 /// Which /30 networks are taken. They are used in turn, so that a new environment does not get the one just left.
@@ -137,26 +101,9 @@ impl Sandbox {
     }
 
     /// Tells the supervisor something; its answer comes as a report.
-    pub(crate) async fn tell(&mut self, line: &impl Serialize) -> Result<(), SandboxError> {
+    pub(crate) async fn tell(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let line = serde_json::to_string(line).map_err(std::io::Error::from)? + "\n";
-        let commands = self.commands.as_mut().ok_or(SandboxError::Gone)?;
+        let commands = self.commands.as_mut().ok_or_else(ended)?;
         Ok(commands.write_all(line.as_bytes()).await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn slots_are_used_in_turn_and_never_twice() {
-        let mut slots = Slots::default();
-        let first = slots.take().unwrap();
-        slots.give_back(first);
-        assert_ne!(slots.take(), Some(first));
-        let all: std::collections::HashSet<_> = std::iter::from_fn(|| slots.take()).collect();
-        assert_eq!(all.len(), 63);
-        assert!(all.contains(&first));
     }
 }

@@ -1,8 +1,8 @@
 //! The file system of an environment: the machine's own programs and libraries, or those of an image, the function and its
 //! layers, all read-only; and `/tmp`, 512 MB, the only place to write to.
 
+use std::fmt::Display;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
 use super::protocol::Blueprint;
+use crate::error::{Error, failed};
 
 /// What is taken over, where it exists: without it no dynamically linked program runs.
 const OF_THE_MACHINE: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc"];
@@ -18,21 +19,10 @@ const OF_THE_MACHINE: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64"
 /// Lambda has no `/dev/shm` either.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// A mount, or what leads up to it, failed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up {path} in the environment: {source}")]
-pub(crate) struct MountError {
-    path: PathBuf,
-    source: io::Error,
-}
+type Result<T> = std::result::Result<T, Error>;
 
-type Result<T> = std::result::Result<T, MountError>;
-
-fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> MountError {
-    move |source| MountError {
-        path: path.into(),
-        source: source.into(),
-    }
+fn at<E: Display>(path: &Path) -> impl FnOnce(E) -> Error {
+    failed(format!("cannot set up {} in the environment", path.display()))
 }
 
 /// Furnishes the calling process's own mount namespace, and makes it the root. The pid namespace must be new too.
@@ -92,22 +82,16 @@ fn bind_read_only(source: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The mount points at a path and below it: a recursive bind brings along what is mounted on top of the source.
+/// The mount points at a path and below it: a recursive bind brings along what is mounted on top of the source. No blanks
+/// are expected in their names, which the kernel would write as digits.
 fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
     let table = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(table).map_err(at(table))?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let points = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from);
     Ok(points.filter(|point| point.starts_with(path)).collect())
-}
-
-/// The kernel writes spaces, tabs, line ends and backslashes as three octal digits (proc_pid_mountinfo(5)).
-fn unescape(field: &str) -> PathBuf {
-    let plain = field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\");
-    PathBuf::from(plain)
 }
 
 /// A remount must repeat the flags that the mount has: inside a user namespace they are locked.
@@ -153,14 +137,4 @@ fn enter(root: &Path) -> Result<()> {
     umount2(".", MntFlags::MNT_DETACH).map_err(at(root))?;
     chdir("/").map_err(at(root))?;
     make_read_only(Path::new("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
-        assert_eq!(unescape("/mnt/a\\040b\\134c"), PathBuf::from("/mnt/a b\\c"));
-    }
 }

@@ -20,15 +20,3 @@ fn is(status: &str, parent: u32, inside: u32) -> bool {
     };
     last("PPid:") == Some(parent) && last("NSpid:") == Some(inside)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_its_parent_and_its_innermost_id() {
-        let status = "Name:\tbootstrap\nPid:\t4711\nPPid:\t4700\nNSpid:\t4711\t7\n";
-        assert!(is(status, 4700, 7));
-        assert!(!is(status, 4700, 4711) && !is(status, 1, 7));
-    }
-}

@@ -1,10 +1,11 @@
 //! What local-lambda and the supervisor (pid 1 of an environment) tell each other: JSON lines over two pipes.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::exit_status::ExitStatus;
 use crate::process_variables::Variables;
 
 /// The first line that the supervisor reads: how the environment is furnished.
@@ -69,4 +70,29 @@ pub(crate) enum Report {
     AllStopped,
     /// No process is left.
     AllGone,
+}
+
+/// How a process ended: an exit code or a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ExitStatus {
+    /// It exited by itself.
+    #[serde(rename = "exitCode")]
+    Code(i32),
+    /// A signal ended it.
+    #[serde(rename = "signal")]
+    Signal(i32),
+}
+
+impl fmt::Display for ExitStatus {
+    /// In the words of the service's logs (`exit status 1`, `signal: killed`), which are Go's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(9) => f.write_str("signal: killed"),
+            Self::Signal(number) => match Signal::try_from(number) {
+                Ok(signal) => write!(f, "signal: {signal}"),
+                Err(_) => write!(f, "signal: {number}"),
+            },
+        }
+    }
 }

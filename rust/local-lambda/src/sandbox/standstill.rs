@@ -51,15 +51,3 @@ fn runs(stat: &str) -> bool {
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     !matches!(state, Some('T' | 't' | 'Z' | 'X' | 'x') | None)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_state_is_found_behind_any_name() {
-        assert!(runs("7 (a) T (b) S 1 7 7 0 -1"));
-        assert!(!runs("7 (sleep) T 1 7 7 0 -1"));
-        assert!(!runs("7 (gone) Z 1 7 7 0 -1"));
-    }
-}

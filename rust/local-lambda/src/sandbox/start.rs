@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use super::network;
 use super::network::Addresses;
 use super::protocol::{Blueprint, Report};
-use super::{CpuShare, Ground, Sandbox, SandboxError, supervisor};
+use super::{CpuShare, Ground, Sandbox, ended, supervisor};
+use crate::error::{Error, failed};
 
 /// Starting and ending take some 20 ms; a machine that needs this long is not usable.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -44,9 +45,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn take(ground: &Arc<Ground>) -> Result<Self, SandboxError> {
+    fn take(ground: &Arc<Ground>) -> Result<Self, Error> {
         let number = ground.slots.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let number = number.ok_or_else(|| SandboxError::Unfit("all 64 networks are in use".into()))?;
+        let number = number.ok_or_else(|| Error("all 64 networks are in use".into()))?;
         Ok(Self {
             ground: ground.clone(),
             number,
@@ -75,8 +76,8 @@ struct Inside {
 /// Starts environment number `id`.
 ///
 /// # Errors
-/// [`SandboxError`]. Nothing of the environment is left then.
-pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, SandboxError> {
+/// Nothing of the environment is left then.
+pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, Error> {
     let slot = Slot::take(ground)?;
     let addresses = ground.block.addresses(slot.number, id);
     let cpu_share = ground.cpu_of_memory.map(CpuShare::make).transpose()?;
@@ -88,7 +89,7 @@ pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, Sand
         .spawn(move || host(&inner, tell_inside, tell_gone))?;
     let inside = within("entering the environment's namespaces", inside)
         .await?
-        .map_err(|_| SandboxError::Gone)??;
+        .map_err(|_| ended())??;
     let commands = pipe::Sender::from_owned_fd(inside.commands)?;
     let reports = BufReader::new(pipe::Receiver::from_owned_fd(inside.reports)?).lines();
     let sandbox = Sandbox {
@@ -108,21 +109,18 @@ async fn furnish(
     api: TcpListener,
     ground: &Ground,
     id: u64,
-) -> Result<Started, SandboxError> {
-    let scratch = ground.scratch();
-    let (root, machine, layers, task) = (scratch.root(), scratch.machine(), scratch.layers(), scratch.task());
-    let hostname = sandbox.addresses.inside.to_string();
+) -> Result<Started, Error> {
+    let scratch = &ground.scratch;
+    let blueprint = Blueprint {
+        id,
+        root: scratch.root.clone(),
+        machine: scratch.machine.clone(),
+        layers: scratch.layers.clone(),
+        task: scratch.task.clone(),
+        hostname: sandbox.addresses.inside.to_string(),
+    };
     let answer = async {
-        sandbox
-            .tell(&Blueprint {
-                id,
-                root,
-                machine,
-                layers,
-                task,
-                hostname,
-            })
-            .await?;
+        sandbox.tell(&blueprint).await?;
         let report = within("furnishing the environment", next_report(&mut reports)).await??;
         // Only now, so that furnishing does not take of the function's share.
         if let Some(cpu_share) = &sandbox.cpu_share {
@@ -140,8 +138,8 @@ async fn furnish(
                 api,
             });
         }
-        Ok(Some(Report::Unfit(reason))) => SandboxError::Unfit(reason),
-        Ok(_) => SandboxError::Gone,
+        Ok(Some(Report::Unfit(reason))) => Error(reason),
+        Ok(_) => ended(),
         Err(error) => error,
     };
     sandbox.end().await?;
@@ -150,11 +148,7 @@ async fn furnish(
 
 /// A thread of its own for each environment: namespaces belong to threads, and the supervisor dies with the thread that
 /// started it.
-fn host(
-    addresses: &Addresses,
-    tell_inside: oneshot::Sender<Result<Inside, SandboxError>>,
-    tell_gone: oneshot::Sender<()>,
-) {
+fn host(addresses: &Addresses, tell_inside: oneshot::Sender<Result<Inside, Error>>, tell_gone: oneshot::Sender<()>) {
     let (mut supervisor, inside) = match enter(addresses) {
         Ok(entered) => entered,
         Err(error) => {
@@ -173,11 +167,11 @@ fn host(
     let _ = tell_gone.send(());
 }
 
-fn enter(addresses: &Addresses) -> Result<(Child, Inside), SandboxError> {
+fn enter(addresses: &Addresses) -> Result<(Child, Inside), Error> {
     let api = network::enter_new(addresses)?;
     let namespaces =
         CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-    unshare(namespaces).map_err(SandboxError::NoNamespace)?;
+    unshare(namespaces).map_err(failed("no namespaces"))?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg(supervisor::SUBCOMMAND)
@@ -187,7 +181,7 @@ fn enter(addresses: &Addresses) -> Result<(Child, Inside), SandboxError> {
     // Ctrl-C in a terminal is for local-lambda, which then shuts the environment down as the service does.
     let mut child = command.process_group(0).spawn()?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(SandboxError::Gone);
+        return Err(ended());
     };
     let inside = Inside {
         api,
@@ -212,26 +206,22 @@ async fn read_reports(mut lines: Lines<BufReader<pipe::Receiver>>, reports: mpsc
     }
 }
 
-async fn next_report(lines: &mut Lines<BufReader<pipe::Receiver>>) -> Result<Option<Report>, SandboxError> {
+async fn next_report(lines: &mut Lines<BufReader<pipe::Receiver>>) -> Result<Option<Report>, Error> {
     let Some(line) = lines.next_line().await? else {
         return Ok(None);
     };
     Ok(Some(serde_json::from_str(&line).map_err(io::Error::from)?))
 }
 
-async fn within<T>(what: &'static str, done: impl Future<Output = T>) -> Result<T, SandboxError> {
-    timeout(LIMIT, done).await.map_err(|_| SandboxError::TooSlow {
-        what,
-        seconds: LIMIT.as_secs(),
-    })
+async fn within<T>(what: &'static str, done: impl Future<Output = T>) -> Result<T, Error> {
+    timeout(LIMIT, done)
+        .await
+        .map_err(|_| Error(format!("{what} took longer than {LIMIT:?}")))
 }
 
 impl Sandbox {
     /// Ends every process in it, and returns when nothing is left.
-    ///
-    /// # Errors
-    /// [`SandboxError::TooSlow`].
-    pub(crate) async fn end(mut self) -> Result<(), SandboxError> {
+    pub(crate) async fn end(mut self) -> Result<(), Error> {
         drop(self.commands.take());
         // The thread that says so cannot fail to: a dropped sender means that it is gone as well.
         let _ = within("ending the environment", &mut self.gone).await?;
@@ -241,7 +231,6 @@ impl Sandbox {
             drop(cpu_share);
             addresses.remove()
         });
-        let removed = removed.await;
-        Ok(removed.map_err(io::Error::from)??)
+        removed.await.map_err(io::Error::from)?
     }
 }

@@ -2,7 +2,7 @@
 //! It dies with local-lambda, and with it everything in its pid namespace.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
@@ -13,13 +13,12 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::protocol::{Blueprint, Command, Program, Report};
-use super::{identity, mounts, output, standstill};
-use crate::exit_status::ExitStatus;
+use super::protocol::{Blueprint, Command, ExitStatus, Program, Report};
+use super::{identity, mounts, standstill};
 
 /// The hidden subcommand that [`main`] serves.
 pub const SUBCOMMAND: &str = "sandbox-supervisor";
@@ -165,7 +164,7 @@ impl Processes {
             child.stderr.take().map(OwnedFd::from),
         ];
         for pipe in outputs.into_iter().flatten() {
-            tokio::spawn(output::pass_on(pipe::Receiver::from_owned_fd(pipe)?, prefix.clone()));
+            tokio::spawn(pass_on(pipe::Receiver::from_owned_fd(pipe)?, prefix.clone()));
         }
         self.names
             .insert(Pid::from_raw(child.id().cast_signed()), program.name.clone());
@@ -227,5 +226,15 @@ fn ignore_gone(outcome: nix::Result<()>) -> io::Result<()> {
     match outcome {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Passes a process's output on to standard error until the pipe closes: each line with the name of who wrote it.
+async fn pass_on(pipe: impl AsyncRead + Unpin, prefix: String) {
+    let mut lines = BufReader::new(pipe).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        // In one piece, as others write there too. Nobody left to read it is no reason to end the function.
+        let whole = [prefix.as_bytes(), &line, b"\n"].concat();
+        let _ = io::stderr().lock().write_all(&whole);
     }
 }

@@ -7,9 +7,8 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,14 +16,14 @@ use tokio::time::timeout;
 
 use super::url::{Caller, PATIENCE, now, user};
 
-pub(crate) type OneRequest = Request<Full<Bytes>>;
+pub(crate) type OneRequest = Request<Bytes>;
 
 pub(crate) fn request(method: Method, target: &str, address: SocketAddr, body: impl Into<Bytes>) -> OneRequest {
     Request::builder()
         .method(method)
         .uri(format!("http://{address}{target}"))
         .header("host", address.to_string())
-        .body(Full::new(body.into()))
+        .body(body.into())
         .unwrap()
 }
 
@@ -38,30 +37,22 @@ pub(crate) struct Signer {
     pub(crate) declare_hash: bool,
 }
 
-impl Default for Signer {
-    fn default() -> Self {
-        let time = now();
+impl Signer {
+    /// As the SDKs do it, now.
+    pub(crate) fn of(caller: Caller) -> Self {
         Self {
-            caller: user(),
+            caller,
             region: "us-west-2",
             service: "lambda",
-            time,
+            time: now(),
             declare_hash: true,
         }
     }
-}
 
-impl Signer {
-    pub(crate) async fn sign(&self, mut request: OneRequest) -> OneRequest {
+    pub(crate) fn sign(&self, mut request: OneRequest) -> OneRequest {
         let caller = &self.caller;
-        let credentials = Credentials::new(
-            &caller.access_key_id,
-            &caller.secret_access_key,
-            caller.session_token.clone(),
-            None,
-            "test",
-        );
-        let identity = credentials.into();
+        let (id, secret, token) = (&caller.access_key_id, &caller.secret_access_key, &caller.session_token);
+        let identity = Credentials::new(id, secret, token.clone(), None, "test").into();
         let mut settings = SigningSettings::default();
         if self.declare_hash {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -75,31 +66,22 @@ impl Signer {
             .build()
             .unwrap()
             .into();
-        let body = request.body().clone().collect().await.unwrap().to_bytes();
-        let headers: Vec<(String, String)> = request
-            .headers()
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned()))
-            .collect();
-        let signable = SignableRequest::new(
-            request.method().as_str(),
-            request.uri().to_string(),
-            headers.iter().map(|(k, v)| (k.as_str(), v.as_str())),
-            SignableBody::Bytes(&body),
-        )
-        .unwrap();
+        let headers = request.headers().iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap()));
+        let body = SignableBody::Bytes(request.body());
+        let signable =
+            SignableRequest::new(request.method().as_str(), request.uri().to_string(), headers, body).unwrap();
         let instructions = sign(signable, &parameters).unwrap().into_parts().0;
         instructions.apply_to_request_http1x(&mut request);
         request
     }
 }
 
-pub(crate) async fn signed(request: OneRequest) -> OneRequest {
-    Signer::default().sign(request).await
+pub(crate) fn signed(request: OneRequest) -> OneRequest {
+    Signer::of(user()).sign(request)
 }
 
-/// Sends a request on a connection of its own, and gives its answer as far as the head.
-pub(crate) async fn start(request: OneRequest) -> Response<Incoming> {
+/// Sends a request on a connection of its own.
+pub(crate) async fn send(request: OneRequest) -> Received {
     let authority = request.uri().authority().unwrap().to_string();
     let stream = TcpStream::connect(authority).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -109,10 +91,18 @@ pub(crate) async fn start(request: OneRequest) -> Response<Incoming> {
     tokio::spawn(connection);
     let (mut parts, body) = request.into_parts();
     parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
-    timeout(PATIENCE, sender.send_request(Request::from_parts(parts, body)))
-        .await
-        .unwrap()
-        .unwrap()
+    let response = timeout(
+        PATIENCE,
+        sender.send_request(Request::from_parts(parts, Full::new(body))),
+    )
+    .await;
+    let (parts, body) = response.unwrap().unwrap().into_parts();
+    let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
+    Received {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }
 
 pub(crate) struct Received {
@@ -131,18 +121,8 @@ impl Received {
     }
 }
 
-pub(crate) async fn send(request: OneRequest) -> Received {
-    let (parts, body) = start(request).await.into_parts();
-    let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
-    Received {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    }
-}
-
 pub(crate) async fn get(address: SocketAddr) -> Received {
-    send(signed(request(Method::GET, "/", address, "")).await).await
+    send(signed(request(Method::GET, "/", address, ""))).await
 }
 
 /// The head of a request as it goes over the wire.

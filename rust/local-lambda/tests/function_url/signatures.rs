@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode, Uri};
-use http_body_util::Full;
 use serde_json::json;
 
 use super::client::{OneRequest, Received, Signer, request, send, signed};
@@ -32,13 +31,6 @@ fn post(url: &Url) -> OneRequest {
     request
 }
 
-async fn assert_reached(url: &Url, request: OneRequest) {
-    let before = url.invocations();
-    let received = send(request).await;
-    assert_eq!((received.status, received.text()), (StatusCode::OK, "reached"));
-    assert_eq!(url.invocations(), before + 1);
-}
-
 async fn assert_refused(url: &Url, request: OneRequest, error_type: &str, message: &str) {
     let before = url.invocations();
     let received = send(request).await;
@@ -52,48 +44,6 @@ fn assert_forbidden(received: &Received, error_type: &str) {
     assert_eq!(received.headers["x-amzn-errortype"], error_type);
     assert_eq!(received.headers["content-type"], "application/json");
     assert!(received.headers.contains_key("x-amzn-requestid"));
-}
-
-#[tokio::test]
-async fn signed_requests_reach_the_function() {
-    let url = url().await;
-    assert_reached(&url, signed(post(&url)).await).await;
-    let without_declared_hash = Signer {
-        declare_hash: false,
-        ..Signer::default()
-    };
-    assert_reached(&url, without_declared_hash.sign(post(&url)).await).await;
-    assert_reached(
-        &url,
-        Signer {
-            caller: role(),
-            ..Signer::default()
-        }
-        .sign(post(&url))
-        .await,
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn odd_but_legal_targets_can_be_signed() {
-    let url = url().await;
-    for target in [
-        "/a//b/../c/./d/",
-        "/a%2Fb%20c",
-        "/caf%C3%A9",
-        "/a(b)!c*d'e",
-        "/~user;v=1,2:3@4",
-        "/?",
-        "/?a",
-        "/?a=&b",
-        "/?&&a=1&a=0",
-        "/?plus=a+b&percent=%2B&space=%20",
-        "/?utf8=%C3%A9&raw=%ff",
-        "/?b=2&a=1&B=3",
-    ] {
-        assert_reached(&url, signed(request(Method::GET, target, url.address, "")).await).await;
-    }
 }
 
 #[tokio::test]
@@ -129,7 +79,7 @@ async fn whatever_is_changed_after_signing_is_noticed() {
             replace_in_uri(request, "b=2", "b=2&c=3")
         }),
         ("body", |request| {
-            *request.body_mut() = Full::new(Bytes::from_static(br#"{"hello":"World"}"#))
+            *request.body_mut() = Bytes::from_static(br#"{"hello":"World"}"#)
         }),
         ("signed header", |request| set(request, "x-custom", "changed")),
         ("host", |request| set(request, "host", "elsewhere.example")),
@@ -139,25 +89,14 @@ async fn whatever_is_changed_after_signing_is_noticed() {
     ];
     for (what, tamper) in tampering {
         for declare_hash in [true, false] {
-            let mut request = Signer {
-                declare_hash,
-                ..Signer::default()
-            }
-            .sign(post(&url))
-            .await;
+            let mut signer = Signer::of(user());
+            signer.declare_hash = declare_hash;
+            let mut request = signer.sign(post(&url));
             tamper(&mut request);
             eprintln!("tampering with: {what}");
             assert_refused(&url, request, "InvalidSignatureException", MISMATCH).await;
         }
     }
-}
-
-#[tokio::test]
-async fn a_header_that_is_not_signed_may_be_added_on_the_way() {
-    let url = url().await;
-    let mut request = signed(post(&url)).await;
-    set(&mut request, "x-added-by-a-proxy", "1");
-    assert_reached(&url, request).await;
 }
 
 #[tokio::test]
@@ -169,12 +108,9 @@ async fn a_payload_hash_must_be_the_bodys() {
     ] {
         let mut request = post(&url);
         set(&mut request, "x-amz-content-sha256", declared);
-        let request = Signer {
-            declare_hash: false,
-            ..Signer::default()
-        }
-        .sign(request)
-        .await;
+        let mut signer = Signer::of(user());
+        signer.declare_hash = false;
+        let request = signer.sign(request);
         assert_refused(&url, request, "InvalidSignatureException", MISMATCH).await;
     }
 }
@@ -191,26 +127,12 @@ async fn keys_and_tokens_must_belong_together() {
     let mut role_with_another = role();
     role_with_another.session_token = Some("another".into());
     for caller in [nobody, user_with_token, role_without_token, role_with_another] {
-        let signer = Signer {
-            caller,
-            ..Signer::default()
-        };
-        assert_refused(
-            &url,
-            signer.sign(post(&url)).await,
-            "UnrecognizedClientException",
-            UNKNOWN,
-        )
-        .await;
+        let request = Signer::of(caller).sign(post(&url));
+        assert_refused(&url, request, "UnrecognizedClientException", UNKNOWN).await;
     }
     let mut wrong_secret = user();
     wrong_secret.secret_access_key = "guessed".into();
-    let request = Signer {
-        caller: wrong_secret,
-        ..Signer::default()
-    }
-    .sign(post(&url))
-    .await;
+    let request = Signer::of(wrong_secret).sign(post(&url));
     assert_refused(&url, request, "InvalidSignatureException", MISMATCH).await;
 }
 
@@ -218,12 +140,9 @@ async fn keys_and_tokens_must_belong_together() {
 async fn a_signature_is_for_this_region_and_service() {
     let url = url().await;
     for (region, service) in [("eu-central-1", "lambda"), ("us-west-2", "execute-api")] {
-        let signer = Signer {
-            region,
-            service,
-            ..Signer::default()
-        };
-        let received = send(signer.sign(post(&url)).await).await;
+        let mut signer = Signer::of(user());
+        (signer.region, signer.service) = (region, service);
+        let received = send(signer.sign(post(&url))).await;
         assert_forbidden(&received, "InvalidSignatureException");
         let message = format!(
             "Credential should be scoped to us-west-2, lambda and the day of X-Amz-Date, not to {region}, {service} and \
@@ -237,27 +156,18 @@ async fn a_signature_is_for_this_region_and_service() {
 #[tokio::test]
 async fn a_signature_lives_five_minutes_either_way() {
     let url = url().await;
+    let mut signer = Signer::of(role());
     let (within, beyond) = (Duration::from_secs(299), Duration::from_secs(301));
-    for time in [now() - within, now() + within] {
-        let signer = Signer {
-            time,
-            ..Signer::default()
-        };
-        assert_reached(&url, signer.sign(post(&url)).await).await;
+    for (time, declare_hash) in [(now() - within, true), (now() + within, false)] {
+        (signer.time, signer.declare_hash) = (time, declare_hash);
+        let received = send(signer.sign(post(&url))).await;
+        assert_eq!((received.status, received.text()), (StatusCode::OK, "reached"));
     }
     for time in [now() - beyond, now() + beyond] {
-        let signer = Signer {
-            time,
-            ..Signer::default()
-        };
+        signer.time = time;
+        let request = signer.sign(post(&url));
         let message = "Signature expired, or not yet current: X-Amz-Date is more than 5 min. from now.";
-        assert_refused(
-            &url,
-            signer.sign(post(&url)).await,
-            "InvalidSignatureException",
-            message,
-        )
-        .await;
+        assert_refused(&url, request, "InvalidSignatureException", message).await;
     }
 }
 
@@ -272,7 +182,7 @@ async fn a_signature_in_pieces_is_incomplete() {
         |request| drop(request.headers_mut().remove("x-amz-date")),
     ];
     for take_away in pieces {
-        let mut request = signed(post(&url)).await;
+        let mut request = signed(post(&url));
         take_away(&mut request);
         assert_forbidden(&send(request).await, "IncompleteSignatureException");
     }
@@ -282,7 +192,7 @@ async fn a_signature_in_pieces_is_incomplete() {
 #[tokio::test]
 async fn the_host_must_be_signed() {
     let url = url().await;
-    let mut request = signed(post(&url)).await;
+    let mut request = signed(post(&url));
     edit_authorization(&mut request, ";host;", ";");
     let message = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.";
     assert_refused(&url, request, "InvalidSignatureException", message).await;

@@ -1,8 +1,7 @@
 //! A Function URL under test, with a fake function behind it.
 
-use std::future::Future;
+use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -12,34 +11,26 @@ use local_lambda::invocation::{Answer, Function, Invocation, InvokeError, Stream
 use local_lambda::invoke_api;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-
-pub(crate) type Outcome = Result<Answer, InvokeError>;
-type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Handler = Box<dyn Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+use tokio::sync::mpsc;
 
 /// No step of a test takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) struct Fake {
-    handler: Handler,
+struct Fake {
+    answer: Box<dyn Fn() -> Answer + Send + Sync>,
     seen: Arc<Mutex<Vec<Invocation>>>,
 }
 
 impl Function for Fake {
-    async fn invoke(&self, invocation: Invocation) -> Outcome {
-        self.seen.lock().unwrap().push(invocation.clone());
-        (self.handler)(invocation).await
+    async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
+        self.seen.lock().unwrap().push(invocation);
+        Ok((self.answer)())
     }
 }
 
 pub(crate) struct Url {
     pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Mutex<Vec<Invocation>>>,
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<()>,
 }
 
 /// 2023-04-18T16:17:17.747Z
@@ -56,7 +47,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn described(&self) -> serde_json::Value {
+    pub(crate) fn described(&self) -> serde_json::Value {
         json!({
             "accessKeyId": self.access_key_id,
             "secretAccessKey": self.secret_access_key,
@@ -84,7 +75,7 @@ pub(crate) fn role() -> Caller {
 /// A function that is called `proxy`, and by the alias `live`.
 pub(crate) fn settings(invoke_mode: &str) -> Settings {
     let function = serde_json::from_value(json!({
-        "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": "arm64",
+        "functionName": "proxy", "handlerZip": "proxy.zip", "architecture": "arm64", "memoryMb": 256, "timeoutSeconds": 30,
         "region": "us-west-2", "accountId": "111122223333", "invokeMode": invoke_mode, "aliases": ["live"],
         "callers": [user().described(), role().described()], "executionRole": role().described(),
     }));
@@ -96,67 +87,38 @@ pub(crate) fn settings(invoke_mode: &str) -> Settings {
 }
 
 impl Url {
-    pub(crate) async fn start(
-        settings: Settings,
-        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
-    ) -> Self {
-        Self::served(handler, |listener, fake, stopped| {
-            serve(listener, settings, fake, stopped)
-        })
-        .await
-    }
-
-    /// The Invoke API of the function.
-    pub(crate) async fn invoke_api(
-        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
-    ) -> Self {
-        Self::served(handler, |listener, fake, stopped| {
-            invoke_api::serve(listener, settings("BUFFERED"), fake, stopped)
-        })
-        .await
-    }
-
-    async fn served<S: Future<Output = ()> + Send + 'static>(
-        handler: impl Fn(Invocation) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync + 'static,
-        server: impl FnOnce(TcpListener, Arc<Fake>, Stopped) -> S,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let fake = Arc::new(Fake {
-            handler: Box::new(handler),
-            seen: Arc::clone(&seen),
-        });
-        let (stop, stopped) = oneshot::channel();
-        let stopped = Box::pin(async move {
-            let _ = stopped.await;
-        });
-        Self {
-            address,
-            seen,
-            stop: Some(stop),
-            server: tokio::spawn(server(listener, fake, stopped)),
-        }
-    }
-
     /// A URL whose function always answers this JSON.
     pub(crate) async fn answering(payload: impl Into<Bytes>) -> Self {
-        let payload = payload.into();
-        Self::start(settings("BUFFERED"), move |_| {
-            let payload = payload.clone();
-            Box::pin(async move { Ok(Answer::Buffered(payload)) })
-        })
-        .await
+        let (url, listener, fake) = Self::bound(always(payload)).await;
+        tokio::spawn(serve(listener, settings("BUFFERED"), fake, pending()));
+        url
     }
 
-    /// A URL whose function hands out this one streamed answer.
-    pub(crate) async fn streaming(settings: Settings, answer: StreamingAnswer) -> Self {
+    /// The Invoke API of such a function.
+    pub(crate) async fn invoke_api(payload: impl Into<Bytes>) -> Self {
+        let (url, listener, fake) = Self::bound(always(payload)).await;
+        tokio::spawn(invoke_api::serve(listener, settings("BUFFERED"), fake, pending()));
+        url
+    }
+
+    /// A RESPONSE_STREAM URL whose function hands out this one streamed answer.
+    pub(crate) async fn streaming(answer: StreamingAnswer) -> Self {
         let answer = Mutex::new(Some(answer));
-        Self::start(settings, move |_| {
-            let answer = answer.lock().unwrap().take().unwrap();
-            Box::pin(async move { Ok(Answer::Streaming(answer)) })
-        })
-        .await
+        let once = move || Answer::Streaming(answer.lock().unwrap().take().unwrap());
+        let (url, listener, fake) = Self::bound(Box::new(once)).await;
+        tokio::spawn(serve(listener, settings("RESPONSE_STREAM"), fake, pending()));
+        url
+    }
+
+    async fn bound(answer: Box<dyn Fn() -> Answer + Send + Sync>) -> (Self, TcpListener, Arc<Fake>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::default();
+        let fake = Arc::new(Fake {
+            answer,
+            seen: Arc::clone(&seen),
+        });
+        (Self { address, seen }, listener, fake)
     }
 
     pub(crate) fn invocations(&self) -> usize {
@@ -165,26 +127,19 @@ impl Url {
 
     /// The only event that the function has seen.
     pub(crate) fn event(&self) -> serde_json::Value {
-        let seen = self.seen.lock().unwrap();
-        assert_eq!(seen.len(), 1, "invocations");
-        serde_json::from_slice(&seen[0].payload).unwrap()
-    }
-
-    /// Stops the server and waits for its end.
-    pub(crate) async fn stop(mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-        timeout(PATIENCE, self.server).await.unwrap().unwrap();
+        assert_eq!(self.invocations(), 1);
+        serde_json::from_slice(&self.seen.lock().unwrap()[0].payload).unwrap()
     }
 }
 
-/// A streamed answer and the function's end of it.
-pub(crate) fn stream(content_type: Option<&str>) -> (mpsc::Sender<Result<Bytes, StreamBroken>>, StreamingAnswer) {
+fn always(payload: impl Into<Bytes>) -> Box<dyn Fn() -> Answer + Send + Sync> {
+    let payload = payload.into();
+    Box::new(move || Answer::Buffered(payload.clone()))
+}
+
+/// A streamed answer with a prelude, and the function's end of it.
+pub(crate) fn stream() -> (mpsc::Sender<Result<Bytes, StreamBroken>>, StreamingAnswer) {
     let (sender, body) = mpsc::channel(1);
-    (
-        sender,
-        StreamingAnswer {
-            content_type: content_type.map(str::to_owned),
-            body,
-        },
-    )
+    let content_type = Some("application/vnd.awslambda.http-integration-response".to_owned());
+    (sender, StreamingAnswer { content_type, body })
 }

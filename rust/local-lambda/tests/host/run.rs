@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -29,7 +30,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn start(folder: Folder, unprivileged: bool, stdin: Stdio, address: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn start(folder: Folder, unprivileged: bool) -> Result<Self, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
         // Nothing of it touches the machine's own network: the URL's socket alone comes from there.
         let root = nix::unistd::geteuid().is_root();
         let namespaces = if root && !unprivileged { "-n" } else { "-Urnm" };
@@ -37,7 +40,7 @@ impl Run {
         command.args([namespaces, "--", env!("CARGO_BIN_EXE_local-lambda"), "--listen-stdin"]);
         command.arg("--config").arg(folder.0.join("function.json"));
         let mut child = command
-            .stdin(stdin)
+            .stdin(OwnedFd::from(listener))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -104,6 +107,17 @@ impl Run {
     /// The next announcement of an environment's state.
     pub(crate) fn state(&mut self, state: &str) -> Value {
         self.event(|event| event["event"] == "environment" && event["state"] == state)
+    }
+
+    /// The next invocation that ended.
+    pub(crate) fn invocation(&mut self) -> Value {
+        self.event(|event| event["event"] == "invocation")
+    }
+
+    /// Kills the process of this name that was started first.
+    pub(crate) fn kill_process(&mut self, name: &str) {
+        let pid = self.process(name, "started")["pid"].as_i64().unwrap();
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
     }
 
     pub(crate) fn process(&mut self, name: &str, state: &str) -> Value {

@@ -20,9 +20,9 @@ fn status_field(who: &Value, name: &str) -> String {
 }
 
 #[test]
-fn the_function_is_lambdas_user_and_has_no_rights() {
+fn the_function_is_lambdas_user_without_rights_who_may_write_to_tmp_alone_and_sees_no_process_of_others() {
     both_ways(|script| {
-        let run = script.run();
+        let run = script.extension("one", "").run();
         let who = run.call(&json!({ "do": "who" })).json();
         assert_eq!(
             (status_field(&who, "Uid:"), status_field(&who, "Gid:")),
@@ -33,42 +33,26 @@ fn the_function_is_lambdas_user_and_has_no_rights() {
         }
         assert_eq!(status_field(&who, "NoNewPrivs:"), "1");
         assert_eq!(who["folder"], "/var/task");
-        run.stop();
-    });
-}
-
-#[test]
-fn only_tmp_can_be_written() {
-    both_ways(|script| {
-        let run = script.extension("one", "").run();
+        assert_eq!(who["addresses"], json!(["lo 127.0.0.1", "vinternal_1 169.254.100.2"]));
+        assert_eq!(who["processes"], 3, "the supervisor, the extension and the runtime");
         let outcomes = run.call(&json!({ "do": "write" })).json();
         for (folder, outcome) in outcomes.as_object().unwrap() {
-            let outcome = outcome.as_str().unwrap();
-            if folder == "/tmp" {
-                assert_eq!(outcome, "written");
-            } else {
-                assert!(outcome.starts_with("EROFS"), "{folder}: {outcome}");
-            }
+            let expected = if folder == "/tmp" { "written" } else { "EROFS" };
+            assert!(outcome.as_str().unwrap().starts_with(expected), "{folder}: {outcome}");
         }
         run.stop();
     });
 }
 
 #[test]
-fn its_network_is_loopback_and_a_link_local_address() {
-    both_ways(|script| {
-        let run = script.run();
-        let who = run.call(&json!({ "do": "who" })).json();
-        assert_eq!(who["addresses"], json!(["lo 127.0.0.1", "vinternal_1 169.254.100.2"]));
-        run.stop();
-    });
-}
-
-#[test]
-fn it_sees_no_process_but_its_environments() {
-    let run = Script::new().extension("one", "").run();
+fn environments_do_not_see_each_other() {
+    let mut run = Script::new().with("maxEnvironments", 2).run();
+    let other = run.begin(&json!({ "do": "sleep", "ms": 500 }));
+    run.state("invoking");
     let who = run.call(&json!({ "do": "who" })).json();
-    assert_eq!(who["processes"], 3, "the supervisor, the extension and the runtime");
+    assert_eq!(who["processes"], 2);
+    assert_eq!(who["addresses"], json!(["lo 127.0.0.1", "vinternal_1 169.254.100.6"]));
+    assert_eq!(other.finish().status, 200);
     run.stop();
 }
 
@@ -113,7 +97,7 @@ fn an_event_comes_with_the_documented_headers() {
     let run = Script::new().with("timeoutSeconds", 7).run();
     let who = run.call(&json!({ "do": "who" })).json();
     let headers = &who["headers"];
-    let arn = "arn:aws:lambda:eu-central-1:123456789012:function:scripted";
+    let arn = "arn:aws:lambda:us-west-2:123456789012:function:scripted";
     assert_eq!(headers["lambda-runtime-invoked-function-arn"], arn);
     assert_eq!(headers["lambda-runtime-aws-request-id"].as_str().unwrap().len(), 36);
     let root = who["traceInEvent"].as_str().unwrap();

@@ -1,15 +1,13 @@
 //! A function to run, and how local-lambda is started with it.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
 use super::run::Run;
+use crate::function_url::url::user;
 
 /// A function to run.
 pub(crate) struct Script {
@@ -28,10 +26,10 @@ impl Script {
         };
         let config = json!({
             "functionName": "scripted", "handlerZip": "function.zip", "architecture": architecture,
-            "region": "eu-central-1", "accountId": "123456789012", "environment": {},
+            "region": "us-west-2", "accountId": "123456789012", "environment": {},
             "executionRole": { "accessKeyId": "ROLE", "secretAccessKey": "role-secret", "sessionToken": "role-token" },
-            "callers": [{ "accessKeyId": "CALLER", "secretAccessKey": "caller-secret" }],
-            "timeoutSeconds": 10,
+            "callers": [user().described()],
+            "memoryMb": 256, "timeoutSeconds": 10,
         });
         Self {
             config,
@@ -76,18 +74,7 @@ impl Script {
     }
 
     /// Runs it, or gives its log if it ends before it is ready.
-    pub(crate) fn try_run(self) -> Result<Run, String> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        self.start(OwnedFd::from(listener).into(), address)
-    }
-
-    /// Runs it with another standard input than a listener.
-    pub(crate) fn try_run_on(self, stdin: Stdio) -> Result<Run, String> {
-        self.start(stdin, SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-
-    fn start(mut self, stdin: Stdio, address: SocketAddr) -> Result<Run, String> {
+    pub(crate) fn try_run(mut self) -> Result<Run, String> {
         let folder = Folder::new();
         let (name, mode) = self.handler;
         zip(&folder.0.join("function.zip"), &[name.to_owned()], mode);
@@ -101,7 +88,7 @@ impl Script {
             self.config["layerZips"] = json!(["layer.zip"]);
         }
         std::fs::write(folder.0.join("function.json"), self.config.to_string()).unwrap();
-        Run::start(folder, self.unprivileged, stdin, address)
+        Run::start(folder, self.unprivileged)
     }
 }
 

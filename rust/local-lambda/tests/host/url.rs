@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use http::{HeaderValue, Method};
 use serde_json::Value;
 
 use super::run::{PATIENCE, Run};
+use crate::function_url::client::{self, Signer};
+use crate::function_url::url::user;
 
 /// An answer as it came over the wire.
 #[derive(Debug)]
@@ -47,16 +47,19 @@ impl Run {
 
     /// Sends a request, and leaves its answer for later.
     pub(crate) fn begin(&self, told: &Value) -> Pending {
-        let body = told.to_string();
-        let host = self.address.to_string();
-        let mut head = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n");
-        head += &format!("content-length: {}\r\nconnection: close\r\n", body.len());
-        for (name, value) in signature(&host, body.as_bytes()) {
-            head += &format!("{name}: {value}\r\n");
+        let mut request = client::request(Method::POST, "/", self.address, told.to_string());
+        for (name, value) in [("content-type", "application/json"), ("connection", "close")] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        let length = request.body().len();
+        request.headers_mut().insert("content-length", length.into());
+        let mut signer = Signer::of(user());
+        signer.time = SystemTime::now();
+        let request = signer.sign(request);
         let mut socket = TcpStream::connect(self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+        socket.write_all(client::head_bytes(&request).as_bytes()).unwrap();
+        socket.write_all(request.body()).unwrap();
         Pending(socket)
     }
 }
@@ -69,25 +72,4 @@ impl Pending {
         self.0.read_to_end(&mut bytes).unwrap();
         Answer::parse(&bytes)
     }
-}
-
-fn signature(host: &str, body: &[u8]) -> Vec<(String, String)> {
-    let identity = Credentials::new("CALLER", "caller-secret", None, None, "test").into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region("eu-central-1")
-        .name("lambda")
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()
-        .unwrap()
-        .into();
-    let headers = [("host", host), ("content-type", "application/json")];
-    let url = format!("http://{host}/");
-    let request = SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(body)).unwrap();
-    let instructions = sign(request, &parameters).unwrap().into_parts().0;
-    instructions
-        .headers()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }

@@ -38,12 +38,6 @@ fn runtime(terminate: SigSet) {
     say("runtime: started");
     match script("SCRIPT_RUNTIME").as_str() {
         "exit" => exit(3),
-        "init-error" => {
-            let body = r#"{"errorType":"Runtime.Scripted","errorMessage":"as the script says"}"#;
-            let answer = call("POST", &format!("{RUNTIME}/init/error"), &[], body.as_bytes());
-            assert_eq!(answer.status, 202);
-            exit(1);
-        }
         "fail-once" if fails_now() => exit(4),
         "hang" => loop {
             std::thread::park();
@@ -156,11 +150,9 @@ fn who(event: &Value, next: &Answer) -> Value {
         "status": read("/proc/self/status"),
         "folder": std::env::current_dir().unwrap(),
         "environment": std::env::vars().collect::<std::collections::BTreeMap<_, _>>(),
-        "hostname": read("/proc/sys/kernel/hostname"),
         "addresses": nix::ifaddrs::getifaddrs().unwrap()
             .filter_map(|interface| Some(format!("{} {}", interface.interface_name, interface.address?.as_sockaddr_in()?.ip())))
             .collect::<Vec<_>>(),
-        "mounts": read("/proc/self/mounts"),
         "processes": std::fs::read_dir("/proc").unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().parse::<u32>().is_ok()).count(),
         "headers": next.headers,
@@ -244,22 +236,11 @@ fn extension(name: &str) {
     match script.as_str() {
         "exit" => exit(8),
         "slow-registration" => std::thread::sleep(Duration::from_millis(300)),
-        "wrong-name" => {
-            let refused = register("somebody-else");
-            say(&format!(
-                "extension {name}: wrong name {} {}",
-                refused.status,
-                refused.json()["errorType"]
-            ));
-        }
-        "unknown" => {
+        "lawless" => {
+            say_refusal(name, "wrong name", &register("somebody-else"));
             let headers = [("Lambda-Extension-Identifier", "00000000-0000-0000-0000-000000000000")];
-            let refused = call("GET", &format!("{EXTENSION}/event/next"), &headers, b"");
-            say(&format!(
-                "extension {name}: unknown {} {}",
-                refused.status,
-                refused.json()["errorType"]
-            ));
+            let unknown = call("GET", &format!("{EXTENSION}/event/next"), &headers, b"");
+            say_refusal(name, "unknown", &unknown);
         }
         _ => {}
     }
@@ -267,6 +248,9 @@ fn extension(name: &str) {
     let registered = register(name);
     assert_eq!(registered.status, 200);
     say(&format!("extension {name}: registered {}", registered.json()));
+    if script == "lawless" {
+        say_refusal(name, "again", &register(name));
+    }
     let identifier = [(
         "Lambda-Extension-Identifier",
         registered.header("lambda-extension-identifier"),
@@ -292,10 +276,14 @@ fn extension(name: &str) {
             (Some("SHUTDOWN"), "ignore-shutdown") => std::thread::sleep(Duration::from_secs(3600)),
             (Some("SHUTDOWN"), _) => exit(0),
             (_, "slow-after-invoke") => std::thread::sleep(Duration::from_millis(100)),
-            (_, "crash-after-invoke") => exit(9),
             _ => {}
         }
     }
+}
+
+fn say_refusal(name: &str, of: &str, refused: &Answer) {
+    let error_type = &refused.json()["errorType"];
+    say(&format!("extension {name}: {of} {} {error_type}", refused.status));
 }
 
 /// One byte a millisecond, for as long as anything here runs.

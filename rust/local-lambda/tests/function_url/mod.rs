@@ -1,12 +1,10 @@
 //! The Function URL front, and the Invoke API's, over real sockets, in front of a fake function.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 mod answers;
-mod client;
+pub(crate) mod client;
 mod events;
 mod invoke_api;
-mod lifecycle;
 mod limits;
 mod signatures;
 mod streams;
-mod url;
+pub(crate) mod url;

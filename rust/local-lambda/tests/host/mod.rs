@@ -1,17 +1,12 @@
 //! local-lambda as a whole: the real binary, real processes, real namespaces.
 //!
 //! Each test runs it in namespaces of its own (`unshare`), so root or user namespaces are needed, and `ip`.
-#![allow(clippy::unwrap_used)]
 
-mod command_line;
-mod fleet;
 mod freeze;
 mod init;
 mod invoke;
-mod leftovers;
 mod run;
 mod sandbox;
 mod script;
 mod shutdown;
-mod streams;
 mod url;
