@@ -141,22 +141,3 @@ fn list(missing: &[(PathBuf, &'static str)]) -> String {
         .map(|(file, task)| format!("\n  {}: npx projen {task}", file.display()))
         .collect()
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn all_that_is_missing_is_named_at_once_with_its_task() {
-        let text = Binaries::below(Path::new("/nonexistent")).unwrap_err().to_string();
-        for expected in [
-            "control-server: npx projen tailscaled:build",
-            "moto_server: npx projen python:venv",
-            "local-lambda: npx projen rust:build:development",
-            "extension.zip: npx projen layers:build",
-        ] {
-            assert!(text.contains(expected), "{text}");
-        }
-    }
-}

@@ -252,13 +252,4 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
         assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
     }
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let error = refused("creating a user namespace")(Errno::EPERM).to_string();
-        assert!(
-            error.contains("kernel.unprivileged_userns_clone=1") && error.contains("sudo"),
-            "{error}"
-        );
-    }
 }

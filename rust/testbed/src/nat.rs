@@ -178,25 +178,3 @@ async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<Stri
     }
     Err(failed(shown)(String::from_utf8_lossy(&output.stderr).trim()))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_peers_port_is_found_in_a_line_of_ss() {
-        assert_eq!(
-            peer_port("0      0      192.0.2.2:3478      169.254.100.2:41234"),
-            Some(41234)
-        );
-        assert_eq!(peer_port("nonsense"), None);
-    }
-
-    #[test]
-    fn a_listed_rule_is_the_one_that_was_added() {
-        assert_eq!(
-            normal("\tfrom all ipproto tcp dport 80 blackhole "),
-            normal("ipproto tcp dport 80 blackhole")
-        );
-    }
-}

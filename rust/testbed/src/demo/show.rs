@@ -131,22 +131,3 @@ fn cut(line: &str) -> String {
     }
     line.chars().take(WIDTH - 3).chain("...".chars()).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_line_is_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        let long = cut(&"ü".repeat(200));
-        assert_eq!(long.chars().count(), WIDTH);
-        assert!(long.ends_with("ü..."));
-    }
-
-    #[test]
-    fn colour_is_only_for_terminals() {
-        assert_eq!(Show { colour: false }.paint(RED, "x"), "x");
-        assert_eq!(Show { colour: true }.paint(RED, "x"), "\x1b[1;31mx\x1b[0m");
-    }
-}

@@ -1,4 +1,4 @@
-//! Distance between the function and everything else: a link with a round-trip time, a loss rate and a bandwidth.
+//! Distance between the function and everything else: a link with a round-trip time and a loss rate.
 //!
 //! The kernels that tests run on may lack `netem`. So the function gets a network namespace of its own, in which
 //! local-lambda runs, and a [`relay`] between two TUN devices is its only way to the control server, DERP, AWS and the
@@ -7,7 +7,6 @@
 
 mod random;
 mod relay;
-mod shaper;
 
 use std::{
     fs::{self, File},
@@ -60,8 +59,6 @@ pub struct Distance {
     pub round_trip: Duration,
     /// The share of packets that are lost, in each direction.
     pub loss: f64,
-    /// What each direction carries. `None`: whatever comes.
-    pub bits_per_second: Option<u64>,
 }
 
 impl Distance {
@@ -70,7 +67,6 @@ impl Distance {
         Self {
             round_trip: Duration::from_millis(round_trip),
             loss: 0.0,
-            bits_per_second: None,
         }
     }
 
@@ -78,15 +74,6 @@ impl Distance {
     #[must_use]
     pub const fn with_loss(self, loss: f64) -> Self {
         Self { loss, ..self }
-    }
-
-    /// The same, with a limited bandwidth.
-    #[must_use]
-    pub const fn with_bandwidth(self, bits_per_second: u64) -> Self {
-        Self {
-            bits_per_second: Some(bits_per_second),
-            ..self
-        }
     }
 }
 
@@ -133,7 +120,6 @@ pub struct Link {
     // Before the namespace that its devices are in.
     _relay: Relay,
     function_side: FunctionSide,
-    distance: Distance,
 }
 
 impl Link {
@@ -148,13 +134,7 @@ impl Link {
         Ok(Self {
             _relay: relay,
             function_side,
-            distance,
         })
-    }
-
-    /// How long it is.
-    pub fn distance(&self) -> Distance {
-        self.distance
     }
 
     /// As [`command`], on the function's side.
