@@ -34,12 +34,12 @@ pub struct Setting {
 impl Setting {
     /// A tailnet with a target, and AWS.
     pub async fn surroundings(&self) -> Result<Surroundings, Error> {
-        Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+        self.surroundings_at(None).await
     }
 
     /// The same, at a distance from the function.
     pub async fn surroundings_at(&self, distance: Option<Distance>) -> Result<Surroundings, Error> {
-        Surroundings::start_at(distance, self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+        Surroundings::start(distance, self.binaries.clone(), &self.run_dir).await
     }
 
     /// Everything, with a function that `adjust` may change.

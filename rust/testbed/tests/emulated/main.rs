@@ -26,7 +26,7 @@ async fn answers(setting: Arc<Setting>) -> Outcome {
     let world = Setting { binaries, run_dir }.world(|_| ()).await?;
     for step in [Step::Get, Step::Echo, Step::ClosedPort] {
         let report = step.run(&world).await?;
-        eprintln!("{}: {:?}", step.title(), report.took);
+        eprintln!("{}: {:#?}", step.title(), report.lines);
         if let Err(wrong) = report.verdict {
             let log = world.log();
             return Err(format!("{}: {wrong}\n{log}", step.title()).into());
