@@ -1,6 +1,9 @@
 //! What an environment's first https request, and its first metric, take beyond its second ones.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use testbed::{
     Error,
@@ -23,21 +26,12 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
     for handler in Handler::forwarding() {
         let (mut https, mut https_cpu, mut metric) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds() {
-            let ask = Ask::get("/?close").over_https();
-            let mut contender = fresh(&scene, handler).await?;
-            let (first, first_cpu) = once(&mut contender, &ask).await;
-            let (second, second_cpu) = once(&mut contender, &ask).await;
-            https.push(first - second);
-            https_cpu.push(first_cpu - second_cpu);
-            contender.stop(std::time::Duration::from_secs(8)).await;
+            let (wall, cpu) = first_beyond_second(&scene, handler, &Ask::get("/?close").over_https()).await?;
+            https.push(wall);
+            https_cpu.push(cpu);
             // The others know nothing of metrics.
             if handler == Handler::Ours {
-                let mut contender = fresh(&scene, handler).await?;
-                let ask = Ask::get("/").counted();
-                let (first, _) = once(&mut contender, &ask).await;
-                let (second, _) = once(&mut contender, &ask).await;
-                metric.push(first - second);
-                contender.stop(std::time::Duration::from_secs(8)).await;
+                metric.push(first_beyond_second(&scene, handler, &Ask::get("/").counted()).await?.0);
             }
         }
         let row = |what: &str, values: &[f64]| Row::new("firsts", profile.name, handler.name(), what, "ms", values);
@@ -54,23 +48,27 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
     Ok(())
 }
 
-/// A new environment that has answered plain requests.
-async fn fresh(scene: &Scene, handler: Handler) -> Result<Contender, Error> {
-    let mut contender = Contender::Function(scene.deploy(handler, |_| ()).await?);
+/// In a new environment that has answered plain requests: by the clock, and by the processor's time.
+async fn first_beyond_second(scene: &Scene, handler: Handler, ask: &Ask) -> Result<(f64, f64), Error> {
+    let mut contender = scene.deploy(handler, |_| ()).await?;
     contender.warm_up().await?;
     for _ in 0..5 {
         contender.must_answer(&Ask::get("/?close")).await;
     }
-    Ok(contender)
+    let first = once(&mut contender, ask).await;
+    let second = once(&mut contender, ask).await;
+    contender.stop().await;
+    Ok((first.0 - second.0, first.1 - second.1))
 }
 
 /// A request, and a plain one right after it, which waits for whatever the first one left to be done.
 async fn once(contender: &mut Contender, ask: &Ask) -> (f64, f64) {
-    let before = contender.processor().unwrap_or_default();
+    let used = |contender: &Contender| contender.processors().iter().sum::<Duration>();
+    let before = used(contender);
     let began = Instant::now();
     contender.must_answer(ask).await;
     contender.must_answer(&Ask::get("/")).await;
     let took = began.elapsed();
-    let used = contender.processor().unwrap_or_default().saturating_sub(before);
+    let used = used(contender).saturating_sub(before);
     (millis(took), millis(used))
 }

@@ -8,7 +8,7 @@ use testbed::{
 };
 
 use crate::{
-    contender::{Ask, Contender},
+    contender::Ask,
     handler::Handler,
     rows::{self, Row},
     scene::Scene,
@@ -21,7 +21,7 @@ const AT: &str = "10,000 requests";
 pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome {
     let scene = Scene::open(&setting, profile).await?;
     for handler in Handler::forwarding() {
-        let mut contender = Contender::Function(scene.deploy(handler, |_| ()).await?);
+        let mut contender = scene.deploy(handler, |_| ()).await?;
         contender.warm_up().await?;
         let kinds = [
             Ask::get("/"),
@@ -33,19 +33,14 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         for number in 0..REQUESTS {
             failed += usize::from(contender.ask(&kinds[number % kinds.len()]).await.status != 200);
         }
+        let row = |what: String, megabytes| Row::new("memory", AT, handler.name(), what, "MB", &[megabytes]);
         let mut rows = Vec::new();
-        let mut all = 0.0;
-        let deployed = contender.function().expect("it is a function");
-        for member in deployed.members() {
-            let resident = member.resident()?;
-            all += resident;
-            let what = format!("resident memory of {}", member.name);
-            rows.push(Row::new("memory", AT, handler.name(), what, "MB", &[resident]));
+        for member in &contender.members {
+            rows.push(row(format!("resident memory of {}", member.name), member.resident()?));
         }
-        let whole = Row::new("memory", AT, handler.name(), "resident memory, all", "MB", &[all]);
-        rows.push(whole.with_failed(failed));
+        rows.push(row("resident memory, all".to_owned(), contender.resident()?).with_failed(failed));
         rows::add(rows);
-        contender.stop(std::time::Duration::from_secs(8)).await;
+        contender.stop().await;
     }
     scene.close(Vec::new()).await;
     Ok(())

@@ -10,7 +10,7 @@ use std::{
 const HOST: &str = "local-lambda";
 
 /// A process of an environment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Member {
     /// As the kernel knows it: 15 characters at most.
     pub(crate) name: String,

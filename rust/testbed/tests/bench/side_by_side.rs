@@ -3,19 +3,17 @@
 use std::{sync::Arc, time::Instant};
 
 use testbed::{
-    Error,
     distance::Profile,
     server::Sample,
-    signed::signed,
     suite::{Outcome, Setting},
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    contender::{Ask, Deployed, connect, request},
+    contender::{Ask, Contender},
     handler::Handler,
     processes,
-    rounds::{millis, percentile, rounds},
+    rounds::{count_failed, millis, percentile, rounds},
     rows::{self, Row},
     scene::Scene,
 };
@@ -34,21 +32,12 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let deployed = deployed.await?;
         let began = Instant::now();
         // So long that none is free for another caller.
-        let starts = at_once(&deployed, &Ask::get("/?delay=1s"), 1).await?;
+        let starts = at_once(&deployed, &Ask::get("/?delay=1s"), 1).await;
         let whole = millis(began.elapsed()) - 1000.0;
         let failed = count_failed(&starts);
-        let mut rows = vec![
-            Row::new(
-                "side by side",
-                AT,
-                handler.name(),
-                "all started and answered",
-                "ms",
-                &[whole],
-            )
-            .with_failed(failed),
-        ];
-        let runtimes = deployed.runtimes(ENVIRONMENTS as u64);
+        let row = |what: &str, unit, values: &[f64]| Row::new("side by side", AT, handler.name(), what, unit, values);
+        let mut rows = vec![row("all started and answered", "ms", &[whole]).with_failed(failed)];
+        let runtimes = deployed.runtimes();
         let mut members = Vec::new();
         for runtime in &runtimes {
             members.extend(processes::members(*runtime)?);
@@ -56,7 +45,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let (mut medians, mut tails, mut processor, mut failed) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for _ in 0..rounds() {
             let before = processes::processor(&members)?;
-            let samples = at_once(&deployed, &Ask::get("/"), REQUESTS).await?;
+            let samples = at_once(&deployed, &Ask::get("/"), REQUESTS).await;
             let used = processes::processor(&members)?.saturating_sub(before);
             processor.push(millis(used) / samples.len() as f64);
             medians.push(percentile(&samples, 50));
@@ -65,9 +54,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         }
         let memory: Result<f64, _> = members.iter().map(processes::Member::proportional).sum();
         let each = memory? / runtimes.len() as f64;
-        let row = |what: &str, unit, values: &[f64]| {
-            Row::new("side by side", AT, handler.name(), what, unit, values).with_failed(failed)
-        };
+        let row = |what: &str, unit, values: &[f64]| row(what, unit, values).with_failed(failed);
         rows.extend([
             row("environments", "", &[runtimes.len() as f64]),
             row("GET kept, median", "ms", &medians),
@@ -76,43 +63,23 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
             row("memory of each", "MB", &[each]),
         ]);
         rows::add(rows);
-        deployed.lambda.process.stop(std::time::Duration::from_secs(10)).await;
-        scene.close(Vec::new()).await;
+        scene.close(vec![deployed]).await;
     }
     Ok(())
 }
 
-fn count_failed(samples: &[Sample]) -> usize {
-    samples.iter().filter(|sample| sample.status != 200).count()
-}
-
 /// As many callers as environments; each sends so many requests, one after the other.
-async fn at_once(deployed: &Deployed, ask: &Ask, requests: usize) -> Result<Vec<Sample>, Error> {
+async fn at_once(contender: &Contender, ask: &Ask, requests: usize) -> Vec<Sample> {
     let mut callers = JoinSet::new();
     for _ in 0..ENVIRONMENTS {
-        let ((url, mut target), ask) = (deployed.caller(), ask.clone());
+        let (mut caller, ask) = (contender.caller.another(), ask.clone());
         callers.spawn(async move {
-            let mut connection = connect(&url).await?;
             let mut samples = Vec::new();
             for _ in 0..requests {
-                let request = signed(request(&url, &mut target, &ask)?, "lambda", &url.caller)?;
-                let began = Instant::now();
-                let answer = connection.send_request(request).await?;
-                let status = answer.status().as_u16();
-                let read = http_body_util::BodyExt::collect(answer.into_body()).await;
-                read?;
-                samples.push(Sample {
-                    took: began.elapsed(),
-                    status,
-                });
-                connection.ready().await?;
+                samples.push(caller.ask(&ask).await);
             }
-            Ok::<_, Error>(samples)
+            samples
         });
     }
-    let mut samples = Vec::new();
-    while let Some(done) = callers.join_next().await {
-        samples.extend(done.expect("a caller panicked")?);
-    }
-    Ok(samples)
+    callers.join_all().await.concat()
 }

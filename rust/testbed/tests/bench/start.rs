@@ -12,7 +12,7 @@ use testbed::{
 use crate::{
     contender::{Ask, Contender},
     handler::Handler,
-    rounds::{millis, rounds},
+    rounds::{millis, rounds, turns},
     rows::{self, Row},
     scene::Scene,
 };
@@ -35,24 +35,22 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         .into_iter()
         .chain(Handler::forwarding())
     {
-        contenders.push(Contender::Function(scene.deploy(handler, |_| ()).await?));
+        contenders.push(scene.deploy(handler, |_| ()).await?);
     }
     let mut starts: Vec<Starts> = contenders.iter().map(|_| Starts::default()).collect();
     for round in 0..rounds() * STARTS {
-        for turn in 0..contenders.len() {
-            let who = (turn + round) % contenders.len();
+        for who in turns(round, contenders.len()) {
             start(&mut contenders[who], &mut starts[who]).await?;
         }
     }
     let mut rows = Vec::new();
-    for (contender, starts) in contenders.iter_mut().zip(&starts) {
+    for (contender, starts) in contenders.iter().zip(&starts) {
         let name = contender.name();
         let row = |what: &str, values: &[f64]| {
             Row::new("start", profile.name, name, what, "ms", values).with_failed(starts.failed)
         };
-        let handler = contender.function().map(|deployed| deployed.handler);
         // With the extension INIT ends when that is ready too, whose login comes first.
-        let what = match handler {
+        let what = match contender.handler() {
             Some(Handler::Ours | Handler::Node) => "handler start to the end of INIT",
             _ => "handler start to /next",
         };
@@ -67,14 +65,10 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
 }
 
 async fn start(contender: &mut Contender, starts: &mut Starts) -> Result<(), Error> {
-    let forwards = contender
-        .function()
-        .is_some_and(|deployed| deployed.handler != Handler::Alone);
-    let deployed = contender.function().expect("only functions start");
-    let (events, since) = (deployed.lambda.events.clone(), deployed.lambda.events.len());
+    let events = contender.lambda().events.clone();
+    let since = events.len();
     let timeline = async {
-        let first = events.find(since, process_started);
-        first.await;
+        events.find(since, process_started).await;
         let first = Instant::now();
         events.find(since, Event::runtime_started).await;
         let handler = Instant::now();
@@ -87,23 +81,15 @@ async fn start(contender: &mut Contender, starts: &mut Starts) -> Result<(), Err
         (sample, Instant::now())
     });
     starts.next.push(millis(ready - handler));
-    if forwards {
+    if contender.handler() != Some(Handler::Alone) {
         starts.whole.push(millis(answered - first));
         starts.failed += usize::from(sample.status != 200);
     }
-    let deployed = contender.function().expect("only functions start");
-    end(deployed, since).await
-}
-
-/// Ends the environment once it is idle.
-async fn end(deployed: &crate::contender::Deployed, since: usize) -> Result<(), Error> {
-    let invoked = deployed
-        .lambda
-        .events
-        .find(since, |event| matches!(event, Event::Invocation { .. }).then_some(()));
-    invoked.await;
-    deployed.lambda.spin_down().await?;
-    Ok(deployed.lambda.reached(since, "stopped").await?)
+    // Once it is idle, the environment is ended.
+    let invoked = |event: &Event| matches!(event, Event::Invocation { .. }).then_some(());
+    events.find(since, invoked).await;
+    contender.lambda().spin_down().await?;
+    Ok(contender.lambda().reached(since, "stopped").await?)
 }
 
 fn process_started(event: &Event) -> Option<()> {

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::{
     contender::{Ask, Contender},
     handler::Handler,
-    rounds::{millis, rounds},
+    rounds::{count_failed, millis, rounds},
     rows::{self, Row},
     scene::Scene,
 };
@@ -33,7 +33,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         let freezing = |function: &mut testbed::lambda::Function| {
             function.settings.insert("freeze".into(), true.into());
         };
-        let mut contender = Contender::Function(scene.deploy(handler, freezing).await?);
+        let mut contender = scene.deploy(handler, freezing).await?;
         contender.warm_up().await?;
         let (mut live, mut dead) = (Vec::new(), Vec::new());
         for _ in 0..rounds() {
@@ -49,8 +49,7 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
         }
         let row = |what: &str, samples: &[Sample]| {
             let times: Vec<_> = samples.iter().map(|sample| millis(sample.took)).collect();
-            let failed = samples.iter().filter(|sample| sample.status != 200).count();
-            Row::new("thaw", "3 s, DERP", handler.name(), what, "ms", &times).with_failed(failed)
+            Row::new("thaw", "3 s, DERP", handler.name(), what, "ms", &times).with_failed(count_failed(samples))
         };
         rows::add(vec![
             row("first GET, live flows", &live),
@@ -63,13 +62,11 @@ pub(crate) async fn measure(setting: Arc<Setting>, profile: Profile) -> Outcome 
 }
 
 async fn after(contender: &mut Contender, dead: bool) -> Result<Sample, Error> {
-    let deployed = contender.function().expect("it is a function");
-    let since = deployed.lambda.events.len();
+    let since = contender.lambda().events.len();
     contender.ask(&Ask::get("/")).await;
-    let deployed = contender.function().expect("it is a function");
-    deployed.lambda.reached(since, "frozen").await?;
+    contender.lambda().reached(since, "frozen").await?;
     if dead {
-        nat::forget_flows(deployed.runtime()).await?;
+        nat::forget_flows(contender.runtime()).await?;
     }
     // The freeze itself: its length is what is measured.
     sleep(FREEZE).await;
