@@ -28,6 +28,13 @@ pub struct Sample {
     pub status: u16,
 }
 
+impl Sample {
+    /// A request that was answered as it should be.
+    pub fn ok(took: Duration) -> Self {
+        Self { took, status: 200 }
+    }
+}
+
 /// The running server.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -62,11 +69,16 @@ impl Server {
         }
     }
 
+    /// Its machine and its port.
+    pub fn address(&self) -> (Ipv4Addr, u16) {
+        (self.machine, self.raw.address().port())
+    }
+
     /// Sends a request through the function. What is not answered with 200 is printed.
     pub async fn ask(&self, world: &World, method: &str) -> Sample {
         let body = if method == "POST" { "a small body" } else { "" };
-        let port = self.raw.address().port();
-        let request = world.url().request_to(self.machine, port, method, "/");
+        let (machine, port) = self.address();
+        let request = world.url().request_to(machine, port, method, "/");
         let began = Instant::now();
         let answer = match request.body(Bytes::from_static(body.as_bytes())) {
             Ok(request) => world.url().send(request).await,
