@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     Error, cloudwatch,
     distance::Link,
-    http_call::{CallError, call, connect, json, succeeded},
+    http_call::{call, connect, json, succeeded, unexpected},
     network::ADDRESS,
     process::{Process, command},
     signed::{REGION, signed},
@@ -88,12 +88,10 @@ impl Aws {
         let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": request_token()});
         let created: Created = json(target, &self.call("secretsmanager", target, body).await?)?;
         if !created.arn.contains(REGION) {
-            let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
-            return Err(CallError::Unexpected {
-                what: target.into(),
-                detail,
-            }
-            .into());
+            return Err(unexpected(
+                target,
+                format!("the ARN {} is not in {REGION}", created.arn),
+            ));
         }
         Ok(created.arn)
     }
@@ -164,7 +162,7 @@ impl Aws {
 
     async fn call(&self, service: &str, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
         let request = self.request(service, target, &body)?;
-        Ok(succeeded(target, exchange(&self.address, request).await?)?)
+        succeeded(target, exchange(&self.address, request).await?)
     }
 
     fn request(&self, service: &str, target: &str, body: &serde_json::Value) -> Result<Request<Full<Bytes>>, Error> {
@@ -178,7 +176,7 @@ impl Aws {
 }
 
 /// Sends a request over a connection of its own.
-async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
     call(connect(address).await?, request, CALL_LIMIT).await
 }
 

@@ -13,8 +13,9 @@ use serde_json::Value as Json;
 use tokio::net::TcpListener;
 
 use crate::{
-    http_call::{CallError, call, connect},
-    http_server::serve,
+    Error,
+    http_call::{call, connect, json},
+    http_server::serve_all,
     network::ADDRESS,
 };
 
@@ -28,12 +29,7 @@ pub(crate) async fn start(moto: &str) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind((ADDRESS, 0)).await?;
     let address = listener.local_addr()?;
     let moto = moto.to_owned();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let moto = moto.clone();
-            tokio::spawn(async move { serve(stream, |request| answer(&moto, request)).await });
-        }
-    });
+    tokio::spawn(serve_all(listener, move |request| answer(moto.clone(), request)));
     Ok(address)
 }
 
@@ -59,7 +55,7 @@ fn response(status: u16) -> http::response::Builder {
         .header("content-type", "application/cbor")
 }
 
-async fn answer(moto: &str, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
+async fn answer(moto: String, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let prefix = format!("/service/{SERVICE}/operation/");
@@ -76,18 +72,23 @@ async fn answer(moto: &str, request: Request<Bytes>) -> Result<Response<Bytes>, 
         Err(why) => return Ok(error(400, "SerializationException", &why)?),
     };
     let mut onward = Request::post("/")
-        .header("host", moto)
+        .header("host", &moto)
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-target", format!("{SERVICE}.{operation}"));
     // moto reads the service and the region in it.
     for authorization in head.headers.get_all(AUTHORIZATION) {
         onward = onward.header(AUTHORIZATION, authorization);
     }
-    let answer = call(connect(moto).await?, onward.body(input.to_string().into())?, CALL_LIMIT).await?;
+    let answer = call(
+        connect(&moto).await?,
+        onward.body(input.to_string().into())?,
+        CALL_LIMIT,
+    )
+    .await?;
     let status = answer.status().as_u16();
     let output: Json = match answer.body().as_ref() {
         [] => Json::Object(serde_json::Map::new()),
-        body => crate::http_call::json(operation, body)?,
+        body => json(operation, body)?,
     };
     if answer.status().is_success() {
         return Ok(response(status).body(encoded(&output))?);

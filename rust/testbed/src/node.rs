@@ -10,7 +10,6 @@ use tokio::process::Command;
 
 use crate::{
     Error,
-    http_call::CallError,
     local_api::LocalApi,
     process::{Process, command},
 };
@@ -81,10 +80,9 @@ impl Node {
     /// Waits until WireGuard has a session with the node at `address`: from then on, what does not get through is kept out.
     pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
         let met = self.local_api.meet(address);
-        Ok(self
-            .process
+        self.process
             .ready(MEETING_LIMIT, "its session with another node", met)
-            .await??)
+            .await?
     }
 
     /// Its name in the tailnet, short.
@@ -121,13 +119,10 @@ pub async fn start_daemon(
     Ok((process, socket))
 }
 
-fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, CallError> {
+fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, Error> {
     let first = addresses.iter().find_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
         IpAddr::V6(_) => None,
     });
-    first.ok_or_else(|| CallError::Unexpected {
-        what: "the status of a node".into(),
-        detail: format!("no IPv4 address among {addresses:?}"),
-    })
+    first.ok_or_else(|| Error::Other(format!("a node has no IPv4 address among {addresses:?}")))
 }

@@ -17,43 +17,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    deadline::{TimedOut, within},
-    log::Log,
-};
+use crate::{Error, deadline::within, error::failed, log::Log};
 
 /// How long after a process's end its pipes may stay open (a child of its own may hold them) before its log is closed.
 const LAST_WORDS_LIMIT: Duration = Duration::from_millis(300);
 /// How many lines of standard output may wait to be read.
 const OUTPUT_LINES: usize = 1024;
-
-/// Why a process is not there, or not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// It could not be started.
-    #[error("{name} could not be started: {program}: {source}")]
-    NotStarted {
-        /// Who.
-        name: String,
-        /// Which file.
-        program: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It ended instead of becoming ready.
-    #[error("{0}")]
-    Ended(Exit),
-    /// It did not become ready in time.
-    #[error("{name} is not ready: {timeout}; the end of its log:\n{log}")]
-    NotReady {
-        /// Who.
-        name: String,
-        /// What was waited for.
-        timeout: TimedOut,
-        /// Its last lines.
-        log: String,
-    },
-}
 
 /// A process has ended.
 #[derive(Debug, Clone)]
@@ -114,27 +83,24 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; both outputs go to the log.
-    pub fn spawn(name: &str, command: &mut Command) -> Result<Self, ProcessError> {
+    pub fn spawn(name: &str, command: &mut Command) -> Result<Self, Error> {
         Self::start(name, command, None)
     }
 
     /// Starts `command`; the lines of its standard output go to the receiver, which must be read or dropped.
-    pub fn spawn_reading(name: &str, command: &mut Command) -> Result<(Self, mpsc::Receiver<String>), ProcessError> {
+    pub fn spawn_reading(name: &str, command: &mut Command) -> Result<(Self, mpsc::Receiver<String>), Error> {
         let (sender, receiver) = mpsc::channel(OUTPUT_LINES);
         Ok((Self::start(name, command, Some(sender))?, receiver))
     }
 
-    fn start(name: &str, command: &mut Command, output: Option<mpsc::Sender<String>>) -> Result<Self, ProcessError> {
+    fn start(name: &str, command: &mut Command, output: Option<mpsc::Sender<String>>) -> Result<Self, Error> {
         let spawned = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let mut child = spawned.map_err(|source| ProcessError::NotStarted {
-            name: name.to_owned(),
-            program: command.as_std().get_program().to_string_lossy().into_owned(),
-            source,
-        })?;
+        let program = command.as_std().get_program().display();
+        let mut child = spawned.map_err(failed(format!("{name} could not be started: {program}")))?;
         let log = Log::default();
         let readers = [
             tokio::spawn(read_lines(child.stdout.take(), log.clone(), output)),
@@ -208,17 +174,13 @@ impl Process {
     }
 
     /// Waits until `ready` is, for `limit` at most, or until the process ends.
-    pub async fn ready<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        ready: impl Future<Output = T>,
-    ) -> Result<T, ProcessError> {
+    pub async fn ready<T>(&self, limit: Duration, what: &str, ready: impl Future<Output = T>) -> Result<T, Error> {
+        let (name, log) = (&self.name, &self.log);
         tokio::select! {
-            result = within(limit, what, ready) => result.map_err(|timeout| ProcessError::NotReady {
-                name: self.name.clone(), timeout, log: self.log.tail(),
+            result = within(limit, what, ready) => result.map_err(|late| {
+                Error::Other(format!("{name} is not ready: {late}; the end of its log:\n{}", log.tail()))
             }),
-            exit = self.exited() => Err(ProcessError::Ended(exit)),
+            exit = self.exited() => Err(Error::Other(exit.to_string())),
         }
     }
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::{
     Error,
-    http_call::CallError,
     raw_target::{Move, RawTarget},
     world::World,
 };
@@ -82,7 +81,7 @@ impl Server {
         let began = Instant::now();
         let answer = match request.body(Bytes::from_static(body.as_bytes())) {
             Ok(request) => world.url().send(request).await,
-            Err(error) => Err(CallError::from(error).into()),
+            Err(error) => Err(error.into()),
         };
         let took = began.elapsed();
         let status = match &answer {

@@ -23,7 +23,7 @@ use crate::{
     invoke_api::InvokeApi,
     lambda::{Function, LocalLambda},
     node::Node,
-    process::{Exit, ProcessError, command},
+    process::{Exit, command},
     target::{self, Target},
 };
 
@@ -75,7 +75,7 @@ impl Surroundings {
         let target = Target::start(&binaries, &control, AUTH_KEY, run_dir);
         let (target, (aws, secret_arn)) = tokio::select! {
             started = async { tokio::try_join!(target, aws) } => started?,
-            exit = control.process.exited() => return Err(ProcessError::Ended(exit).into()),
+            exit = control.process.exited() => return Err(Error::Other(exit.to_string())),
         };
         Ok(Self {
             control,

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let result = match enter(Some(options.listen)) {
         Ok(Side::Outside(status)) => return exit_code(status).into(),
         Ok(Side::Inside(inside)) => network::set_up(&inside.run_dir)
-            .and_then(|()| Ok(tokio::runtime::Runtime::new()?.block_on(run(options.once, &inside))?)),
+            .and_then(|()| tokio::runtime::Runtime::new()?.block_on(run(options.once, &inside))),
         Err(error) => Err(error),
     };
     result.unwrap_or_else(|error| {
