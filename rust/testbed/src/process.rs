@@ -12,7 +12,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, ChildStdin, Command},
+    process::{Child, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -108,23 +108,15 @@ impl Process {
         ];
         let (exits, exit) = watch::channel(None);
         let (orders, received) = mpsc::channel(4);
-        // Waiting for a child closes its standard input, unless somebody else holds it.
-        let stdin = child.stdin.take();
-        let owned = Owned {
-            name: name.to_owned(),
-            log: log.clone(),
-            readers,
-            exits,
-            _stdin: stdin,
-        };
         let pid = child.id().unwrap_or_default();
+        let owned = own(child, received, (name.to_owned(), log.clone()), readers, exits);
         Ok(Self {
             name: name.to_owned(),
             pid,
             log,
             exit,
             orders,
-            owner: tokio::spawn(owned.run(child, received)),
+            owner: tokio::spawn(owned),
         })
     }
 
@@ -192,43 +184,38 @@ impl Drop for Process {
     }
 }
 
-struct Owned {
-    name: String,
-    log: Log,
+/// Waits for the process's end. Signals are sent from here alone, so that none can reach a process id used anew.
+async fn own(
+    mut child: Child,
+    mut orders: mpsc::Receiver<Signal>,
+    (name, log): (String, Log),
     readers: [JoinHandle<()>; 2],
     exits: watch::Sender<Option<Exit>>,
-    _stdin: Option<ChildStdin>,
-}
-
-impl Owned {
-    /// Waits for the process's end. Signals are sent from here alone, so that none can reach a process id used anew.
-    async fn run(self, mut child: Child, mut orders: mpsc::Receiver<Signal>) {
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status,
-                Some(signal) = orders.recv() => {
-                    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-                        // Only a process that has just ended cannot be signalled, and then the other branch is next.
-                        let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
-                    }
+) {
+    // Waiting for a child closes its standard input, unless somebody else holds it.
+    let _stdin = child.stdin.take();
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            Some(signal) = orders.recv() => {
+                if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                    // Only a process that has just ended cannot be signalled, and then the other branch is next.
+                    let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
                 }
             }
-        };
-        let Ok(status) = status else { return };
-        let readers = async {
-            for reader in self.readers {
-                // A reader that panicked is a bug that its own message tells of.
-                let _ = reader.await;
-            }
-        };
-        // Too late for last words is no reason to hold back the news.
-        let _ = within(LAST_WORDS_LIMIT, "the last words", readers).await;
-        self.exits.send_replace(Some(Exit {
-            name: self.name,
-            status,
-            log: self.log.tail(),
-        }));
-    }
+        }
+    };
+    let Ok(status) = status else { return };
+    let readers = async {
+        for reader in readers {
+            // A reader that panicked is a bug that its own message tells of.
+            let _ = reader.await;
+        }
+    };
+    // Too late for last words is no reason to hold back the news.
+    let _ = within(LAST_WORDS_LIMIT, "the last words", readers).await;
+    let log = log.tail();
+    exits.send_replace(Some(Exit { name, status, log }));
 }
 
 /// Lines that are not UTF-8 are kept as well as they can be: a reader that gave up would stall the process.

@@ -92,34 +92,20 @@ async fn refusals(setting: Arc<Setting>) -> Outcome {
     let expired = headscale.create_key(&["--reusable"]).await?;
     headscale.expire_key(&expired).await?;
     let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
+    let rejected = |why: &str| format!("AuthKeyRejected: the control server rejected the auth key: {why}");
+    let tags_rejected = "TagsRejected: the control server rejected this machine's tags: ";
     for (key, tags, words) in [
-        (
-            "no-key-of-headscales",
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: ",
-        ),
-        (
-            &expired.key,
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: authkey expired",
-        ),
-        (
-            &used.key,
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: authkey already used",
-        ),
-        (
-            &good.key,
-            "tag:nobodys",
-            "TagsRejected: the control server rejected this machine's tags: ",
-        ),
+        ("no-key-of-headscales", "", rejected("")),
+        (&expired.key, "", rejected("authkey expired")),
+        (&used.key, "", rejected("authkey already used")),
+        (&good.key, "tag:nobodys", tags_rejected.to_owned()),
     ] {
         let world = deploy(surroundings, &headscale, key, |function| {
             set(function, "TS_ADVERTISE_TAGS", tags)
         })
         .await?;
         let answer = get(&world, &node).await?;
-        says_why(&world, &answer, &[words]).await;
+        says_why(&world, &answer, &[&words]).await;
         (surroundings, _) = world.undeploy().await;
     }
     drop(node);
@@ -202,9 +188,9 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         all(&world, environments.clone(), since, "frozen").await?;
         let dead = round % 2 == 0;
         if dead {
-            for environment in environments.clone() {
-                let pid = world.lambda.events.look(0, |event| of_runtime(event, environment));
-                nat::forget_flows(pid.ok_or("an environment has no runtime")?).await?;
+            let runtimes = world.lambda.events.all(Event::runtime_started);
+            for pid in runtimes.into_iter().skip(first - 1) {
+                nat::forget_flows(pid).await?;
             }
             // The freeze itself.
             tokio::time::sleep(REST).await;
@@ -226,16 +212,6 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
     world.stop().await;
     headscale.stop().await;
     Ok(())
-}
-
-/// The runtime's process of an environment.
-fn of_runtime(event: &Event, wanted: usize) -> Option<u32> {
-    match event {
-        Event::Process { environment, .. } if usize::try_from(*environment).ok() == Some(wanted) => {
-            event.runtime_started()
-        }
-        _ => None,
-    }
 }
 
 /// Waits until all of these environments came into this state, from event number `since` on.
