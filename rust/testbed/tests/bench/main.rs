@@ -11,17 +11,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod contender;
-mod firsts;
+mod environment;
 mod handler;
-mod memory;
 mod processes;
 mod requests;
 mod rounds;
 mod rows;
 mod scene;
 mod side_by_side;
-mod start;
-mod thaw;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -45,14 +42,14 @@ fn main() -> ExitCode {
         }
         let near = PROFILES[0];
         trials.push(of(setting, "share of a core", near, requests::shares));
-        trials.push(of(setting, "start", near, start::measure));
-        trials.push(of(setting, "firsts", near, firsts::measure));
+        trials.push(of(setting, "start", near, environment::start));
+        trials.push(of(setting, "firsts", near, environment::firsts));
         trials.push(of(setting, "bodies", near, requests::bodies));
         trials.push(of(setting, "stream", near, requests::stream));
-        trials.push(of(setting, "memory", near, memory::measure));
+        trials.push(of(setting, "memory", near, environment::memory));
         trials.push(of(setting, "side by side", near, side_by_side::measure));
         trials.push(of(setting, "peers", near, requests::peers));
-        trials.push(of(setting, "thaw", near, thaw::measure));
+        trials.push(of(setting, "thaw", near, environment::thaw));
         trials
     });
     rows::write();

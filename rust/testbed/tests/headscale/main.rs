@@ -150,12 +150,12 @@ async fn gone(setting: Arc<Setting>) -> Outcome {
         headscale,
         node,
         world,
-        door: _open,
+        door,
     } = joined(&setting).await?;
     assert_eq!(headscale.machines("lambda-proxy").await?.len(), 1);
     let (surroundings, _) = world.undeploy().await;
     assert_eq!(headscale.machines("lambda-proxy").await?, [] as [String; 0]);
-    drop(node);
+    drop((node, door));
     headscale.stop().await;
     surroundings.stop().await;
     Ok(())
@@ -169,7 +169,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         headscale,
         node,
         world,
-        door: _open,
+        door,
     } = joined(&setting).await?;
     end(&world, 1..=1, 0).await?;
     let mut unanswered = 0;
@@ -208,7 +208,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         unanswered <= MAX_UNANSWERED,
         "{unanswered} first requests were not answered"
     );
-    drop(node);
+    drop((node, door));
     world.stop().await;
     headscale.stop().await;
     Ok(())
