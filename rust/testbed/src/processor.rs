@@ -2,18 +2,21 @@
 
 use std::{fs, io, time::Duration};
 
-/// The processor's time so far of all processes in the network namespace of `pid`: those of its environment.
-pub fn used(pid: u32) -> io::Result<Duration> {
+/// The processes in the network namespace of `pid`: those of its environment.
+pub fn beside(pid: u32) -> io::Result<Vec<u32>> {
     let namespace = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let mut sum = Duration::ZERO;
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let inside = fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == namespace);
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // A process may end meanwhile.
-        sum += pid.filter(|_| inside).and_then(|pid| of(pid).ok()).unwrap_or_default();
-    }
-    Ok(sum)
+    let processes = fs::read_dir("/proc")?.flatten();
+    // What is not a process has no such file, and a process may end meanwhile.
+    let inside =
+        processes.filter(|entry| fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == namespace));
+    Ok(inside
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// The processor's time so far of all of them.
+pub fn used(pid: u32) -> io::Result<Duration> {
+    Ok(beside(pid)?.into_iter().filter_map(|pid| of(pid).ok()).sum())
 }
 
 /// That of one process.
