@@ -45,8 +45,6 @@ pub struct Node {
     pub tags: Option<Vec<String>>,
     /// Whether it holds a connection to the control server.
     pub online: bool,
-    /// Whether it must log in again.
-    pub expired: bool,
     /// Whether it is gone when it logs out.
     pub ephemeral: bool,
 }

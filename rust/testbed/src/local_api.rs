@@ -10,8 +10,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 use tokio::{net::UnixStream, time::sleep};
 
 use crate::{
@@ -35,32 +35,6 @@ const RUNNING: i64 = 6;
 #[derive(Debug, Clone)]
 pub struct LocalApi {
     socket: PathBuf,
-}
-
-/// What the bus says; the rest of each message is of no interest here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Notify {
-    state: Option<i64>,
-    err_message: Option<String>,
-}
-
-/// What became of a ping.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pong {
-    #[serde(rename = "Err")]
-    error: String,
-}
-
-/// The daemon's own view of itself.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Status {
-    #[serde(rename = "TailscaleIPs")]
-    addresses: Option<Vec<IpAddr>>,
-    #[serde(rename = "Peer")]
-    peers: Option<BTreeMap<String, Peer>>,
 }
 
 /// Another machine, as the control server told of it.
@@ -105,11 +79,11 @@ impl LocalApi {
         while let Some(frame) = bus.frame().await {
             lines.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
-                let notify: Notify = json(&path, &lines.split_to(end + 1))?;
-                if let Some(detail) = notify.err_message {
+                let notify: Value = json(&path, &lines.split_to(end + 1))?;
+                if let Some(detail) = notify["ErrMessage"].as_str() {
                     return Err(unexpected(&format!("the login of {hostname}"), detail));
                 }
-                if notify.state == Some(RUNNING) {
+                if notify["State"] == RUNNING {
                     return Ok(());
                 }
             }
@@ -119,16 +93,21 @@ impl LocalApi {
 
     /// The node's addresses in the tailnet.
     pub async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
-        let path = "/localapi/v0/status?peers=false";
-        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
-        Ok(status.addresses.unwrap_or_default())
+        let addresses: Option<Vec<IpAddr>> = self.status("?peers=false", "TailscaleIPs").await?;
+        Ok(addresses.unwrap_or_default())
     }
 
     /// The machines that the node knows.
     pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
-        let path = "/localapi/v0/status";
-        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
-        Ok(status.peers.unwrap_or_default().into_values().collect())
+        let peers: Option<BTreeMap<String, Peer>> = self.status("", "Peer").await?;
+        Ok(peers.unwrap_or_default().into_values().collect())
+    }
+
+    /// A field of the daemon's own view of itself.
+    async fn status<T: DeserializeOwned>(&self, query: &str, field: &str) -> Result<T, Error> {
+        let path = format!("/localapi/v0/status{query}");
+        let mut status: Value = json(&path, &self.ask("GET", &path, Bytes::new()).await?)?;
+        serde_json::from_value(status[field].take()).map_err(|error| unexpected(&path, error))
     }
 
     /// Offers to route what `routes` cover. The control server must approve of it.
@@ -146,7 +125,14 @@ impl LocalApi {
             let path = format!("/localapi/v0/ping?ip={address}&type={kind}");
             loop {
                 match self.ask("POST", &path, Bytes::new()).await {
-                    Ok(pong) if json::<Pong>(&path, &pong)?.error.is_empty() => break,
+                    Ok(pong)
+                        if json::<Value>(&path, &pong)?["Err"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .is_empty() =>
+                    {
+                        break;
+                    }
                     Ok(_) => sleep(PING_PAUSE).await,
                     Err(Error::TimedOut { .. }) => {}
                     Err(error) => return Err(error),

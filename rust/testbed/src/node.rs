@@ -68,7 +68,12 @@ impl Node {
         let local_api = LocalApi::new(&socket);
         let login = local_api.log_in(control_url, auth_key, hostname);
         process.ready(LOGIN_LIMIT, "its login", login).await??;
-        let address = first_ipv4(&local_api.addresses().await?)?;
+        let mut addresses = local_api.addresses().await?.into_iter();
+        let address = addresses.find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let address = address.ok_or_else(|| Error::Other(format!("{hostname} has no IPv4 address")))?;
         Ok(Self {
             process,
             local_api,
@@ -117,12 +122,4 @@ pub async fn start_daemon(
         .ready(LISTENING_LIMIT, "its LocalAPI", listening.listening())
         .await?;
     Ok((process, socket))
-}
-
-fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, Error> {
-    let first = addresses.iter().find_map(|address| match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
-    });
-    first.ok_or_else(|| Error::Other(format!("a node has no IPv4 address among {addresses:?}")))
 }

@@ -102,8 +102,7 @@ impl Server {
     /// Sends a request that must be answered with 200, and tells how long that took.
     pub async fn must_answer(&self, world: &World, method: &str) -> Duration {
         let Sample { took, status } = self.ask(world, method).await;
-        let log = || world.log();
-        assert_eq!(status, 200, "{method} after {took:?}\n{}", log());
+        assert_eq!(status, 200, "{method} after {took:?}\n{}", world.log());
         took
     }
 }

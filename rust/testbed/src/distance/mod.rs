@@ -84,32 +84,18 @@ pub struct Profile {
     pub distance: Option<Distance>,
 }
 
+const fn profile(name: &'static str, distance: Option<Distance>) -> Profile {
+    Profile { name, distance }
+}
+
 /// What suites measure at.
 pub const PROFILES: [Profile; 6] = [
-    Profile {
-        name: "near",
-        distance: None,
-    },
-    Profile {
-        name: "30 ms",
-        distance: Some(Distance::of_millis(30)),
-    },
-    Profile {
-        name: "100 ms",
-        distance: Some(Distance::of_millis(100)),
-    },
-    Profile {
-        name: "150 ms",
-        distance: Some(Distance::of_millis(150)),
-    },
-    Profile {
-        name: "300 ms",
-        distance: Some(Distance::of_millis(300)),
-    },
-    Profile {
-        name: "100 ms, 1 % loss",
-        distance: Some(Distance::of_millis(100).with_loss(0.01)),
-    },
+    profile("near", None),
+    profile("30 ms", Some(Distance::of_millis(30))),
+    profile("100 ms", Some(Distance::of_millis(100))),
+    profile("150 ms", Some(Distance::of_millis(150))),
+    profile("300 ms", Some(Distance::of_millis(300))),
+    profile("100 ms, 1 % loss", Some(Distance::of_millis(100).with_loss(0.01))),
 ];
 
 /// The link, and the network namespace of the function at its end. Dropping it takes both away.

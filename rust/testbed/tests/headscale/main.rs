@@ -32,8 +32,8 @@ use testbed::{
 const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
 /// How long the rounds of environments may take, and how many there are, of how many each: as many at a time as two cores take.
 const FLEET_LIMIT: Duration = Duration::from_secs(600);
-const ROUNDS: usize = 20;
-const AT_A_TIME: usize = 5;
+const ROUNDS: u64 = 20;
+const AT_A_TIME: u64 = 5;
 /// How many of their first requests may come too early for the other machine to know them.
 const MAX_UNANSWERED: usize = 10;
 /// How long their freezes last.
@@ -189,7 +189,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         let dead = round % 2 == 0;
         if dead {
             let runtimes = world.lambda.events.all(Event::runtime_started);
-            for pid in runtimes.into_iter().skip(first - 1) {
+            for pid in runtimes.into_iter().rev().take(environments.clone().count()) {
                 nat::forget_flows(pid).await?;
             }
             // The freeze itself.
@@ -215,26 +215,19 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
 }
 
 /// Waits until all of these environments came into this state, from event number `since` on.
-async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, wanted: &str) -> Outcome {
+async fn all(world: &World, environments: RangeInclusive<u64>, since: usize, wanted: &str) -> Outcome {
     for environment in environments {
-        let reached = world.lambda.events.find(since, |event| match event {
-            Event::Environment { id, state, .. } => {
-                (usize::try_from(*id).ok() == Some(environment) && state == wanted).then_some(())
-            }
-            _ => None,
-        });
-        within(
-            FREEZE_LIMIT,
-            &format!("environment {environment} that is {wanted}"),
-            reached,
-        )
-        .await?;
+        let is_it = |event: &Event| {
+            matches!(event, Event::Environment { id, state, .. } if *id == environment && state == wanted).then_some(())
+        };
+        let what = format!("environment {environment} that is {wanted}");
+        within(FREEZE_LIMIT, &what, world.lambda.events.find(since, is_it)).await?;
     }
     Ok(())
 }
 
 /// Ends these environments, all at once.
-async fn end(world: &World, environments: RangeInclusive<usize>, since: usize) -> Outcome {
+async fn end(world: &World, environments: RangeInclusive<u64>, since: usize) -> Outcome {
     all(world, environments.clone(), since, "frozen").await?;
     world.lambda.spin_down().await?;
     all(world, environments, since, "stopped").await
