@@ -18,7 +18,6 @@ mod requests;
 mod rounds;
 mod rows;
 mod scene;
-mod side_by_side;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
         trials.push(of(setting, "bodies", near, requests::bodies));
         trials.push(of(setting, "stream", near, requests::stream));
         trials.push(of(setting, "memory", near, environment::memory));
-        trials.push(of(setting, "side by side", near, side_by_side::measure));
+        trials.push(of(setting, "side by side", near, requests::side_by_side));
         trials.push(of(setting, "peers", near, requests::peers));
         trials.push(of(setting, "thaw", near, environment::thaw));
         trials

@@ -68,11 +68,6 @@ impl Member {
     }
 }
 
-/// The processor's time of all of them.
-pub(crate) fn processor(members: &[Member]) -> io::Result<Duration> {
-    members.iter().map(Member::processor).sum()
-}
-
 fn megabytes(kilobytes: u64) -> f64 {
     kilobytes as f64 * 1024.0 / 1e6
 }

@@ -1,6 +1,10 @@
-//! The same requests by all contenders: at a distance, with bodies, at a share of a core, and in a large tailnet.
+//! The same requests by all contenders: at a distance, with bodies, at a share of a core, in a large
+//! tailnet, and in many environments at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use testbed::{
@@ -8,13 +12,16 @@ use testbed::{
     control::Crowd,
     distance::Profile,
     lambda::Function,
+    server::Sample,
     suite::{Outcome, Setting},
 };
+use tokio::task::JoinSet;
 
 use crate::{
-    contender::Ask,
+    contender::{Ask, Contender},
     handler::Handler,
-    rounds::{self, Kind},
+    processes::{self, Member},
+    rounds::{self, Kind, count_failed, millis, percentile, rounds},
     rows::{self, Row},
     scene::Scene,
 };
@@ -36,6 +43,11 @@ const SHARES: [(u32, &str); 3] = [(256, "0.145 core"), (884, "0.5 core"), (1769,
 /// The kernel grants the share anew in each period of 20 ms. A caller that waits for it finds it whole; requests in a row
 /// spend it, and wait for it in turn.
 const PERIOD: Duration = Duration::from_millis(21);
+
+const ENVIRONMENTS: usize = 16;
+const BESIDE: &str = "16 environments";
+/// How many requests each caller sends in a round, one after the other.
+const IN_A_ROW: usize = 50;
 
 /// GET, POST and https over connections to the target that are open.
 pub(crate) async fn kept(setting: Arc<Setting>, profile: Profile) -> Outcome {
@@ -171,4 +183,67 @@ pub(crate) async fn shares(setting: Arc<Setting>, profile: Profile) -> Outcome {
 /// local-lambda's own words.
 fn lacks_quota(error: &Error) -> bool {
     error.to_string().contains("`cpuQuota` is true, but")
+}
+
+/// 16 environments at once: their cold starts, their requests, and the memory that each adds.
+pub(crate) async fn side_by_side(setting: Arc<Setting>, profile: Profile) -> Outcome {
+    for handler in Handler::forwarding() {
+        let scene = Scene::open(&setting, profile).await?;
+        let deployed = scene.deploy(handler, |function| {
+            function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
+        });
+        let mut deployed = deployed.await?;
+        let began = Instant::now();
+        // So long that none is free for another caller.
+        let starts = at_once(&deployed, &Ask::get("/?delay=1s"), 1).await;
+        let whole = millis(began.elapsed()) - 1000.0;
+        let failed = count_failed(&starts);
+        let row =
+            |what: &str, unit, values: &[f64]| Row::new("side by side", BESIDE, handler.name(), what, unit, values);
+        let mut rows = vec![row("all started and answered", "ms", &[whole]).with_failed(failed)];
+        let runtimes = deployed.runtimes();
+        for runtime in &runtimes {
+            deployed.members.extend(processes::members(*runtime)?);
+        }
+        let (mut medians, mut tails, mut processor, mut failed) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for _ in 0..rounds() {
+            let used = |contender: &Contender| contender.processors().iter().sum::<Duration>();
+            let before = used(&deployed);
+            let samples = at_once(&deployed, &Ask::get("/"), IN_A_ROW).await;
+            let used = used(&deployed).saturating_sub(before);
+            processor.push(millis(used) / samples.len() as f64);
+            medians.push(percentile(&samples, 50));
+            tails.push(percentile(&samples, 99));
+            failed += count_failed(&samples);
+        }
+        let memory: Result<f64, _> = deployed.members.iter().map(Member::proportional).sum();
+        let each = memory? / runtimes.len() as f64;
+        let row = |what: &str, unit, values: &[f64]| row(what, unit, values).with_failed(failed);
+        rows.extend([
+            row("environments", "", &[runtimes.len() as f64]),
+            row("GET kept, median", "ms", &medians),
+            row("GET kept, p99", "ms", &tails),
+            row("GET kept, CPU", "ms", &processor),
+            row("memory of each", "MB", &[each]),
+        ]);
+        rows::add(rows);
+        scene.close(vec![deployed]).await;
+    }
+    Ok(())
+}
+
+/// As many callers as environments; each sends so many requests, one after the other.
+async fn at_once(contender: &Contender, ask: &Ask, requests: usize) -> Vec<Sample> {
+    let mut callers = JoinSet::new();
+    for _ in 0..ENVIRONMENTS {
+        let (mut caller, ask) = (contender.caller.another(), ask.clone());
+        callers.spawn(async move {
+            let mut samples = Vec::new();
+            for _ in 0..requests {
+                samples.push(caller.ask(&ask).await);
+            }
+            samples
+        });
+    }
+    callers.join_all().await.concat()
 }
