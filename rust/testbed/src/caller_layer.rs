@@ -17,9 +17,9 @@ use libtest_mimic::Failed;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
+    Error,
     binaries::Binaries,
-    http_call::CallError,
-    http_server::serve,
+    http_server::serve_all,
     invoke_api::InvokeApi,
     lambda::function_arn,
     process::{Process, command},
@@ -89,7 +89,10 @@ impl CallerLayer {
             command.env("AWS_SESSION_TOKEN", token);
         }
         let mut api = JoinSet::new();
-        api.spawn(extensions_api(listener, Arc::clone(&ready)));
+        let registered = Arc::clone(&ready);
+        api.spawn(serve_all(listener, move |request| {
+            answer(request, Arc::clone(&registered))
+        }));
         let process = Process::spawn("tailscale-caller", &mut command)?;
         process
             .ready(START_LIMIT, "its request for an event", ready.notified())
@@ -102,14 +105,7 @@ impl CallerLayer {
 }
 
 /// Registers whoever comes, and never has an event.
-async fn extensions_api(listener: TcpListener, ready: Arc<Notify>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let ready = Arc::clone(&ready);
-        tokio::spawn(async move { serve(stream, |request| answer(request, &ready)).await });
-    }
-}
-
-async fn answer(request: Request<Bytes>, ready: &Notify) -> Result<Response<Bytes>, CallError> {
+async fn answer(request: Request<Bytes>, ready: Arc<Notify>) -> Result<Response<Bytes>, Error> {
     if request.uri().path().ends_with("/next") {
         ready.notify_one();
         std::future::pending::<()>().await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error,
-    http_call::{self, CallError, call, connect, succeeded},
+    http_call::{self, call, connect, succeeded, unexpected},
     network::{ADDRESS, CONTROL_ADDRESS},
     process::{Process, command},
 };
@@ -45,8 +45,6 @@ pub struct Node {
     pub tags: Option<Vec<String>>,
     /// Whether it holds a connection to the control server.
     pub online: bool,
-    /// Whether it must log in again.
-    pub expired: bool,
     /// Whether it is gone when it logs out.
     pub ephemeral: bool,
 }
@@ -161,7 +159,7 @@ impl Control {
         let (process, mut lines) = Process::spawn_reading("the control server", &mut command)?;
         let what = "its line on standard output";
         let Some(line) = process.ready(START_LIMIT, what, lines.recv()).await? else {
-            return Err(Error::from(crate::process::ProcessError::Ended(process.exited().await)));
+            return Err(Error::Other(process.exited().await.to_string()));
         };
         let ready: Ready = http_call::json("the control server's start", line.as_bytes())?;
         Ok(Self {
@@ -176,107 +174,101 @@ impl Control {
     }
 
     /// The node of this name (short) that logged in last.
-    pub async fn node(&self, hostname: &str) -> Result<Node, CallError> {
+    pub async fn node(&self, hostname: &str) -> Result<Node, Error> {
         let nodes = self.nodes().await?;
         let found = nodes.iter().rfind(|node| node.is_called(hostname)).cloned();
-        found.ok_or_else(|| CallError::Unexpected {
-            what: "/testbed/nodes".to_owned(),
-            detail: format!("no node is called {hostname:?}: {nodes:?}"),
-        })
+        found.ok_or_else(|| Error::Other(format!("no node is called {hostname:?}: {nodes:?}")))
     }
 
     /// Whether a node of this name (short) is in the tailnet, and online.
-    pub async fn is_online(&self, hostname: &str) -> Result<bool, CallError> {
+    pub async fn is_online(&self, hostname: &str) -> Result<bool, Error> {
         let nodes = self.nodes().await?;
         Ok(nodes.iter().any(|node| node.online && node.is_called(hostname)))
     }
 
     /// The tailnet's nodes, but for a [crowd](Self::add_crowd). Ephemeral ones are gone when they have logged out.
-    pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
+    pub async fn nodes(&self) -> Result<Vec<Node>, Error> {
         self.get("/testbed/nodes").await
     }
 
     /// Ends a node's key: it must log in again.
-    pub async fn expire(&self, id: i64) -> Result<(), CallError> {
+    pub async fn expire(&self, id: i64) -> Result<(), Error> {
         self.tell("POST", &format!("/testbed/nodes/{id}/expire"), json!({}))
             .await
     }
 
     /// The ports of DERP and of STUN, on this machine's address.
-    pub async fn derp_ports(&self) -> Result<(u16, u16), CallError> {
+    pub async fn derp_ports(&self) -> Result<(u16, u16), Error> {
         let path = "/testbed/derp-map";
         let map: Value = self.get(path).await?;
         let node = &map["Regions"]["1"]["Nodes"][0];
         let port = |name: &str| node[name].as_u64().and_then(|port| u16::try_from(port).ok());
         let ports = port("DERPPort").zip(port("STUNPort"));
-        ports.ok_or_else(|| CallError::Unexpected {
-            what: path.to_owned(),
-            detail: map.to_string(),
-        })
+        ports.ok_or_else(|| unexpected(path, map))
     }
 
     /// Has the node's peers send what these routes cover through it.
-    pub async fn set_routes(&self, id: i64, routes: &[&str]) -> Result<(), CallError> {
+    pub async fn set_routes(&self, id: i64, routes: &[&str]) -> Result<(), Error> {
         let path = format!("/testbed/nodes/{id}/routes");
         self.tell("PUT", &path, json!(routes)).await
     }
 
     /// Has the tailnet's resolver know one more name.
-    pub async fn add_name(&self, name: &str, address: IpAddr) -> Result<(), CallError> {
+    pub async fn add_name(&self, name: &str, address: IpAddr) -> Result<(), Error> {
         let record = json!({"name": name, "address": address});
         self.tell("POST", "/testbed/names", record).await
     }
 
     /// Registrations and log-outs so far of machines of this name (short).
-    pub async fn counts(&self, hostname: &str) -> Result<Counts, CallError> {
+    pub async fn counts(&self, hostname: &str) -> Result<Counts, Error> {
         let counts: BTreeMap<String, Counts> = self.get("/testbed/counts").await?;
         Ok(counts.get(hostname).copied().unwrap_or_default())
     }
 
     /// Makes an auth key good, also one that was revoked or used up.
-    pub async fn declare_key(&self, key: &str, kind: KeyKind) -> Result<(), CallError> {
+    pub async fn declare_key(&self, key: &str, kind: KeyKind) -> Result<(), Error> {
         let body = json!({"key": key, "reusable": kind.reusable, "ephemeral": kind.ephemeral});
         self.tell("PUT", "/testbed/keys", body).await
     }
 
     /// Refuses an auth key from now on: "invalid key: API key does not exist".
-    pub async fn revoke_key(&self, key: &str) -> Result<(), CallError> {
+    pub async fn revoke_key(&self, key: &str) -> Result<(), Error> {
         let body = json!({"key": key});
         self.tell("POST", "/testbed/keys/revoke", body).await
     }
 
     /// Forgets an auth key, as the tailnet does some time after its end: "invalid key: unable to validate API key".
-    pub async fn purge_key(&self, key: &str) -> Result<(), CallError> {
+    pub async fn purge_key(&self, key: &str) -> Result<(), Error> {
         let body = json!({"key": key});
         self.tell("POST", "/testbed/keys/purge", body).await
     }
 
     /// Takes nodes' connections and requests for so long, and says nothing, on streams that are open neither. Zero ends it.
-    pub async fn be_silent(&self, period: Duration) -> Result<(), CallError> {
+    pub async fn be_silent(&self, period: Duration) -> Result<(), Error> {
         let body = json!({"millis": period.as_millis()});
         self.tell("PUT", "/testbed/silence", body).await
     }
 
     /// Adds machines to the tailnet that nobody is behind.
-    pub async fn add_crowd(&self, crowd: &Crowd) -> Result<(), CallError> {
+    pub async fn add_crowd(&self, crowd: &Crowd) -> Result<(), Error> {
         self.tell("POST", "/testbed/crowd", json!(crowd)).await
     }
 
     /// Forgets a node, as the tailnet does with an ephemeral one that was away for long: its peers know it no more, and its
     /// requests are answered with 404.
-    pub async fn remove(&self, id: i64) -> Result<(), CallError> {
+    pub async fn remove(&self, id: i64) -> Result<(), Error> {
         self.tell("POST", &format!("/testbed/nodes/{id}/remove"), json!({}))
             .await
     }
 
     /// Answers the next `reject` registrations with 429 and a Retry-After of `retry_after`.
-    pub async fn limit_registrations(&self, reject: u32, retry_after: Duration) -> Result<(), CallError> {
+    pub async fn limit_registrations(&self, reject: u32, retry_after: Duration) -> Result<(), Error> {
         let limit = json!({"reject": reject, "retryAfterSeconds": retry_after.as_secs()});
         self.tell("PUT", "/testbed/register-limit", limit).await
     }
 
     /// Changes what becomes of nodes that want to join from here on.
-    pub async fn refuse(&self, what: Refusal) -> Result<(), CallError> {
+    pub async fn refuse(&self, what: Refusal) -> Result<(), Error> {
         let (name, words) = match what {
             Refusal::Nothing => ("nothing", ""),
             Refusal::Everything => ("everything", ""),
@@ -290,19 +282,19 @@ impl Control {
     }
 
     /// Approves all nodes that wait for it.
-    pub async fn approve_all(&self) -> Result<(), CallError> {
+    pub async fn approve_all(&self) -> Result<(), Error> {
         self.tell("POST", "/testbed/approve-all", json!({})).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         http_call::json(path, &self.ask("GET", path, String::new()).await?)
     }
 
-    async fn tell(&self, method: &str, path: &str, body: Value) -> Result<(), CallError> {
+    async fn tell(&self, method: &str, path: &str, body: Value) -> Result<(), Error> {
         self.ask(method, path, body.to_string()).await.map(drop)
     }
 
-    async fn ask(&self, method: &str, path: &str, body: String) -> Result<Bytes, CallError> {
+    async fn ask(&self, method: &str, path: &str, body: String) -> Result<Bytes, Error> {
         let address = self.url.trim_start_matches("http://");
         let request = Request::builder().method(method).uri(path).header("host", address);
         let request = request.body(Full::new(body.into()))?;

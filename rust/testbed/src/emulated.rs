@@ -27,7 +27,8 @@ fn other() -> &'static str {
 }
 
 /// The same programs, but with the function and the layer of the other architecture, rewritten into `run_dir`.
-pub fn emulated(binaries: &Binaries, root: &Path, run_dir: &Path) -> Result<Binaries, Error> {
+pub fn emulated(binaries: &Binaries, run_dir: &Path) -> Result<Binaries, Error> {
+    let root = &binaries.root;
     let assets = root.join("assets").join(other());
     let emulator = root.join(".emulator/qemu");
     there(&emulator, "emulator:fetch")?;

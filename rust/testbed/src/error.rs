@@ -2,18 +2,12 @@
 
 use std::fmt::Display;
 
-use crate::{binaries::Missing, deadline::TimedOut, http_call::CallError, process::ProcessError};
+use crate::deadline::TimedOut;
 
-/// Why the testbed is not there. Each message names the part that failed, and how.
+/// Why the testbed is not there, or does not answer. Each message names the part that failed, and how.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each variant is the error that it holds")]
 pub enum Error {
-    #[error(transparent)]
-    Missing(#[from] Missing),
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    #[error(transparent)]
-    Call(#[from] CallError),
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
     #[error("no answer: {0}")]

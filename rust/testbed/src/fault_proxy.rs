@@ -1,20 +1,20 @@
 //! Stands before an AWS service, and has it fail on demand: refuse connections, answer with errors, take its time.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::watch,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 use crate::{
-    cloudwatch,
-    http_call::{CallError, call, connect},
-    http_server::serve,
+    Error, cloudwatch,
+    http_call::{call, connect},
+    http_server::serve_all,
     network::ADDRESS,
 };
 
@@ -22,8 +22,6 @@ use crate::{
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// What errors say.
 pub const FAULT_WORDS: &str = "as the test says";
-/// How many connections wait to be accepted.
-const BACKLOG: u32 = 64;
 
 /// What is wrong with the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,35 +40,41 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
-    fault: watch::Sender<Fault>,
-    listening: watch::Receiver<bool>,
-    calls: watch::Receiver<usize>,
-    answered: watch::Receiver<usize>,
+    service: Arc<Service>,
+    /// Nobody listens without it.
+    listening: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Service {
+    address: String,
+    fault: Mutex<Fault>,
+    calls: watch::Sender<usize>,
+    answered: watch::Sender<usize>,
 }
 
 impl FaultProxy {
     /// Listens before the service at `service` (`host:port`), with nothing wrong so far.
     pub async fn start(service: &str) -> std::io::Result<Self> {
         let listener = TcpListener::bind((ADDRESS, 0)).await?;
-        let address = listener.local_addr()?;
-        let (fault, faults) = watch::channel(Fault::None);
-        let (tell, listening) = watch::channel(true);
-        let (count_calls, calls) = watch::channel(0);
-        let (count_answered, answered) = watch::channel(0);
-        let service = Service {
-            address: service.to_owned(),
-            faults,
-            calls: count_calls,
-            answered: count_answered,
+        let mut proxy = Self {
+            address: listener.local_addr()?,
+            service: Arc::new(Service {
+                address: service.to_owned(),
+                fault: Mutex::new(Fault::None),
+                calls: watch::Sender::new(0),
+                answered: watch::Sender::new(0),
+            }),
+            listening: None,
         };
-        tokio::spawn(service.listen(listener, address, tell));
-        Ok(Self {
-            address,
-            fault,
-            listening,
-            calls,
-            answered,
-        })
+        proxy.listen(listener);
+        Ok(proxy)
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let service = Arc::clone(&self.service);
+        let answer = move |request| Arc::clone(&service).answer(request);
+        self.listening = Some(tokio::spawn(serve_all(listener, answer)));
     }
 
     /// What `AWS_ENDPOINT_URL_...` has to say.
@@ -80,63 +84,58 @@ impl FaultProxy {
 
     /// Has the service fail like this from now on: connections to come find it so when this returns.
     pub async fn set(&mut self, fault: Fault) {
-        self.fault.send_replace(fault);
-        let listens = fault != Fault::Refused;
-        // Its sender lives as long as the listener's task, which ends with this.
-        let _ = self.listening.wait_for(|listening| *listening == listens).await;
+        *self.service.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        match (&mut self.listening, fault) {
+            (Some(listening), Fault::Refused) => {
+                listening.abort();
+                // The listener is closed when its task has ended.
+                let _ = listening.await;
+                self.listening = None;
+            }
+            (None, fault) if fault != Fault::Refused => {
+                // Sets SO_REUSEADDR: connections of before may still be in TIME-WAIT.
+                let listener = TcpListener::bind(self.address).await;
+                self.listen(listener.expect("the address is this proxy's own"));
+            }
+            _ => {}
+        }
     }
 
     /// Waits until so many calls have been answered by the service behind it.
-    pub async fn answered(&mut self, count: usize) {
-        // As above: its sender lives as long as this.
-        let _ = self.answered.wait_for(|answered| *answered >= count).await;
+    pub async fn answered(&self, count: usize) {
+        // Its sender lives as long as this.
+        let _ = self
+            .service
+            .answered
+            .subscribe()
+            .wait_for(|answered| *answered >= count)
+            .await;
     }
 
     /// Waits until so many calls have come, whatever became of them.
-    pub async fn called(&mut self, count: usize) {
+    pub async fn called(&self, count: usize) {
         // As above.
-        let _ = self.calls.wait_for(|calls| *calls >= count).await;
+        let _ = self.service.calls.subscribe().wait_for(|calls| *calls >= count).await;
     }
 
     /// How many calls have come, whatever became of them.
     pub fn calls(&self) -> usize {
-        *self.calls.borrow()
+        *self.service.calls.borrow()
     }
 }
 
-#[derive(Clone)]
-struct Service {
-    address: String,
-    faults: watch::Receiver<Fault>,
-    calls: watch::Sender<usize>,
-    answered: watch::Sender<usize>,
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
+    }
 }
 
 impl Service {
-    /// Ends with the proxy: then nobody sets faults any more.
-    async fn listen(mut self, listener: TcpListener, address: SocketAddr, tell: watch::Sender<bool>) {
-        let mut listener = Some(listener);
-        loop {
-            let refused = *self.faults.borrow_and_update() == Fault::Refused;
-            listener = match listener {
-                _ if refused => None,
-                Some(listener) => Some(listener),
-                None => again(address).ok(),
-            };
-            tell.send_replace(listener.is_some());
-            tokio::select! {
-                changed = self.faults.changed() => if changed.is_err() { return },
-                Some(stream) = accepted(listener.as_ref()) => {
-                    let service = self.clone();
-                    tokio::spawn(async move { serve(stream, |request| service.answer(request)).await });
-                }
-            }
-        }
-    }
-
-    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
+    async fn answer(self: Arc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         // Whoever hears of the call may set another fault: for the next one.
-        let fault = *self.faults.borrow();
+        let fault = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         self.calls.send_modify(|count| *count += 1);
         match fault {
             Fault::Error(status, code) => return Ok(error(&request, status, code)?),
@@ -157,19 +156,4 @@ fn error(request: &Request<Bytes>, status: u16, code: &str) -> http::Result<Resp
     }
     let body = serde_json::json!({"__type": code, "message": FAULT_WORDS});
     Response::builder().status(status).body(body.to_string().into())
-}
-
-async fn accepted(listener: Option<&TcpListener>) -> Option<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.ok().map(|(stream, _)| stream),
-        None => std::future::pending().await,
-    }
-}
-
-fn again(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    // Connections of before may still be in TIME-WAIT.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

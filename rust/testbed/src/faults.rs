@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, Write},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,10 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::{
-    task::{AbortHandle, spawn_blocking},
-    time::sleep,
-};
+use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     Error,
@@ -159,10 +155,7 @@ fn fill() -> io::Result<Option<PathBuf>> {
 
 /// What the function's log reports of faults, added up.
 #[derive(Debug)]
-pub struct Reported {
-    sums: Arc<Mutex<Sums>>,
-    reading: AbortHandle,
-}
+pub struct Reported(Log);
 
 /// How much was reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -174,34 +167,18 @@ pub struct Sums {
 }
 
 impl Reported {
-    /// Follows the function's log from here on.
+    /// Looks at the log of a function that has not had any faults yet.
     pub fn follow(log: &Log) -> Self {
-        let sums: Arc<Mutex<Sums>> = Arc::default();
-        let (log, read, mut since) = (log.clone(), Arc::clone(&sums), log.len());
-        let reading = tokio::spawn(async move {
-            loop {
-                let (next, line) = log.find_numbered(since, |line| Some(Sums::of(line))).await;
-                since = next;
-                let mut sums = read.lock().unwrap_or_else(PoisonError::into_inner);
-                sums.lost += line.lost;
-                sums.daemon_failures += line.daemon_failures;
-            }
-        });
-        Self {
-            sums,
-            reading: reading.abort_handle(),
-        }
+        Self(log.clone())
     }
 
     /// So far.
     pub fn sums(&self) -> Sums {
-        *self.sums.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Reported {
-    fn drop(&mut self) {
-        self.reading.abort();
+        let lines = self.0.all(|line| Some(Sums::of(line)));
+        Sums {
+            lost: lines.iter().map(|line| line.lost).sum(),
+            daemon_failures: lines.iter().map(|line| line.daemon_failures).sum(),
+        }
     }
 }
 

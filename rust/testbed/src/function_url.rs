@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::{
     Error,
     deadline::within,
-    http_call::{CallError, call, connect, open},
+    http_call::{call, connect, open},
     signed::signed,
 };
 
@@ -45,7 +45,7 @@ impl FunctionUrl {
 
     /// Signs a request, sends it on a connection of its own, and returns the whole answer.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        Ok(self.send_as_is(signed(request, "lambda", &self.caller)?).await?)
+        self.send_as_is(signed(request, "lambda", &self.caller)?).await
     }
 
     /// Signs a request, sends it on a connection of its own, and returns the answer with its body still to come.
@@ -56,11 +56,11 @@ impl FunctionUrl {
             "an answer's head",
             open(connect(&self.address).await?, request),
         );
-        Ok(answer.await??)
+        answer.await?
     }
 
     /// Sends a request that is signed already, or not at all.
-    pub async fn send_as_is(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+    pub async fn send_as_is(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
         call(connect(&self.address).await?, request, ANSWER_LIMIT).await
     }
 }

@@ -5,14 +5,25 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::http_call::CallError;
+use crate::Error;
+
+/// Answers the requests of all connections by `answer`, until accepting fails.
+pub async fn serve_all<A>(listener: TcpListener, answer: impl Fn(Request<Bytes>) -> A + Clone + Send + Sync + 'static)
+where
+    A: Future<Output = Result<Response<Bytes>, Error>> + Send + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        let answer = answer.clone();
+        tokio::spawn(async move { serve(stream, answer).await });
+    }
+}
 
 /// Answers the requests of one connection by `answer`, whose error ends it.
 pub async fn serve<A>(stream: TcpStream, answer: impl Fn(Request<Bytes>) -> A)
 where
-    A: Future<Output = Result<Response<Bytes>, CallError>>,
+    A: Future<Output = Result<Response<Bytes>, Error>>,
 {
     let service = service_fn(|request: Request<Incoming>| {
         let answer = &answer;
@@ -20,7 +31,7 @@ where
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             let response = answer(Request::from_parts(head, body)).await?;
-            Ok::<_, CallError>(response.map(Full::new))
+            Ok::<_, Error>(response.map(Full::new))
         }
     });
     // A caller that goes away in the middle is one of the cases that tests are about.

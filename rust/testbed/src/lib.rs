@@ -42,6 +42,7 @@ pub mod processor;
 pub mod raw_target;
 pub mod server;
 pub mod signed;
+pub mod starts;
 pub mod suite;
 pub mod target;
 pub mod vitals;

@@ -4,14 +4,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
     Error,
@@ -36,8 +36,6 @@ pub struct Load {
     raw: RawTarget,
     next: usize,
     outcomes: BTreeMap<usize, Outcome>,
-    seen: Arc<Mutex<HashMap<usize, usize>>>,
-    watching: AbortHandle,
 }
 
 /// What became of one request.
@@ -64,16 +62,12 @@ impl Load {
     pub async fn start(world: &World) -> Result<Self, Error> {
         let raw = RawTarget::start().await?;
         raw.play([Move::Send(ANSWER.into())]);
-        let seen: Arc<Mutex<HashMap<usize, usize>>> = Arc::default();
-        let watching = tokio::spawn(watch(raw.clone(), Arc::clone(&seen))).abort_handle();
         Ok(Self {
             url: world.url(),
             machine: world.surroundings.target.node.address().to_string(),
             raw,
             next: 0,
             outcomes: BTreeMap::new(),
-            seen,
-            watching,
         })
     }
 
@@ -107,7 +101,10 @@ impl Load {
     /// Each request has one answer; what went well was seen, what was not sent was not, and what must not be repeated was
     /// seen once at most.
     pub fn check(&self) -> Result<Summary, String> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = HashMap::<usize, usize>::new();
+        for number in self.raw.seen().all(number) {
+            *seen.entry(number).or_default() += 1;
+        }
         let (mut summary, mut wrong) = (Summary::default(), Vec::new());
         for (number, Outcome { method, answer }) in &self.outcomes {
             let times = seen.get(number).copied().unwrap_or_default();
@@ -143,12 +140,6 @@ impl Load {
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
-
 async fn one(url: &FunctionUrl, machine: &str, port: u16, number: usize) -> Result<Outcome, Error> {
     let (method, body) = if number.is_multiple_of(2) {
         ("GET", "")
@@ -173,22 +164,6 @@ async fn one(url: &FunctionUrl, machine: &str, port: u16, number: usize) -> Resu
         )
     });
     Ok(Outcome { method, answer })
-}
-
-/// Counts how often each request is seen, for ever.
-async fn watch(raw: RawTarget, seen: Arc<Mutex<HashMap<usize, usize>>>) {
-    let mut since = 0;
-    loop {
-        let (next, number) = raw.seen().find_numbered(since, |seen| Some(number(seen))).await;
-        since = next;
-        if let Some(number) = number {
-            *seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(number)
-                .or_default() += 1;
-        }
-    }
 }
 
 fn number(seen: &Seen) -> Option<usize> {

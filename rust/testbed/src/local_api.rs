@@ -10,11 +10,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 use tokio::{net::UnixStream, time::sleep};
 
-use crate::http_call::{CallError, call, json, open, succeeded};
+use crate::{
+    Error,
+    error::failed,
+    http_call::{call, json, open, succeeded, unexpected},
+};
 
 /// How long one question may take.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -31,32 +35,6 @@ const RUNNING: i64 = 6;
 #[derive(Debug, Clone)]
 pub struct LocalApi {
     socket: PathBuf,
-}
-
-/// What the bus says; the rest of each message is of no interest here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Notify {
-    state: Option<i64>,
-    err_message: Option<String>,
-}
-
-/// What became of a ping.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pong {
-    #[serde(rename = "Err")]
-    error: String,
-}
-
-/// The daemon's own view of itself.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Status {
-    #[serde(rename = "TailscaleIPs")]
-    addresses: Option<Vec<IpAddr>>,
-    #[serde(rename = "Peer")]
-    peers: Option<BTreeMap<String, Peer>>,
 }
 
 /// Another machine, as the control server told of it.
@@ -86,7 +64,7 @@ impl LocalApi {
     }
 
     /// Logs in with `auth_key` and waits until the node is in the tailnet. The caller sets the limit.
-    pub async fn log_in(&self, control_url: &str, auth_key: &str, hostname: &str) -> Result<(), CallError> {
+    pub async fn log_in(&self, control_url: &str, auth_key: &str, hostname: &str) -> Result<(), Error> {
         let path = format!("/localapi/v0/watch-ipn-bus?mask={NOTIFY_MASK}");
         let mut bus = open(self.connect().await?, self.request("GET", &path, Bytes::new())?)
             .await?
@@ -101,40 +79,39 @@ impl LocalApi {
         while let Some(frame) = bus.frame().await {
             lines.extend_from_slice(frame?.data_ref().unwrap_or(&Bytes::new()));
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
-                let notify: Notify = json(&path, &lines.split_to(end + 1))?;
-                if let Some(detail) = notify.err_message {
-                    return Err(CallError::Unexpected {
-                        what: format!("the login of {hostname}"),
-                        detail,
-                    });
+                let notify: Value = json(&path, &lines.split_to(end + 1))?;
+                if let Some(detail) = notify["ErrMessage"].as_str() {
+                    return Err(unexpected(&format!("the login of {hostname}"), detail));
                 }
-                if notify.state == Some(RUNNING) {
+                if notify["State"] == RUNNING {
                     return Ok(());
                 }
             }
         }
-        Err(CallError::Unexpected {
-            what: path,
-            detail: "the stream of notifications ended".into(),
-        })
+        Err(unexpected(&path, "the stream of notifications ended"))
     }
 
     /// The node's addresses in the tailnet.
-    pub async fn addresses(&self) -> Result<Vec<IpAddr>, CallError> {
-        let path = "/localapi/v0/status?peers=false";
-        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
-        Ok(status.addresses.unwrap_or_default())
+    pub async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
+        let addresses: Option<Vec<IpAddr>> = self.status("?peers=false", "TailscaleIPs").await?;
+        Ok(addresses.unwrap_or_default())
     }
 
     /// The machines that the node knows.
-    pub async fn peers(&self) -> Result<Vec<Peer>, CallError> {
-        let path = "/localapi/v0/status";
-        let status: Status = json(path, &self.ask("GET", path, Bytes::new()).await?)?;
-        Ok(status.peers.unwrap_or_default().into_values().collect())
+    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+        let peers: Option<BTreeMap<String, Peer>> = self.status("", "Peer").await?;
+        Ok(peers.unwrap_or_default().into_values().collect())
+    }
+
+    /// A field of the daemon's own view of itself.
+    async fn status<T: DeserializeOwned>(&self, query: &str, field: &str) -> Result<T, Error> {
+        let path = format!("/localapi/v0/status{query}");
+        let mut status: Value = json(&path, &self.ask("GET", &path, Bytes::new()).await?)?;
+        serde_json::from_value(status[field].take()).map_err(|error| unexpected(&path, error))
     }
 
     /// Offers to route what `routes` cover. The control server must approve of it.
-    pub async fn advertise(&self, routes: &[&str]) -> Result<(), CallError> {
+    pub async fn advertise(&self, routes: &[&str]) -> Result<(), Error> {
         let prefs = json!({"AdvertiseRoutes": routes, "AdvertiseRoutesSet": true});
         self.ask("PATCH", "/localapi/v0/prefs", prefs.to_string().into())
             .await
@@ -143,14 +120,21 @@ impl LocalApi {
 
     /// Pings another node through WireGuard's session with it, and returns when it has answered. The first messages to a node
     /// that has not heard of this one yet are lost, and WireGuard sends the next 5 s later. The caller sets the limit.
-    pub async fn meet(&self, address: IpAddr) -> Result<(), CallError> {
+    pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
         for kind in ["disco", "TSMP"] {
             let path = format!("/localapi/v0/ping?ip={address}&type={kind}");
             loop {
                 match self.ask("POST", &path, Bytes::new()).await {
-                    Ok(pong) if json::<Pong>(&path, &pong)?.error.is_empty() => break,
+                    Ok(pong)
+                        if json::<Value>(&path, &pong)?["Err"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .is_empty() =>
+                    {
+                        break;
+                    }
                     Ok(_) => sleep(PING_PAUSE).await,
-                    Err(CallError::TimedOut { .. }) => {}
+                    Err(Error::TimedOut { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -158,22 +142,19 @@ impl LocalApi {
         Ok(())
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, CallError> {
+    async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, Error> {
         succeeded(
             path,
             call(self.connect().await?, self.request(method, path, body)?, CALL_LIMIT).await?,
         )
     }
 
-    async fn connect(&self) -> Result<UnixStream, CallError> {
+    async fn connect(&self) -> Result<UnixStream, Error> {
         let connected = UnixStream::connect(&self.socket).await;
-        connected.map_err(|source| CallError::NotConnected {
-            address: self.socket.display().to_string(),
-            source,
-        })
+        connected.map_err(failed(format!("cannot connect to {}", self.socket.display())))
     }
 
-    fn request(&self, method: &str, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+    fn request(&self, method: &str, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -25,9 +25,9 @@ use nix::{
     unistd::{getgid, getuid},
 };
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
+    time::timeout,
 };
 
 use crate::{Error, error::failed};
@@ -39,8 +39,6 @@ const RUN_DIR: &str = "TESTBED_RUN_DIR";
 /// How long everything inside may take to stop after a signal, before it is killed: local-lambda's SHUTDOWN
 /// takes up to 2.3 s for each environment, all at once.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// Signals this soon after the first are the same Ctrl-C: npm passes on what the terminal has sent already.
-const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// What to do where the kernel, or whoever set it up, does not allow namespaces.
 const REMEDY: &str = "\
@@ -171,9 +169,11 @@ fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatu
         .map_err(failed("starting tokio"))?;
     runtime.block_on(async {
         // Before there is a child that a signal could fail to reach.
-        let signals = Signals::new()?;
+        let on = |kind| signal(kind).map_err(failed("awaiting signals"));
+        let mut interrupt = on(SignalKind::interrupt())?;
+        let (mut terminate, mut hangup) = (on(SignalKind::terminate())?, on(SignalKind::hangup())?);
         let program = std::env::current_exe().map_err(failed("finding this program"))?;
-        let child = Command::new(&program)
+        let mut child = Command::new(&program)
             .args(std::env::args_os().skip(1))
             .env(OUTSIDE_PID, std::process::id().to_string())
             .env(RUN_DIR, run_dir)
@@ -183,59 +183,25 @@ fn run_inside(listener: Option<TcpListener>, run_dir: &Path) -> Result<ExitStatu
             .kill_on_drop(true)
             .spawn()
             .map_err(failed(format!("starting {} inside", program.display())))?;
-        see_to_end(child, signals).await
+        let waiting = "waiting for the process inside";
+        let received = tokio::select! {
+            status = child.wait() => return status.map_err(failed(waiting)),
+            _ = interrupt.recv() => Signal::SIGINT,
+            _ = terminate.recv() => Signal::SIGTERM,
+            _ = hangup.recv() => Signal::SIGTERM,
+        };
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let passed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), received);
+            passed.map_err(failed("passing a signal on"))?;
+        }
+        match timeout(STOP_LIMIT, child.wait()).await {
+            Ok(status) => status.map_err(failed(waiting)),
+            Err(_) => {
+                child.kill().await.map_err(failed("killing the process inside"))?;
+                child.wait().await.map_err(failed(waiting))
+            }
+        }
     })
-}
-
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let on = |kind| signal(kind).map_err(failed("awaiting signals"));
-        Ok(Self {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-            hangup: on(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::SIGINT,
-            _ = self.terminate.recv() => Signal::SIGTERM,
-            _ = self.hangup.recv() => Signal::SIGTERM,
-        }
-    }
-}
-
-/// Waits for the child's end. The first signal is passed on; a second one, or too long a wait after it, kills.
-async fn see_to_end(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Error> {
-    let waiting = "waiting for the process inside";
-    let received = tokio::select! {
-        status = child.wait() => return status.map_err(failed(waiting)),
-        received = signals.next() => received,
-    };
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let passed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), received);
-        passed.map_err(failed("passing a signal on"))?;
-    }
-    let began = Instant::now();
-    let impatience = async {
-        while began.elapsed() < SAME_SIGNAL {
-            signals.next().await;
-        }
-    };
-    tokio::select! {
-        status = child.wait() => return status.map_err(failed(waiting)),
-        () = impatience => {}
-        () = sleep_until(began + STOP_LIMIT) => {}
-    }
-    child.kill().await.map_err(failed("killing the process inside"))?;
-    child.wait().await.map_err(failed(waiting))
 }
 
 fn refused<E: Display>(what: impl Display) -> impl FnOnce(E) -> Error {
@@ -251,14 +217,5 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
         assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
         assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let error = refused("creating a user namespace")(Errno::EPERM).to_string();
-        assert!(
-            error.contains("kernel.unprivileged_userns_clone=1") && error.contains("sudo"),
-            "{error}"
-        );
     }
 }

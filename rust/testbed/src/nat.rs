@@ -65,7 +65,7 @@ pub struct Unplugged {
 
 /// Takes the network away from the function whose environment the process `pid` is in.
 pub async fn unplug(pid: u32) -> Result<Unplugged, Error> {
-    let route = ip_output(Some(pid), &["route", "show", "default"]).await?;
+    let route = ip(Some(pid), &["route", "show", "default"]).await?;
     ip(Some(pid), &["link", "set", INTERFACE, "down"]).await?;
     Ok(Unplugged {
         pid,
@@ -77,11 +77,9 @@ impl Unplugged {
     /// Gives it back.
     pub async fn plug_in(self) -> Result<(), Error> {
         ip(Some(self.pid), &["link", "set", INTERFACE, "up"]).await?;
-        let route: Vec<&str> = ["route", "add"]
-            .into_iter()
-            .chain(self.route.split_whitespace())
-            .collect();
-        ip(Some(self.pid), &route).await
+        let add = ["route", "add"].into_iter();
+        let route: Vec<_> = add.chain(self.route.split_whitespace()).collect();
+        ip(Some(self.pid), &route).await.map(drop)
     }
 }
 
@@ -96,7 +94,7 @@ impl Rules {
     /// Reads the rules, after making sure that they come before all else.
     async fn load(pid: Option<u32>) -> Result<Self, Error> {
         look_at_rules_first(pid).await?;
-        let listed = ip_output(pid, &["rule", "show", "pref", PREFERENCE]).await?;
+        let listed = ip(pid, &["rule", "show", "pref", PREFERENCE]).await?;
         let rule = |line: &str| line.split_once(':').map(|(_, rule)| normal(rule));
         Ok(Self {
             pid,
@@ -112,11 +110,8 @@ impl Rules {
         if self.has(rule) {
             return Ok(());
         }
-        let arguments: Vec<&str> = ["rule", "add", "pref", PREFERENCE]
-            .into_iter()
-            .chain(rule.split(' '))
-            .collect();
-        ip(self.pid, &arguments).await?;
+        let place = ["rule", "add", "pref", PREFERENCE].into_iter();
+        ip(self.pid, &place.chain(rule.split(' ')).collect::<Vec<_>>()).await?;
         self.added.push(normal(rule));
         Ok(())
     }
@@ -138,7 +133,7 @@ fn peer_port(line: &str) -> Option<u16> {
 /// Own addresses are looked up in the table `local`, before any rule that can be added; and packets of known sockets
 /// pass by all rules. Both are changed here, for one network namespace.
 async fn look_at_rules_first(pid: Option<u32>) -> Result<(), Error> {
-    let rules = ip_output(pid, &["rule", "show"]).await?;
+    let rules = ip(pid, &["rule", "show"]).await?;
     if rules.lines().any(|rule| rule.starts_with("0:")) {
         ip(pid, &["rule", "add", "pref", "1000", "lookup", "local"]).await?;
         ip(pid, &["rule", "del", "pref", "0"]).await?;
@@ -152,11 +147,7 @@ async fn look_at_rules_first(pid: Option<u32>) -> Result<(), Error> {
     }
 }
 
-async fn ip(pid: Option<u32>, arguments: &[&str]) -> Result<(), Error> {
-    ip_output(pid, arguments).await.map(drop)
-}
-
-async fn ip_output(pid: Option<u32>, arguments: &[&str]) -> Result<String, Error> {
+async fn ip(pid: Option<u32>, arguments: &[&str]) -> Result<String, Error> {
     run(pid, "ip", arguments).await
 }
 
@@ -177,26 +168,4 @@ async fn run(pid: Option<u32>, program: &str, arguments: &[&str]) -> Result<Stri
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(shown)(String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_peers_port_is_found_in_a_line_of_ss() {
-        assert_eq!(
-            peer_port("0      0      192.0.2.2:3478      169.254.100.2:41234"),
-            Some(41234)
-        );
-        assert_eq!(peer_port("nonsense"), None);
-    }
-
-    #[test]
-    fn a_listed_rule_is_the_one_that_was_added() {
-        assert_eq!(
-            normal("\tfrom all ipproto tcp dport 80 blackhole "),
-            normal("ipproto tcp dport 80 blackhole")
-        );
-    }
 }

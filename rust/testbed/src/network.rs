@@ -36,25 +36,14 @@ const NO_IP: &str = "the command `ip` cannot be run; install iproute2 (apt insta
 /// A name of AWS, which leads to [`ADDRESS`]: for the SDKs' exceptions from proxies, which go by names.
 pub const STS: &str = "sts.eu-central-1.amazonaws.com";
 
-/// What programs inside find in /etc. The machine's own name servers are out of reach, and Python's HTTP server asks for
-/// its own address's name before it serves: nobody listens on this address's port 53, so the refusal comes at once.
-fn names() -> [(&'static str, String); 2] {
-    [
-        (
-            "hosts",
-            format!("127.0.0.1 localhost\n::1 localhost\n{ADDRESS} testbed {STS}\n"),
-        ),
-        (
-            "resolv.conf",
-            format!("nameserver {ADDRESS}\noptions timeout:1 attempts:1\n"),
-        ),
-    ]
-}
-
 /// Sets the network up, names included. The process must be inside namespaces of its own.
 pub fn set_up(run_dir: &Path) -> Result<(), Error> {
     ip(SET_UP)?;
-    for (name, text) in names() {
+    // The machine's own name servers are out of reach, and Python's HTTP server asks for its own address's name before it
+    // serves: nobody listens on this address's port 53, so the refusal comes at once.
+    let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{ADDRESS} testbed {STS}\n");
+    let resolver = format!("nameserver {ADDRESS}\noptions timeout:1 attempts:1\n");
+    for (name, text) in [("hosts", hosts), ("resolv.conf", resolver)] {
         replace(name, &text, run_dir).map_err(failed(format!("/etc/{name} cannot be replaced for those inside")))?;
     }
     Ok(())
@@ -80,26 +69,23 @@ fn replace(name: &str, text: &str, run_dir: &Path) -> io::Result<()> {
 
 /// Has the command `ip` do what `batch` says.
 pub(crate) fn ip(batch: &str) -> Result<(), Error> {
-    let output = run_ip(batch).map_err(failed(NO_IP))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed("the network cannot be set up")(
-        String::from_utf8_lossy(&output.stderr).trim(),
-    ))
-}
-
-fn run_ip(batch: &str) -> io::Result<Output> {
-    let piped = Stdio::piped;
-    let mut command = Command::new("ip");
-    command
-        .args(["-batch", "-"])
-        .stdin(piped())
-        .stdout(piped())
-        .stderr(piped());
-    let mut ip = command.spawn()?;
-    if let Some(mut stdin) = ip.stdin.take() {
-        stdin.write_all(batch.as_bytes())?;
-    }
-    ip.wait_with_output()
+    let run = || -> io::Result<Output> {
+        let mut command = Command::new("ip");
+        command
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut ip = command.spawn()?;
+        if let Some(mut stdin) = ip.stdin.take() {
+            stdin.write_all(batch.as_bytes())?;
+        }
+        ip.wait_with_output()
+    };
+    let output = run().map_err(failed(NO_IP))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    output
+        .status
+        .success()
+        .then_some(())
+        .ok_or_else(|| failed("the network cannot be set up")(words.trim()))
 }

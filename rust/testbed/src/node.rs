@@ -10,7 +10,6 @@ use tokio::process::Command;
 
 use crate::{
     Error,
-    http_call::CallError,
     local_api::LocalApi,
     process::{Process, command},
 };
@@ -69,7 +68,12 @@ impl Node {
         let local_api = LocalApi::new(&socket);
         let login = local_api.log_in(control_url, auth_key, hostname);
         process.ready(LOGIN_LIMIT, "its login", login).await??;
-        let address = first_ipv4(&local_api.addresses().await?)?;
+        let mut addresses = local_api.addresses().await?.into_iter();
+        let address = addresses.find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let address = address.ok_or_else(|| Error::Other(format!("{hostname} has no IPv4 address")))?;
         Ok(Self {
             process,
             local_api,
@@ -81,10 +85,9 @@ impl Node {
     /// Waits until WireGuard has a session with the node at `address`: from then on, what does not get through is kept out.
     pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
         let met = self.local_api.meet(address);
-        Ok(self
-            .process
+        self.process
             .ready(MEETING_LIMIT, "its session with another node", met)
-            .await??)
+            .await?
     }
 
     /// Its name in the tailnet, short.
@@ -119,15 +122,4 @@ pub async fn start_daemon(
         .ready(LISTENING_LIMIT, "its LocalAPI", listening.listening())
         .await?;
     Ok((process, socket))
-}
-
-fn first_ipv4(addresses: &[IpAddr]) -> Result<Ipv4Addr, CallError> {
-    let first = addresses.iter().find_map(|address| match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
-    });
-    first.ok_or_else(|| CallError::Unexpected {
-        what: "the status of a node".into(),
-        detail: format!("no IPv4 address among {addresses:?}"),
-    })
 }

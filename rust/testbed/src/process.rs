@@ -12,48 +12,17 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, ChildStdin, Command},
+    process::{Child, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
-use crate::{
-    deadline::{TimedOut, within},
-    log::Log,
-};
+use crate::{Error, deadline::within, error::failed, log::Log};
 
 /// How long after a process's end its pipes may stay open (a child of its own may hold them) before its log is closed.
 const LAST_WORDS_LIMIT: Duration = Duration::from_millis(300);
 /// How many lines of standard output may wait to be read.
 const OUTPUT_LINES: usize = 1024;
-
-/// Why a process is not there, or not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// It could not be started.
-    #[error("{name} could not be started: {program}: {source}")]
-    NotStarted {
-        /// Who.
-        name: String,
-        /// Which file.
-        program: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It ended instead of becoming ready.
-    #[error("{0}")]
-    Ended(Exit),
-    /// It did not become ready in time.
-    #[error("{name} is not ready: {timeout}; the end of its log:\n{log}")]
-    NotReady {
-        /// Who.
-        name: String,
-        /// What was waited for.
-        timeout: TimedOut,
-        /// Its last lines.
-        log: String,
-    },
-}
 
 /// A process has ended.
 #[derive(Debug, Clone)]
@@ -114,27 +83,24 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; both outputs go to the log.
-    pub fn spawn(name: &str, command: &mut Command) -> Result<Self, ProcessError> {
+    pub fn spawn(name: &str, command: &mut Command) -> Result<Self, Error> {
         Self::start(name, command, None)
     }
 
     /// Starts `command`; the lines of its standard output go to the receiver, which must be read or dropped.
-    pub fn spawn_reading(name: &str, command: &mut Command) -> Result<(Self, mpsc::Receiver<String>), ProcessError> {
+    pub fn spawn_reading(name: &str, command: &mut Command) -> Result<(Self, mpsc::Receiver<String>), Error> {
         let (sender, receiver) = mpsc::channel(OUTPUT_LINES);
         Ok((Self::start(name, command, Some(sender))?, receiver))
     }
 
-    fn start(name: &str, command: &mut Command, output: Option<mpsc::Sender<String>>) -> Result<Self, ProcessError> {
+    fn start(name: &str, command: &mut Command, output: Option<mpsc::Sender<String>>) -> Result<Self, Error> {
         let spawned = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let mut child = spawned.map_err(|source| ProcessError::NotStarted {
-            name: name.to_owned(),
-            program: command.as_std().get_program().to_string_lossy().into_owned(),
-            source,
-        })?;
+        let program = command.as_std().get_program().display();
+        let mut child = spawned.map_err(failed(format!("{name} could not be started: {program}")))?;
         let log = Log::default();
         let readers = [
             tokio::spawn(read_lines(child.stdout.take(), log.clone(), output)),
@@ -142,23 +108,15 @@ impl Process {
         ];
         let (exits, exit) = watch::channel(None);
         let (orders, received) = mpsc::channel(4);
-        // Waiting for a child closes its standard input, unless somebody else holds it.
-        let stdin = child.stdin.take();
-        let owned = Owned {
-            name: name.to_owned(),
-            log: log.clone(),
-            readers,
-            exits,
-            _stdin: stdin,
-        };
         let pid = child.id().unwrap_or_default();
+        let owned = own(child, received, (name.to_owned(), log.clone()), readers, exits);
         Ok(Self {
             name: name.to_owned(),
             pid,
             log,
             exit,
             orders,
-            owner: tokio::spawn(owned.run(child, received)),
+            owner: tokio::spawn(owned),
         })
     }
 
@@ -208,17 +166,13 @@ impl Process {
     }
 
     /// Waits until `ready` is, for `limit` at most, or until the process ends.
-    pub async fn ready<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        ready: impl Future<Output = T>,
-    ) -> Result<T, ProcessError> {
+    pub async fn ready<T>(&self, limit: Duration, what: &str, ready: impl Future<Output = T>) -> Result<T, Error> {
+        let (name, log) = (&self.name, &self.log);
         tokio::select! {
-            result = within(limit, what, ready) => result.map_err(|timeout| ProcessError::NotReady {
-                name: self.name.clone(), timeout, log: self.log.tail(),
+            result = within(limit, what, ready) => result.map_err(|late| {
+                Error::Other(format!("{name} is not ready: {late}; the end of its log:\n{}", log.tail()))
             }),
-            exit = self.exited() => Err(ProcessError::Ended(exit)),
+            exit = self.exited() => Err(Error::Other(exit.to_string())),
         }
     }
 }
@@ -230,43 +184,38 @@ impl Drop for Process {
     }
 }
 
-struct Owned {
-    name: String,
-    log: Log,
+/// Waits for the process's end. Signals are sent from here alone, so that none can reach a process id used anew.
+async fn own(
+    mut child: Child,
+    mut orders: mpsc::Receiver<Signal>,
+    (name, log): (String, Log),
     readers: [JoinHandle<()>; 2],
     exits: watch::Sender<Option<Exit>>,
-    _stdin: Option<ChildStdin>,
-}
-
-impl Owned {
-    /// Waits for the process's end. Signals are sent from here alone, so that none can reach a process id used anew.
-    async fn run(self, mut child: Child, mut orders: mpsc::Receiver<Signal>) {
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status,
-                Some(signal) = orders.recv() => {
-                    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-                        // Only a process that has just ended cannot be signalled, and then the other branch is next.
-                        let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
-                    }
+) {
+    // Waiting for a child closes its standard input, unless somebody else holds it.
+    let _stdin = child.stdin.take();
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            Some(signal) = orders.recv() => {
+                if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                    // Only a process that has just ended cannot be signalled, and then the other branch is next.
+                    let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
                 }
             }
-        };
-        let Ok(status) = status else { return };
-        let readers = async {
-            for reader in self.readers {
-                // A reader that panicked is a bug that its own message tells of.
-                let _ = reader.await;
-            }
-        };
-        // Too late for last words is no reason to hold back the news.
-        let _ = within(LAST_WORDS_LIMIT, "the last words", readers).await;
-        self.exits.send_replace(Some(Exit {
-            name: self.name,
-            status,
-            log: self.log.tail(),
-        }));
-    }
+        }
+    };
+    let Ok(status) = status else { return };
+    let readers = async {
+        for reader in readers {
+            // A reader that panicked is a bug that its own message tells of.
+            let _ = reader.await;
+        }
+    };
+    // Too late for last words is no reason to hold back the news.
+    let _ = within(LAST_WORDS_LIMIT, "the last words", readers).await;
+    let log = log.tail();
+    exits.send_replace(Some(Exit { name, status, log }));
 }
 
 /// Lines that are not UTF-8 are kept as well as they can be: a reader that gave up would stall the process.
@@ -280,70 +229,5 @@ async fn read_lines(pipe: Option<impl AsyncRead + Unpin>, log: Log, output: Opti
             Some(output) => drop(output.send(line).await),
             None => log.push(line),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = command(Path::new("/bin/sh"), &std::env::temp_dir());
-        command.args(["-c", script]);
-        command
-    }
-
-    #[tokio::test]
-    async fn an_end_names_the_process_its_status_and_its_last_words() {
-        let process = Process::spawn("the clock", &mut shell("echo tick; echo tock >&2; exit 3")).unwrap();
-        let exit = process.exited().await;
-        let text = exit.to_string();
-        assert!(
-            text.starts_with("the clock died with exit code 3; the end of its log:"),
-            "{text}"
-        );
-        assert!(text.contains("tick") && text.contains("tock"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_kill_shows_its_signal() {
-        let process = Process::spawn("the clock", &mut shell("exec sleep 60")).unwrap();
-        process.signal(Signal::SIGKILL).await;
-        let text = process.exited().await.to_string();
-        assert_eq!(text, "the clock was killed by signal 9 (SIGKILL); it logged nothing");
-    }
-
-    #[tokio::test]
-    async fn one_that_ends_before_it_is_ready_says_so_at_once() {
-        let process = Process::spawn("the clock", &mut shell("echo no battery; exit 1")).unwrap();
-        let never = std::future::pending::<()>();
-        let error = process
-            .ready(Duration::from_secs(60), "the first tick", never)
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("no battery"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn one_that_ignores_sigterm_is_killed_after_its_grace() {
-        let process = Process::spawn(
-            "the clock",
-            &mut shell("trap '' TERM; echo deaf; while :; do sleep 1; done"),
-        )
-        .unwrap();
-        process.log().find(0, |line| (line == "deaf").then_some(())).await;
-        let exit = process.stop(Duration::from_millis(50)).await;
-        assert_eq!(exit.status.signal(), Some(9));
-    }
-
-    #[tokio::test]
-    async fn standard_output_can_be_read_line_by_line() {
-        let (process, mut lines) =
-            Process::spawn_reading("the clock", &mut shell("echo one; echo two; echo three >&2")).unwrap();
-        assert_eq!(lines.recv().await.as_deref(), Some("one"));
-        assert_eq!(lines.recv().await.as_deref(), Some("two"));
-        assert_eq!(lines.recv().await, None);
-        assert!(process.exited().await.log.contains("three"));
     }
 }

@@ -2,18 +2,21 @@
 
 use std::{fs, io, time::Duration};
 
-/// The processor's time so far of all processes in the network namespace of `pid`: those of its environment.
-pub fn used(pid: u32) -> io::Result<Duration> {
+/// The processes in the network namespace of `pid`: those of its environment.
+pub fn beside(pid: u32) -> io::Result<Vec<u32>> {
     let namespace = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let mut sum = Duration::ZERO;
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let inside = fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == namespace);
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // A process may end meanwhile.
-        sum += pid.filter(|_| inside).and_then(|pid| of(pid).ok()).unwrap_or_default();
-    }
-    Ok(sum)
+    let processes = fs::read_dir("/proc")?.flatten();
+    // What is not a process has no such file, and a process may end meanwhile.
+    let inside =
+        processes.filter(|entry| fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == namespace));
+    Ok(inside
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// The processor's time so far of all of them.
+pub fn used(pid: u32) -> io::Result<Duration> {
+    Ok(beside(pid)?.into_iter().filter_map(|pid| of(pid).ok()).sum())
 }
 
 /// That of one process.
@@ -30,15 +33,4 @@ fn ticks_of(stat: &str) -> Option<u64> {
     let mut fields = rest.split(' ').skip(11);
     let (user, system) = (fields.next()?, fields.next()?);
     Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_found_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 12 30 0 0 20 0 1 0 100";
-        assert_eq!(ticks_of(stat), Some(42));
-    }
 }

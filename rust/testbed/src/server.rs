@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::{
     Error,
-    http_call::CallError,
     raw_target::{Move, RawTarget},
     world::World,
 };
@@ -26,6 +25,13 @@ pub struct Sample {
     pub took: Duration,
     /// The answer's status; 0 if there was none.
     pub status: u16,
+}
+
+impl Sample {
+    /// A request that was answered as it should be.
+    pub fn ok(took: Duration) -> Self {
+        Self { took, status: 200 }
+    }
 }
 
 /// The running server.
@@ -62,15 +68,20 @@ impl Server {
         }
     }
 
+    /// Its machine and its port.
+    pub fn address(&self) -> (Ipv4Addr, u16) {
+        (self.machine, self.raw.address().port())
+    }
+
     /// Sends a request through the function. What is not answered with 200 is printed.
     pub async fn ask(&self, world: &World, method: &str) -> Sample {
         let body = if method == "POST" { "a small body" } else { "" };
-        let port = self.raw.address().port();
-        let request = world.url().request_to(self.machine, port, method, "/");
+        let (machine, port) = self.address();
+        let request = world.url().request_to(machine, port, method, "/");
         let began = Instant::now();
         let answer = match request.body(Bytes::from_static(body.as_bytes())) {
             Ok(request) => world.url().send(request).await,
-            Err(error) => Err(CallError::from(error).into()),
+            Err(error) => Err(error.into()),
         };
         let took = began.elapsed();
         let status = match &answer {
@@ -91,8 +102,7 @@ impl Server {
     /// Sends a request that must be answered with 200, and tells how long that took.
     pub async fn must_answer(&self, world: &World, method: &str) -> Duration {
         let Sample { took, status } = self.ask(world, method).await;
-        let log = || world.log();
-        assert_eq!(status, 200, "{method} after {took:?}\n{}", log());
+        assert_eq!(status, 200, "{method} after {took:?}\n{}", world.log());
         took
     }
 }

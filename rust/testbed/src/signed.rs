@@ -59,30 +59,3 @@ pub fn signed(
     instructions.apply_to_request_http1x(&mut request);
     Ok(request)
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_request_is_signed_for_its_service_and_carries_the_session_token() {
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".into()), None, "test");
-        let request = Request::get("/get?a=1")
-            .header("host", "127.0.0.1:1")
-            .body(Bytes::new())
-            .unwrap();
-        let request = signed(request, "lambda", &credentials).unwrap();
-        let authorization = request.headers()["authorization"].to_str().unwrap();
-        assert!(
-            authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"),
-            "{authorization}"
-        );
-        assert!(
-            authorization.contains("/eu-central-1/lambda/aws4_request"),
-            "{authorization}"
-        );
-        assert_eq!(request.headers()["x-amz-security-token"], "token");
-        assert_eq!(request.uri(), "/get?a=1");
-    }
-}

@@ -34,12 +34,12 @@ pub struct Setting {
 impl Setting {
     /// A tailnet with a target, and AWS.
     pub async fn surroundings(&self) -> Result<Surroundings, Error> {
-        Surroundings::start(self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+        self.surroundings_at(None).await
     }
 
     /// The same, at a distance from the function.
     pub async fn surroundings_at(&self, distance: Option<Distance>) -> Result<Surroundings, Error> {
-        Surroundings::start_at(distance, self.binaries.clone(), &self.run_dir, &|_, _, _| ()).await
+        Surroundings::start(distance, self.binaries.clone(), &self.run_dir).await
     }
 
     /// Everything, with a function that `adjust` may change.
@@ -82,14 +82,27 @@ pub fn stream(function: &mut Function) {
 
 /// Runs a suite, which must be all that its `main` does: namespaces are entered before any thread runs.
 pub fn run(trials: impl FnOnce(&Arc<Setting>) -> Vec<Trial>) -> ExitCode {
-    match set_up() {
-        Ok(Ok((arguments, setting))) => libtest_mimic::run(&arguments, trials(&Arc::new(setting))).exit_code(),
-        Ok(Err(outside)) => outside,
+    let mut arguments = Arguments::from_args();
+    // One machine within the machine: one world at a time.
+    arguments.test_threads = Some(1);
+    let setting = match enter(None) {
+        Ok(Side::Outside(status)) => return exit_code(status).into(),
+        Ok(Side::Inside(inside)) => inside_setting(inside.run_dir),
+        Err(error) => Err(error),
+    };
+    match setting {
+        Ok(setting) => libtest_mimic::run(&arguments, trials(&Arc::new(setting))).exit_code(),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn inside_setting(run_dir: PathBuf) -> Result<Setting, Error> {
+    network::set_up(&run_dir)?;
+    let binaries = Binaries::find()?;
+    Ok(Setting { binaries, run_dir })
 }
 
 /// The trials of one part of a suite.
@@ -98,24 +111,6 @@ pub type Part = fn(&Arc<Setting>) -> Vec<Trial>;
 /// The same of a suite that is made of several parts.
 pub fn run_all(parts: &[Part]) -> ExitCode {
     run(|setting| parts.iter().flat_map(|part| part(setting)).collect())
-}
-
-fn set_up() -> Result<Result<(Arguments, Setting), ExitCode>, Error> {
-    let mut arguments = Arguments::from_args();
-    // One machine within the machine: one world at a time.
-    arguments.test_threads = Some(1);
-    let inside = match enter(None)? {
-        Side::Inside(inside) => inside,
-        Side::Outside(status) => return Ok(Err(exit_code(status).into())),
-    };
-    network::set_up(&inside.run_dir)?;
-    Ok(Ok((
-        arguments,
-        Setting {
-            binaries: Binaries::find()?,
-            run_dir: inside.run_dir,
-        },
-    )))
 }
 
 /// The trials of a suite, or of a part of it: the name of each, and its test. `within` sets another limit than [`TEST_LIMIT`].

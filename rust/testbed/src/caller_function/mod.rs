@@ -75,8 +75,15 @@ impl CallerFunction {
             ("executionRole", role_fields),
         ];
         let mut environment = BTreeMap::from(CLIENTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        environment.extend(via.variables(proxy));
-        environment.insert("ASK".to_owned(), ask.to_owned());
+        let mut put = |name: &str, value: String| environment.insert(name.to_owned(), value);
+        put("ASK", ask.to_owned());
+        match via {
+            Via::FunctionUrl => put("TS_PROXY_URL", format!("http://{proxy}/")),
+            Via::Invoke => {
+                put("TS_PROXY_FUNCTION", function_arn(""));
+                put("AWS_ENDPOINT_URL_LAMBDA", format!("http://{proxy}"))
+            }
+        };
         let function = Function {
             environment,
             callers: vec![role.clone()],
@@ -99,22 +106,6 @@ impl CallerFunction {
     /// Ends it.
     pub async fn stop(self) {
         self.lambda.process.stop(STOP_LIMIT).await;
-    }
-}
-
-impl Via {
-    fn variables(self, proxy: SocketAddr) -> Vec<(String, String)> {
-        let variables = match self {
-            Self::FunctionUrl => vec![("TS_PROXY_URL", format!("http://{proxy}/"))],
-            Self::Invoke => vec![
-                ("TS_PROXY_FUNCTION", function_arn("")),
-                ("AWS_ENDPOINT_URL_LAMBDA", format!("http://{proxy}")),
-            ],
-        };
-        variables
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
     }
 }
 

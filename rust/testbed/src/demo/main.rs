@@ -1,17 +1,34 @@
 //! The demo: the product on a tailnet of its own, to look at.
 
-mod session;
-mod show;
-
-use std::{net::SocketAddr, process::ExitCode};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use testbed::{
     Error,
+    binaries::Binaries,
+    door::pass_on,
     namespace::{Inside, Side, enter, exit_code},
+    network,
+    signed::REGION,
+    target::PORT,
+    walkthrough::{STEPS, prepare},
+    world::{Surroundings, World},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 
-use crate::show::Show;
+/// How long after a request without an answer the end of a process may take to be noticed: it would be the cause.
+const CAUSE_LIMIT: Duration = Duration::from_millis(1500);
+/// 128 and the number of SIGINT, as in a shell.
+const INTERRUPTED: u8 = 130;
 
 /// Sends signed requests to a Lambda function across a real tailnet, all on this machine.
 #[derive(Debug, Parser)]
@@ -26,21 +43,110 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let show = Show::on_stdout();
     let result = match enter(Some(options.listen)) {
         Ok(Side::Outside(status)) => return exit_code(status).into(),
-        Ok(Side::Inside(inside)) => run(&options, &inside, &show),
+        Ok(Side::Inside(inside)) => network::set_up(&inside.run_dir)
+            .and_then(|()| tokio::runtime::Runtime::new()?.block_on(run(options.once, &inside))),
         Err(error) => Err(error),
     };
     result.unwrap_or_else(|error| {
-        show.error(&error.to_string());
+        say(&format!("\nerror: {error}"));
         ExitCode::FAILURE
     })
 }
 
-fn run(options: &Options, inside: &Inside, show: &Show) -> Result<ExitCode, Error> {
-    testbed::network::set_up(&inside.run_dir)?;
-    let binaries = testbed::binaries::Binaries::find()?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(session::run(options.once, inside, binaries, show))
+/// Runs the demo to its end, and leaves nothing running.
+async fn run(once: bool, inside: &Inside) -> Result<ExitCode, Error> {
+    let binaries = Binaries::find()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let interrupted = async {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    };
+    tokio::pin!(interrupted);
+
+    say("\nStarting a tailnet, AWS and Lambda on this machine");
+    let began = Instant::now();
+    let starting = async {
+        let surroundings = Surroundings::start(None, binaries, &inside.run_dir).await?;
+        surroundings.deploy(prepare).await
+    };
+    let world = tokio::select! {
+        world = starting => world?,
+        () = &mut interrupted => return Ok(INTERRUPTED.into()),
+    };
+    say(&format!("  started in {:.1?}", began.elapsed()));
+    let ended = tokio::select! {
+        biased;
+        exit = world.death() => Err(exit.to_string()),
+        walked = walk(once, &world, inside) => match walked {
+            Ok(code) => Ok(code),
+            // The request may have felt the end of a process before this task was told of it.
+            Err(error) => Err(match timeout(CAUSE_LIMIT, world.death()).await {
+                Ok(exit) => exit.to_string(),
+                Err(_) => error.to_string(),
+            }),
+        },
+        () = &mut interrupted => Ok(if once { INTERRUPTED.into() } else { ExitCode::SUCCESS }),
+    };
+    if let Err(why) = &ended {
+        say(&format!("\nerror: {why}"));
+    }
+    say("\nStopping");
+    let exit = world.stop().await;
+    if ended.is_ok() && !exit.status.success() {
+        return Err(Error::Other(exit.to_string()));
+    }
+    Ok(ended.unwrap_or(ExitCode::FAILURE))
+}
+
+/// Shows the steps, and then stays up for callers in another terminal, unless it is to end at `once`.
+async fn walk(once: bool, world: &World, inside: &Inside) -> Result<ExitCode, Error> {
+    let mut wrong = 0;
+    for (index, step) in STEPS.into_iter().enumerate() {
+        let report = step.run(world).await?;
+        say(&format!("\n{}  {}", index + 1, step.title()));
+        report.lines.iter().for_each(|line| say(&format!("   {line}")));
+        match report.verdict {
+            Ok(right) => say(&format!("   ✓ {right}")),
+            Err(why) => {
+                say(&format!(
+                    "   ✗ {why}\n     the end of local-lambda's log:\n{}",
+                    world.log()
+                ));
+                wrong += 1;
+            }
+        }
+    }
+    say(&format!(
+        "\n{} of {} steps behaved as they should.",
+        STEPS.len() - wrong,
+        STEPS.len()
+    ));
+    if once {
+        return Ok(if wrong == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+    let listener = inside.listener()?;
+    let caller = world.url().caller;
+    say("\nIt stays up. Try it from another terminal (Ctrl-C here ends it):");
+    say(&format!(
+        "\n  curl -i --aws-sigv4 aws:amz:{REGION}:lambda --user {}:{} \\\n    \
+         -H 'ts-target-ip: {}' -H 'ts-target-port: {PORT}' 'http://{}/get?hello=world'\n",
+        caller.access_key_id(),
+        caller.secret_access_key(),
+        world.surroundings.target.node.address(),
+        listener.local_addr()?,
+    ));
+    let passed_on = async { pass_on(TcpListener::from_std(listener)?, world.lambda.address().to_owned()).await };
+    match passed_on.await? {}
+}
+
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that went away has seen enough; the exit code still tells.
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }

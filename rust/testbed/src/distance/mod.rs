@@ -1,4 +1,4 @@
-//! Distance between the function and everything else: a link with a round-trip time, a loss rate and a bandwidth.
+//! Distance between the function and everything else: a link with a round-trip time and a loss rate.
 //!
 //! The kernels that tests run on may lack `netem`. So the function gets a network namespace of its own, in which
 //! local-lambda runs, and a [`relay`] between two TUN devices is its only way to the control server, DERP, AWS and the
@@ -7,7 +7,6 @@
 
 mod random;
 mod relay;
-mod shaper;
 
 use std::{
     fs::{self, File},
@@ -16,15 +15,13 @@ use std::{
     os::fd::AsRawFd,
     path::Path,
     sync::mpsc,
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::{
     process::Command,
-    runtime::{self, Handle},
-    sync::oneshot,
+    runtime::{self, Runtime},
     task,
 };
 
@@ -60,8 +57,6 @@ pub struct Distance {
     pub round_trip: Duration,
     /// The share of packets that are lost, in each direction.
     pub loss: f64,
-    /// What each direction carries. `None`: whatever comes.
-    pub bits_per_second: Option<u64>,
 }
 
 impl Distance {
@@ -70,7 +65,6 @@ impl Distance {
         Self {
             round_trip: Duration::from_millis(round_trip),
             loss: 0.0,
-            bits_per_second: None,
         }
     }
 
@@ -78,15 +72,6 @@ impl Distance {
     #[must_use]
     pub const fn with_loss(self, loss: f64) -> Self {
         Self { loss, ..self }
-    }
-
-    /// The same, with a limited bandwidth.
-    #[must_use]
-    pub const fn with_bandwidth(self, bits_per_second: u64) -> Self {
-        Self {
-            bits_per_second: Some(bits_per_second),
-            ..self
-        }
     }
 }
 
@@ -99,32 +84,18 @@ pub struct Profile {
     pub distance: Option<Distance>,
 }
 
+const fn profile(name: &'static str, distance: Option<Distance>) -> Profile {
+    Profile { name, distance }
+}
+
 /// What suites measure at.
 pub const PROFILES: [Profile; 6] = [
-    Profile {
-        name: "near",
-        distance: None,
-    },
-    Profile {
-        name: "30 ms",
-        distance: Some(Distance::of_millis(30)),
-    },
-    Profile {
-        name: "100 ms",
-        distance: Some(Distance::of_millis(100)),
-    },
-    Profile {
-        name: "150 ms",
-        distance: Some(Distance::of_millis(150)),
-    },
-    Profile {
-        name: "300 ms",
-        distance: Some(Distance::of_millis(300)),
-    },
-    Profile {
-        name: "100 ms, 1 % loss",
-        distance: Some(Distance::of_millis(100).with_loss(0.01)),
-    },
+    profile("near", None),
+    profile("30 ms", Some(Distance::of_millis(30))),
+    profile("100 ms", Some(Distance::of_millis(100))),
+    profile("150 ms", Some(Distance::of_millis(150))),
+    profile("300 ms", Some(Distance::of_millis(300))),
+    profile("100 ms, 1 % loss", Some(Distance::of_millis(100).with_loss(0.01))),
 ];
 
 /// The link, and the network namespace of the function at its end. Dropping it takes both away.
@@ -132,35 +103,40 @@ pub const PROFILES: [Profile; 6] = [
 pub struct Link {
     // Before the namespace that its devices are in.
     _relay: Relay,
-    function_side: FunctionSide,
-    distance: Distance,
+    namespace: File,
+    side: FunctionSide,
 }
+
+/// A runtime whose one thread is in the function's network namespace. `None` while it is dropped.
+#[derive(Debug)]
+struct FunctionSide(Option<Runtime>);
 
 impl Link {
     /// Opens it. [`crate::network::set_up`] must have been called, and only one link can be open.
     pub fn open(distance: Distance) -> Result<Self, Error> {
-        let function_side = FunctionSide::open()?;
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let side = FunctionSide(Some(runtime));
+        let namespace = side.run(enter_new_namespace).map_err(failed(NO_NAMESPACE))?;
         let here = File::open("/proc/thread-self/ns/net").map_err(failed(NO_NAMESPACE))?;
-        let there = function_side.namespace.try_clone().map_err(failed(NO_NAMESPACE))?;
+        let there = namespace.try_clone().map_err(failed(NO_NAMESPACE))?;
         let relay = Relay::start(DEVICE, [there, here], &distance)?;
         ip(REMOTE_SET_UP)?;
-        function_side.set_up()?;
+        // The command `ip` inherits the namespace of the thread that starts it.
+        side.run(|| ip(FUNCTION_SET_UP))?;
         Ok(Self {
             _relay: relay,
-            function_side,
-            distance,
+            namespace,
+            side,
         })
-    }
-
-    /// How long it is.
-    pub fn distance(&self) -> Distance {
-        self.distance
     }
 
     /// As [`command`], on the function's side.
     pub fn command(&self, program: &Path, run_dir: &Path) -> Command {
         let mut command = command(Path::new("nsenter"), run_dir);
-        let namespace = self.function_side.namespace.as_raw_fd();
+        let namespace = self.namespace.as_raw_fd();
         command.arg(format!("--net=/proc/{}/fd/{namespace}", std::process::id()));
         command.arg(program);
         command
@@ -168,7 +144,7 @@ impl Link {
 
     /// Runs a task whose sockets are on the function's side. It ends with the link at the latest.
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> task::JoinHandle<T> {
-        self.function_side.runtime.spawn(task)
+        self.side.spawn(task)
     }
 
     /// A port on loopback that leads to `to` on the function's side, beside the link: what passes is not delayed.
@@ -181,64 +157,24 @@ impl Link {
     }
 }
 
-/// A thread in a network namespace of its own.
-#[derive(Debug)]
-struct FunctionSide {
-    namespace: File,
-    runtime: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
 impl FunctionSide {
-    fn open() -> Result<Self, Error> {
-        let (opened, answer) = mpsc::sync_channel(1);
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
-            let prepared = enter_new_namespace().and_then(|namespace| {
-                let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-                Ok((namespace, runtime))
-            });
-            match prepared {
-                Ok((namespace, runtime)) => {
-                    // Where nobody takes it, `stopped` is at once.
-                    let _ = opened.send(Ok((namespace, runtime.handle().clone())));
-                    // An error: the other end was dropped, which means the same.
-                    let _ = runtime.block_on(stopped);
-                }
-                Err(error) => drop(opened.send(Err(error))),
-            }
-        });
-        let (namespace, runtime) = answer
-            .recv()
-            .map_err(|_| io::Error::other("its thread ended"))
-            .and_then(|opened| opened)
-            .map_err(failed(NO_NAMESPACE))?;
-        Ok(Self {
-            namespace,
-            runtime,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> task::JoinHandle<T> {
+        self.0.as_ref().expect("it is not being dropped").spawn(task)
     }
 
-    /// Addresses and routes, once the device is there.
-    fn set_up(&self) -> Result<(), Error> {
+    /// Does something on its thread, and waits for it.
+    fn run<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, outcome) = mpsc::sync_channel(1);
-        // The command `ip` inherits the namespace of the thread that starts it.
-        self.runtime.spawn(async move { done.send(ip(FUNCTION_SET_UP)) });
-        outcome
-            .recv()
-            .unwrap_or_else(|_| Err(Error::Other("the function's side has ended".to_owned())))
+        self.spawn(async move { done.send(what()) });
+        outcome.recv().expect("the runtime's thread runs")
     }
 }
 
 impl Drop for FunctionSide {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has printed its own message.
-            let _ = thread.join();
+        // Its thread may not be waited for in a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -1,13 +1,12 @@
-//! Those who are asked: the direct path, or a deployed handler; each over one kept connection of the caller's.
+//! Who is asked: the direct path, or a deployed handler; each over one kept connection of the caller's.
 
 use std::{
-    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
@@ -17,11 +16,14 @@ use testbed::{
     function_url::FunctionUrl,
     http_call,
     lambda::{Event, LocalLambda},
-    node::Node,
+    process::Process,
     server::Sample,
     signed::signed,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::sleep,
+};
 use tokio_socks::tcp::Socks5Stream;
 
 use crate::{
@@ -34,10 +36,10 @@ use crate::{
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// The first dials after a start can fail.
 const WARM_UP_ATTEMPTS: usize = 200;
-/// How many environments a handler may have in a row: each is ended by a request that took too long.
-const MOST_ENVIRONMENTS: u64 = 100;
 /// How long a failed first request is followed by the next one.
 const WARM_UP_PAUSE: Duration = Duration::from_millis(50);
+/// How long a process may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -81,151 +83,123 @@ impl Ask {
         Self { metric: true, ..self }
     }
 
+    fn fill(&self, request: http::request::Builder) -> http::Result<Request<Bytes>> {
+        let mut request = request
+            .method(self.method)
+            .uri(&self.path)
+            .header("content-type", "text/plain");
+        if self.metric {
+            request = request
+                .header("ts-metric-service", "bench")
+                .header("ts-metric-dimension-name", "part")
+                .header("ts-metric-dimension-value", "firsts");
+        }
+        request.body(self.body.clone())
+    }
+
     /// The target closes the connection after its answer: each request needs a new one.
     fn closes(&self) -> bool {
         self.path.contains("close")
     }
 }
 
-/// A bare tailscaled, and a client of its SOCKS5 server's.
-pub(crate) struct Direct {
-    node: Node,
-    socks: SocketAddr,
+/// What leads to the target.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// The SOCKS5 server of a bare tailscaled.
+    Socks(SocketAddr),
+    /// A function.
+    Url(FunctionUrl),
+}
+
+/// A client with one connection that it keeps.
+pub(crate) struct Caller {
+    /// The contender's name in tables.
+    pub(crate) name: &'static str,
+    way: Way,
     target: Target,
     kept: Option<Connection>,
 }
 
-impl Direct {
-    pub(crate) fn new(node: Node, socks: SocketAddr, target: Target) -> Self {
+impl Caller {
+    pub(crate) fn new(name: &'static str, way: Way, target: Target) -> Self {
+        let kept = None;
         Self {
-            node,
-            socks,
+            name,
+            way,
             target,
-            kept: None,
+            kept,
         }
     }
 
-    /// Plain http, also where the function is asked for https. The clock starts with the dial where there is one.
+    /// Another caller of the same contender, with a connection of its own.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.name, self.way.clone(), self.target.clone())
+    }
+
+    /// Sends a request. A function's caller has its connection, and has signed, before the clock starts; the direct path,
+    /// which is asked over plain http always, starts it with the dial where there is one.
     async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        let (machine, port) = (self.target.machine, self.target.port(false, ask.closes()));
-        let request = Request::builder()
-            .method(ask.method)
-            .uri(&ask.path)
-            .header("host", format!("{machine}:{port}"))
-            .header("content-type", "text/plain")
-            .body(Full::new(ask.body.clone()))?;
+        let direct = matches!(self.way, Way::Socks(_));
+        let machine = self.target.machine;
+        let port = self.target.port(ask.https && !direct, ask.closes());
+        let request = match &self.way {
+            Way::Socks(_) => ask
+                .fill(Request::builder().header("host", format!("{machine}:{port}")))?
+                .map(Full::new),
+            Way::Url(url) => {
+                let request = url.request_to(machine, port, ask.method, &ask.path);
+                let request = request.header("ts-https", ask.https.to_string());
+                signed(ask.fill(request)?, "lambda", &url.caller)?
+            }
+        };
         let usable = match &mut self.kept {
-            Some(kept) if !ask.closes() => kept.ready().await.is_ok(),
+            Some(kept) if !(direct && ask.closes()) => kept.ready().await.is_ok(),
             _ => false,
         };
-        let began = Instant::now();
+        let mut began = Instant::now();
         if !usable {
-            let dialled = Socks5Stream::connect(self.socks, (machine.to_string(), port)).await;
-            let stream = dialled.map_err(std::io::Error::other)?;
-            self.kept = Some(handshake(stream).await?);
+            self.kept = Some(match &self.way {
+                Way::Socks(socks) => {
+                    let dialled = Socks5Stream::connect(socks, (machine.to_string(), port)).await;
+                    handshake(dialled.map_err(std::io::Error::other)?).await?
+                }
+                Way::Url(url) => {
+                    let stream = http_call::connect(&url.address).await?;
+                    stream.set_nodelay(true)?;
+                    let connection = handshake(stream).await?;
+                    began = Instant::now();
+                    connection
+                }
+            });
         }
         let kept = self.kept.as_mut().expect("it has just been opened");
         Ok((began, kept.send_request(request).await?))
     }
-}
 
-/// A handler, deployed.
-pub(crate) struct Deployed {
-    pub(crate) handler: Handler,
-    pub(crate) lambda: LocalLambda,
-    url: FunctionUrl,
-    target: Target,
-    kept: Option<Connection>,
-    /// A process of the environment, once there is one.
-    runtime: Option<u32>,
-    members: Vec<Member>,
-}
-
-impl Deployed {
-    pub(crate) fn new(handler: Handler, lambda: LocalLambda, url: FunctionUrl, target: Target) -> Self {
-        Self {
-            handler,
-            lambda,
-            url,
-            target,
-            kept: None,
-            runtime: None,
-            members: Vec::new(),
-        }
-    }
-
-    /// Another caller of the same function.
-    pub(crate) fn caller(&self) -> (FunctionUrl, Target) {
-        (self.url.clone(), self.target.clone())
-    }
-
-    /// A process inside the environment. [`Contender::warm_up`] finds it.
-    pub(crate) fn runtime(&self) -> u32 {
-        self.runtime.expect("the environment has been started")
-    }
-
-    /// The environment's processes. [`Contender::warm_up`] finds them.
-    pub(crate) fn members(&self) -> &[Member] {
-        &self.members
-    }
-
-    /// The handler's process in each environment that there has been, up to so many.
-    pub(crate) fn runtimes(&self, environments: u64) -> Vec<u32> {
-        let runtime = |number: u64| {
-            self.lambda.events.look(0, |event| match event {
-                Event::Process { environment, .. } if *environment == number => event.runtime_started(),
-                _ => None,
-            })
+    /// Sends a request and reads its answer to the end, in pieces that are forgotten. Anything but a 200 is printed.
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> Sample {
+        let name = self.name;
+        let mut began = Instant::now();
+        let answered = within(ANSWER_LIMIT, "an answer", async {
+            let (sent, mut answer) = self.open(ask).await?;
+            began = sent;
+            while let Some(frame) = answer.body_mut().frame().await {
+                frame?;
+            }
+            Ok::<_, Error>(answer.status())
+        });
+        let answered = answered.await.map_err(Error::from).flatten();
+        let took = began.elapsed();
+        let (status, words) = match answered {
+            Ok(status) => (status.as_u16(), status.to_string()),
+            Err(error) => (0, error.to_string()),
         };
-        (1..=environments).filter_map(runtime).collect()
-    }
-
-    /// Those of the youngest environment: one whose request took too long has been ended.
-    fn find_members(&mut self) -> Result<(), Error> {
-        let runtimes = self.runtimes(MOST_ENVIRONMENTS);
-        let runtime = *runtimes.last().expect("the environment has been started");
-        self.members = processes::members(runtime)?;
-        self.runtime = Some(runtime);
-        Ok(())
-    }
-
-    /// Opens the caller's own connection, signs, and only then starts the clock.
-    async fn open(&mut self, ask: &Ask) -> Result<(Instant, Response<Incoming>), Error> {
-        let request = signed(request(&self.url, &mut self.target, ask)?, "lambda", &self.url.caller)?;
-        let usable = match &mut self.kept {
-            Some(kept) => kept.ready().await.is_ok(),
-            None => false,
-        };
-        if !usable {
-            self.kept = Some(connect(&self.url).await?);
+        if status != 200 {
+            eprintln!("    {name}: {} {}: {words} after {took:.1?}", ask.method, ask.path);
         }
-        let kept = self.kept.as_mut().expect("it has just been opened");
-        let began = Instant::now();
-        Ok((began, kept.send_request(request).await?))
+        Sample { took, status }
     }
-}
-
-/// A connection to the function's URL.
-pub(crate) async fn connect(url: &FunctionUrl) -> Result<Connection, Error> {
-    let stream = http_call::connect(&url.address).await?;
-    stream.set_nodelay(true)?;
-    handshake(stream).await
-}
-
-/// A request to the function, not signed yet.
-pub(crate) fn request(url: &FunctionUrl, target: &mut Target, ask: &Ask) -> Result<Request<Bytes>, Error> {
-    let port = target.port(ask.https, ask.closes());
-    let mut request = url
-        .request_to(target.machine, port, ask.method, &ask.path)
-        .header("ts-https", ask.https.to_string())
-        .header("content-type", "text/plain");
-    if ask.metric {
-        request = request
-            .header("ts-metric-service", "bench")
-            .header("ts-metric-dimension-name", "part")
-            .header("ts-metric-dimension-value", "firsts");
-    }
-    Ok(request.body(ask.body.clone())?)
 }
 
 async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Connection, Error> {
@@ -235,80 +209,65 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static)
     Ok(sender)
 }
 
-/// Reads a whole answer in pieces, and forgets them.
-async fn read_through(mut answer: Response<Incoming>) -> Result<(StatusCode, u64), Error> {
-    let mut bytes = 0;
-    while let Some(frame) = answer.body_mut().frame().await {
-        bytes += frame?.data_ref().map_or(0, Bytes::len) as u64;
-    }
-    Ok((answer.status(), bytes))
+/// Who is asked, and its processes.
+pub(crate) struct Contender {
+    pub(crate) caller: Caller,
+    server: Server,
+    /// The processes of a function's environment. [`Contender::warm_up`] finds them.
+    pub(crate) members: Vec<Member>,
 }
 
-/// Whoever is asked.
-pub(crate) enum Contender {
-    Direct(Direct),
-    Function(Deployed),
+/// What answers, or passes on.
+pub(crate) enum Server {
+    /// The bare tailscaled.
+    Direct(Process),
+    Function(Handler, LocalLambda),
 }
 
 impl Contender {
+    pub(crate) fn new(caller: Caller, server: Server) -> Self {
+        let members = Vec::new();
+        Self {
+            caller,
+            server,
+            members,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Direct(_) => "direct",
-            Self::Function(deployed) => deployed.handler.name(),
+        self.caller.name
+    }
+
+    pub(crate) fn handler(&self) -> Option<Handler> {
+        match &self.server {
+            Server::Direct(_) => None,
+            Server::Function(handler, _) => Some(*handler),
         }
     }
 
-    pub(crate) fn function(&mut self) -> Option<&mut Deployed> {
-        match self {
-            Self::Direct(_) => None,
-            Self::Function(deployed) => Some(deployed),
+    /// The Lambda host of a function.
+    pub(crate) fn lambda(&self) -> &LocalLambda {
+        match &self.server {
+            Server::Direct(_) => panic!("only functions have one"),
+            Server::Function(_, lambda) => lambda,
         }
     }
 
-    /// Sends a request and reads its answer to the end. Anything but a 200 is printed.
+    fn process(&self) -> &Process {
+        match &self.server {
+            Server::Direct(process) => process,
+            Server::Function(_, lambda) => &lambda.process,
+        }
+    }
+
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Sample {
-        let name = self.name();
-        let began = Instant::now();
-        let answered = within(ANSWER_LIMIT, "an answer", async {
-            match self {
-                Self::Direct(direct) => {
-                    let (began, answer) = direct.open(ask).await?;
-                    Ok::<_, Error>((began, read_through(answer).await?))
-                }
-                Self::Function(deployed) => {
-                    let (began, answer) = deployed.open(ask).await?;
-                    Ok((began, read_through(answer).await?))
-                }
-            }
-        });
-        let failure = |error: &dyn fmt::Display| {
-            let took = began.elapsed();
-            eprintln!("    {name}: {} {}: {error} after {took:.1?}", ask.method, ask.path);
-            Sample { took, status: 0 }
-        };
-        match answered.await {
-            Ok(Ok((began, (status, _)))) => {
-                let took = began.elapsed();
-                if status != StatusCode::OK {
-                    eprintln!("    {name}: {} {}: {status} after {took:.1?}", ask.method, ask.path);
-                }
-                Sample {
-                    took,
-                    status: status.as_u16(),
-                }
-            }
-            Ok(Err(error)) => failure(&error),
-            Err(error) => failure(&error),
-        }
+        self.caller.ask(ask).await
     }
 
     /// Sends a request that must be answered with 200.
     pub(crate) async fn must_answer(&mut self, ask: &Ask) -> Duration {
         let Sample { took, status } = self.ask(ask).await;
-        let log = match self {
-            Self::Direct(direct) => direct.node.process.log().tail(),
-            Self::Function(deployed) => deployed.lambda.process.log().tail(),
-        };
+        let log = self.process().log().tail();
         assert_eq!(status, 200, "{} after {took:?}\n{log}", self.name());
         took
     }
@@ -319,35 +278,40 @@ impl Contender {
         while self.ask(&Ask::get("/")).await.status != 200 {
             attempts += 1;
             assert!(attempts < WARM_UP_ATTEMPTS, "{} never answers", self.name());
-            tokio::time::sleep(WARM_UP_PAUSE).await;
+            sleep(WARM_UP_PAUSE).await;
         }
-        if let Self::Function(deployed) = self {
-            deployed.find_members()?;
+        if self.handler().is_some() {
+            self.members = processes::members(self.runtime())?;
         }
         Ok(())
     }
 
-    /// The processor's time so far of the environment's processes.
-    pub(crate) fn processor(&self) -> Option<Duration> {
-        match self {
-            Self::Direct(_) => None,
-            Self::Function(deployed) => processes::processor(&deployed.members).ok(),
-        }
+    /// The handler's process in each environment that a function has had.
+    pub(crate) fn runtimes(&self) -> Vec<u32> {
+        self.lambda().events.all(Event::runtime_started)
     }
 
-    /// The same of each process by its name.
-    pub(crate) fn processors(&self) -> Vec<(String, Duration)> {
-        let Self::Function(deployed) = self else {
-            return Vec::new();
-        };
-        let used = |member: &Member| (member.name.clone(), member.processor().unwrap_or_default());
-        deployed.members.iter().map(used).collect()
+    /// The one in the youngest environment: one whose request took too long has been ended.
+    pub(crate) fn runtime(&self) -> u32 {
+        *self.runtimes().last().expect("the environment has been started")
     }
 
-    pub(crate) async fn stop(self, limit: Duration) {
-        match self {
-            Self::Direct(direct) => direct.node.process.stop(limit).await,
-            Self::Function(deployed) => deployed.lambda.process.stop(limit).await,
+    /// The processor's time so far of each of the environment's processes.
+    pub(crate) fn processors(&self) -> Vec<Duration> {
+        let used = |member: &Member| member.processor().unwrap_or_default();
+        self.members.iter().map(used).collect()
+    }
+
+    /// Resident memory of all of them, in MB.
+    pub(crate) fn resident(&self) -> std::io::Result<f64> {
+        self.members.iter().map(Member::resident).sum()
+    }
+
+    pub(crate) async fn stop(self) {
+        let process = match self.server {
+            Server::Direct(process) => process,
+            Server::Function(_, lambda) => lambda.process,
         };
+        process.stop(STOP_LIMIT).await;
     }
 }

@@ -48,14 +48,13 @@ impl Handler {
 
     /// Turns the proxy's function into this one.
     pub(crate) fn configure(self, function: &mut Function, binaries: &Binaries) {
-        let zip = |name: &str| json!(zip_of(binaries, name));
         let mut put = |name: &str, value| function.settings.insert(name.to_owned(), value);
         match self {
             Self::Ours => {}
             Self::Alone => drop(put("layerZips", json!([]))),
-            Self::Node => drop(put("handlerZip", zip("node.zip"))),
+            Self::Node => drop(put("handlerZip", json!(zip_of(binaries, "node.zip")))),
             Self::Go | Self::Empty => {
-                put("handlerZip", zip("go.zip"));
+                put("handlerZip", json!(zip_of(binaries, "go.zip")));
                 put("layerZips", json!([]));
             }
         }

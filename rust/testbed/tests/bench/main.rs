@@ -10,22 +10,14 @@
 //! `scripts/bench-report.js` makes the table, the verdicts and the chart of them.
 #![allow(clippy::unwrap_used)]
 
-mod bodies;
 mod contender;
-mod firsts;
+mod environment;
 mod handler;
-mod memory;
-mod peers;
 mod processes;
 mod requests;
 mod rounds;
 mod rows;
 mod scene;
-mod share;
-mod side_by_side;
-mod start;
-mod stream;
-mod thaw;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -48,15 +40,15 @@ fn main() -> ExitCode {
             trials.push(of(setting, "new requests", profile, requests::new));
         }
         let near = PROFILES[0];
-        trials.push(of(setting, "share of a core", near, share::measure));
-        trials.push(of(setting, "start", near, start::measure));
-        trials.push(of(setting, "firsts", near, firsts::measure));
-        trials.push(of(setting, "bodies", near, bodies::measure));
-        trials.push(of(setting, "stream", near, stream::measure));
-        trials.push(of(setting, "memory", near, memory::measure));
-        trials.push(of(setting, "side by side", near, side_by_side::measure));
-        trials.push(of(setting, "peers", near, peers::measure));
-        trials.push(of(setting, "thaw", near, thaw::measure));
+        trials.push(of(setting, "share of a core", near, requests::shares));
+        trials.push(of(setting, "start", near, environment::start));
+        trials.push(of(setting, "firsts", near, environment::firsts));
+        trials.push(of(setting, "bodies", near, requests::bodies));
+        trials.push(of(setting, "stream", near, requests::stream));
+        trials.push(of(setting, "memory", near, environment::memory));
+        trials.push(of(setting, "side by side", near, requests::side_by_side));
+        trials.push(of(setting, "peers", near, requests::peers));
+        trials.push(of(setting, "thaw", near, environment::thaw));
         trials
     });
     rows::write();

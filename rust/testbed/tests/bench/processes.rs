@@ -1,42 +1,30 @@
 //! What the processes of an environment take: the processor's time, and memory.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, time::Duration};
+
+use testbed::{processor::beside, vitals::Vitals};
 
 /// The host's own supervisor in each environment: not of the function's.
 const HOST: &str = "local-lambda";
 
 /// A process of an environment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Member {
     /// As the kernel knows it: 15 characters at most.
     pub(crate) name: String,
-    proc: PathBuf,
+    pid: u32,
 }
 
 /// The function's processes in the network namespace of `pid`.
 pub(crate) fn members(pid: u32) -> io::Result<Vec<Member>> {
-    let namespace = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let mut members = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let proc = entry?.path();
-        // A process may end meanwhile, and what is not a process has no such file.
-        let inside = fs::read_link(proc.join("ns/net")).is_ok_and(|link| link == namespace);
-        let is_host = fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.ends_with(HOST));
-        if inside
-            && !is_host
-            && let Ok(name) = fs::read_to_string(proc.join("comm"))
-        {
-            members.push(Member {
-                name: name.trim().to_owned(),
-                proc,
-            });
-        }
-    }
-    Ok(members)
+    let is_host = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with(HOST));
+    // A process may end meanwhile.
+    let member = |pid: u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        Some(Member { name, pid })
+    };
+    let pids = beside(pid)?.into_iter().filter(|pid| !is_host(pid));
+    Ok(pids.filter_map(member).collect())
 }
 
 impl Member {
@@ -44,7 +32,7 @@ impl Member {
     /// handlers ends any while it serves requests.
     pub(crate) fn processor(&self) -> io::Result<Duration> {
         let mut nanos = 0;
-        for thread in fs::read_dir(self.proc.join("task"))? {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             // A thread may end meanwhile.
             if let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) {
                 nanos += text.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0);
@@ -55,40 +43,31 @@ impl Member {
 
     /// Resident memory in MB.
     pub(crate) fn resident(&self) -> io::Result<f64> {
-        megabytes(&self.proc.join("status"), "VmRSS:")
+        Ok(megabytes(Vitals::of(self.pid)?.resident_kb))
     }
 
     /// The most resident memory in MB since [`forget_peak`](Self::forget_peak).
     pub(crate) fn peak(&self) -> io::Result<f64> {
-        megabytes(&self.proc.join("status"), "VmHWM:")
+        Ok(megabytes(Vitals::of(self.pid)?.peak_kb))
     }
 
     /// Resident memory in MB, with shared pages divided among those who share them.
     pub(crate) fn proportional(&self) -> io::Result<f64> {
-        megabytes(&self.proc.join("smaps_rollup"), "Pss:")
+        let file = format!("/proc/{}/smaps_rollup", self.pid);
+        let text = fs::read_to_string(&file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kilobytes
+            .map(megabytes)
+            .ok_or_else(|| io::Error::other(format!("{file} has no Pss")))
     }
 
     /// Starts the peak anew (proc(5), clear_refs).
     pub(crate) fn forget_peak(&self) -> io::Result<()> {
-        fs::write(self.proc.join("clear_refs"), "5")
+        fs::write(format!("/proc/{}/clear_refs", self.pid), "5")
     }
 }
 
-/// The processor's time of all of them.
-pub(crate) fn processor(members: &[Member]) -> io::Result<Duration> {
-    members.iter().map(Member::processor).sum()
-}
-
-fn megabytes(file: &Path, field: &str) -> io::Result<f64> {
-    let text = fs::read_to_string(file)?;
-    let kilobytes = text.lines().find_map(|line| {
-        line.strip_prefix(field)?
-            .trim()
-            .strip_suffix(" kB")?
-            .trim()
-            .parse::<f64>()
-            .ok()
-    });
-    let missing = || io::Error::other(format!("{} has no {field}", file.display()));
-    Ok(kilobytes.ok_or_else(missing)? * 1024.0 / 1e6)
+fn megabytes(kilobytes: u64) -> f64 {
+    kilobytes as f64 * 1024.0 / 1e6
 }

@@ -74,17 +74,15 @@ struct Measured {
     failed: usize,
 }
 
-/// Where rows belong.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) part: &'static str,
-    pub(crate) at: String,
+/// The order of so many contenders in a round: another one is the first each time.
+pub(crate) fn turns(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |turn| (turn + round) % contenders)
 }
 
-/// Measures all contenders with all kinds, and returns medians, 99th percentiles, processor times, and what each contender
+/// Measures all contenders with all kinds in a part of the bench, `at` some place, and returns medians, 99th percentiles, processor times, and what each contender
 /// takes beyond the direct path of the same round, or as many times its time where `as_ratio`.
 pub(crate) async fn measure(
-    place: &Place,
+    (part, at): (&'static str, &str),
     contenders: &mut [Contender],
     kinds: &[Kind],
     requests: usize,
@@ -96,9 +94,7 @@ pub(crate) async fn measure(
         .collect();
     for round in 0..rounds() {
         for (number, kind) in kinds.iter().enumerate() {
-            // Another one is the first in each round.
-            for turn in 0..contenders.len() {
-                let who = (turn + round) % contenders.len();
+            for who in turns(round, contenders.len()) {
                 batch(&mut contenders[who], kind, requests, &mut measured[who][number]).await?;
             }
         }
@@ -110,7 +106,7 @@ pub(crate) async fn measure(
             let one = &measured[who][number];
             let row = |what: &str, unit, values: &[f64]| {
                 let what = format!("{}, {what}", kind.name);
-                Row::new(place.part, &place.at, contender.name(), what, unit, values).with_failed(one.failed)
+                Row::new(part, at, contender.name(), what, unit, values).with_failed(one.failed)
             };
             rows.push(row("median", "ms", &one.medians));
             rows.push(row("p99", "ms", &one.tails));
@@ -146,12 +142,10 @@ async fn batch(contender: &mut Contender, kind: &Kind, requests: usize, measured
     let mut samples = Vec::with_capacity(requests);
     for _ in 0..requests {
         samples.push(contender.ask(ask).await);
-        if !pause.is_zero() {
-            sleep(*pause).await;
-        }
+        sleep(*pause).await;
     }
     let after = contender.processors();
-    let failed = samples.iter().filter(|sample| sample.status != 200).count();
+    let failed = count_failed(&samples);
     measured.failed += failed;
     measured.medians.push(percentile(&samples, 50));
     measured.tails.push(percentile(&samples, 99));
@@ -160,20 +154,24 @@ async fn batch(contender: &mut Contender, kind: &Kind, requests: usize, measured
         contender.warm_up().await?;
         return Ok(());
     }
-    let used = before
+    let used = after
         .iter()
-        .zip(&after)
-        .map(|((_, before), (_, after))| after.saturating_sub(*before));
+        .zip(&before)
+        .map(|(after, before)| after.saturating_sub(*before));
     let each: Vec<f64> = used.map(|used| millis(used) / requests as f64).collect();
     if !each.is_empty() {
         measured.processor.push(each.iter().sum());
     }
     measured.members.resize_with(each.len(), Default::default);
-    for (member, ((name, _), used)) in measured.members.iter_mut().zip(after.into_iter().zip(each)) {
-        member.0 = name;
-        member.1.push(used);
+    for ((values, member), used) in measured.members.iter_mut().zip(&contender.members).zip(each) {
+        values.0.clone_from(&member.name);
+        values.1.push(used);
     }
     Ok(())
+}
+
+pub(crate) fn count_failed(samples: &[Sample]) -> usize {
+    samples.iter().filter(|sample| sample.status != 200).count()
 }
 
 /// In ms, of all samples.

@@ -23,14 +23,12 @@ use testbed::{
 };
 
 use crate::{
-    contender::{Contender, Deployed, Direct},
+    contender::{Caller, Contender, Server, Way},
     handler::Handler,
 };
 
 /// How long the target may take to start.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long a process may take to end.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Where the bare tailscaled's SOCKS5 server listens, on its side of the link.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1088);
 
@@ -101,7 +99,11 @@ impl Scene {
     }
 
     /// Deploys a handler whose environments are not frozen; `adjust` may change it before.
-    pub(crate) async fn deploy(&self, handler: Handler, adjust: impl FnOnce(&mut Function)) -> Result<Deployed, Error> {
+    pub(crate) async fn deploy(
+        &self,
+        handler: Handler,
+        adjust: impl FnOnce(&mut Function),
+    ) -> Result<Contender, Error> {
         let caller = Credentials::new("AKIDBENCHCALLER", "bench-caller-secret", None, None, "testbed");
         let surroundings = &self.surroundings;
         let mut function = Function {
@@ -114,28 +116,24 @@ impl Scene {
         let (run_dir, link) = (&surroundings.run_dir, surroundings.link.as_ref());
         let lambda = LocalLambda::start(&surroundings.binaries, &function, run_dir, link).await?;
         let address = lambda.address().to_owned();
-        Ok(Deployed::new(
-            handler,
-            lambda,
-            FunctionUrl { address, caller },
-            self.target.clone(),
-        ))
+        let way = Way::Url(FunctionUrl { address, caller });
+        let caller = Caller::new(handler.name(), way, self.target.clone());
+        Ok(Contender::new(caller, Server::Function(handler, lambda)))
     }
 
     /// The path without a function: a tailscaled of its own, on the function's side of the link.
-    pub(crate) async fn direct(&self) -> Result<Direct, Error> {
-        let (node, socks) = self
-            .surroundings
-            .machine_beside_function("direct", SOCKS, AUTH_KEY)
-            .await?;
-        Ok(Direct::new(node, socks, self.target.clone()))
+    pub(crate) async fn direct(&self) -> Result<Contender, Error> {
+        let node = self.surroundings.machine_beside_function("direct", SOCKS, AUTH_KEY);
+        let (node, socks) = node.await?;
+        let caller = Caller::new("direct", Way::Socks(socks), self.target.clone());
+        Ok(Contender::new(caller, Server::Direct(node.process)))
     }
 
     /// The direct path, the empty handler, and all that forward; each has answered once.
     pub(crate) async fn contenders(&self, adjust: impl Fn(&mut Function)) -> Result<Vec<Contender>, Error> {
-        let mut contenders = vec![Contender::Direct(self.direct().await?)];
+        let mut contenders = vec![self.direct().await?];
         for handler in [Handler::Empty].into_iter().chain(Handler::forwarding()) {
-            contenders.push(Contender::Function(self.deploy(handler, &adjust).await?));
+            contenders.push(self.deploy(handler, &adjust).await?);
         }
         for contender in &mut contenders {
             contender.warm_up().await?;
@@ -146,7 +144,7 @@ impl Scene {
     /// Ends everything.
     pub(crate) async fn close(self, contenders: Vec<Contender>) {
         for contender in contenders {
-            contender.stop(STOP_LIMIT).await;
+            contender.stop().await;
         }
         self.surroundings.stop().await;
     }

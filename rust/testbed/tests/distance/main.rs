@@ -9,10 +9,7 @@
 //! `cargo test -p testbed --test distance -- 'cold start, 30 ms'`.
 #![allow(clippy::unwrap_used)]
 
-mod bare;
 mod cold;
-mod crowd;
-mod dead;
 mod off;
 mod path;
 mod quiet;
@@ -32,12 +29,11 @@ fn main() -> ExitCode {
             trials.push(of(setting, "cold start", path, cold::LIMIT, cold::measure));
             trials.push(of(setting, "quiet", path, quiet::limit(), quiet::awake));
             trials.push(of(setting, "live freeze", path, quiet::limit(), quiet::frozen));
-            trials.push(of(setting, "dead freeze", path, dead::limit(), dead::measure));
-            trials.push(of(setting, "target off", path, off::LIMIT, off::awake));
+            trials.push(of(setting, "dead freeze", path, quiet::limit(), quiet::dead));
             trials.push(of(setting, "target off and freezes", path, off::LIMIT, off::frozen));
         }
         // The distance adds nothing to it.
-        trials.push(of(setting, "crowd", Path::all()[0], crowd::LIMIT, crowd::measure));
+        trials.push(of(setting, "crowd", Path::all()[0], cold::LIMIT, cold::crowd));
         trials
     });
     // The process outside has measured nothing.

@@ -11,13 +11,13 @@ use testbed::{
     bounds,
     lambda::Function,
     server::Server,
-    suite::{Outcome, Setting, awake as never_frozen},
+    suite::{Outcome, Setting},
     watch::Watch,
 };
 use tokio::time::{sleep, sleep_until};
 
 use crate::{
-    path::Path,
+    path::{KEPT, Path},
     table::{self, Row},
 };
 
@@ -31,35 +31,18 @@ const PAUSE: Duration = Duration::from_secs(3);
 const ALONE: usize = 4;
 /// How often the other one is asked between.
 const OTHERS: usize = 3;
-/// The pause between two requests to it.
-const BETWEEN: Duration = Duration::from_millis(200);
-/// The same where the function is frozen meanwhile: long enough for a look at what is alive.
+/// The pause between two requests to it: long enough for a look at what is alive.
 const FREEZE: Duration = Duration::from_millis(1500);
-
-pub(crate) async fn awake(setting: Arc<Setting>, path: Path) -> Outcome {
-    measure(&setting, path, "target off", BETWEEN, never_frozen).await
-}
 
 /// The function is frozen between two requests, as on Lambda: with each it has to see anew what is alive.
 pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
-    measure(&setting, path, "off, frozen", FREEZE, |_| ()).await
-}
-
-async fn measure(
-    setting: &Setting,
-    path: Path,
-    part: &'static str,
-    pause: Duration,
-    adjust: impl FnOnce(&mut Function),
-) -> Outcome {
     // One environment, so that what one request meets is what another one has done.
     let one = |function: &mut Function| {
-        adjust(function);
         function.settings.insert("maxEnvironments".into(), json!(1));
     };
-    let world = path.world(setting, one).await?;
+    let world = path.world(&setting, one).await?;
     let surroundings = &world.surroundings;
-    let other = Server::keeping(&world, Duration::from_secs(75)).await?;
+    let other = Server::keeping(&world, KEPT).await?;
     let off_node = surroundings.machine("off", None).await?;
     // Nothing is kept of a connection to it: each request dials.
     let off = Server::closing(&world).await?.behind(off_node.address());
@@ -67,7 +50,7 @@ async fn measure(
     let mut before = Vec::new();
     for _ in 0..OTHERS * 3 {
         before.push(other.ask(&world, "GET").await);
-        sleep(pause).await;
+        sleep(FREEZE).await;
     }
     off_node.process.signal(Signal::SIGSTOP).await;
     let watch = Watch::start(&world).await?;
@@ -78,7 +61,7 @@ async fn measure(
         to_off.push(off.ask(&world, "GET").await);
         for _ in 0..OTHERS {
             meanwhile.push(other.ask(&world, "GET").await);
-            sleep(pause).await;
+            sleep(FREEZE).await;
         }
         sleep_until(next.into()).await;
     }
@@ -86,13 +69,13 @@ async fn measure(
     let watch = Watch::start(&world).await?;
     for _ in 0..ALONE {
         to_off.push(off.ask(&world, "GET").await);
-        sleep(pause).await;
+        sleep(FREEZE).await;
     }
     let after = vec![other.ask(&world, "GET").await];
     let seen_alone = watch.seen(&world).await?;
     off_node.process.signal(Signal::SIGKILL).await;
     world.stop().await;
-    let row = |what, samples| Row::new(part, path, "ours", what, samples);
+    let row = |what, samples| Row::new("off, frozen", path, "ours", what, samples);
     table::add(vec![
         row("the other one, before", before).bounded(bounds::kept(path.round_trip())),
         row("the other one, meanwhile", meanwhile)

@@ -11,8 +11,8 @@ use testbed::{
     world::{Surroundings, World},
 };
 
-/// How long a step beside the measured ones may take.
-pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(15);
+/// How long servers keep idle connections: longer than any quiet.
+pub(crate) const KEPT: Duration = Duration::from_secs(75);
 
 /// A distance, and whether UDP gets through.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,14 @@
-//! Requests after some quiet, with the function awake or frozen meanwhile, and its flows alive.
+//! Requests after some quiet: with the function awake or frozen meanwhile, its flows alive, or frozen and its flows forgotten
+//! by a NAT.
 
 use std::{sync::Arc, time::Duration};
 
 use testbed::{
     Error, bounds,
-    lambda::Function,
+    lambda::Event,
+    nat,
     server::{Sample, Server},
+    starts::Bare,
     suite::{Outcome, Setting, awake as never_frozen},
     watch::Watch,
     world::{AUTH_KEY, World},
@@ -13,22 +16,32 @@ use testbed::{
 use tokio::time::sleep;
 
 use crate::{
-    bare::Bare,
-    path::{Path, repeats, seconds},
+    path::{KEPT, Path, repeats, seconds},
     table::{self, Row},
 };
 
-/// How long there is quiet.
+/// How long there is quiet, in seconds; and with `LONG=1`.
 const QUIET: [u64; 2] = [3, 12];
-/// And with `LONG=1`.
 const LONG_QUIET: [u64; 3] = [3, 12, 70];
-/// How long the server keeps idle connections: longer than any quiet.
-const KEPT: Duration = Duration::from_secs(75);
-/// The three kinds of requests, and the bare tailscaled's.
-const KINDS: u32 = 4;
+/// How long freezes with dead flows are, unless `FREEZES` says otherwise, and how long servers keep idle connections then.
+const FREEZES: [u64; 2] = [3, 12];
+const KEPT_FOR: [u64; 3] = [2, 5, 75];
+/// How many kinds of requests each period has at most: of those with dead flows, by server and method.
+const KINDS: u32 = 6;
+
+/// What becomes of the function in the quiet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    Awake,
+    Frozen,
+    Dead,
+}
 
 pub(crate) fn limit() -> Duration {
-    let once = periods().into_iter().map(|period| period + Duration::from_secs(20));
+    let once = periods()
+        .into_iter()
+        .chain(freezes())
+        .map(|period| period + Duration::from_secs(30));
     Duration::from_secs(60) + once.sum::<Duration>() * KINDS * u32::try_from(repeats()).unwrap()
 }
 
@@ -37,30 +50,57 @@ fn periods() -> Vec<Duration> {
     seconds("QUIET", if long { &LONG_QUIET } else { &QUIET })
 }
 
+fn freezes() -> Vec<Duration> {
+    seconds("FREEZES", &FREEZES)
+}
+
 pub(crate) async fn awake(setting: Arc<Setting>, path: Path) -> Outcome {
-    measure(&setting, path, "quiet", never_frozen).await?;
+    let world = path.world(&setting, never_frozen).await?;
+    live(world, path, "quiet", Quiet::Awake).await?;
     if path.has_bare() {
-        bare(&setting, path).await
-    } else {
-        Ok(())
+        bare(&setting, path).await?;
     }
+    Ok(())
+}
+
+pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
+    let world = path.world(&setting, |_| ()).await?;
+    live(world, path, "live freeze", Quiet::Frozen).await
+}
+
+async fn live(world: World, path: Path, part: &'static str, quiet: Quiet) -> Outcome {
+    let (keeping, closing) = (Server::keeping(&world, KEPT).await?, Server::closing(&world).await?);
+    keeping.ask(&world, "GET").await;
+    let (kept, other) = (bounds::kept(path.round_trip()), bounds::other(path.round_trip()));
+    let mut rows = Vec::new();
+    for period in periods() {
+        for (what, server, method, bound) in [
+            ("GET, kept connection", &keeping, "GET", kept),
+            ("GET, new connection", &closing, "GET", other),
+            ("POST, kept connection", &keeping, "POST", other),
+        ] {
+            let what = format!("{what}, after {} s", period.as_secs());
+            let (samples, seen) = after(&world, quiet, period, server, method).await?;
+            let row = Row::new(part, path, "ours", what, samples);
+            rows.push(row.bounded(bound).with_watch(seen));
+        }
+    }
+    world.stop().await;
+    table::add(rows)
 }
 
 /// A bare tailscaled after the same quiet.
 async fn bare(setting: &Setting, path: Path) -> Outcome {
     let world = path.world(setting, |_| ()).await?;
-    let node = Bare::start(&world, "bare", AUTH_KEY).await?;
-    node.ask().await?;
+    let server = Server::closing(&world).await?;
+    let (node, _) = Bare::start(&world, "bare", AUTH_KEY, &server).await?;
     let mut rows = Vec::new();
     for period in periods() {
         let mut samples = Vec::new();
         for _ in 0..repeats() {
             // The quiet itself: its length is what is measured.
             sleep(period).await;
-            samples.push(Sample {
-                took: node.ask().await?,
-                status: 200,
-            });
+            samples.push(node.ask().await?);
         }
         let what = format!("GET, new connection, after {} s", period.as_secs());
         rows.push(Row::new("quiet", path, "bare", what, samples));
@@ -70,64 +110,50 @@ async fn bare(setting: &Setting, path: Path) -> Outcome {
     table::add(rows)
 }
 
-pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
-    measure(&setting, path, "live freeze", |_| ()).await
-}
-
-async fn measure(setting: &Setting, path: Path, part: &'static str, adjust: impl FnOnce(&mut Function)) -> Outcome {
-    let freezes = part == "live freeze";
-    let world = path.world(setting, adjust).await?;
-    let (keeping, closing) = (Server::keeping(&world, KEPT).await?, Server::closing(&world).await?);
-    keeping.ask(&world, "GET").await;
+pub(crate) async fn dead(setting: Arc<Setting>, path: Path) -> Outcome {
+    let world = path.world(&setting, |_| ()).await?;
     let mut rows = Vec::new();
-    for period in periods() {
-        for (what, server, method, bound) in [
-            ("GET, kept connection", &keeping, "GET", bounds::kept(path.round_trip())),
-            ("GET, new connection", &closing, "GET", bounds::other(path.round_trip())),
-            (
-                "POST, kept connection",
-                &keeping,
-                "POST",
-                bounds::other(path.round_trip()),
-            ),
-        ] {
-            let mut samples = Vec::new();
-            let mut seen = (0, 0);
-            for _ in 0..repeats() {
-                let (sample, new) = after(&world, period, freezes, server, method).await?;
-                samples.push(sample);
-                seen = (seen.0 + new.0, seen.1 + new.1);
+    for kept in KEPT_FOR {
+        let server = Server::keeping(&world, Duration::from_secs(kept)).await?;
+        for freeze in freezes() {
+            for method in ["GET", "POST"] {
+                let what = format!("{method} after {} s, server keeps {kept} s", freeze.as_secs());
+                let (samples, seen) = after(&world, Quiet::Dead, freeze, &server, method).await?;
+                let row = Row::new("dead freeze", path, "ours", what, samples);
+                rows.push(row.bounded(bounds::dead(path.round_trip())).with_watch(seen));
             }
-            let row = Row::new(
-                part,
-                path,
-                "ours",
-                format!("{what}, after {} s", period.as_secs()),
-                samples,
-            );
-            rows.push(row.bounded(bound).with_watch(seen));
         }
     }
     world.stop().await;
     table::add(rows)
 }
 
-/// One request, some quiet, and the one that is measured; what the function did beside them from the first's end on.
+/// One request, some quiet, and the one that is measured, as often as each row is measured; and what the function did beside them
+/// from the first's end on.
 async fn after(
     world: &World,
+    quiet: Quiet,
     period: Duration,
-    freezes: bool,
     server: &Server,
     method: &str,
-) -> Result<(Sample, (u64, usize)), Error> {
-    let since = world.lambda.events.len();
-    server.ask(world, "GET").await;
-    if freezes {
-        world.lambda.reached(since, "frozen").await?;
+) -> Result<(Vec<Sample>, (u64, usize)), Error> {
+    let (mut samples, mut seen) = (Vec::new(), (0, 0));
+    for _ in 0..repeats() {
+        let since = world.lambda.events.len();
+        server.ask(world, "GET").await;
+        if quiet != Quiet::Awake {
+            world.lambda.reached(since, "frozen").await?;
+        }
+        let watch = Watch::start(world).await?;
+        if quiet == Quiet::Dead {
+            let pid = world.lambda.events.find(0, Event::runtime_started).await;
+            nat::forget_flows(pid).await?;
+        }
+        // The quiet itself: its length is what is measured.
+        sleep(period).await;
+        samples.push(server.ask(world, method).await);
+        let (registrations, flows) = watch.seen(world).await?;
+        seen = (seen.0 + registrations, seen.1 + flows);
     }
-    let watch = Watch::start(world).await?;
-    // The quiet itself: its length is what is measured.
-    sleep(period).await;
-    let sample = server.ask(world, method).await;
-    Ok((sample, watch.seen(world).await?))
+    Ok((samples, seen))
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use testbed::{server::Sample, suite::Outcome};
 
 use crate::path::Path;
@@ -15,6 +15,7 @@ static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
 
 /// What was measured of one kind of request on one path.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Row {
     /// The part of the suite.
     part: &'static str,
@@ -26,17 +27,13 @@ pub(crate) struct Row {
     samples: usize,
     /// How many were not answered with 200.
     not_ok: usize,
-    #[serde(rename = "medianMs", serialize_with = "millis")]
-    pub(crate) median: Duration,
-    #[serde(rename = "maxMs", serialize_with = "millis")]
-    pub(crate) max: Duration,
+    pub(crate) median_ms: f64,
+    max_ms: f64,
     /// The goal for the median.
-    #[serde(rename = "boundMs", serialize_with = "maybe_millis")]
-    bound: Option<Duration>,
+    pub(crate) bound_ms: Option<f64>,
     /// Registrations that the control server saw meanwhile.
     registrations: Option<u64>,
     /// TCP flows of the function that were new afterwards.
-    #[serde(rename = "newFlows")]
     new_flows: Option<usize>,
 }
 
@@ -48,8 +45,8 @@ impl Row {
         what: impl Into<String>,
         samples: Vec<Sample>,
     ) -> Self {
-        let mut times: Vec<_> = samples.iter().map(|sample| sample.took).collect();
-        times.sort_unstable();
+        let mut times: Vec<_> = samples.iter().map(|sample| millis(sample.took)).collect();
+        times.sort_by(f64::total_cmp);
         Self {
             part,
             profile: path.profile.name,
@@ -58,9 +55,9 @@ impl Row {
             what: what.into(),
             samples: samples.len(),
             not_ok: samples.iter().filter(|sample| sample.status != 200).count(),
-            median: times.get(times.len() / 2).copied().unwrap_or_default(),
-            max: times.last().copied().unwrap_or_default(),
-            bound: None,
+            median_ms: times.get(times.len() / 2).copied().unwrap_or_default(),
+            max_ms: times.last().copied().unwrap_or_default(),
+            bound_ms: None,
             registrations: None,
             new_flows: None,
         }
@@ -80,15 +77,12 @@ impl Row {
     }
 
     pub(crate) fn bounded(self, bound: Duration) -> Self {
-        self.maybe_bounded(Some(bound))
-    }
-
-    pub(crate) fn maybe_bounded(self, bound: Option<Duration>) -> Self {
-        Self { bound, ..self }
+        let bound_ms = Some(millis(bound));
+        Self { bound_ms, ..self }
     }
 
     fn is_beyond(&self) -> bool {
-        self.bound.is_some_and(|bound| self.median > bound)
+        self.bound_ms.is_some_and(|bound| self.median_ms > bound)
     }
 
     fn line(&self) -> String {
@@ -100,9 +94,9 @@ impl Row {
             if self.udp { "UDP" } else { "no UDP" },
             self.who,
             self.what,
-            shown(self.median),
-            shown(self.max),
-            self.bound.map_or_else(String::new, shown),
+            shown(self.median_ms),
+            shown(self.max_ms),
+            self.bound_ms.map_or_else(String::new, shown),
             if self.is_beyond() { "!" } else { " " },
             format!("{}/{}", self.samples - self.not_ok, self.samples),
             count(self.registrations),
@@ -149,15 +143,10 @@ pub(crate) fn show() {
     }
 }
 
-fn shown(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+fn shown(millis: f64) -> String {
+    format!("{millis:.1} ms")
 }
 
-fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64() * 1000.0)
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn maybe_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_some(&time.map(|time| time.as_secs_f64() * 1000.0))
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }

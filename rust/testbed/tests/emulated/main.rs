@@ -3,7 +3,6 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use testbed::{
-    binaries::project_folder,
     emulated::emulated,
     suite::{Outcome, Setting, run},
     walkthrough::Step,
@@ -21,12 +20,12 @@ fn main() -> ExitCode {
 }
 
 async fn answers(setting: Arc<Setting>) -> Outcome {
-    let binaries = emulated(&setting.binaries, &project_folder(), &setting.run_dir)?;
+    let binaries = emulated(&setting.binaries, &setting.run_dir)?;
     let run_dir = setting.run_dir.clone();
     let world = Setting { binaries, run_dir }.world(|_| ()).await?;
     for step in [Step::Get, Step::Echo, Step::ClosedPort] {
         let report = step.run(&world).await?;
-        eprintln!("{}: {:?}", step.title(), report.took);
+        eprintln!("{}: {:#?}", step.title(), report.lines);
         if let Err(wrong) = report.verdict {
             let log = world.log();
             return Err(format!("{}: {wrong}\n{log}", step.title()).into());

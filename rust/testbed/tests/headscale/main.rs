@@ -32,8 +32,8 @@ use testbed::{
 const REMOVAL_LIMIT: Duration = Duration::from_secs(240);
 /// How long the rounds of environments may take, and how many there are, of how many each: as many at a time as two cores take.
 const FLEET_LIMIT: Duration = Duration::from_secs(600);
-const ROUNDS: usize = 20;
-const AT_A_TIME: usize = 5;
+const ROUNDS: u64 = 20;
+const AT_A_TIME: u64 = 5;
 /// How many of their first requests may come too early for the other machine to know them.
 const MAX_UNANSWERED: usize = 10;
 /// How long their freezes last.
@@ -92,34 +92,20 @@ async fn refusals(setting: Arc<Setting>) -> Outcome {
     let expired = headscale.create_key(&["--reusable"]).await?;
     headscale.expire_key(&expired).await?;
     let good = headscale.create_key(&["--reusable", "--ephemeral"]).await?;
+    let rejected = |why: &str| format!("AuthKeyRejected: the control server rejected the auth key: {why}");
+    let tags_rejected = "TagsRejected: the control server rejected this machine's tags: ";
     for (key, tags, words) in [
-        (
-            "no-key-of-headscales",
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: ",
-        ),
-        (
-            &expired.key,
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: authkey expired",
-        ),
-        (
-            &used.key,
-            "",
-            "AuthKeyRejected: the control server rejected the auth key: authkey already used",
-        ),
-        (
-            &good.key,
-            "tag:nobodys",
-            "TagsRejected: the control server rejected this machine's tags: ",
-        ),
+        ("no-key-of-headscales", "", rejected("")),
+        (&expired.key, "", rejected("authkey expired")),
+        (&used.key, "", rejected("authkey already used")),
+        (&good.key, "tag:nobodys", tags_rejected.to_owned()),
     ] {
         let world = deploy(surroundings, &headscale, key, |function| {
             set(function, "TS_ADVERTISE_TAGS", tags)
         })
         .await?;
         let answer = get(&world, &node).await?;
-        says_why(&world, &answer, &[words]).await;
+        says_why(&world, &answer, &[&words]).await;
         (surroundings, _) = world.undeploy().await;
     }
     drop(node);
@@ -164,12 +150,12 @@ async fn gone(setting: Arc<Setting>) -> Outcome {
         headscale,
         node,
         world,
-        door: _open,
+        door,
     } = joined(&setting).await?;
     assert_eq!(headscale.machines("lambda-proxy").await?.len(), 1);
     let (surroundings, _) = world.undeploy().await;
     assert_eq!(headscale.machines("lambda-proxy").await?, [] as [String; 0]);
-    drop(node);
+    drop((node, door));
     headscale.stop().await;
     surroundings.stop().await;
     Ok(())
@@ -183,7 +169,7 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         headscale,
         node,
         world,
-        door: _open,
+        door,
     } = joined(&setting).await?;
     end(&world, 1..=1, 0).await?;
     let mut unanswered = 0;
@@ -202,9 +188,9 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         all(&world, environments.clone(), since, "frozen").await?;
         let dead = round % 2 == 0;
         if dead {
-            for environment in environments.clone() {
-                let pid = world.lambda.events.look(0, |event| of_runtime(event, environment));
-                nat::forget_flows(pid.ok_or("an environment has no runtime")?).await?;
+            let runtimes = world.lambda.events.all(Event::runtime_started);
+            for pid in runtimes.into_iter().rev().take(environments.clone().count()) {
+                nat::forget_flows(pid).await?;
             }
             // The freeze itself.
             tokio::time::sleep(REST).await;
@@ -222,43 +208,26 @@ async fn fleet(setting: Arc<Setting>) -> Outcome {
         unanswered <= MAX_UNANSWERED,
         "{unanswered} first requests were not answered"
     );
-    drop(node);
+    drop((node, door));
     world.stop().await;
     headscale.stop().await;
     Ok(())
 }
 
-/// The runtime's process of an environment.
-fn of_runtime(event: &Event, wanted: usize) -> Option<u32> {
-    match event {
-        Event::Process { environment, .. } if usize::try_from(*environment).ok() == Some(wanted) => {
-            event.runtime_started()
-        }
-        _ => None,
-    }
-}
-
 /// Waits until all of these environments came into this state, from event number `since` on.
-async fn all(world: &World, environments: RangeInclusive<usize>, since: usize, wanted: &str) -> Outcome {
+async fn all(world: &World, environments: RangeInclusive<u64>, since: usize, wanted: &str) -> Outcome {
     for environment in environments {
-        let reached = world.lambda.events.find(since, |event| match event {
-            Event::Environment { id, state, .. } => {
-                (usize::try_from(*id).ok() == Some(environment) && state == wanted).then_some(())
-            }
-            _ => None,
-        });
-        within(
-            FREEZE_LIMIT,
-            &format!("environment {environment} that is {wanted}"),
-            reached,
-        )
-        .await?;
+        let is_it = |event: &Event| {
+            matches!(event, Event::Environment { id, state, .. } if *id == environment && state == wanted).then_some(())
+        };
+        let what = format!("environment {environment} that is {wanted}");
+        within(FREEZE_LIMIT, &what, world.lambda.events.find(since, is_it)).await?;
     }
     Ok(())
 }
 
 /// Ends these environments, all at once.
-async fn end(world: &World, environments: RangeInclusive<usize>, since: usize) -> Outcome {
+async fn end(world: &World, environments: RangeInclusive<u64>, since: usize) -> Outcome {
     all(world, environments.clone(), since, "frozen").await?;
     world.lambda.spin_down().await?;
     all(world, environments, since, "stopped").await

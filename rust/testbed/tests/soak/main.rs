@@ -14,7 +14,7 @@ use testbed::{
     distance::{Distance, SplitMix64},
     expect::all_answered,
     faults::{Services, round},
-    freeze::{DeadFlows, median},
+    freeze::{DeadFlows, median, with_dead_flows},
     lambda::Function,
     load::Load,
     nat,
@@ -26,7 +26,7 @@ use testbed::{
 use tokio::time::sleep;
 
 /// How many freezes at each distance, unless `SOAK_FREEZES` says otherwise.
-const FREEZES: u32 = 10;
+const FREEZES: u64 = 10;
 /// How long they are, in seconds: from and to.
 const LENGTH: [f64; 2] = [2.0, 400.0];
 /// How long a test may take beside what is waited for.
@@ -55,13 +55,18 @@ const MORE_DESCRIPTORS: u64 = 12;
 const PROGRAMS: [&str; 3] = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"];
 
 fn main() -> ExitCode {
-    let seed = seed();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = number("SOAK_SEED", now);
     run(|setting| {
         let mut trials = Vec::new();
         for millis in [0, 30, 100] {
             let lengths = lengths(seed + millis);
             let name = format!("freezes of any length that kill the flows, at {millis} ms (SOAK_SEED={seed})");
-            let limit = lengths.iter().sum::<Duration>() + SLACK + Duration::from_secs(10) * freezes();
+            let limit = lengths
+                .iter()
+                .map(|length| *length + Duration::from_secs(10))
+                .sum::<Duration>()
+                + SLACK;
             trials.push(trial_within(limit, setting, &name, move |setting| {
                 dead_flows(setting, millis, lengths)
             }));
@@ -76,17 +81,8 @@ fn main() -> ExitCode {
     })
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().expect("a number"))
-}
-
-fn seed() -> u64 {
-    number("SOAK_SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
-}
-
-fn freezes() -> u32 {
-    number("SOAK_FREEZES").map_or(FREEZES, |count| u32::try_from(count).unwrap())
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
 }
 
 /// Short ones are as likely as long ones: a freeze's logarithm is drawn.
@@ -94,7 +90,7 @@ fn lengths(seed: u64) -> Vec<Duration> {
     let mut random = SplitMix64::new(seed);
     let [from, to] = LENGTH.map(f64::ln);
     let draw = |_| Duration::from_secs_f64((from + random.fraction() * (to - from)).exp());
-    (0..freezes()).map(draw).collect()
+    (0..number("SOAK_FREEZES", FREEZES)).map(draw).collect()
 }
 
 async fn dead_flows(setting: Arc<Setting>, millis: u64, lengths: Vec<Duration>) -> Outcome {
@@ -131,14 +127,8 @@ async fn silent_control(setting: Arc<Setting>) -> Outcome {
             times.push(server.must_answer(&world, "GET").await);
             world.lambda.reached(since, "frozen").await?;
             if !killed && began.elapsed() > SILENCE / 2 {
-                let pid = world
-                    .lambda
-                    .events
-                    .find(0, testbed::lambda::Event::runtime_started)
-                    .await;
-                assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
                 // A freeze that asks for a look.
-                sleep(LONGEST * 3).await;
+                with_dead_flows(&world, since, LONGEST * 3).await?;
                 killed = true;
             }
         }
@@ -179,14 +169,21 @@ async fn growth(setting: Arc<Setting>) -> Outcome {
     eprintln!("  {summary:?}");
     assert_eq!(summary.answered, WARM + LOADED, "{summary:?}");
     for ((program, before), (_, after)) in before.iter().zip(&after) {
-        let most = |all: &[Vitals], of: fn(&Vitals) -> u64| all.iter().map(of).max().unwrap_or_default();
-        let resident = [before, after].map(|all| most(all, |vitals| vitals.resident_kb));
-        let descriptors = [before, after].map(|all| most(all, |vitals| vitals.descriptors as u64));
-        let count = after.len();
-        eprintln!("  {program}: {resident:?} kB, {descriptors:?} descriptors, {count} processes");
-        assert_eq!(before.len(), count, "{program}");
+        let [
+            (count, resident, descriptors),
+            (count_after, resident_after, descriptors_after),
+        ] = [before, after].map(|all| {
+            let most = |of: fn(&Vitals) -> u64| all.iter().map(of).max().unwrap_or_default();
+            (
+                all.len(),
+                most(|vitals| vitals.resident_kb),
+                most(|vitals| vitals.descriptors as u64),
+            )
+        });
+        eprintln!("  {program}: {before:?} to {after:?}");
+        assert_eq!(count, count_after, "{program}");
         assert!(
-            resident[1] <= resident[0] + MORE_KB && descriptors[1] <= descriptors[0] + MORE_DESCRIPTORS,
+            resident_after <= resident + MORE_KB && descriptors_after <= descriptors + MORE_DESCRIPTORS,
             "{program}: {before:?} to {after:?}"
         );
     }

@@ -3,31 +3,25 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use http::Request;
 use nix::sys::signal::Signal;
 use testbed::{
     Error, bounds,
     control::Crowd,
-    deadline::within,
     distance::Distance,
-    expect::answered,
     freeze::median,
-    http_call::call,
     lambda::Event,
     nat, processor,
-    server::Server,
+    server::{Sample, Server},
+    starts::{Bare, Start, environment},
     suite::{Outcome, Setting, awake, run},
-    target::PORT,
     world::{AUTH_KEY, World},
 };
-use tokio_socks::tcp::Socks5Stream;
 
 /// How many starts of each kind.
 const STARTS: usize = 10;
@@ -48,10 +42,10 @@ const DIALS: u32 = 200;
 /// How often, at least and at most: the least cost counts, because others want the processor too.
 const LEAST_ROUNDS: usize = 4;
 const MOST_ROUNDS: usize = 20;
-/// How long a step may take.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// Where the bare tailscaled's SOCKS5 server listens.
-const SOCKS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1088);
+/// How long the server keeps idle connections.
+const KEPT: Duration = Duration::from_secs(75);
+/// Where the neighbour's SOCKS5 server listens.
+const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1088);
 
 fn main() -> ExitCode {
     run(|setting| {
@@ -67,10 +61,13 @@ fn main() -> ExitCode {
 
 async fn beside_bare(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
+    let server = Server::keeping(&world, KEPT).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for number in 0..STARTS {
-        ours.push(extension_start(&world).await?);
-        bare.push(bare_start(&world, number + 1).await?);
+        ours.push(answered(environment(&world, &server).await?.whole()));
+        let (node, start) = Bare::start(&world, &format!("bare-{number}"), AUTH_KEY, &server).await?;
+        bare.push(answered(start.whole()));
+        node.stop().await;
     }
     let times = median(&ours).as_secs_f64() / median(&bare).as_secs_f64();
     eprintln!(
@@ -83,19 +80,32 @@ async fn beside_bare(setting: Arc<Setting>) -> Outcome {
     world.end().await
 }
 
+fn answered(sample: Sample) -> Duration {
+    assert_eq!(sample.status, 200, "the first request was not answered");
+    sample.took
+}
+
+/// A few starts of the function's environments, whose first requests must be answered.
+async fn starts(world: &World) -> Result<Vec<Start>, Error> {
+    let server = Server::keeping(world, KEPT).await?;
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        let start = environment(world, &server).await?;
+        answered(start.first);
+        starts.push(start);
+    }
+    Ok(starts)
+}
+
 async fn udp_blocked(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
     nat::block_udp().await?;
     let world = setting.world(|_| ()).await?;
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        times.push(extension_start(&world).await?);
-    }
+    let times = starts(&world).await?;
     nat::remember().await?;
-    eprintln!("  start to first answer with UDP blocked: {times:.1?}");
     assert!(
-        times.iter().all(|took| *took < BLOCKED_LIMIT),
-        "it took over {BLOCKED_LIMIT:?}"
+        times.iter().all(|start| start.whole().took < BLOCKED_LIMIT),
+        "{times:?}"
     );
     world.end().await
 }
@@ -107,33 +117,13 @@ async fn neighbour(setting: Arc<Setting>) -> Outcome {
         .machine_beside_function("neighbour", SOCKS, AUTH_KEY)
         .await?;
     let world = surroundings.deploy(|_| ()).await?;
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        times.push(extension_start(&world).await?);
-    }
-    eprintln!("  start to first answer at {FAR} ms beside a machine that is near: {times:.1?}");
+    let times = starts(&world).await?;
     assert!(
-        times.iter().all(|took| *took < NEIGHBOUR_LIMIT),
-        "it took over {NEIGHBOUR_LIMIT:?}"
+        times.iter().all(|start| start.whole().took < NEIGHBOUR_LIMIT),
+        "{times:?}"
     );
     drop(neighbour);
     world.end().await
-}
-
-/// From the extension's start in a new environment to the target's answer; then the environment is ended.
-async fn extension_start(world: &World) -> Result<Duration, Error> {
-    let since = world.lambda.events.len();
-    let began = async {
-        world.lambda.events.find(since, Event::extension_started).await;
-        Instant::now()
-    };
-    let answered = async {
-        answered(world).await?;
-        Ok::<_, Error>(Instant::now())
-    };
-    let (began, answered) = tokio::join!(began, answered);
-    world.lambda.retire(since).await?;
-    Ok(answered? - began)
 }
 
 /// INIT waits for the login; what comes after it is WireGuard's handshake at most, TCP and HTTP.
@@ -141,22 +131,7 @@ async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
     nat::remember().await?;
     nat::block_udp().await?;
     let world = setting.world_at(Some(Distance::of_millis(FAR)), |_| ()).await?;
-    let server = Server::keeping(&world, Duration::from_secs(75)).await?;
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        let since = world.lambda.events.len();
-        let initialized = async {
-            world.lambda.reached(since, "initialized").await?;
-            Ok::<_, Error>(Instant::now())
-        };
-        let answered = async {
-            server.must_answer(&world, "GET").await;
-            Instant::now()
-        };
-        let (initialized, answered) = tokio::join!(initialized, answered);
-        times.push(answered - initialized?);
-        world.lambda.retire(since).await?;
-    }
+    let times: Vec<_> = starts(&world).await?.iter().map(|start| start.first.took).collect();
     let goal = bounds::first_answer(Duration::from_millis(FAR));
     eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");
     assert!(median(&times) < goal + BUSY, "{times:.1?}");
@@ -204,29 +179,4 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
         world.stop().await;
     }
     Ok(())
-}
-
-/// From the start of a tailscaled of its own to the target's answer.
-async fn bare_start(world: &World, number: usize) -> Result<Duration, Error> {
-    let surroundings = &world.surroundings;
-    let target = (surroundings.target.node.address().to_string(), PORT);
-    let began = Instant::now();
-    let node = surroundings.machine(&format!("bare-{number}"), Some(SOCKS)).await?;
-    let stream = within(STEP_LIMIT, "a dial by the bare tailscaled", dial(&target)).await?;
-    let request = Request::get("/get").header("host", format!("{}:{}", target.0, target.1));
-    let answer = call(stream, request.body(Bytes::new().into()).unwrap(), STEP_LIMIT).await?;
-    let took = began.elapsed();
-    assert_eq!(answer.status(), 200, "{answer:?}");
-    node.process.stop(STEP_LIMIT).await;
-    Ok(took)
-}
-
-/// The first dials after a start can fail.
-async fn dial(target: &(String, u16)) -> Socks5Stream<tokio::net::TcpStream> {
-    loop {
-        if let Ok(stream) = Socks5Stream::connect(SOCKS, target.clone()).await {
-            return stream;
-        }
-        tokio::task::yield_now().await;
-    }
 }

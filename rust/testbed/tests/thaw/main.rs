@@ -93,8 +93,12 @@ async fn surroundings(setting: &Setting, round_trip: u64) -> Result<Surroundings
     setting.surroundings_at(distance).await
 }
 
+async fn world(setting: &Setting, round_trip: u64) -> Result<World, Error> {
+    surroundings(setting, round_trip).await?.deploy(|_| ()).await
+}
+
 async fn dead_flows(setting: Arc<Setting>, round_trip: u64) -> Outcome {
-    let world = surroundings(&setting, round_trip).await?.deploy(|_| ()).await?;
+    let world = world(&setting, round_trip).await?;
     let mut freezes = DeadFlows::start(&world, Duration::from_millis(round_trip)).await?;
     for (seconds, method) in DEAD {
         freezes.freeze(&world, Duration::from_secs(seconds), method).await?;
@@ -104,7 +108,7 @@ async fn dead_flows(setting: Arc<Setting>, round_trip: u64) -> Outcome {
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {
-    let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
+    let world = world(&setting, 0).await?;
     answered(&world).await?;
     let warm = median(&thaws(&world, SHORT_FREEZE, false, answered).await?);
     let watch = Watch::start(&world).await?;
@@ -145,7 +149,7 @@ async fn dial(world: &World) -> Result<Duration, Failed> {
 /// The tailnet forgets an ephemeral machine that is away for long, and the function cannot hear of it: its flows are dead.
 /// That its peers are silent proves nothing; the control server's answer does, over a new connection.
 async fn removed(setting: Arc<Setting>) -> Outcome {
-    let world = surroundings(&setting, 0).await?.deploy(|_| ()).await?;
+    let world = world(&setting, 0).await?;
     let since = world.lambda.events.len();
     answered(&world).await?;
     world.lambda.reached(since, "frozen").await?;
@@ -153,9 +157,7 @@ async fn removed(setting: Arc<Setting>) -> Outcome {
     let before = control.counts("lambda-proxy").await?.new;
     control.remove(control.node("lambda-proxy").await?.id).await?;
     with_dead_flows(&world, since, FREEZE).await?;
-    let turn = measuring::turn().await?;
-    let took = answered(&world).await?;
-    drop(turn);
+    let took = measured(&world).await?;
     eprintln!("  the first request after a removal was answered in {took:.1?}");
     assert!(took < REJOIN_LIMIT, "it took {took:?}");
     logged(&world, 0, "not in the tailnet: NodeRemoved: ").await;
@@ -236,12 +238,16 @@ async fn without_control(setting: Arc<Setting>) -> Outcome {
     // The outage itself: the longer it is, the longer are the daemon's pauses between its attempts.
     tokio::time::sleep(OUTAGE).await;
     assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
-    let turn = measuring::turn().await?;
-    let took = answered(&world).await?;
-    drop(turn);
+    let took = measured(&world).await?;
     eprintln!("  dead flows after {OUTAGE:?} without a control server: {took:.1?}");
     assert!(took < LONGEST, "the request took {took:?}");
     world.end().await
+}
+
+/// A request that is answered while no other suite measures.
+async fn measured(world: &World) -> Result<Duration, Error> {
+    let _turn = measuring::turn().await?;
+    answered(world).await
 }
 
 /// How long the first request took after each of a few freezes.
