@@ -110,14 +110,9 @@ impl Corpus<'_> {
             cases.push(judge(format!("query {query}"), &self.draft().query(&query), "?"));
         }
         for path in [
-            "/..",
             "/../../etc/passwd",
-            "/././/",
-            "//",
             "//evil.example/",
-            "/%2e%2e/%2F",
             "/%00%0a%0d",
-            "/%",
             "/%zz",
             "/http://evil.example/",
             &format!("/{}", "a".repeat(60_000)),
@@ -126,16 +121,10 @@ impl Corpus<'_> {
         }
         for path in [
             "",
-            "a",
-            "?",
             "*",
             "http://evil.example/",
-            "https://evil.example",
-            "evil.example:80",
             "@evil.example/",
-            " /",
             "/ HTTP/1.1\r\nx: y\r\n\r\nGET /",
-            &format!("/{}", "a".repeat(70_000)),
         ] {
             cases.push(refused(format!("path {path}"), &self.draft().path(path)));
         }
@@ -202,21 +191,12 @@ impl Corpus<'_> {
         };
         let mut cases = Vec::new();
         for value in [
-            "close",
-            "keep-alive",
-            "x-a",
             "X-A, close",
             "host",
             "content-length",
-            "content-type",
-            "authorization",
-            "cookie",
             "ts-target-ip",
-            "transfer-encoding, te",
             ",,,",
-            "",
             "a b, x-a",
-            "x-a;q=1",
             "\u{e9}, x-a",
             &"x-b,".repeat(10_000),
         ] {
@@ -226,34 +206,13 @@ impl Corpus<'_> {
                 &draft.header("connection", value),
             ));
         }
-        for value in [
-            "chunked",
-            "Chunked",
-            "gzip, chunked",
-            "chunked, chunked",
-            "identity",
-            "x",
-            "",
-            " chunked",
-        ] {
+        for value in ["chunked", "Chunked", "gzip, chunked", "identity", "", " chunked"] {
             let draft = post().header("transfer-encoding", value);
             cases.push(intact(format!("transfer-encoding: {value}"), &draft));
         }
         let hidden = post().header("transfer-encoding", "chunked\u{b}");
         cases.push(refused("transfer-encoding with a control character", &hidden));
-        for value in [
-            "0",
-            "1",
-            "5",
-            "6",
-            "-1",
-            "+5",
-            "5, 5",
-            "0x5",
-            "99999999999999999999",
-            "",
-            "five",
-        ] {
+        for value in ["0", "5", "6", "-1", "+5", "5, 5", "0x5", "", "five"] {
             let title = format!("content-length: {value}");
             cases.push(intact(&*title, &post().header("content-length", value)));
             let empty = self.draft().header("content-length", value);
@@ -261,17 +220,10 @@ impl Corpus<'_> {
         }
         for (name, value) in [
             ("upgrade", "h2c"),
-            ("upgrade", "websocket"),
-            ("te", "trailers"),
-            ("te", "gzip"),
             ("trailer", "x-a"),
-            ("keep-alive", "timeout=1"),
             ("proxy-connection", "keep-alive"),
-            ("proxy-authorization", "Basic YTpi"),
             ("http2-settings", "AAMAAABkAAQAAP__"),
-            ("expect", "100-continue"),
             ("expect", "200-ok"),
-            ("content-encoding", "gzip"),
         ] {
             cases.push(intact(format!("{name}: {value}"), &post().header(name, value)));
         }
@@ -293,34 +245,9 @@ impl Corpus<'_> {
 
     fn targets(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        let own = [
-            "127.0.0.1",
-            "127.1",
-            "0",
-            "0.0.0.0",
-            "2130706433",
-            "0x7f.1",
-            "0177.0.0.1",
-            "127.0.0.1.",
-            "::",
-            "::1",
-            "[::1]",
-            "::ffff:127.0.0.1",
-            "169.254.169.254",
-            "169.254.100.1",
-            "::ffff:169.254.169.254",
-            "fe80::1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "100.100.100.100",
-            "fd7a:115c:a1e0::53",
-            "localhost.1",
-        ];
         let none = [
             "",
             " ",
-            "fe80::1%eth0",
-            "[1.2.3.4]",
             "[",
             "]",
             "[]",
@@ -336,43 +263,22 @@ impl Corpus<'_> {
             "a@b",
             "u:p@b",
             "a:80",
-            "http://a",
             "a?b",
             "a#b",
             "a%00",
             "a\0b",
-            "a\r\nhost: b",
-            "b\u{fc}cher",
-            "\u{ff11}.1.1.1",
             "*",
             "*.a",
             "1.2.3",
-            "1.2.3.4.5",
-            "1.2.3.256",
+            "::1,::2",
+            "a\r\nb: c",
         ];
-        let long = ["a".repeat(64), "a.".repeat(130), "a".repeat(100_000)];
-        for host in own.into_iter().chain(none).chain(long.iter().map(String::as_str)) {
+        for host in none.into_iter().chain([&*"a.".repeat(130), &"a".repeat(100_000)]) {
             let draft = self.draft().with("ts-target-ip", host);
             cases.push(refused(format!("ts-target-ip: {host}"), &draft));
         }
         for port in [
-            "",
-            " ",
-            "0",
-            "-1",
-            "+80",
-            "80 80",
-            "80,80",
-            "65536",
-            "99999999999999999999",
-            "8o",
-            "0x50",
-            "80.0",
-            "1e3",
-            "\u{661}",
-            "http",
-            "80\0",
-            "\u{ff18}\u{ff10}",
+            "", " ", "0", "-1", "+80", "80 80", "80,80", "65536", "8o", "0x50", "80.0", "1e3", "\u{661}", "80\0",
         ] {
             let draft = self.draft().with("ts-target-port", port);
             cases.push(refused(format!("ts-target-port: {port}"), &draft));
@@ -398,18 +304,7 @@ impl Corpus<'_> {
             "", " ", "a b", "a,b", "a, b", "u@a", "u:p@a", "@a", "a:", "a:x", "a:99999", ":80", "a/b", "a?b", "a#b",
             "http://a", "a\\b", "a\0", "a\nb", "[::1", "::1", "[x]", "a b:80", "\u{e9}",
         ];
-        let legal = [
-            "a",
-            "a:80",
-            "A.Example:8443",
-            "[fd7a::1]",
-            "[fd7a::1]:443",
-            "192.0.2.1:1",
-            "_x.a",
-            "a.",
-            "127.0.0.1",
-            "169.254.169.254",
-        ];
+        let legal = ["a", "a:80", "A.Example:8443", "[fd7a::1]", "_x.a", "a.", "127.0.0.1"];
         let illegal = illegal.map(|host| refused(format!("ts-host: {host}"), &with(host)));
         let legal = legal.map(|host| intact(format!("ts-host: {host}"), &with(host)));
         illegal.into_iter().chain(legal).collect()
@@ -444,20 +339,7 @@ impl Corpus<'_> {
             cases.push(refused(format!("{name} twice"), &twice));
         }
         for name in ["ts-connect-timeout", "ts-response-timeout"] {
-            for value in [
-                "",
-                "0",
-                "-1",
-                "+1",
-                "1.5",
-                "5s",
-                "1e3",
-                "900001",
-                "99999999999999999999",
-                "\u{661}",
-                "1,1",
-                "Infinity",
-            ] {
+            for value in ["", "0", "-1", "+1", "1.5", "5s", "1e3", "900001", "\u{661}", "1,1"] {
                 let draft = self.draft().header(name, value);
                 cases.push(refused(format!("{name}: {value}"), &draft));
             }
@@ -562,20 +444,7 @@ impl Corpus<'_> {
         };
         let mut cases = Vec::new();
         for body in [
-            "%",
-            "a",
-            "ab",
-            "abc",
-            "abcde",
-            "YQ=",
-            "YQ===",
-            "=YQ=",
-            "Y Q=",
-            "YQ==\n",
-            "YQ==YQ==",
-            "-_-_",
-            "YR==",
-            "\u{e9}\u{e9}",
+            "%", "a", "ab", "abc", "abcde", "YQ=", "YQ===", "=YQ=", "Y Q=", "YQ==\n", "YQ==YQ==", "-_-_", "YR==",
             "YWJj\0",
         ] {
             cases.push(refused(format!("base64 {body}"), &post().base64(body, Bytes::new())));
@@ -591,8 +460,7 @@ impl Corpus<'_> {
         for text in [
             "\0",
             "\r\n\r\n",
-            "\u{1f4a5}\u{feff}",
-            "\u{ffff}",
+            "\u{feff}\u{ffff}",
             "\"\\\u{8}",
             &"t".repeat(5_000_000),
         ] {
@@ -617,10 +485,7 @@ impl Corpus<'_> {
         same.headers
             .extend((0..40_000).map(|_| ("x-a".to_owned(), "v".to_owned())));
         vec![
-            intact("100 headers", &with(100, "x-")),
-            intact("1,000 headers", &with(1000, "x-")),
             intact("10,000 headers", &with(10_000, "x-")),
-            refused("40,000 headers", &with(40_000, "x-")),
             refused("100,000 headers", &with(100_000, "x-")),
             refused("a header 40,000 times", &same),
             either("40,000 headers that stop here", &with(40_000, "x-amzn-")),
@@ -629,17 +494,7 @@ impl Corpus<'_> {
 
     /// Each field of an event with each kind of value.
     fn fields(&self) -> Vec<Case> {
-        let values = [
-            "null",
-            "true",
-            "-1",
-            "1e400",
-            r#""text""#,
-            "[]",
-            "[1]",
-            "{}",
-            r#"{"a":{"b":[]}}"#,
-        ];
+        let values = ["null", "true", "-1", "1e400", r#""text""#, "[]", "[1]", "{}"];
         let headers = format!(
             r#"{{"ts-target-ip":{},"ts-target-port":"{}"}}"#,
             quoted(self.target),
@@ -701,29 +556,19 @@ impl Corpus<'_> {
 /// What is no request.
 fn payloads() -> Vec<Case> {
     let payloads = [
-        "{}",
         "[]",
         "null",
-        "true",
         "0",
         r#""""#,
-        r#"{"rawPath":"/"}"#,
-        r#"{"headers":{}}"#,
-        r#"{"rawPath":"/","requestContext":{}}"#,
         r#"{"rawPath":"/","requestContext":{"http":{}}}"#,
         r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#,
         r#"{"httpMethod":"GET","path":"/","headers":{}}"#,
-        r#"{"source":"aws.events","detail":{}}"#,
         r#"{"warmUp":null}"#,
-        r#"{"warmUp":{}}"#,
         r#"{"warmUp":{"until":-1}}"#,
-        r#"{"warmUp":{"until":"1"}}"#,
         r#"{"warmUp":{"until":1.5}}"#,
         r#"{"warmUp":{"until":99999999999999999999}}"#,
-        r#"{"warmUp":{"until":18446744073709551615}}"#,
         r#"{"warmUp":{"until":1,"until":2}}"#,
         r#"{"warmUp":{"until":1},"warmUp":{"until":1}}"#,
-        r#"{"warmUp":{"until":1},"rawPath":"/"}"#,
     ];
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let payloads = payloads.iter().copied().chain([&*deep]);
