@@ -79,6 +79,20 @@ pub(crate) async fn send(method: &str, url: &str, body: impl Into<Bytes>) -> Res
     Ok(call(TcpStream::connect(ADDRESS).await?, request, ANSWER_LIMIT).await?)
 }
 
+/// Asks the layer for a tunnel, and reads the head of its answer, which must have this status.
+async fn open_tunnel(authority: &str, status: &str) -> Result<TcpStream, Failed> {
+    let mut tunnel = TcpStream::connect(ADDRESS).await?;
+    let connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+    tunnel.write_all(connect.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(ANSWER_LIMIT, "the tunnel", tunnel.read_u8()).await??);
+    }
+    let head = String::from_utf8_lossy(&head);
+    assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+    Ok(tunnel)
+}
+
 pub(crate) fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
     let text = |name| header(answer.headers(), name);
     (
@@ -160,14 +174,7 @@ async fn direct(setting: Arc<Setting>) -> Outcome {
         "{text}"
     );
     // By a tunnel, as clients ask for https: any bytes pass.
-    let mut tunnel = TcpStream::connect(ADDRESS).await?;
-    let port = PORT;
-    tunnel
-        .write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n").as_bytes())
-        .await?;
-    let mut head = vec![0; 12];
-    within(ANSWER_LIMIT, "the tunnel", tunnel.read_exact(&mut head)).await??;
-    assert_eq!(head, b"HTTP/1.1 200");
+    let mut tunnel = open_tunnel(&format!("127.0.0.1:{PORT}"), "200").await?;
     let rest = b"GET /get?by=tunnel HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     tunnel.write_all(rest).await?;
     let mut text = String::new();
@@ -180,15 +187,10 @@ async fn direct(setting: Arc<Setting>) -> Outcome {
 async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let layer = start(&setting, &world).await?;
-    let mut client = TcpStream::connect(ADDRESS).await?;
-    client
-        .write_all(
-            b"CONNECT db.example.ts.net:443 HTTP/1.1\r\nhost: db.example.ts.net:443\r\nconnection: close\r\n\r\n",
-        )
-        .await?;
+    let mut client = open_tunnel("db.example.ts.net:443", "405").await?;
+    client.shutdown().await?;
     let mut text = String::new();
     within(ANSWER_LIMIT, "the refusal", client.read_to_string(&mut text)).await??;
-    assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
     assert!(text.contains("request http://db.example.ts.net:443/"), "{text}");
     drop(layer);
     world.end().await
@@ -197,18 +199,8 @@ async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
 async fn tunnel(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let layer = start(&setting, &world).await?;
-    let connect = format!("CONNECT target:{PORT} HTTP/1.1\r\nhost: target:{PORT}\r\n\r\n");
-    let open = async || {
-        let mut tunnel = TcpStream::connect(ADDRESS).await?;
-        tunnel.write_all(connect.as_bytes()).await?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(within(ANSWER_LIMIT, "the tunnel", tunnel.read_u8()).await??);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
-        Ok::<_, Failed>(tunnel)
-    };
-    let mut requests = open().await?;
+    let target = format!("target:{PORT}");
+    let mut requests = open_tunnel(&target, "200").await?;
     for (closes, by) in [("", "first"), ("connection: close\r\n", "second")] {
         let request = format!("GET /get?by={by} HTTP/1.1\r\nhost: target:{PORT}\r\n{closes}\r\n");
         requests.write_all(request.as_bytes()).await?;
@@ -221,7 +213,7 @@ async fn tunnel(setting: Arc<Setting>) -> Outcome {
     assert!(!text.contains("X-Amz-"), "{text}");
 
     // A ClientHello.
-    let mut tls = open().await?;
+    let mut tls = open_tunnel(&target, "200").await?;
     tls.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await?;
     let mut rest = Vec::new();
     within(ANSWER_LIMIT, "the end of the tunnel", tls.read_to_end(&mut rest)).await??;
