@@ -63,13 +63,16 @@ impl Question {
 
 /// Temporary credentials, as a function has them.
 pub(crate) fn role() -> Credentials {
-    Credentials::new(
-        "ASIACALLER",
-        "caller-secret",
-        Some("caller/token+=".into()),
-        None,
-        "test",
-    )
+    let token = Some("caller/token+=".into());
+    Credentials::new("ASIACALLER", "caller-secret", token, None, "test")
+}
+
+/// Gives a program these credentials, as Lambda and its users do.
+pub(crate) fn sign_as(command: &mut Command, role: &Credentials) {
+    command
+        .env("AWS_ACCESS_KEY_ID", role.access_key_id())
+        .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
+        .envs(role.session_token().map(|token| ("AWS_SESSION_TOKEN", token)));
 }
 
 /// Lets the callers call.
@@ -111,13 +114,10 @@ impl Caller {
                 command
             }
         };
-        let role = role();
         command
             .env("TS_PROXY_URL", format!("http://{}/", world.lambda.address()))
-            .env("AWS_REGION", REGION)
-            .env("AWS_ACCESS_KEY_ID", role.access_key_id())
-            .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
-            .env("AWS_SESSION_TOKEN", role.session_token().unwrap());
+            .env("AWS_REGION", REGION);
+        sign_as(&mut command, &role());
         run(&format!("{self:?}"), &mut command).await
     }
 }

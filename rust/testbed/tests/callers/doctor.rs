@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_credential_types::Credentials;
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
@@ -11,7 +12,7 @@ use testbed::{
 
 use crate::{
     Outcome, Setting,
-    caller::{self, admit, role},
+    caller::{self, admit, role, sign_as},
 };
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
@@ -44,18 +45,9 @@ impl Patient {
     /// The check that is broken, and what the doctor says of it; neither where all is well.
     async fn examine(self, setting: &Setting, world: &World) -> Result<Option<(String, String)>, Failed> {
         let bundle = bundle(setting, "cli/main.ts").await?;
-        let role = role();
         let mut doctor = command("node".as_ref(), &setting.run_dir);
-        doctor.arg(bundle).args([
-            "doctor",
-            "--json",
-            "--region",
-            REGION,
-            "--url",
-            &self.url,
-            "--target",
-            &self.target,
-        ]);
+        doctor.arg(bundle).args(["doctor", "--json", "--region", REGION]);
+        doctor.args(["--url", &self.url, "--target", &self.target]);
         doctor
             .args(&self.more)
             // No profile of the machine's, and no instance that has a role.
@@ -63,31 +55,15 @@ impl Patient {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ENDPOINT_URL_STS", world.surroundings.aws.endpoint())
             .env("AWS_ENDPOINT_URL_IAM", world.surroundings.aws.endpoint())
-            .env(
-                "AWS_ENDPOINT_URL_LAMBDA",
-                format!("http://{}", world.lambda.invoke_address()),
-            );
+            .env("AWS_ENDPOINT_URL_LAMBDA", world.invoke_api().endpoint());
         match self.key {
             Some("") => {}
-            Some(other) => {
-                doctor
-                    .env("AWS_ACCESS_KEY_ID", other)
-                    .env("AWS_SECRET_ACCESS_KEY", other);
-            }
-            None => {
-                doctor
-                    .env("AWS_ACCESS_KEY_ID", role.access_key_id())
-                    .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
-                    .env("AWS_SESSION_TOKEN", role.session_token().unwrap());
-            }
+            Some(other) => sign_as(&mut doctor, &Credentials::new(other, other, None, None, "test")),
+            None => sign_as(&mut doctor, &role()),
         }
         let said = caller::run("doctor", &mut doctor).await?;
-        let findings: Vec<Value> = serde_json::from_str(&said.out).map_err(|error| {
-            format!(
-                "the doctor's findings are not JSON ({error}): {} {}",
-                said.out, said.err
-            )
-        })?;
+        let findings: Vec<Value> = serde_json::from_str(&said.out)
+            .map_err(|error| format!("the doctor's findings are not JSON ({error}): {said:?}"))?;
         let broken = findings.into_iter().find(|finding| finding["outcome"] == "failed");
         Ok(broken.map(|finding| {
             assert!(!finding["fix"].as_str().unwrap().is_empty(), "{finding}");
@@ -110,28 +86,26 @@ async fn callers(setting: Arc<Setting>) -> Outcome {
     let patient = || Patient::of(&world, &host, target::PORT);
     assert_eq!(patient().examine(&setting, &world).await?, None);
     assert_eq!(diagnosis(&world).await?["key"], "authKey");
-    let nobody = Patient {
-        key: Some(""),
+    let key = |key| Patient {
+        key: Some(key),
         ..patient()
     };
-    nobody.must_find(&setting, &world, "AWS credentials", "").await?;
-    let stranger = Patient {
-        key: Some("ASIASTRANGER"),
-        ..patient()
-    };
-    stranger.must_find(&setting, &world, "signed request", "403").await?;
     let elsewhere = Patient {
         url: "http://127.0.0.1:4/".to_owned(),
         ..patient()
     };
-    elsewhere
-        .must_find(&setting, &world, "signed request", "127.0.0.1:4")
-        .await?;
     let misnamed = Patient {
         more: vec!["--function", "another"],
         ..patient()
     };
-    misnamed.must_find(&setting, &world, "the function", "404").await?;
+    for (patient, check, word) in [
+        (key(""), "AWS credentials", ""),
+        (key("ASIASTRANGER"), "signed request", "403"),
+        (elsewhere, "signed request", "127.0.0.1:4"),
+        (misnamed, "the function", "404"),
+    ] {
+        patient.must_find(&setting, &world, check, word).await?;
+    }
     world.end().await
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn proxy_environment(function: &mut Function) {
 /// A command line that gets a URL, and the client's name.
 pub(crate) struct Client {
     pub(crate) name: &'static str,
-    pub(crate) command: Vec<String>,
+    pub(crate) command: Vec<&'static str>,
 }
 
 /// The function's zip with all clients that this machine can run, and these; the others are named.
@@ -44,17 +44,18 @@ pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), 
     let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
     let mut files = Vec::new();
     let mut clients = Vec::new();
-    let mut add = |name, words: &[&str]| {
-        let command = words.iter().map(|word| (*word).to_owned()).collect();
+    let mut add = |name, command: &[&'static str]| {
+        let command = command.to_vec();
         clients.push(Client { name, command });
     };
     add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
-    files.push(("client.py".to_owned(), own.join("requests_client.py")));
-    files.extend(python::files(setting, &python::REQUESTS)?);
-    add("Python requests", &[python::PYTHON, "/var/task/client.py"]);
-    files.push(("httpx_client.py".to_owned(), own.join("httpx_client.py")));
-    files.extend(python::files(setting, &python::HTTPX)?);
-    add("Python httpx", &[python::PYTHON, "/var/task/httpx_client.py"]);
+    files.push(("get.py".to_owned(), own.join("get.py")));
+    files.extend(python::files(
+        setting,
+        &[&python::REQUESTS[..], &python::HTTPX].concat(),
+    )?);
+    add("Python requests", &[python::PYTHON, "/var/task/get.py", "requests"]);
+    add("Python httpx", &[python::PYTHON, "/var/task/get.py", "httpx"]);
     files.push(("reqwest".to_owned(), std::env::current_exe()?));
     add("Rust reqwest", &["/var/task/reqwest", rust_clients::REQWEST]);
     let go = setting.run_dir.join("go-client");
@@ -94,9 +95,8 @@ pub(crate) async fn deploy(
 }
 
 /// Has the function run a client.
-pub(crate) async fn run(world: &World, command: &[String], last: &[&str]) -> Result<Value, Failed> {
-    let words: Vec<&str> = command.iter().map(String::as_str).chain(last.iter().copied()).collect();
-    foreign::tell(world, json!({"do": "run", "command": words})).await
+pub(crate) async fn run(world: &World, command: &[&str]) -> Result<Value, Failed> {
+    foreign::tell(world, json!({"do": "run", "command": command})).await
 }
 
 /// Starts a program that goes on from one invocation to the next.

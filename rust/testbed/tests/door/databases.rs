@@ -1,7 +1,6 @@
 //! Database drivers at local ports: their connections through freezes, and TLS with the server's own name checked.
 
 use std::{
-    ffi::OsStr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -68,9 +67,93 @@ impl Driver {
     }
 }
 
+/// A kind of server, and its clients in Python and in JavaScript: each has a name, a script, and what becomes of its connection.
+struct Kind {
+    python: (&'static str, &'static str, First),
+    packages: &'static [&'static str],
+    node: (&'static str, &'static str, First),
+    /// Asks for the server's number for the connection.
+    number: &'static str,
+    /// Asks for the version of TLS.
+    version: &'static str,
+    /// The words in which each client refuses a server of another name.
+    refusals: [&'static str; 2],
+}
+
+const POSTGRESQL: Kind = Kind {
+    python: ("psycopg", "psycopg_pool", First::Fails),
+    packages: &python::PSYCOPG,
+    node: ("node-postgres", "pg_pool", First::FailsOrNot),
+    number: "select pg_backend_pid()",
+    version: "select version from pg_stat_ssl where pid = pg_backend_pid()",
+    refusals: ["does not match host name", "does not match certificate"],
+};
+const MYSQL: Kind = Kind {
+    python: ("PyMySQL", "mysql_pool", First::Fails),
+    packages: &python::PYMYSQL,
+    node: ("mysql2", "mysql2_pool", First::FailsOrNot),
+    number: "select connection_id()",
+    version: "show session status like 'ssl_version'",
+    refusals: ["Hostname mismatch", "does not match certificate"],
+};
+/// Its connections have no numbers, and its TLS is not tested.
+const REDIS: Kind = Kind {
+    python: ("redis-py", "redis_pool", First::IsAnswered),
+    packages: &python::REDIS,
+    node: ("node-redis", "redis_client", First::FailsOrNot),
+    number: "",
+    version: "",
+    refusals: ["", ""],
+};
+
+impl Kind {
+    /// The clients, for the local port; with a name and a file of certificates they check that name by TLS.
+    fn drivers(&self, verified: &[&str]) -> Vec<Driver> {
+        let ((python, script, first), (node, module, at_first)) = (self.python, self.node);
+        let port = LOCAL_PORT.to_string();
+        let told = [&[&*port], verified].concat();
+        let (script, module) = (format!("/var/task/{script}.py"), format!("/var/task/{module}.js"));
+        vec![
+            Driver::new(python, &[&[PYTHON, &script], &told[..]].concat(), first),
+            Driver::new(node, &[&[NODE, &module], &told[..]].concat(), at_first),
+        ]
+    }
+
+    /// The function with these clients, and more files, whose local port leads to a server at `port`.
+    async fn world(&self, setting: &Setting, port: u16, mut more: Vec<(String, PathBuf)>) -> Result<World, Failed> {
+        more.extend(javascript::files(setting, &[self.node.1]).await?);
+        let handler = python::handler(setting, &format!("{}.py", self.python.1), self.packages, &more)?;
+        with_target(setting, &handler, port).await
+    }
+
+    /// Clients that are told another name refuse the server; told its own name, they have a connection by TLS, which survives
+    /// a freeze.
+    async fn verify(&self, setting: &Setting, port: u16, certificate: &Path) -> Outcome {
+        let more = vec![("server.crt".to_owned(), certificate.to_owned())];
+        let world = self.world(setting, port, more).await?;
+        let log = || world.log();
+        let other = self.drivers(&[&format!("other.{MAGIC_DNS_DOMAIN}"), CERTIFICATE]);
+        for (driver, refusal) in other.iter().zip(self.refusals) {
+            let session = format!("{} of another", driver.name);
+            driver.start(&world, &session).await?;
+            let (said, _) = say(&world, &session, self.version).await?;
+            let refused = said.starts_with("failed: ") && said.contains(refusal);
+            assert!(refused, "{}: {said}\n{}", driver.name, log());
+        }
+        let drivers = self.drivers(&[&servers::name(), CERTIFICATE]);
+        survive(&world, &drivers, self.number, &[5]).await?;
+        for driver in &drivers {
+            let (said, _) = say(&world, driver.name, self.version).await?;
+            assert!(said.starts_with("TLSv1."), "{}: {said}\n{}", driver.name, log());
+        }
+        world.stop().await;
+        Ok(())
+    }
+}
+
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     let postgresql = testbed::trials![setting;
-        "forward: PostgreSQL by libpq, node-postgres and sqlx survives freezes with dead flows" within LIMIT => postgresql,
+        "forward: PostgreSQL by psycopg, node-postgres and sqlx survives freezes with dead flows" within LIMIT => postgresql,
         "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze"
             within LIMIT => postgresql_verified,
     ];
@@ -88,49 +171,29 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 async fn postgresql(setting: Arc<Setting>) -> Outcome {
     let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
     let server = postgres::start(&setting, &programs).await?;
-    let mut more = javascript::files(&setting, &["pg_pool"]).await?;
-    more.push(("sqlx".to_owned(), std::env::current_exe()?));
-    let jdbc = std::env::var_os(JDBC).map(PathBuf::from);
-    match &jdbc {
+    let port = LOCAL_PORT.to_string();
+    let mut drivers = POSTGRESQL.drivers(&[]);
+    let sqlx = ["/var/task/sqlx", rust_clients::SQLX, &port];
+    drivers.push(Driver::new("sqlx", &sqlx, First::IsAnswered));
+    let mut more = vec![("sqlx".to_owned(), std::env::current_exe()?)];
+    match std::env::var_os(JDBC).map(PathBuf::from) {
         Some(jar) => {
             let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
-            more.push(("postgresql.jar".to_owned(), jar.clone()));
+            more.push(("postgresql.jar".to_owned(), jar));
             more.push(("JdbcPool.java".to_owned(), own.join("JdbcPool.java")));
+            let java = [
+                "/usr/bin/java",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                "/var/task/postgresql.jar",
+            ];
+            let java = [&java[..], &["/var/task/JdbcPool.java", &port]].concat();
+            drivers.push(Driver::new("JDBC", &java, First::IsAnswered));
         }
         None => eprintln!("    JDBC is not tested: {JDBC} names no jar"),
     }
-    let handler = python::handler(&setting, "postgres.py", &[], &more)?;
-    let world = with_target(&setting, &handler, postgres::PORT).await?;
-    let port = LOCAL_PORT.to_string();
-    let connection = format!("host=127.0.0.1 port={port} user=app dbname=postgres sslmode=disable");
-    let mut drivers = vec![
-        Driver::new("libpq", &[PYTHON, "/var/task/postgres.py", &connection], First::Fails),
-        Driver::new(
-            "node-postgres",
-            &[NODE, "/var/task/pg_pool.js", &port],
-            First::FailsOrNot,
-        ),
-        Driver::new(
-            "sqlx",
-            &["/var/task/sqlx", rust_clients::SQLX, &port],
-            First::IsAnswered,
-        ),
-    ];
-    if jdbc.is_some() {
-        let java = [
-            "/usr/bin/java",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            "/var/task/postgresql.jar",
-            "/var/task/JdbcPool.java",
-            &port,
-        ];
-        drivers.push(Driver::new("JDBC", &java, First::IsAnswered));
-    }
-    for driver in &drivers {
-        driver.start(&world, driver.name).await?;
-    }
-    survive(&world, &drivers, "select pg_backend_pid()", &FREEZES).await?;
+    let world = POSTGRESQL.world(&setting, postgres::PORT, more).await?;
+    survive(&world, &drivers, POSTGRESQL.number, &FREEZES).await?;
     world.stop().await;
     server.stop().await
 }
@@ -138,107 +201,36 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
 async fn postgresql_verified(setting: Arc<Setting>) -> Outcome {
     let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
     let server = postgres::start(&setting, &programs).await?;
-    let more = with_certificate(&setting, "pg_pool", &server.certificate).await?;
-    let handler = python::handler(&setting, "psycopg_pool.py", &python::PSYCOPG, &more)?;
-    let world = with_target(&setting, &handler, postgres::PORT).await?;
-    let port = LOCAL_PORT.to_string();
-    let drivers = |name: &str| {
-        let connection = format!(
-            "host={name} hostaddr=127.0.0.1 port={port} user=app dbname=postgres sslmode=verify-full \
-             sslrootcert={CERTIFICATE}"
-        );
-        let node = [NODE, "/var/task/pg_pool.js", &port, name, CERTIFICATE];
-        [
-            Driver::new(
-                "psycopg",
-                &[PYTHON, "/var/task/psycopg_pool.py", &connection],
-                First::Fails,
-            ),
-            Driver::new("node-postgres", &node, First::FailsOrNot),
-        ]
-    };
-    let version = "select version from pg_stat_ssl where pid = pg_backend_pid()";
-    verify(
-        &world,
-        drivers,
-        &["does not match host name", "does not match certificate"],
-        version,
-    )
-    .await?;
-    survive(&world, &drivers(&servers::name()), "select pg_backend_pid()", &[5]).await?;
-    world.stop().await;
+    POSTGRESQL.verify(&setting, postgres::PORT, &server.certificate).await?;
     server.stop().await
 }
 
 async fn mysql(setting: Arc<Setting>) -> Outcome {
     let (server, port) = servers::start(&setting, "MySQL-compatible server", &setting.binaries.mysql, &[]).await?;
-    let more = javascript::files(&setting, &["mysql2_pool"]).await?;
-    let handler = python::handler(&setting, "mysql_pool.py", &python::PYMYSQL, &more)?;
-    let world = with_target(&setting, &handler, port).await?;
-    let port = LOCAL_PORT.to_string();
-    let drivers = [
-        Driver::new("PyMySQL", &[PYTHON, "/var/task/mysql_pool.py", &port], First::Fails),
-        Driver::new("mysql2", &[NODE, "/var/task/mysql2_pool.js", &port], First::FailsOrNot),
-    ];
-    for driver in &drivers {
-        driver.start(&world, driver.name).await?;
-    }
-    survive(&world, &drivers, "select connection_id()", &FREEZES).await?;
+    let world = MYSQL.world(&setting, port, Vec::new()).await?;
+    survive(&world, &MYSQL.drivers(&[]), MYSQL.number, &FREEZES).await?;
     stop(world, server).await
 }
 
 async fn mysql_verified(setting: Arc<Setting>) -> Outcome {
     let own = Certificate::make(&setting.run_dir)?;
-    let tls: [&OsStr; 4] = [
+    let words = [
         "-certificate".as_ref(),
-        own.certificate.as_ref(),
+        own.certificate.as_os_str(),
         "-key".as_ref(),
-        own.key.as_ref(),
+        own.key.as_os_str(),
     ];
-    let (server, port) = servers::start(&setting, "MySQL-compatible server", &setting.binaries.mysql, &tls).await?;
-    let more = with_certificate(&setting, "mysql2_pool", &own.certificate).await?;
-    let handler = python::handler(&setting, "mysql_pool.py", &python::PYMYSQL, &more)?;
-    let world = with_target(&setting, &handler, port).await?;
-    let port = LOCAL_PORT.to_string();
-    let drivers = |name: &str| {
-        let python = [PYTHON, "/var/task/mysql_pool.py", &port, name, CERTIFICATE];
-        let node = [NODE, "/var/task/mysql2_pool.js", &port, name, CERTIFICATE];
-        [
-            Driver::new("PyMySQL", &python, First::Fails),
-            Driver::new("mysql2", &node, First::FailsOrNot),
-        ]
-    };
-    let version = "show session status like 'ssl_version'";
-    verify(
-        &world,
-        drivers,
-        &["Hostname mismatch", "does not match certificate"],
-        version,
-    )
-    .await?;
-    survive(&world, &drivers(&servers::name()), "select connection_id()", &[5]).await?;
-    stop(world, server).await
+    let (server, port) = servers::start(&setting, "MySQL-compatible server", &setting.binaries.mysql, &words).await?;
+    MYSQL.verify(&setting, port, &own.certificate).await?;
+    server.stop(STOP_LIMIT).await;
+    Ok(())
 }
 
 /// The drivers by themselves open other connections for dead ones; no command is counted twice, nor one that failed.
 async fn redis(setting: Arc<Setting>) -> Outcome {
     let (server, port) = servers::start(&setting, "Redis-compatible server", &setting.binaries.redis, &[]).await?;
-    let more = javascript::files(&setting, &["redis_client"]).await?;
-    let handler = python::handler(&setting, "redis_pool.py", &python::REDIS, &more)?;
-    let world = with_target(&setting, &handler, port).await?;
-    let port = LOCAL_PORT.to_string();
-    let drivers = [
-        Driver::new(
-            "redis-py",
-            &[PYTHON, "/var/task/redis_pool.py", &port],
-            First::IsAnswered,
-        ),
-        Driver::new(
-            "node-redis",
-            &[NODE, "/var/task/redis_client.js", &port],
-            First::FailsOrNot,
-        ),
-    ];
+    let world = REDIS.world(&setting, port, Vec::new()).await?;
+    let drivers = REDIS.drivers(&[]);
     let log = || world.log();
     let mut visits = 0;
     let mut since = 0;
@@ -270,44 +262,9 @@ async fn redis(setting: Arc<Setting>) -> Outcome {
     stop(world, server).await
 }
 
-/// Node.js with a script, and a certificate.
-async fn with_certificate(
-    setting: &Setting,
-    script: &str,
-    certificate: &Path,
-) -> Result<Vec<(String, PathBuf)>, Failed> {
-    let mut files = javascript::files(setting, &[script]).await?;
-    files.push(("server.crt".to_owned(), certificate.to_owned()));
-    Ok(files)
-}
-
 async fn stop(world: World, server: Process) -> Outcome {
     world.stop().await;
     server.stop(STOP_LIMIT).await;
-    Ok(())
-}
-
-/// Drivers that are told another name refuse the server with these words; told its own name, they have a connection whose version
-/// of TLS `query` asks for.
-async fn verify<const N: usize>(
-    world: &World,
-    drivers: impl Fn(&str) -> [Driver; N],
-    refusals: &[&str; N],
-    query: &str,
-) -> Outcome {
-    let log = || world.log();
-    for (driver, refusal) in drivers(&format!("other.{MAGIC_DNS_DOMAIN}")).iter().zip(refusals) {
-        let session = format!("{} of another", driver.name);
-        driver.start(world, &session).await?;
-        let (said, _) = say(world, &session, query).await?;
-        let refused = said.starts_with("failed: ") && said.contains(refusal);
-        assert!(refused, "{}: {said}\n{}", driver.name, log());
-    }
-    for driver in drivers(&servers::name()) {
-        driver.start(world, driver.name).await?;
-        let (said, _) = say(world, driver.name, query).await?;
-        assert!(said.starts_with("TLSv1."), "{}: {said}\n{}", driver.name, log());
-    }
     Ok(())
 }
 
@@ -319,6 +276,7 @@ async fn survive(world: &World, drivers: &[Driver], query: &str, freezes: &[u64]
     let mut since = 0;
     let mut known = Vec::new();
     for driver in drivers {
+        driver.start(world, driver.name).await?;
         since = world.lambda.events.len();
         let (number, _) = say(world, driver.name, query).await?;
         assert!(number.parse::<u32>().is_ok(), "{}: {number}\n{}", driver.name, log());

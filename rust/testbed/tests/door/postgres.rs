@@ -60,16 +60,8 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, 
     };
     let made = Command::new("unshare")
         .args(as_user("initdb"))
-        .args([
-            "-A",
-            "trust",
-            "-U",
-            "app",
-            "--no-sync",
-            "--encoding=UTF8",
-            "--no-locale",
-            "-D",
-        ])
+        .args(["-A", "trust", "-U", "app", "--no-sync"])
+        .args(["--encoding=UTF8", "--no-locale", "-D"])
         .arg(&data)
         .current_dir("/tmp")
         .output()?;

@@ -2,9 +2,10 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use testbed::{
     expect::logged,
+    foreign,
     network::STS,
     suite::{Outcome, Setting, awake},
     target,
@@ -33,7 +34,7 @@ async fn clients_reach(setting: Arc<Setting>) -> Outcome {
     for client in &clients {
         for host in [&address.to_string(), target::HOSTNAME] {
             let url = format!("http://{host}:{}/get?client=1", target::PORT);
-            let output = run(&world, &client.command, &[&url]).await?;
+            let output = run(&world, &[&client.command[..], &[&url]].concat()).await?;
             let said = output["stdout"].as_str().unwrap_or_default();
             assert!(
                 said.contains("200") && said.contains("client=1"),
@@ -48,52 +49,40 @@ async fn clients_reach(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn curl_sees(setting: Arc<Setting>) -> Outcome {
-    let (handler, _) = packed(&setting).await?;
+    let handler = foreign::handler(&setting)?;
     let world = deploy(setting.surroundings().await?, &handler, |function| {
         proxy_environment(function);
         awake(function);
     })
     .await?;
-    let curl = |more: &[&str]| {
-        let words = ["/usr/bin/curl", "-sS", "-i", "-m", "15"];
-        words
-            .iter()
-            .chain(more)
-            .map(|word| (*word).to_owned())
-            .collect::<Vec<_>>()
+    let curl = async |more: &[&str]| {
+        let got = run(&world, &[&["/usr/bin/curl", "-sS", "-i", "-m", "15"], more].concat()).await?;
+        let said = got["stdout"].as_str().unwrap_or_default();
+        Ok::<_, Failed>(format!("{said}{}", got["stderr"]))
     };
     let address = world.surroundings.target.node.address();
     let url = |path: &str| format!("http://{address}:{}{path}", target::PORT);
-    let got = run(&world, &curl(&["--proxytunnel"]), &[&url("/get")]).await?;
-    let said = got["stdout"].as_str().unwrap_or_default();
+    let said = curl(&["--proxytunnel", &url("/get")]).await?;
     assert!(
         said.starts_with("HTTP/1.1 200") && !said.contains("tailscale-extension"),
-        "{got}"
+        "{said}"
     );
     // Two requests over one connection to the proxy, with a body each.
-    let got = run(&world, &curl(&["-d", "a=1"]), &[&url("/post"), &url("/post")]).await?;
-    let said = got["stdout"].as_str().unwrap_or_default();
-    assert_eq!(said.matches("\"a\"").count(), 2, "{got}");
+    let said = curl(&["-d", "a=1", &url("/post"), &url("/post")]).await?;
+    assert_eq!(said.matches("\"a\"").count(), 2, "{said}");
     // SOCKS5 is on the same port.
-    let got = run(&world, &curl(&["-x", "socks5h://localhost:1055"]), &[&url("/get")]).await?;
-    assert!(
-        got["stdout"].as_str().unwrap_or_default().contains("HTTP/1.1 200"),
-        "{got}"
-    );
+    let said = curl(&["-x", "socks5h://localhost:1055", &url("/get")]).await?;
+    assert!(said.contains("HTTP/1.1 200"), "{said}");
+    let closed = format!("http://{address}:{}/", target::CLOSED_PORT);
     for (target, status, name) in [
         ("http://127.0.0.1:9001/", "403", "TargetNotAllowed"),
         ("http://localhost:9001/", "403", "TargetNotAllowed"),
-        (
-            &format!("http://{address}:{}/", target::CLOSED_PORT),
-            "502",
-            "TargetUnreachable",
-        ),
+        (&closed, "502", "TargetUnreachable"),
     ] {
-        let got = run(&world, &curl(&["--noproxy", "none.invalid"]), &[target]).await?;
-        let said = got["stdout"].as_str().unwrap_or_default();
+        let said = curl(&["--noproxy", "none.invalid", target]).await?;
         assert!(
             said.contains(&format!("HTTP/1.1 {status}")) && said.contains(&format!("ts-error-name: {name}")),
-            "{target}: {got}"
+            "{target}: {said}"
         );
         logged(&world, 0, name).await;
     }
@@ -115,21 +104,17 @@ async fn sdk(setting: Arc<Setting>) -> Outcome {
     let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
     let url = format!("http://{STS}:{port}");
     let log = || world.log();
-    let mut command = ["/usr/bin/env", python::PYTHON, "/var/task/sts.py"]
-        .map(str::to_owned)
-        .to_vec();
+    let python = [python::PYTHON, "/var/task/sts.py", &*url];
     // The SDK for JavaScript asks for the home directory, which Lambda's user has.
-    let javascript = ["/usr/bin/env", "HOME=/tmp", NODE, "/var/task/sts.js"].map(str::to_owned);
-    for (name, command) in [("boto3", command.as_slice()), ("the SDK for JavaScript", &javascript)] {
-        let got = run(&world, command, &[&url]).await?;
+    let javascript = ["/usr/bin/env", "HOME=/tmp", NODE, "/var/task/sts.js", &url];
+    for (name, command) in [("boto3", &python[..]), ("the SDK for JavaScript", &javascript)] {
+        let got = run(&world, command).await?;
         assert_eq!(got["stdout"], "account 123456789012\n", "{name}: {got}\n{}", log());
         eprintln!("    {name} reached {STS} in {} ms", got["ms"]);
     }
     // Without the exceptions boto3 does not.
-    for name in ["NO_PROXY=", "no_proxy="] {
-        command.insert(1, name.to_owned());
-    }
-    let got = run(&world, &command, &[&url]).await?;
+    let unexcepted = [&["/usr/bin/env", "NO_PROXY=", "no_proxy="], &python[..]].concat();
+    let got = run(&world, &unexcepted).await?;
     let said = got["stderr"].as_str().unwrap_or_default();
     assert!(
         got["status"] == 1 && said.contains("TargetNotAllowed"),

@@ -1,6 +1,6 @@
 //! An event written by hand, so that it can hold what no service would send; and what the target is to see of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use bytes::Bytes;
 use testbed::{http_call::HOP_BY_HOP, raw_target::Seen};
@@ -28,17 +28,17 @@ const RENAMED: [&str; 5] = [
 /// A request as the event tells it.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
+    method: String,
+    path: String,
+    query: String,
     /// Any name may come twice.
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) cookies: Vec<String>,
+    cookies: Vec<String>,
     /// As it stands in the event.
-    pub(crate) body: Option<String>,
-    pub(crate) is_base64: bool,
+    body: Option<String>,
+    is_base64: bool,
     /// What the body stands for.
-    pub(crate) bytes: Bytes,
+    bytes: Bytes,
 }
 
 /// A request as the target sees it.
@@ -137,11 +137,7 @@ impl Draft {
 
     /// What the target is to see, with this query.
     pub(crate) fn wire_with(&self, query: &str) -> Wire {
-        let target = if query.is_empty() {
-            self.path.clone()
-        } else {
-            format!("{}?{query}", self.path)
-        };
+        let mark = if query.is_empty() { "" } else { "?" };
         let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in &self.headers {
             let name = name.to_ascii_lowercase();
@@ -170,7 +166,7 @@ impl Draft {
             headers.insert("content-length".into(), vec![self.bytes.len().to_string()]);
         }
         Wire {
-            line: format!("{} {target} HTTP/1.1", self.method),
+            line: format!("{} {}{mark}{query} HTTP/1.1", self.method, self.path),
             headers,
             body: self.bytes.clone(),
         }
@@ -209,31 +205,19 @@ impl From<&Seen> for Wire {
 impl Wire {
     /// Where the two differ, in words.
     pub(crate) fn difference(&self, seen: &Self) -> Option<String> {
-        let shown = |text: &str| text.chars().take(300).collect::<String>().escape_debug().to_string();
+        let shown = |part: &dyn Debug| format!("{part:?}").chars().take(300).collect::<String>();
+        let differ = |what: &str, ours: &dyn Debug, theirs: &dyn Debug| {
+            Some(format!("{what} is {} instead of {}", shown(theirs), shown(ours)))
+        };
         if self.line != seen.line {
-            return Some(format!(
-                "the line is {} instead of {}",
-                shown(&seen.line),
-                shown(&self.line)
-            ));
+            return differ("the line", &self.line, &seen.line);
         }
         if self.body != seen.body {
-            return Some(format!(
-                "{} bytes of body instead of {}",
-                seen.body.len(),
-                self.body.len()
-            ));
+            return differ("the body", &self.body, &seen.body);
         }
-        let names = self.headers.keys().chain(seen.headers.keys());
-        let (mut names, [ours, theirs]) = (names, [&self.headers, &seen.headers]);
-        let name = names.find(|name| ours.get(*name) != theirs.get(*name))?;
-        let value = |headers: &BTreeMap<String, Vec<String>>| shown(&format!("{:?}", headers.get(name)));
-        Some(format!(
-            "{} is {} instead of {}",
-            shown(name),
-            value(theirs),
-            value(ours)
-        ))
+        let mut names = self.headers.keys().chain(seen.headers.keys());
+        let name = names.find(|name| self.headers.get(*name) != seen.headers.get(*name))?;
+        differ(&shown(name), &self.headers.get(name), &seen.headers.get(name))
     }
 }
 

@@ -9,7 +9,6 @@ mod faults;
 mod plays;
 mod requests;
 mod targets;
-mod urls;
 
 use std::process::ExitCode;
 

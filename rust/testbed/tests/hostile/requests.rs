@@ -4,17 +4,16 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use testbed::{
     function_url::FunctionUrl,
-    http_call::header,
     raw_target::{Move, RawTarget},
     world::World,
 };
 
-use crate::{Outcome, Setting, awake, corpus, event::Wire, stream, urls};
+use crate::{Outcome, Setting, awake, corpus, event::Wire, stream};
 
 /// Fewer prove less.
 const LEAST_CASES: usize = 300;
@@ -79,27 +78,19 @@ async fn run(world: &World, mode: &str) -> Outcome {
     raw.play([Move::Send(ANSWER.into())]);
     let target = world.surroundings.target.node.address().to_string();
     let cases = corpus::all(&target, raw.address().port());
-    let requests = urls::all(&target, raw.address().port());
-    let count = cases.len() + requests.len();
+    let count = cases.len();
     assert!(count >= LEAST_CASES, "only {count} cases");
     let began = Instant::now();
     let mut wrong = Vec::new();
     let (mut intact, mut refused) = (0, 0);
-    let mut judge =
-        |title: &str, since: usize, came: &Came, expected: &Expected| match check(&raw, since, came, expected) {
-            Ok(()) if matches!(came, Came::Target) => intact += 1,
-            Ok(()) => refused += 1,
-            Err(why) => wrong.push(format!("{title}: {why}")),
-        };
     for case in cases {
         let since = raw.seen().len();
         let came = invoke(world, &case.payload).await?;
-        judge(&case.title, since, &came, &case.expected);
-    }
-    for (title, request, expected) in requests {
-        let since = raw.seen().len();
-        let came = send(world, request).await?;
-        judge(&title, since, &came, &expected);
+        match check(&raw, since, &came, &case.expected) {
+            Ok(()) if matches!(came, Came::Target) => intact += 1,
+            Ok(()) => refused += 1,
+            Err(why) => wrong.push(format!("{}: {why}", case.title)),
+        }
     }
     eprintln!(
         "  {mode}: of {count} hostile requests {intact} arrived intact, {refused} were refused, in {:.1?}",
@@ -161,23 +152,10 @@ async fn invoke(world: &World, payload: &str) -> Result<Came, Failed> {
         });
     }
     let header = |name: &str| head["headers"][name].as_str().unwrap_or_default();
-    let status = head["statusCode"].as_u64().unwrap_or_default();
-    Ok(classify(status, header, &head))
-}
-
-/// Sends a request to the Function URL.
-async fn send(world: &World, request: Request<Bytes>) -> Result<Came, Failed> {
-    let response = world.url().send(request).await?;
-    let header = |name: &str| header(response.headers(), name);
-    Ok(classify(response.status().as_u16().into(), header, &response))
-}
-
-fn classify<'a>(status: u64, header: impl Fn(&str) -> &'a str, response: &dyn std::fmt::Debug) -> Came {
-    let name = header("ts-error-name");
-    match status {
-        200 if header("x-target") == "was here" => Came::Target,
-        400 if name == "InvalidRequest" && header("ts-error-sent") == "no" => Came::Refused,
-        403 if name == "TargetNotAllowed" && header("ts-error-sent") == "no" => Came::Refused,
-        _ => Came::Neither(format!("{response:?}").chars().take(600).collect()),
-    }
+    let unsent = header("ts-error-sent") == "no";
+    Ok(match (head["statusCode"].as_u64(), header("ts-error-name")) {
+        (Some(200), _) if header("x-target") == "was here" => Came::Target,
+        (Some(400), "InvalidRequest") | (Some(403), "TargetNotAllowed") if unsent => Came::Refused,
+        _ => Came::Neither(head.to_string().chars().take(600).collect()),
+    })
 }

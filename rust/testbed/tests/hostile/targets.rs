@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{Error, deadline::within, lambda::Event, log::Log, vitals::Vitals, world::World};
+use testbed::{Error, deadline::within, http_call::header, lambda::Event, log::Log, vitals::Vitals, world::World};
 use tokio::time::sleep;
 use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
 
@@ -71,14 +71,15 @@ async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
     healthy(&world, &actor).await?;
     let pid = world.lambda.events.find(0, Event::runtime_started).await;
     let before = Vitals::of(pid)?;
+    let machine = world.surroundings.target.node.address().to_string();
     let (plays, began) = (plays::all(), Instant::now());
     assert!(plays.len() >= LEAST_TARGETS, "only {} targets", plays.len());
     let (mut wrong, mut slowest) = (Vec::new(), Duration::ZERO);
     for play in &plays {
         actor.play(&play.acts);
-        let (ended, took) = ask(&world, &actor, play).await?;
+        let (response, took) = ask(&world, &actor, play).await?;
         slowest = slowest.max(took);
-        if let Err(why) = judge(play.ends, &ended, streamed) {
+        if let Err(why) = judge(play.ends, response.as_ref(), &machine, streamed) {
             wrong.push(format!("{}: {why}", play.name));
         }
         if took > IN_TIME {
@@ -121,12 +122,8 @@ fn logged_once(log: &Log, requests: usize, streamed: bool) {
     assert_eq!(broken > 0, streamed, "{broken} responses broke off");
 }
 
-/// What a caller got: a response, or one that broke off.
-struct Ended {
-    response: Option<Response<Bytes>>,
-}
-
-async fn ask(world: &World, actor: &Actor, play: &Play) -> Result<(Ended, Duration), Failed> {
+/// What a caller got: a response, or none where it broke off, and how long that took.
+async fn ask(world: &World, actor: &Actor, play: &Play) -> Result<(Option<Response<Bytes>>, Duration), Failed> {
     let machine = world.surroundings.target.node.address();
     let method = if play.upload { "POST" } else { "GET" };
     let mut request = world.url().request_to(machine, actor.port, method, "/");
@@ -135,8 +132,7 @@ async fn ask(world: &World, actor: &Actor, play: &Play) -> Result<(Ended, Durati
     }
     let body = if play.upload { vec![b'u'; 1_000_000] } else { Vec::new() };
     let (response, took) = send_when_free(world, request.body(Bytes::from(body))?).await?;
-    let response = response.ok();
-    Ok((Ended { response }, took))
+    Ok((response.ok(), took))
 }
 
 /// Sends a request, again where the one environment is still busy with the last response: its caller had enough of it before
@@ -172,32 +168,25 @@ async fn healthy(world: &World, actor: &Actor) -> Outcome {
     Err(format!("the next request: {response:?}").into())
 }
 
-fn judge(ends: Ends, ended: &Ended, streamed: bool) -> Result<(), String> {
-    let error = ended.response.as_ref().and_then(|response| {
-        let name = response.headers().get("ts-error-name")?;
-        Some(name.to_str().unwrap_or_default())
-    });
-    let whole = ended.response.as_ref().filter(|_| error.is_none());
+fn judge(ends: Ends, response: Option<&Response<Bytes>>, machine: &str, streamed: bool) -> Result<(), String> {
+    let told = |name| response.map_or("", |response| header(response.headers(), name));
+    let (error, message) = (told("ts-error-name"), told("ts-error-message"));
+    let whole = response.filter(|_| error.is_empty());
     let right = match ends {
-        Ends::Fails(name) => error == Some(name),
+        Ends::Fails(name) => error == name && message.contains(machine),
         Ends::Whole(status, body) => whole.is_some_and(|whole| whole.status() == status && whole.body() == body),
         // What is streamed may have been seen to be broken before its head left.
-        Ends::Cut(name) => error == Some(name) || (streamed && ended.response.is_none()),
-        Ends::Endless if streamed => ended.response.is_none(),
+        Ends::Cut(name) => error == name || (streamed && response.is_none()),
+        Ends::Endless if streamed => response.is_none(),
         Ends::Large if streamed => whole.is_some_and(|whole| whole.body().len() == 7_000_000),
-        Ends::Endless | Ends::Large => error == Some("TargetUnreachable"),
-        Ends::Either => error == Some("TargetUnreachable") || whole.is_some(),
+        Ends::Endless | Ends::Large => error == "TargetUnreachable",
+        Ends::Either => error == "TargetUnreachable" || whole.is_some(),
     };
     if right {
         return Ok(());
     }
-    let shown: String = match &ended.response {
-        None => "broken off".into(),
-        Some(response) => {
-            let message = response.headers().get("ts-error-message");
-            format!("{} {message:?} {:?}", response.status(), response.body())
-        }
-    };
+    let shown = response.map(|response| format!("{} {message:?} {:?}", response.status(), response.body()));
+    let shown = shown.unwrap_or_else(|| "broken off".into());
     let shown: String = shown.chars().take(300).collect();
     Err(format!("expected {ends:?}, got {shown}"))
 }

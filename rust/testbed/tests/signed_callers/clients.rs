@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE};
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use testbed::{
@@ -86,30 +87,31 @@ async fn each(setting: Arc<Setting>) -> Outcome {
     let body: Vec<u8> = (0..=255).collect();
     let file = setting.run_dir.join("every-byte");
     std::fs::write(&file, &body)?;
-    for (name, mut client) in clients(&setting)? {
-        for host in [
-            world.surroundings.target.node.address().to_string(),
-            "target".to_owned(),
-        ] {
+    let go = go(&setting.run_dir)?;
+    let (python, node) = (setting.binaries.root.join(".venv/bin/python"), &setting.binaries.node);
+    let data = format!("data:application/octet-stream;base64,{}", BASE64_URL_SAFE.encode(&body));
+    let clients: [(&str, &Path, &[&str]); 6] = [
+        ("requests", &python, &["-c", REQUESTS]),
+        ("httpx", &python, &["-c", HTTPX]),
+        ("urllib", &python, &["-c", URLLIB]),
+        ("curl", "sh".as_ref(), &["-c", CURL]),
+        ("Go net/http", &go, &[]),
+        ("Node.js fetch", node, &["-e", NODE]),
+    ];
+    for (name, program, arguments) in clients {
+        let address = world.surroundings.target.node.address().to_string();
+        for host in [&address, "target"] {
             let asked = format!("http://{host}:{PORT}/post?month=11&name=J%C3%BCrgen%20M&month=12");
-            let mut command = client();
-            tell(&mut command).arg(&asked).arg(&file);
+            let mut command = command(program, &setting.run_dir);
+            tell(&mut command).args(arguments).arg(&asked).arg(&file);
             let said = run(name, &mut command).await?;
             let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{name}: {error}: {said}"))?;
-            assert_eq!(
-                answer["args"],
-                json!({"month": ["11", "12"], "name": ["Jürgen M"]}),
-                "{name}"
-            );
+            let args = json!({"month": ["11", "12"], "name": ["Jürgen M"]});
+            assert_eq!(answer["args"], args, "{name}");
             assert_eq!(answer["headers"]["Cookie"], json!(["a=1; b=2"]), "{name}");
             assert_eq!(answer["headers"]["Authorization"], json!(["Basic dTpw"]), "{name}");
             assert_eq!(answer["headers"]["Host"], json!([format!("{host}:{PORT}")]), "{name}");
-            let data = answer["data"].as_str().unwrap_or_default();
-            assert_eq!(
-                data,
-                format!("data:application/octet-stream;base64,{}", base64_of_every_byte()),
-                "{name}"
-            );
+            assert_eq!(answer["data"], data, "{name}");
             let headers = answer["headers"].as_object().unwrap();
             let told_of_aws = |name: &&String| {
                 let name = name.to_ascii_lowercase();
@@ -135,32 +137,6 @@ async fn digest(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer["authorized"], json!(true), "{said}");
     drop(layer);
     world.end().await
-}
-
-type Client = Box<dyn FnMut() -> Command + Send>;
-
-fn clients(setting: &Setting) -> Result<Vec<(&'static str, Client)>, Failed> {
-    let run_dir = setting.run_dir.clone();
-    let python = setting.binaries.root.join(".venv/bin/python");
-    let go = go(&run_dir)?;
-    let script = |program: PathBuf, flag: &'static str, script: &'static str| -> Client {
-        let run_dir = run_dir.clone();
-        Box::new(move || {
-            let mut command = command(&program, &run_dir);
-            command.args([flag, script]);
-            command
-        })
-    };
-    let mut clients = vec![
-        ("requests", script(python.clone(), "-c", REQUESTS)),
-        ("httpx", script(python.clone(), "-c", HTTPX)),
-        ("urllib", script(python, "-c", URLLIB)),
-    ];
-    clients.push(("curl", script("sh".into(), "-c", CURL)));
-    let go_dir = run_dir.clone();
-    clients.push(("Go net/http", Box::new(move || command(&go, &go_dir))));
-    clients.push(("Node.js fetch", script(setting.binaries.node.clone(), "-e", NODE)));
-    Ok(clients)
 }
 
 /// Tells a client of the layer, as `addCaller` does.
@@ -190,11 +166,4 @@ async fn run(name: &str, command: &mut Command) -> Result<String, Failed> {
         return Err(format!("{name} failed with {}: {error}", output.status).into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// All 256 bytes, as go-httpbin shows them: in base64url.
-fn base64_of_every_byte() -> &'static str {
-    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZ\
-     WltcXV5fYGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn-AgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq-wsbKz\
-     tLW2t7i5uru8vb6_wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t_g4eLj5OXm5-jp6uvs7e7v8PHy8_T19vf4-fr7_P3-_w=="
 }

@@ -1,7 +1,6 @@
 //! The caller's proxy as a program of a laptop or a CI job, with the credentials that the AWS SDKs find.
 
 use std::{
-    path::Path,
     process::Stdio,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -41,6 +40,16 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     ]
 }
 
+/// The proxy's Function URL.
+fn url(world: &World) -> String {
+    format!("http://{}/", world.url().address)
+}
+
+/// A section of an AWS configuration that has a key.
+fn keys(section: &str, id: &str, secret: &str) -> String {
+    format!("[{section}]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
+}
+
 /// The program, with an AWS configuration of these lines, and nothing else to find credentials in.
 fn program(setting: &Setting, configuration: &str) -> Result<Command, Failed> {
     let file = setting.run_dir.join("aws-config");
@@ -67,8 +76,7 @@ async fn start(command: &mut Command) -> Result<Process, Failed> {
 
 /// Starts it with `--url`, asks the target by it with curl, and stops it.
 async fn serves(setting: &Setting, world: &World, program: &mut Command) -> Outcome {
-    let url = format!("http://{}/", world.url().address);
-    let process = start(program.args(["--url", &url])).await?;
+    let process = start(program.args(["--url", &url(world)])).await?;
     let mut curl = command("curl".as_ref(), &setting.run_dir);
     curl.env("http_proxy", format!("http://localhost:{}", ADDRESS.port()))
         .args(["-sS", "--fail", &format!("http://target:{PORT}/get?a=1")])
@@ -86,9 +94,7 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|_| ()).await?;
     let caller = world.url().caller;
     let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
-    let profile =
-        format!("[profile office]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    let mut by_profile = program(&setting, &profile)?;
+    let mut by_profile = program(&setting, &keys("profile office", id, secret))?;
     by_profile
         .args(["--profile", "office"])
         .env("AWS_ACCESS_KEY_ID", "AKIAANOTHER")
@@ -96,7 +102,9 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
     serves(&setting, &world, &mut by_profile).await?;
 
     let said = setting.run_dir.join("credentials.json");
-    write_credentials(&said, id, secret)?;
+    let printed = serde_json::json!({"Version": 1, "AccessKeyId": id, "SecretAccessKey": secret});
+    // <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>
+    std::fs::write(&said, printed.to_string())?;
     let process = format!(
         "[default]\nregion = {REGION}\ncredential_process = cat {}\n",
         said.display()
@@ -110,9 +118,8 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         .env("AWS_SECRET_ACCESS_KEY", secret);
     serves(&setting, &world, &mut by_environment).await?;
 
-    let forged = format!("[default]\nregion = {REGION}\naws_access_key_id = {id}\naws_secret_access_key = another\n");
-    let url = format!("http://{}/", world.url().address);
-    let process = start(program(&setting, &forged)?.args(["--url", &url])).await?;
+    let forged = keys("default", id, "another");
+    let process = start(program(&setting, &forged)?.args(["--url", &url(&world)])).await?;
     let answer = send("GET", &format!("http://target:{PORT}/get"), "").await?;
     let (status, name, message) = error_of(&answer);
     assert_eq!((status, name), (403, "CallerNotAllowed"), "{message}");
@@ -132,7 +139,7 @@ async fn container(setting: Arc<Setting>) -> Outcome {
     agent.play([role_credentials(&role, "another", Duration::from_secs(60))?]);
     let mut program = program(&setting, "")?;
     program
-        .args(["--url", &format!("http://{}/", world.url().address)])
+        .args(["--url", &url(&world)])
         .env("AWS_REGION", REGION)
         .env(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -189,8 +196,8 @@ async fn ends(setting: Arc<Setting>) -> Outcome {
     let caller = world.url().caller;
     let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
     let profile = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    let url = format!("http://{}/", world.url().address);
-    let process = start(program(&setting, &profile)?.args(["--url", &url, "--region", REGION])).await?;
+    let mut program = program(&setting, &profile)?;
+    let process = start(program.args(["--url", &url(&world), "--region", REGION])).await?;
     let raw = RawTarget::start().await?;
     let goes_on = Arc::new(Semaphore::new(0));
     raw.play([
@@ -213,13 +220,6 @@ async fn ends(setting: Arc<Setting>) -> Outcome {
     let exit = within(LIMIT, "its end", process.exited()).await?;
     assert!(exit.status.success(), "{exit}");
     world.end().await
-}
-
-/// As a credential process prints them.
-/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>
-fn write_credentials(file: &Path, id: &str, secret: &str) -> Outcome {
-    let said = serde_json::json!({"Version": 1, "AccessKeyId": id, "SecretAccessKey": secret});
-    Ok(std::fs::write(file, said.to_string())?)
 }
 
 async fn refuses(setting: Arc<Setting>) -> Outcome {

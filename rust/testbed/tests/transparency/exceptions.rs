@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use testbed::http_call::HOP_BY_HOP;
 
 use crate::{
@@ -120,7 +121,7 @@ pub(crate) fn expected_answer(mut answer: Answer, method: &str, way: Way, needed
     }
     if way.by_url() && !headers.contains_key("content-type") {
         need(Exception::DefaultType, true);
-        headers.insert("content-type".into(), vec![b"application/json".to_vec()]);
+        headers.insert("content-type".into(), vec![Bytes::from_static(b"application/json")]);
     }
     answer
 }
@@ -141,7 +142,7 @@ pub(crate) fn expected_request(mut headers: Headers, method: &str, body: usize, 
     let mut need = |exception, needs: bool| *needed.entry(exception).or_default() += usize::from(needs);
     if ["POST", "PUT", "PATCH"].contains(&method) && body == 0 && !headers.contains_key("content-length") {
         need(Exception::EmptyBody, true);
-        headers.insert("content-length".into(), vec![b"0".to_vec()]);
+        headers.insert("content-length".into(), vec!["0".into()]);
     }
     if headers.contains_key("transfer-encoding") {
         need(Exception::Framing, true);
@@ -160,7 +161,7 @@ pub(crate) fn expected_request(mut headers: Headers, method: &str, body: usize, 
 
 /// The same by the caller's layer, for a request to `host`.
 pub(crate) fn expected_host(mut headers: Headers, host: &str, needed: &mut Needed) -> Headers {
-    let own = headers.insert("host".into(), vec![host.into()]);
+    let own = headers.insert("host".into(), vec![Bytes::copy_from_slice(host.as_bytes())]);
     let differs = own.is_some_and(|own| own != [host.as_bytes()]);
     *needed.entry(Exception::HostOfUrl).or_default() += usize::from(differs);
     headers
@@ -200,7 +201,7 @@ fn to_utf8(headers: &mut Headers) -> bool {
     let mut changed = false;
     for value in headers.values_mut().flatten() {
         if std::str::from_utf8(value).is_err() {
-            *value = value.iter().copied().map(char::from).collect::<String>().into_bytes();
+            *value = value.iter().copied().map(char::from).collect::<String>().into();
             changed = true;
         }
     }
@@ -211,7 +212,7 @@ fn join(headers: &mut Headers, separator: impl Fn(&str) -> Option<&'static str>)
     let mut changed = false;
     for (name, values) in headers {
         if let Some(separator) = separator(name).filter(|_| values.len() > 1) {
-            *values = vec![values.join(separator.as_bytes())];
+            *values = vec![values.join(separator.as_bytes()).into()];
             changed = true;
         }
     }

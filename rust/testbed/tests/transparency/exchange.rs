@@ -119,13 +119,16 @@ pub(crate) struct Answer {
 }
 
 /// Names in lower case, and the values of each in their order.
-pub(crate) type Headers = BTreeMap<String, Vec<Vec<u8>>>;
+pub(crate) type Headers = BTreeMap<String, Vec<Bytes>>;
 
 /// Names and values by their names.
 pub(crate) fn headers<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Headers {
     let mut headers = Headers::new();
     for (name, value) in pairs {
-        headers.entry(name.to_owned()).or_default().push(value.to_vec());
+        headers
+            .entry(name.to_owned())
+            .or_default()
+            .push(Bytes::copy_from_slice(value));
     }
     headers
 }

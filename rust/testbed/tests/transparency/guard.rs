@@ -6,89 +6,95 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Uri};
 use libtest_mimic::{Failed, Trial};
 use serde_json::json;
-use testbed::{control::MAGIC_DNS_DOMAIN, function_url::FunctionUrl, lambda::Event, network, target, world::World};
+use testbed::{
+    control::MAGIC_DNS_DOMAIN,
+    function_url::FunctionUrl,
+    http_call::header,
+    lambda::{Event, Function},
+    network, target,
+    world::World,
+};
 
 use crate::{Outcome, Setting, set};
 
 /// What listens on the function's loopback: tailscaled's SOCKS5 server, and, on Lambda, the Runtime API.
 const LOCAL_PORTS: [u16; 3] = [1055, 9001, 80];
+const NOT_ALLOWED: (u16, &str) = (403, "TargetNotAllowed");
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
-        "guard: no spelling and no address leads to the function's own loopback" => loopback,
-        "guard: nor where uncovered targets are allowed" => loopback_though_uncovered,
+        "guard: no spelling and no address leads to the function's own loopback" => |setting| loopback(setting, false),
+        "guard: nor where uncovered targets are allowed" => |setting| loopback(setting, true),
         "guard: what the tailnet does not cover is refused, or let through if the owner says so" => uncovered,
         "guard: only allowed targets are reached where there is a list" => allowed,
         "guard: each alias's callers reach the targets of their profile, and no others" => profiles,
     ]
 }
 
-fn error_name(answer: &Response<Bytes>) -> &str {
-    answer
-        .headers()
-        .get("ts-error-name")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("none")
+/// The status of an answer, and the error's name.
+fn told(answer: &Response<Bytes>) -> (u16, &str) {
+    (answer.status().as_u16(), header(answer.headers(), "ts-error-name"))
+}
+
+async fn must_be_refused(world: &World, host: &str, port: u16) -> Outcome {
+    let answer = world.get(host, port, "/get").await?;
+    assert_eq!(told(&answer), NOT_ALLOWED, "{host}:{port}: {answer:?}");
+    Ok(())
 }
 
 /// Every way to name the function itself that is an address, or would be one to an old resolver.
 async fn spellings(world: &World) -> Result<Vec<String>, Failed> {
     let own = world.surroundings.control.node("lambda-proxy").await?;
+    // What old resolvers take for an address, and one address written in other ways.
     let mut hosts: Vec<String> = [
-        "127.0.0.1",
-        "127.0.0.2",
-        "127.255.255.254",
         "127.1",
-        "127.0.1",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.0.0.1",
         "0X7F.1",
         "0177.0.0.1",
-        "017700000001",
         "127.0.0.1.",
         "127.000.000.001",
         "0",
-        "0.0.0.0",
-        "0.0.0.1",
-        "0x0",
-        "::",
-        "::1",
-        "[::1]",
+        "localhost.1",
         "0:0:0:0:0:0:0:1",
-        "::ffff:127.0.0.1",
-        "[::ffff:127.0.0.1]",
-        "::ffff:7f00:1",
         "0:0:0:0:0:ffff:127.0.0.1",
         "::127.0.0.1",
-        "::ffff:0.0.0.0",
-        "169.254.100.1",
-        "169.254.169.254",
-        "169.254.0.1",
-        "fe80::1",
-        "[fe80::1]",
-        "::ffff:169.254.169.254",
-        "224.0.0.1",
-        "ff02::1",
-        "255.255.255.255",
-        "100.100.100.100",
-        "::ffff:100.100.100.100",
-        "fd7a:115c:a1e0::53",
         "[fd7a:115c:a1e0:0:0:0:0:53]",
     ]
     .map(str::to_owned)
     .to_vec();
-    for address in &own.addresses {
+    let others = [
+        "127.0.0.1",
+        "127.0.0.2",
+        "0.0.0.0",
+        "0.0.0.1",
+        "169.254.100.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "100.100.100.100",
+        "::",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+        "fd7a:115c:a1e0::53",
+    ];
+    for address in own
+        .addresses
+        .into_iter()
+        .chain(others.map(|text| text.parse().unwrap()))
+    {
         hosts.push(address.to_string());
-        if let std::net::IpAddr::V4(address) = address {
-            let octets = address.octets();
-            hosts.push(u32::from_be_bytes(octets).to_string());
-            hosts.push(format!("0x{:08x}", u32::from_be_bytes(octets)));
-            hosts.push(address.to_ipv6_mapped().to_string());
-        }
+        let in_six = match address {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(address) => {
+                hosts.extend([address.to_bits().to_string(), format!("0x{:08x}", address.to_bits())]);
+                hosts.push(address.to_ipv6_mapped().to_string());
+                address.to_ipv6_mapped()
+            }
+        };
+        hosts.push(format!("[{in_six}]"));
     }
     hosts.extend(["lambda-proxy", "LAMBDA-PROXY", "lambda-proxy."].map(str::to_owned));
     hosts.push(format!("lambda-proxy.{MAGIC_DNS_DOMAIN}"));
@@ -103,7 +109,9 @@ const NAMES: [(&str, IpAddr); 3] = [
     ("metadata", IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
 ];
 
-async fn none_gets_through(world: &World) -> Outcome {
+async fn loopback(setting: Arc<Setting>, uncovered: bool) -> Outcome {
+    let adjust = |function: &mut Function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", &uncovered.to_string());
+    let world = setting.world(adjust).await?;
     for (name, address) in NAMES {
         let name = format!("{name}.{MAGIC_DNS_DOMAIN}");
         world.surroundings.control.add_name(&name, address).await?;
@@ -111,14 +119,11 @@ async fn none_gets_through(world: &World) -> Outcome {
     // The first request brings the function into the tailnet.
     let target = world.surroundings.target.node.address().to_string();
     assert_eq!(world.get(&target, target::PORT, "/get").await?.status(), 200);
-    let mut hosts = spellings(world).await?;
+    let mut hosts = spellings(&world).await?;
     hosts.extend(NAMES.map(|(name, _)| name.to_owned()));
     for host in &hosts {
         for port in LOCAL_PORTS {
-            let answer = world.get(host, port, "/get").await?;
-            if (answer.status().as_u16(), error_name(&answer)) != (403, "TargetNotAllowed") {
-                return Err(format!("{host}:{port} was answered with {answer:?}").into());
-            }
+            must_be_refused(&world, host, port).await?;
         }
     }
     // Names that the machine's own resolver would know, and the tailnet's does not; and what is no host at all.
@@ -137,8 +142,8 @@ async fn none_gets_through(world: &World) -> Outcome {
     ] {
         let answer = world.get(host, 1055, "/get").await?;
         let refused = matches!(
-            (answer.status().as_u16(), error_name(&answer)),
-            (400, "InvalidRequest") | (403, "TargetNotAllowed") | (502, "TargetUnreachable")
+            told(&answer),
+            (400, "InvalidRequest") | NOT_ALLOWED | (502, "TargetUnreachable")
         );
         assert!(refused, "{host} was answered with {answer:?}");
     }
@@ -147,49 +152,25 @@ async fn none_gets_through(world: &World) -> Outcome {
         hosts.len(),
         LOCAL_PORTS.len()
     );
-    Ok(())
-}
-
-async fn loopback(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    none_gets_through(&world).await?;
-    world.end().await
-}
-
-async fn loopback_though_uncovered(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
-        .await?;
-    none_gets_through(&world).await?;
     world.end().await
 }
 
 async fn uncovered(setting: Arc<Setting>) -> Outcome {
     // The control server's host: the function's own network reaches it, the tailnet does not.
     let host = network::CONTROL_ADDRESS.to_string();
-    let port = |world: &World| {
-        world
-            .surroundings
-            .control
-            .url()
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.trim_end_matches('/').parse::<u16>().ok())
+    let port = |world: &World| -> Result<u16, Failed> {
+        let uri: Uri = world.surroundings.control.url().parse()?;
+        Ok(uri.port_u16().ok_or("no port")?)
     };
     let world = setting.world(|_| ()).await?;
     for uncovered in [host.as_str(), "203.0.113.7", "10.0.0.1", "2001:db8::1", "100.64.99.99"] {
-        let answer = world.get(uncovered, port(&world).ok_or("no port")?, "/get").await?;
-        assert_eq!(
-            (answer.status().as_u16(), error_name(&answer)),
-            (403, "TargetNotAllowed"),
-            "{uncovered}: {answer:?}"
-        );
+        must_be_refused(&world, uncovered, port(&world)?).await?;
     }
     world.stop().await;
     let world = setting
         .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
         .await?;
-    let answer = world.get(&host, port(&world).ok_or("no port")?, "/get").await?;
+    let answer = world.get(&host, port(&world)?, "/get").await?;
     // The control server has no such page: Go's own words for it.
     let said = (answer.status().as_u16(), String::from_utf8_lossy(answer.body()));
     assert_eq!(said, (404, "404 page not found\n".into()), "{answer:?}");
@@ -197,21 +178,13 @@ async fn uncovered(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn allowed(setting: Arc<Setting>) -> Outcome {
-    let list = format!(
-        "{}:{}, target, lambda-proxy, 127.0.0.0/8",
-        "100.64.0.0/10",
-        target::PORT
-    );
+    let list = format!("100.64.0.0/10:{}, target, lambda-proxy, 127.0.0.0/8", target::PORT);
     let world = setting
         .world(|function| set(function, "TS_ALLOWED_TARGETS", &list))
         .await?;
     let address = world.surroundings.target.node.address().to_string();
-    for (host, port) in [
-        (address.as_str(), target::PORT),
-        ("target", target::PORT),
-        ("TARGET.", target::PORT),
-    ] {
-        assert_eq!(world.get(host, port, "/get").await?.status(), 200, "{host}:{port}");
+    for host in [&address, "target", "TARGET."] {
+        assert_eq!(world.get(host, target::PORT, "/get").await?.status(), 200, "{host}");
     }
     let full = format!("target.{MAGIC_DNS_DOMAIN}");
     // Not in the list: another port, another spelling of the name; in the list, but refused by the guard all the same.
@@ -222,12 +195,7 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
         ("lambda-proxy", 1055),
         ("127.0.0.1", 1055),
     ] {
-        let answer = world.get(host, port, "/get").await?;
-        assert_eq!(
-            (answer.status().as_u16(), error_name(&answer)),
-            (403, "TargetNotAllowed"),
-            "{host}:{port}: {answer:?}"
-        );
+        must_be_refused(&world, host, port).await?;
     }
     world.end().await
 }
@@ -244,7 +212,8 @@ async fn outcome(url: &FunctionUrl, host: &str, port: u16) -> Result<(u16, Strin
         )
         .body(Bytes::new())?;
     let answer = url.send(request).await?;
-    Ok((answer.status().as_u16(), error_name(&answer).to_owned()))
+    let (status, name) = told(&answer);
+    Ok((status, name.to_owned()))
 }
 
 async fn profiles(setting: Arc<Setting>) -> Outcome {
@@ -261,7 +230,7 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
         })
         .await?;
     let address = world.surroundings.target.node.address().to_string();
-    let (reached, refused) = ((200, "none"), (403, "TargetNotAllowed"));
+    let (reached, refused) = ((200, ""), NOT_ALLOWED);
     let unknown = (403, "UnknownProfile");
     for (alias, by_address, by_name) in [
         (Some("addresses"), reached, refused),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use libtest_mimic::Trial;
-use testbed::{deadline::within, target::PORT};
+use testbed::deadline::within;
 
 use crate::{Outcome, Setting, set};
 
@@ -19,21 +19,16 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
 
 async fn debug(setting: Arc<Setting>) -> Outcome {
     let world = setting.world(|function| set(function, "TS_DEBUG", "true")).await?;
-    let address = world.surroundings.target.node.address().to_string();
     let log = world.lambda.process.log().clone();
     // The second one has the target set a cookie.
     for path in [
         format!("/anything?key={SECRET}"),
         format!("/cookies/set?session={SECRET}"),
     ] {
-        let request = world.url().request("POST", &path).header("ts-target-ip", &address);
-        let request = request
-            .header("ts-target-port", PORT)
-            .header("content-type", "text/plain");
+        let request = world.request("POST", &path).header("content-type", "text/plain");
         let request = request.header("ts-authorization", format!("Bearer {SECRET}"));
-        let request = request
-            .header("cookie", format!("session={SECRET}"))
-            .header("x-api-key", SECRET);
+        let request = request.header("cookie", format!("session={SECRET}"));
+        let request = request.header("x-api-key", SECRET);
         let before = log.len();
         let answer = world.url().send(request.body(Bytes::from(SECRET))?).await?;
         assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");

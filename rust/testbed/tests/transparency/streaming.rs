@@ -12,14 +12,14 @@ use hyper::body::Incoming;
 use libtest_mimic::{Failed, Trial};
 use testbed::{
     deadline::within,
-    lambda::{Event, Function},
+    lambda::Event,
     raw_target::{Move, RawTarget},
     vitals::Vitals,
     world::World,
 };
 use tokio::sync::Semaphore;
 
-use crate::{Outcome, Setting, set, stream};
+use crate::{Outcome, Setting, stream};
 
 /// How long a piece of an answer may take: far below the function's time-out, far above what it takes.
 const PIECE_LIMIT: Duration = Duration::from_secs(5);
@@ -35,18 +35,12 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
         "streaming: each event leaves when the target sends it" => events,
         "streaming: 200 MB pass in bounded memory" => large,
-        "streaming: an answer that breaks off ends as an error" => broken,
-        "streaming: an answer that stalls ends as an error in time" => stalled,
         "streaming: a caller that hangs up harms nobody" => hung_up,
     ]
 }
 
-async fn start(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<(World, RawTarget), Failed> {
-    let world = setting.world(|function| {
-        stream(function);
-        adjust(function);
-    });
-    Ok((world.await?, RawTarget::start().await?))
+async fn start(setting: &Setting) -> Result<(World, RawTarget), Failed> {
+    Ok((setting.world(stream).await?, RawTarget::start().await?))
 }
 
 async fn get(world: &World, raw: &RawTarget) -> Result<Response<Incoming>, Failed> {
@@ -71,7 +65,7 @@ fn chunk(text: &str) -> Move {
 
 async fn events(setting: Arc<Setting>) -> Outcome {
     const EVENTS: usize = 20;
-    let (world, raw) = start(&setting, |_| ()).await?;
+    let (world, raw) = start(&setting).await?;
     let gate = Arc::new(Semaphore::new(0));
     let mut moves = vec![Move::Send(CHUNKED.into())];
     for number in 0..EVENTS {
@@ -101,7 +95,7 @@ async fn events(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn large(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting, |_| ()).await?;
+    let (world, raw) = start(&setting).await?;
     let block: Bytes = (0..BLOCK_BYTES)
         .map(|index| u8::try_from(index * 7 % 251).unwrap())
         .collect();
@@ -116,70 +110,26 @@ async fn large(setting: Arc<Setting>) -> Outcome {
     if answer.status() != StatusCode::OK {
         return Err(format!("{:?}: {:?}", answer.headers().clone(), piece(&mut answer).await?).into());
     }
-    let mut received = 0;
+    let (mut received, twice) = (0, [&block[..], &block].concat());
     while let Some(bytes) = piece(&mut answer).await? {
         for part in bytes?.chunks(BLOCK_BYTES) {
-            let (mut part, mut at) = (part, received % BLOCK_BYTES);
+            let at = received % BLOCK_BYTES;
             received += part.len();
-            while !part.is_empty() {
-                let length = part.len().min(BLOCK_BYTES - at);
-                assert!(
-                    part[..length] == block[at..at + length],
-                    "the answer is another near byte {received}"
-                );
-                (part, at) = (&part[length..], 0);
-            }
+            let expected = &twice[at..at + part.len()];
+            assert!(part == expected, "the answer is another near byte {received}");
         }
     }
     let took = began.elapsed();
     assert_eq!(received, BLOCKS * BLOCK_BYTES);
-    let resident = peak_resident_kb(&world).await?;
+    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    let resident = Vitals::of(pid)?.peak_kb;
     eprintln!("200 MB in {took:.1?} (head after {first:.1?}); the proxy's peak: {resident} kB resident");
     assert!(resident < MOST_RESIDENT_KB, "the proxy took {resident} kB");
     world.end().await
 }
 
-/// The most memory that the proxy took, in kB.
-async fn peak_resident_kb(world: &World) -> Result<u64, Failed> {
-    let pid = within(
-        PIECE_LIMIT,
-        "the proxy's process id",
-        world.lambda.events.find(0, Event::runtime_started),
-    )
-    .await?;
-    Ok(Vitals::of(pid)?.peak_kb)
-}
-
-async fn broken(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting, |_| ()).await?;
-    let short = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nonly this";
-    let unfinished = format!("{CHUNKED}9\r\nonly this\r\n");
-    for answer in [short.to_owned(), unfinished] {
-        raw.play([Move::Send(answer.into()), Move::Close]);
-        let since = world.lambda.events.len();
-        let mut answer = get(&world, &raw).await?;
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(piece(&mut answer).await?.unwrap()?, "only this");
-        assert!(piece(&mut answer).await?.unwrap().is_err(), "the answer looks whole");
-        rest(&world, since).await?;
-    }
-    // The runtime itself is none the worse for it.
-    raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
-    assert_eq!(piece(&mut get(&world, &raw).await?).await?.unwrap()?, "ok");
-    world.end().await
-}
-
-async fn stalled(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting, |function| set(function, "TS_RESPONSE_TIMEOUT", "700")).await?;
-    raw.play([Move::Send(CHUNKED.into()), chunk("only this"), Move::Hang]);
-    let mut answer = get(&world, &raw).await?;
-    assert_eq!(piece(&mut answer).await?.unwrap()?, "only this");
-    assert!(piece(&mut answer).await?.unwrap().is_err(), "the answer looks whole");
-    world.end().await
-}
-
 async fn hung_up(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting, |_| ()).await?;
+    let (world, raw) = start(&setting).await?;
     let gate = Arc::new(Semaphore::new(0));
     raw.play([
         Move::Send(CHUNKED.into()),
@@ -193,14 +143,9 @@ async fn hung_up(setting: Arc<Setting>) -> Outcome {
     assert_eq!(piece(&mut answer).await?.unwrap()?, "a");
     drop(answer);
     gate.add_permits(1);
-    rest(&world, since).await?;
+    world.lambda.reached(since, "frozen").await?;
     gate.add_permits(1);
     let mut next = get(&world, &raw).await?;
     assert_eq!(piece(&mut next).await?.unwrap()?, "a");
     world.end().await
-}
-
-/// Waits until the environment rests after a request that was sent when there had been `since` events.
-async fn rest(world: &World, since: usize) -> Outcome {
-    Ok(world.lambda.reached(since, "frozen").await?)
 }

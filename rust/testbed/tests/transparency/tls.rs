@@ -7,8 +7,8 @@ use http::Response;
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use testbed::{
-    control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, lambda::Function, package::write_zip,
-    target,
+    control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, http_call::header, lambda::Function,
+    log::Log, package::write_zip, target, world::World,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,7 +30,6 @@ const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
-        "https: a target under an authority of the owner's is reached by its name, which it sees" => trusted,
         "https: a target with an unknown certificate is refused, or taken if the owner says so" => unknown,
         "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does"
             => mutual,
@@ -80,42 +79,38 @@ async fn serve(clients: Option<&CertificateDer<'static>>) -> Result<(u16, String
 /// The answer of a function that `adjust` has changed.
 async fn get(setting: &Setting, port: u16, adjust: impl FnOnce(&mut Function)) -> Result<Response<Bytes>, Failed> {
     let world = setting.world(adjust).await?;
-    let request = world.url().request("GET", "/").header("ts-target-ip", name());
-    let request = request.header("ts-target-port", port).header("ts-https", "true");
-    let answer = world.url().send(request.body(Bytes::new())?).await?;
+    let answer = ask(&world, port).await?;
     world.stop().await;
     Ok(answer)
 }
 
-async fn trusted(setting: Arc<Setting>) -> Outcome {
-    let (port, authority) = serve(None).await?;
-    let answer = get(&setting, port, |function| {
-        set(function, "TS_CA_CERTIFICATES", &authority)
-    })
-    .await?;
-    assert_eq!(
-        (answer.status().as_u16(), answer.body().as_ref()),
-        (200, name().as_bytes()),
-        "{answer:?}"
-    );
-    Ok(())
+async fn ask(world: &World, port: u16) -> Result<Response<Bytes>, Failed> {
+    let request = world.url().request_to(name(), port, "GET", "/");
+    let request = request.header("ts-https", "true").body(Bytes::new())?;
+    Ok(world.url().send(request).await?)
+}
+
+fn is_refused(answer: &Response<Bytes>, word: &str) {
+    let message = header(answer.headers(), "ts-error-message");
+    assert!(answer.status() == 502 && message.contains(word), "{answer:?}");
+}
+
+fn is_targets(answer: &Response<Bytes>) {
+    assert!(answer.status() == 200 && *answer.body() == name(), "{answer:?}");
+}
+
+fn is_unseen(key: &str, log: &Log) {
+    for line in key.lines().filter(|line| !line.starts_with("---")) {
+        let shown = log.look(0, |shown| shown.contains(line).then_some(()));
+        assert_eq!(shown, None, "the key is in the log");
+    }
 }
 
 async fn unknown(setting: Arc<Setting>) -> Outcome {
     let (port, _) = serve(None).await?;
-    let refused = get(&setting, port, |_| ()).await?;
-    assert_eq!(refused.status(), 502, "{refused:?}");
-    let message = refused.headers()["ts-error-message"].to_str()?;
-    assert!(message.contains("certificate"), "{message}");
-    let taken = get(&setting, port, |function| {
-        set(function, "TS_SKIP_TLS_VERIFICATION", "true")
-    })
-    .await?;
-    assert_eq!(
-        (taken.status().as_u16(), taken.body().as_ref()),
-        (200, name().as_bytes()),
-        "{taken:?}"
-    );
+    is_refused(&get(&setting, port, |_| ()).await?, "certificate");
+    let unverified = |function: &mut Function| set(function, "TS_SKIP_TLS_VERIFICATION", "true");
+    is_targets(&get(&setting, port, unverified).await?);
     Ok(())
 }
 
@@ -127,10 +122,8 @@ async fn mutual(setting: Arc<Setting>) -> Outcome {
     let secret = surroundings.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
     // A file may be longer than all of a function's variables: Lambda has room for 4 KB of them.
     let layer = surroundings.run_dir.join("authorities.zip");
-    write_zip(
-        &layer,
-        [Ok(("authorities.pem".to_owned(), authority.repeat(20).into_bytes()))],
-    )?;
+    let authorities = authority.repeat(20).into_bytes();
+    write_zip(&layer, [Ok(("authorities.pem".to_owned(), authorities))])?;
     let layers = serde_json::json!([surroundings.binaries.extension_zip, layer]);
     let world = surroundings
         .deploy(|function| {
@@ -140,71 +133,43 @@ async fn mutual(setting: Arc<Setting>) -> Outcome {
             set(function, "TS_DEBUG", "true");
         })
         .await?;
-    let request = world
-        .url()
-        .request_to(name(), port, "GET", "/")
-        .header("ts-https", "true");
-    let answer = world.url().send(request.body(Bytes::new())?).await?;
-    assert_eq!(
-        (answer.status().as_u16(), answer.body().as_ref()),
-        (200, name().as_bytes()),
-        "{answer:?}"
-    );
+    is_targets(&ask(&world, port).await?);
     let log = world.lambda.process.log().clone();
     world.stop().await;
-    for line in key.lines().filter(|line| !line.starts_with("---")) {
-        assert_eq!(
-            log.look(0, |shown| shown.contains(line).then_some(())),
-            None,
-            "the key is in the log"
-        );
-    }
-    let none = get(&setting, port, |function| {
-        set(function, "TS_CA_CERTIFICATES", &authority)
-    })
-    .await?;
-    assert_eq!(none.status(), 502, "{none:?}");
-    let message = none.headers()["ts-error-message"].to_str()?;
-    assert!(message.contains("clientCertificateSecret"), "{message}");
+    is_unseen(&key, &log);
+    let trusting = |function: &mut Function| set(function, "TS_CA_CERTIFICATES", &authority);
+    is_refused(&get(&setting, port, trusting).await?, "clientCertificateSecret");
     Ok(())
 }
 
 async fn unusable(setting: Arc<Setting>) -> Outcome {
-    let key = generate_simple_self_signed(["lambda-proxy".to_owned()])?
-        .signing_key
-        .serialize_pem();
+    let CertifiedKey { signing_key, .. } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
+    let key = signing_key.serialize_pem();
+    let secret = "TS_CLIENT_CERTIFICATE_SECRET";
     for (variable, text, cause) in [
+        (secret, &*key, "has no certificate; fix: store PEM text in it"),
+        (secret, "/opt/none.pem", "ResourceNotFoundException"),
         (
-            "TS_CLIENT_CERTIFICATE_SECRET",
-            Some(key.as_str()),
-            "has no certificate; fix: store PEM text in it",
+            "TS_CA_CERTIFICATES_FILE",
+            "/opt/none.pem",
+            "/opt/none.pem: it cannot be read",
         ),
-        ("TS_CLIENT_CERTIFICATE_SECRET", None, "ResourceNotFoundException"),
-        ("TS_CA_CERTIFICATES_FILE", None, "/opt/none.pem: it cannot be read"),
+        ("TS_CA_CERTIFICATES", "no certificate", "PEM"),
     ] {
         let surroundings = setting.surroundings().await?;
-        let value = match text {
-            Some(text) => surroundings.aws.create_secret("mtls", text).await?,
-            None => "/opt/none.pem".to_owned(),
+        let value = match text == key {
+            true => surroundings.aws.create_secret("mtls", text).await?,
+            false => text.to_owned(),
         };
         let world = surroundings.deploy(|function| set(function, variable, &value)).await?;
         let (answer, _) = get_target(&world).await?;
-        assert_eq!(
-            answer.status(),
-            502,
-            "Lambda answers for a function that does not start: {answer:?}"
-        );
+        // Lambda's own answer for a function that does not start.
+        assert_eq!(answer.status(), 502, "{answer:?}");
+        assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
         let log = world.lambda.process.log();
-        let told = log.find(0, |line| {
-            (line.contains(variable) && line.contains(cause)).then_some(())
-        });
-        within(LOG_LIMIT, "the cause in the log", told).await?;
-        let line = key.lines().nth(1).unwrap_or_default();
-        assert_eq!(
-            log.look(0, |shown| shown.contains(line).then_some(())),
-            None,
-            "the key is in the log"
-        );
+        let tells = |line: &String| (line.contains(variable) && line.contains(cause)).then_some(());
+        within(LOG_LIMIT, "the cause in the log", log.find(0, tells)).await?;
+        is_unseen(&key, log);
         world.stop().await;
     }
     Ok(())
