@@ -9,7 +9,7 @@ const { createHash } = require('crypto');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const { inPython, inTypeScript, shown } = require('./rehearsal/applications');
+const { make, shown } = require('./rehearsal/applications');
 const { startRegistries } = require('./rehearsal/registries');
 const { Rehearsal } = require('./rehearsal/workflow');
 const { run, runMain } = require('./run');
@@ -209,11 +209,11 @@ async function rehearse(folder) {
     /** @type {string[]} */
     const problems = [];
     for (const [cdk, versions] of /** @type {[string, string[]][]} */ ([['lowest', lowest], ['newest', []]])) {
-      for (const [language, make] of /** @type {const} */ ([['typescript', inTypeScript], ['python', inPython]])) {
+      for (const language of /** @type {const} */ (['typescript', 'python'])) {
         const name = `README's stack in ${language} with the ${cdk} CDK`;
         const application = path.join(folder, 'applications', `${language}-${cdk}`);
         await timed(`${name}: synthesized`, async () => {
-          const found = await make({ ...place, folder: application, cdk: versions }, readme).catch((error) => [error.message]);
+          const found = await make(language, { ...place, folder: application, cdk: versions }, readme).catch((error) => [error.message]);
           problems.push(...found.map((/** @type {string} */ problem) => `${name}: ${problem}`));
         });
       }
@@ -228,11 +228,6 @@ async function rehearse(folder) {
 }
 
 async function main() {
-  // What GitHub's machines have, and the publishing tools take for granted.
-  const absent = ['curl', 'git', 'jq'].filter((tool) => spawnSync('bash', ['-c', `command -v ${tool}`]).status !== 0);
-  if (absent.length > 0) {
-    throw new Error(`a rehearsal needs ${absent.join(' and ')}: install what is missing`);
-  }
   const flag = process.argv.indexOf('--folder');
   const kept = flag < 0 ? undefined : process.argv[flag + 1];
   const folder = kept ? path.resolve(kept) : fs.mkdtempSync(path.join(os.tmpdir(), 'release-rehearsal-'));

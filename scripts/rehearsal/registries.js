@@ -9,6 +9,7 @@ const fs = require('fs');
 const http = require('http');
 const net = require('net');
 const path = require('path');
+const { json } = require('stream/consumers');
 
 /** How long a registry may take until it listens, in milliseconds. */
 const START_LIMIT_MS = 60_000;
@@ -115,18 +116,6 @@ async function startPypi(tools, folder, token) {
 }
 
 /**
- * @param {import('http').IncomingMessage} request
- * @returns {Promise<string>}
- */
-async function bodyOf(request) {
-  const chunks = [];
-  for await (const chunk of request) {
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
-
-/**
  * What says for whom a workflow may publish: a token of JWT's form.
  * @param {string} audience who may take it
  * @param {string} signature
@@ -163,7 +152,7 @@ async function startRegistries(tools, folder, name) {
       return bearer === identityFor('npm:127.0.0.1', signature) ? answer(201, { token: npmToken }) : answer(401, { message: 'no identity of a trusted workflow' });
     }
     if (pathname === '/_/oidc/mint-token') {
-      void bodyOf(request).then((body) => JSON.parse(body).token === identityFor('pypi', signature)
+      void json(request).then((body) => /** @type {any} */ (body).token === identityFor('pypi', signature)
         ? answer(200, { success: true, token: pypiToken }) : answer(422, { message: 'no identity of a trusted workflow' }));
       return undefined;
     }

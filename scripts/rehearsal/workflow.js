@@ -6,30 +6,52 @@ const { spawn } = require('child_process');
 const { once } = require('events');
 const fs = require('fs');
 const path = require('path');
-const { holds, interpolate } = require('./expressions');
 const { run } = require('../run');
 
-/**
- * @typedef {object} Step
- * @property {string} [id]
- * @property {string} [name]
- * @property {string} [if]
- * @property {string} [uses]
- * @property {Record<string, string>} [with]
- * @property {string} [run]
- * @property {string} [shell]
- * @property {Record<string, string>} [env]
- * @property {boolean} [continue-on-error]
- */
+/** @typedef {Record<string, any>} Step as GitHub documents it */
+
+/** @typedef {Record<string, any> & { steps: Step[] }} Job as GitHub documents it */
+
+/** @typedef {Record<string, unknown>} Contexts what expressions read: `steps`, `needs`, `inputs`, `github`, … */
 
 /**
- * @typedef {object} Job
- * @property {string | string[]} [needs]
- * @property {string} [if]
- * @property {Record<string, string>} [env]
- * @property {Record<string, string>} [outputs]
- * @property {Step[]} steps
+ * The value of an expression without its `${{ }}`. JavaScript reads what the release workflow uses of GitHub's language: paths,
+ * texts, !, ==, != and &&. A function or a context that it does not know ends the rehearsal.
+ * @param {string} expression
+ * @param {Contexts} contexts
  */
+function evaluate(expression, contexts) {
+  const script = expression.replace(/\.(\w+(?:-\w+)+)/g, '["$1"]');
+  // What is not there is empty, as with GitHub.
+  return new Function(...Object.keys(contexts), `return ${script}`)(...Object.values(contexts)) ?? '';
+}
+
+/**
+ * A text with its `${{ }}` replaced.
+ * @param {string} text
+ * @param {Contexts} contexts
+ */
+function interpolate(text, contexts) {
+  return text.replace(/\$\{\{(.*?)\}\}/g, (_, expression) => String(evaluate(expression, contexts)));
+}
+
+/**
+ * Texts by names, each with its `${{ }}` replaced.
+ * @param {Record<string, unknown> | undefined} texts
+ * @param {Contexts} contexts
+ */
+function interpolateAll(texts, contexts) {
+  return Object.fromEntries(Object.entries(texts ?? {}).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+}
+
+/**
+ * Whether an `if:` holds, which may come with or without `${{ }}`; without one, it does.
+ * @param {string | undefined} condition
+ * @param {Contexts} contexts
+ */
+function holds(condition, contexts) {
+  return condition === undefined || Boolean(evaluate(condition.replace(/^\$\{\{(.*)\}\}$/, '$1'), contexts));
+}
 
 /**
  * What stands for GitHub.
@@ -81,16 +103,14 @@ class Rehearsal {
       const outputs = await this.step(name, step, folder, contexts);
       contexts.steps[step.id ?? ''] = { outputs };
     }
-    this.done[name] = {
-      outputs: Object.fromEntries(Object.entries(job.outputs ?? {}).map(([key, value]) => [key, interpolate(value, contexts)])),
-    };
+    this.done[name] = { outputs: interpolateAll(job.outputs, contexts) };
   }
 
   /**
    * @param {string} job
    * @param {Step} step
    * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Contexts} contexts
    * @returns {Promise<Record<string, string>>} its outputs
    */
   async step(job, step, folder, contexts) {
@@ -108,11 +128,11 @@ class Rehearsal {
    * What an action does to the files.
    * @param {Step} step
    * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Contexts} contexts
    * @returns {Record<string, string>}
    */
   action(step, folder, contexts) {
-    const inputs = Object.fromEntries(Object.entries(step.with ?? {}).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+    const inputs = interpolateAll(step.with, contexts);
     const artifacts = path.join(this.place.folder, 'artifacts');
     const [name] = String(step.uses).split('@');
     switch (name) {
@@ -129,18 +149,11 @@ class Rehearsal {
       case 'actions/download-artifact':
         fs.cpSync(path.join(artifacts, inputs['artifact-ids']), path.join(folder, inputs.path), { recursive: true });
         return {};
-      case 'actions/attest-build-provenance': {
-        const subjects = inputs['subject-path'].split('\n').flatMap((pattern) => {
-          const [before, after] = path.basename(pattern).split('*');
-          const found = fs.readdirSync(path.join(folder, path.dirname(pattern))).filter((file) => file.startsWith(before) && file.endsWith(after));
-          if (found.length === 0) {
-            throw new Error(`${pattern} names no file`);
-          }
-          return found;
-        });
-        console.log(`  not attested here: ${subjects.join(', ')}`);
+      case 'actions/attest-build-provenance':
+        console.log('  not attested here:');
+        // Each pattern must name a file.
+        run('bash', ['-c', `ls -d ${inputs['subject-path'].split('\n').join(' ')}`], { cwd: folder });
         return {};
-      }
       case 'actions/setup-node':
       case 'actions/setup-go':
       case 'actions/setup-python':
@@ -156,13 +169,13 @@ class Rehearsal {
    * @param {string} job
    * @param {Step} step
    * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Contexts} contexts
    * @returns {Promise<Record<string, string>>}
    */
   async script(job, step, folder, contexts) {
     const output = path.join(this.place.folder, 'output');
     fs.writeFileSync(output, '');
-    const env = Object.fromEntries(Object.entries({ ...this.jobs[job].env, ...step.env }).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+    const env = interpolateAll({ ...this.jobs[job].env, ...step.env }, contexts);
     const shell = step.shell === 'bash' ? ['--noprofile', '--norc', '-eo', 'pipefail'] : ['-e'];
     // Not synchronously: this process may be what the step talks to.
     const child = spawn('bash', [...shell, '-c', interpolate(String(step.run), contexts)], {
