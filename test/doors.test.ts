@@ -2,8 +2,9 @@ import * as fs from 'fs';
 import * as path from 'path';
 import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { authKey, makeFunction } from './constructs';
 import { useFixtureZips } from './fixture-zips';
 import { problems } from './problems';
 import { TailscaleFunctionOptions, TailscaleJoin, TailscaleLambdaExtension } from '../src';
@@ -16,13 +17,11 @@ beforeEach(() => {
   useFixtureZips();
   stack = new Stack(new App(), 'Network');
   extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-  fn = new lambda.Function(stack, 'Handler', {
-    runtime: lambda.Runtime.NODEJS_22_X, handler: 'index.handler', code: lambda.Code.fromInline('exports.handler = async () => {};'),
-  });
+  fn = makeFunction(stack, 'Handler');
 });
 
 function options(more: Partial<TailscaleFunctionOptions> = {}): TailscaleFunctionOptions {
-  return { tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'reports', ...more };
+  return { tsAuthKeySecret: authKey(stack), tsHostname: 'reports', ...more };
 }
 
 function variables(): Record<string, string> {
@@ -89,13 +88,9 @@ test.each<[Partial<TailscaleFunctionOptions>, string]>([
 });
 
 describe('a function from a container image', () => {
-  const image = () => new lambda.Function(stack, 'Image', {
-    runtime: lambda.Runtime.FROM_IMAGE,
-    handler: lambda.Handler.FROM_IMAGE,
-    code: lambda.Code.fromEcrImage(
-      // Any repository: it is not looked at.
-      // eslint-disable-next-line @typescript-eslint/no-require-imports
-      require('aws-cdk-lib/aws-ecr').Repository.fromRepositoryName(stack, 'Repository', 'reports')),
+  // Any repository: it is not looked at.
+  const image = () => new lambda.DockerImageFunction(stack, 'Image', {
+    code: lambda.DockerImageCode.fromEcr(ecr.Repository.fromRepositoryName(stack, 'Repository', 'reports')),
   });
 
   test('gets the variables and the secret, and no layer', () => {

@@ -2,6 +2,7 @@ import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { statements } from './constructs';
 import { useFixtureZips } from './fixture-zips';
 import { problems } from './problems';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions, TailscaleMetricsOptions, TailscaleMetricsOutput } from '../src';
@@ -18,11 +19,7 @@ function makeProxy(metrics?: TailscaleMetricsOptions, options?: TailscaleLambdaP
   return new TailscaleLambdaProxy(stack, 'proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', metrics, options });
 }
 
-function actions(): string[] {
-  const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
-  const statements = policies.flatMap((policy) => policy.Properties.PolicyDocument.Statement);
-  return statements.flatMap((statement) => statement.Action);
-}
+const actions = () => statements(stack).flatMap((statement) => (statement as { Action: string }).Action);
 
 test.each([undefined, TailscaleMetricsOutput.CLOUDWATCH])('the function may put metric data: %s', (output) => {
   makeProxy({ output });

@@ -6,6 +6,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { makeFunction, statements, urlStatements } from './constructs';
 import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
 import { warnings } from './problems';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
@@ -21,13 +22,6 @@ beforeEach(() => {
 
 function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}, id = 'tailscale-proxy'): TailscaleLambdaProxy {
   return new TailscaleLambdaProxy(stack, id, { tsSecretApiKey: secret, tsHostname: 'lambda-test', ...props });
-}
-
-/** Every statement of the policies whose logical id begins so. */
-function statements(template: Template, policyPrefix: string): unknown[] {
-  return Object.entries(template.findResources('AWS::IAM::Policy'))
-    .filter(([id]) => id.startsWith(policyPrefix))
-    .flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
 }
 
 describe('the function', () => {
@@ -54,6 +48,11 @@ describe('the function', () => {
       tsExitNodePingTimeout: 500,
       tsExitNodePingRetries: 4,
       debug: true,
+      tsControlUrl: 'https://headscale.example.com',
+      connectTimeout: Duration.seconds(3),
+      forwardCallerArn: true,
+      allowedTargets: ['100.64.0.7', '10.1.0.0/16:443', 'db', '*.example.ts.net:8000-8100', '[fd7a:115c:a1e0::7]:80', 'fd7a:115c:a1e0::7'],
+      allowUncoveredTargets: true,
       options: { extension: { layerVersionName: 'tailscale-extension' }, lambda: { functionName: 'tailscale-proxy' } },
     });
 
@@ -69,26 +68,12 @@ describe('the function', () => {
           TS_EXIT_NODE_PING_TIMEOUT: '500',
           TS_EXIT_NODE_PING_RETRIES: '4',
           TS_DEBUG: 'true',
+          TS_CONTROL_URL: 'https://headscale.example.com',
+          TS_CONNECT_TIMEOUT: '3000',
+          TS_FORWARD_CALLER_ARN: 'true',
+          TS_ALLOWED_TARGETS: '100.64.0.7,10.1.0.0/16:443,db,*.example.ts.net:8000-8100,[fd7a:115c:a1e0::7]:80,fd7a:115c:a1e0::7',
+          TS_ALLOW_UNCOVERED_TARGETS: 'true',
         },
-      },
-    });
-  });
-
-  test('takes memory, time-outs and a control server', () => {
-    makeProxy({
-      tsControlUrl: 'https://headscale.example.com',
-      connectTimeout: Duration.seconds(3),
-      responseTimeout: Duration.minutes(1),
-      options: { lambda: { memorySize: 512, timeout: Duration.seconds(90) } },
-    });
-
-    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-      MemorySize: 512,
-      Timeout: 90,
-      Environment: {
-        Variables: Match.objectLike({
-          TS_CONTROL_URL: 'https://headscale.example.com', TS_CONNECT_TIMEOUT: '3000', TS_RESPONSE_TIMEOUT: '60000',
-        }),
       },
     });
   });
@@ -128,28 +113,6 @@ describe('the function', () => {
     });
   });
 
-  test('tells targets who asked, if it is told to', () => {
-    makeProxy({ forwardCallerArn: true });
-
-    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: { TS_FORWARD_CALLER_ARN: 'true' } } });
-  });
-
-  test('takes the targets that callers may name', () => {
-    makeProxy({
-      allowedTargets: ['100.64.0.7', '10.1.0.0/16:443', 'db', '*.example.ts.net:8000-8100', '[fd7a:115c:a1e0::7]:80', 'fd7a:115c:a1e0::7'],
-      allowUncoveredTargets: true,
-    });
-
-    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-      Environment: {
-        Variables: {
-          TS_ALLOWED_TARGETS: '100.64.0.7,10.1.0.0/16:443,db,*.example.ts.net:8000-8100,[fd7a:115c:a1e0::7]:80,fd7a:115c:a1e0::7',
-          TS_ALLOW_UNCOVERED_TARGETS: 'true',
-        },
-      },
-    });
-  });
-
   test('has the layer\'s architecture', () => {
     makeProxy({ options: { lambda: { architecture: lambda.Architecture.ARM_64 } } });
 
@@ -160,7 +123,7 @@ describe('the function', () => {
 });
 
 describe('the Function URL', () => {
-  test('wants IAM authentication, and buffers answers', () => {
+  test('wants IAM authentication, buffers answers, and is open to nobody by itself', () => {
     const proxy = makeProxy();
 
     Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Url', {
@@ -168,6 +131,7 @@ describe('the Function URL', () => {
       InvokeMode: 'BUFFERED',
       TargetFunctionArn: stack.resolve(proxy.lambda.functionArn),
     });
+    Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
   });
 
   test('streams where asked to, and the function is told', () => {
@@ -186,54 +150,16 @@ describe('the Function URL', () => {
     });
   });
 
-  test('is open to nobody by itself', () => {
-    makeProxy();
-
-    Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
-  });
-
   test.each<[string, (proxy: TailscaleLambdaProxy, caller: lambda.Function) => void]>([
     ['the construct', (proxy, caller) => proxy.grantInvokeUrl(caller)],
     ['its URL', (proxy, caller) => proxy.lambdaFunctionUrl.grantInvokeUrl(caller)],
   ])('grantInvokeUrl on %s gives a caller both permissions that the service asks for, and not the secret', (_, grant) => {
     const proxy = makeProxy();
-    const caller = new lambda.Function(stack, 'Caller', {
-      runtime: lambda.Runtime.NODEJS_22_X,
-      handler: 'index.handler',
-      code: lambda.Code.fromInline('exports.handler = async () => {};'),
-      environment: { TS_PROXY_URL: proxy.lambdaFunctionUrl.url },
-    });
 
-    grant(proxy, caller);
+    grant(proxy, makeFunction(stack, 'Caller'));
 
-    const functionArn = stack.resolve(proxy.lambda.functionArn);
-    expect(statements(Template.fromStack(stack), 'Caller')).toEqual([
-      {
-        Effect: 'Allow',
-        Action: 'lambda:InvokeFunctionUrl',
-        Resource: functionArn,
-        Condition: { StringEquals: { 'lambda:FunctionUrlAuthType': 'AWS_IAM' } },
-      },
-      {
-        Effect: 'Allow',
-        Action: 'lambda:InvokeFunction',
-        Resource: functionArn,
-        Condition: { Bool: { 'lambda:InvokedViaFunctionUrl': true } },
-      },
-    ]);
+    expect(statements(stack, 'Caller')).toEqual(urlStatements(stack.resolve(proxy.lambda.functionArn)));
   });
-});
-
-test('a caller of another account is let in by the function\'s own policy, with both permissions', () => {
-  const proxy = makeProxy();
-
-  proxy.grantInvokeUrl(new iam.AccountPrincipal('444455556666'));
-
-  const template = Template.fromStack(stack);
-  const permission = { FunctionName: stack.resolve(proxy.lambda.functionArn), Principal: '444455556666' };
-  template.resourceCountIs('AWS::Lambda::Permission', 2);
-  template.hasResourceProperties('AWS::Lambda::Permission', { ...permission, Action: 'lambda:InvokeFunctionUrl', FunctionUrlAuthType: 'AWS_IAM' });
-  template.hasResourceProperties('AWS::Lambda::Permission', { ...permission, Action: 'lambda:InvokeFunction', InvokedViaFunctionUrl: true });
 });
 
 describe('permissions', () => {

@@ -10,9 +10,10 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { authKey, makeFunction, makeProxy } from './constructs';
 import { useFixtureZips } from './fixture-zips';
 import { testWithPython } from './prerequisite';
-import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { TailscaleLambdaExtension } from '../src';
 
 const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
 
@@ -71,28 +72,14 @@ const STACKS: Record<string, (stack: Stack) => void> = {
     });
     proxy.createAlarms({ threshold: 2 });
     proxy.addToDashboard(new cloudwatch.Dashboard(stack, 'Dashboard'));
-    const caller = new lambda.Function(stack, 'Caller', {
-      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-    });
-    proxy.addCaller(caller);
+    proxy.addCaller(makeFunction(stack, 'Caller'));
   },
   ExtensionAlone: (stack) => {
-    const fn = new lambda.Function(stack, 'Reports', {
-      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-    });
     const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-    extension.addToFunction(fn, { tsAuthKeySecret: known(stack), tsHostname: 'reports', tsShieldsUp: false });
+    extension.addToFunction(makeFunction(stack, 'Reports'), { tsAuthKeySecret: authKey(stack), tsHostname: 'reports', tsShieldsUp: false });
     extension.addPermission('Other', { accountId: '444455556666' });
   },
 };
-
-function known(stack: Stack): secretsmanager.ISecret {
-  return secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-}
-
-function makeProxy(stack: Stack, props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret: known(stack), tsHostname: 'lambda-test', ...props });
-}
 
 testWithPython()('cfn-lint finds nothing in them', () => {
   const app = new App();

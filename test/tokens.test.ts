@@ -2,7 +2,7 @@
 import { App, CfnParameter, Duration, Fn, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { authKey, makeFunction, makeProxy as proxyOf } from './constructs';
 import { useFixtureZips } from './fixture-zips';
 import { problems } from './problems';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
@@ -14,10 +14,7 @@ beforeEach(() => {
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(props: Partial<TailscaleLambdaProxyProps>): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', ...props });
-}
+const makeProxy = (props: Partial<TailscaleLambdaProxyProps>) => proxyOf(stack, props);
 
 const text = () => new CfnParameter(stack, 'Text').valueAsString;
 const number = () => new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
@@ -49,13 +46,9 @@ test.each<[string, () => Partial<TailscaleLambdaProxyProps>, string, unknown]>([
 });
 
 describe('a list of a function of the app\'s', () => {
-  const makeHandler = () => new lambda.Function(stack, 'Handler', {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-  });
-
   test('comes out as an expression: what clients reach without the extension\'s proxy', () => {
-    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(makeHandler(), {
-      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'x', proxyEnvironment: true, noProxy: list(),
+    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(makeFunction(stack, 'Handler'), {
+      tsAuthKeySecret: authKey(stack), tsHostname: 'x', proxyEnvironment: true, noProxy: list(),
     });
 
     expect(problems(stack)).toEqual([]);
@@ -64,10 +57,9 @@ describe('a list of a function of the app\'s', () => {
   });
 
   test('comes out as an expression: what a caller\'s layer sends into the tailnet', () => {
-    const caller = makeHandler();
     TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Proxy', {
       url: 'https://abc.lambda-url.eu-west-1.on.aws/', functionArn: 'arn:aws:lambda:eu-west-1:111122223333:function:proxy',
-    }).addCaller(caller, { layer: true, targets: list() });
+    }).addCaller(makeFunction(stack, 'Caller'), { layer: true, targets: list() });
 
     const { Environment } = functionWith('TS_PROXY_TARGETS') as { Environment: { Variables: Record<string, unknown> } };
     expect(Environment.Variables.TS_PROXY_TARGETS).toEqual({ 'Fn::Join': [',', { Ref: 'List' }] });

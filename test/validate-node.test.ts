@@ -52,6 +52,14 @@ test.each<Partial<TailscaleNodeOptions>>([
   expect(check(options)).toEqual([]);
 });
 
+test('says the same thing once', () => {
+  const validation = new Validation(stack);
+  [1, 2].forEach(() => validation.refuse('tsHostname', '""', 'name it'));
+
+  expect(validation.failed).toBe(true);
+  expect(problems(stack)).toEqual(['[Network] tsHostname is "": name it']);
+});
+
 test('lets a value pass that only the deployment knows', () => {
   const token = Lazy.string({ produce: () => 'not known yet' });
 
