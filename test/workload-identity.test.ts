@@ -50,6 +50,13 @@ test('the role of a proxy may get tokens for Tailscale alone, and read no secret
   expect(problems(stack)).toEqual([]);
   expect(statements(stack)).toEqual([tokensFor('api.tailscale.com/TAbCdEfCNTRL-kGhIjKl'), METRICS]);
   expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toMatch(/secretsmanager|ssm:|kms:/);
+  expect(Object.values(Template.fromStack(stack).findResources('AWS::IAM::Role')).map(({ Properties }) => Properties)).toEqual([{
+    AssumeRolePolicyDocument: {
+      Statement: [{ Action: 'sts:AssumeRole', Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' } }],
+      Version: '2012-10-17',
+    },
+    ManagedPolicyArns: [{ 'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, ':iam::aws:policy/service-role/AWSLambdaBasicExecutionRole']] }],
+  }]);
 });
 
 test('the role of any function with the extension may do the same', () => {
