@@ -1,5 +1,5 @@
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { FIXTURE_ASSETS } from './fixture-zips';
+import { FIXTURE_ASSETS } from './constructs';
 import { assetPath, Binary } from '../src/binaries';
 
 test('says which zip is missing for which architecture, and what to do', () => {

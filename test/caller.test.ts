@@ -4,9 +4,7 @@ import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { makeFunction, makeProxy, statements, urlStatements } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { makeFunction, makeProxy, problems, statements, urlStatements, warnings } from './constructs';
 import { AddCallerOptions, CallerVia, ITailscaleLambdaProxy, TailscaleLambdaProxy } from '../src';
 
 const URL = 'https://abc.lambda-url.eu-west-1.on.aws/';
@@ -21,7 +19,6 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 });

@@ -4,9 +4,7 @@ import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { authKey, makeFunction } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { authKey, makeFunction, problems } from './constructs';
 import { TailscaleFunctionOptions, TailscaleJoin, TailscaleLambdaExtension } from '../src';
 
 let stack: Stack;
@@ -14,7 +12,6 @@ let fn: lambda.Function;
 let extension: TailscaleLambdaExtension;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
   extension = new TailscaleLambdaExtension(stack, 'Tailscale');
   fn = makeFunction(stack, 'Handler');
@@ -100,11 +97,6 @@ describe('a function from a container image', () => {
       PackageType: 'Image', Layers: Match.absent(), Environment: { Variables: { TS_HOSTNAME: 'reports' } },
     });
     Template.fromStack(stack).resourceCountIs('AWS::IAM::Policy', 1);
-  });
-
-  test('is refused by addToFunction with that remedy, and another function by addToImageFunction', () => {
-    extension.addToFunction(image(), options());
-    expect(problems(stack)).toEqual(expect.arrayContaining([expect.stringContaining('use addToImageFunction')]));
   });
 
   test('is not a function with a zip', () => {

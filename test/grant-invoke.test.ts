@@ -1,9 +1,7 @@
 import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import { makeProxy, statements } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { makeProxy, problems, statements, warnings } from './constructs';
 import { TailscaleLambdaProxy } from '../src';
 
 const ARN = 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live';
@@ -12,7 +10,6 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: { account: '111122223333', region: 'cn-north-1' } });
 });

@@ -2,9 +2,7 @@ import { App, CfnParameter, Fn, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { makeFunction, makeProxy, statements, urlStatements } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { makeFunction, makeProxy, problems, statements, urlStatements, warnings } from './constructs';
 import { TailscaleLambdaProxyProps } from '../src';
 
 const ENV = { account: '111122223333', region: 'eu-west-1' };
@@ -14,7 +12,6 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: ENV });
 });

@@ -8,15 +8,12 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
-import { makeProxy as proxyOf, statements } from './constructs';
-import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { FIXTURE_ASSETS, makeProxy as proxyOf, problems, statements, useFixtureZips, warnings } from './constructs';
 import { TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

@@ -2,15 +2,12 @@ import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { statements } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { problems, statements } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions, TailscaleMetricsOptions, TailscaleMetricsOutput } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

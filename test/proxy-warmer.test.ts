@@ -4,14 +4,12 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { problems } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

@@ -4,16 +4,13 @@ import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { authKey, makeFunction } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { authKey, makeFunction, problems } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy } from '../src';
 
 let stack: Stack;
 let secret: secretsmanager.ISecret;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
   secret = authKey(stack);
 });
@@ -66,18 +63,6 @@ test.each([
     PolicyDocument: {
       Statement: [{ Effect: 'Allow', Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'], Resource: Match.anyValue() }],
     },
-  });
-});
-
-test('tells a function what only a function with the extension alone may want', () => {
-  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-
-  extension.addToFunction(handler(lambda.Architecture.X86_64), {
-    tsSecretApiKey: secret, tsSecretField: 'authKey', tsHostname: 'reports', tsShieldsUp: false, tsRequireTailnet: true,
-  });
-
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: { Variables: { TS_SECRET_FIELD: 'authKey', TS_SHIELDS_UP: 'false', TS_REQUIRE_TAILNET: 'true' } },
   });
 });
 

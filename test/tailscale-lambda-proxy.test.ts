@@ -6,16 +6,13 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { makeFunction, statements, urlStatements } from './constructs';
-import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
-import { warnings } from './problems';
+import { FIXTURE_ASSETS, makeFunction, statements, urlStatements, warnings } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
 let secret: secretsmanager.ISecret;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
   secret = secretsmanager.Secret.fromSecretNameV2(stack, 'tailscale-api-key', 'tailscale-api-key');
 });
@@ -282,15 +279,5 @@ describe('logical ids', () => {
       .toBe('tailscaleproxytailscaleproxylambda0D8C348A');
     expect(stack.getLogicalId(proxy.lambdaFunctionUrl.node.defaultChild as lambda.CfnUrl))
       .toBe('tailscaleproxytailscaleproxylambdaFunctionUrlC1E92D95');
-  });
-
-  test('let two proxies live in one stack', () => {
-    makeProxy({ tsHostname: 'one' }, 'one');
-    makeProxy({ tsHostname: 'two' }, 'two');
-
-    const template = Template.fromStack(stack);
-    template.resourceCountIs('AWS::Lambda::Function', 2);
-    template.resourceCountIs('AWS::Lambda::LayerVersion', 1);
-    template.resourceCountIs('AWS::Lambda::Url', 2);
   });
 });

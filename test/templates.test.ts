@@ -11,13 +11,10 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { authKey, makeFunction, makeProxy } from './constructs';
-import { useFixtureZips } from './fixture-zips';
 import { testWithPython } from './prerequisite';
 import { TailscaleLambdaExtension } from '../src';
 
 const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
-
-beforeEach(() => useFixtureZips());
 
 /** The stacks to check, by their names. */
 const STACKS: Record<string, (stack: Stack) => void> = {

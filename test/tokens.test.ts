@@ -2,15 +2,12 @@
 import { App, CfnParameter, Duration, Fn, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { authKey, makeFunction, makeProxy as proxyOf } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { authKey, makeFunction, makeProxy as proxyOf, problems } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

@@ -1,6 +1,6 @@
 import { Lazy, SecretValue, Stack } from 'aws-cdk-lib';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { problems } from './problems';
+import { problems } from './constructs';
 import { TailscaleNodeOptions } from '../src';
 import { validateNode } from '../src/validate-node';
 import { Validation } from '../src/validation';

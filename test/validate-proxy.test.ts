@@ -1,15 +1,12 @@
 import { App, Duration, Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { makeProxy as proxyOf } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { makeProxy as proxyOf, problems } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

@@ -1,15 +1,12 @@
 import { Annotations, App, Lazy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import { authKey, makeFunction, makeProxy } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { warnings } from './problems';
+import { authKey, makeFunction, makeProxy, warnings } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxyProps, TailscalePlan } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 

@@ -4,9 +4,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { authKey, makeFunction, makeProxy as proxyOf, statements } from './constructs';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { authKey, makeFunction, makeProxy as proxyOf, problems, statements, warnings } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleWorkloadIdentityOptions } from '../src';
 
 const IDENTITY: TailscaleWorkloadIdentityOptions = { clientId: 'TAbCdEfCNTRL-kGhIjKl', tags: ['tag:lambda', 'tag:prod'] };
@@ -17,7 +15,6 @@ const METRICS = {
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 });
 
