@@ -134,22 +134,17 @@ async function timed(what, work) {
 function checkRelease(folder, packed) {
   const release = releaseFolder(folder);
   run('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: release });
+  const zips = ['x86_64', 'arm64'].flatMap((architecture) => fs.readdirSync(path.join(packed, 'assets', architecture)).map((zip) => {
+    const content = fs.readFileSync(path.join(packed, 'assets', architecture, zip));
+    return `${createHash('sha256').update(content).digest('hex')}  ${zip.replace('.zip', `-${architecture}.zip`)}\n`;
+  }));
+  const others = ['sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf', 'tailscale-lambda-caller-linux-x86_64', 'tailscale-lambda-caller-linux-arm64'];
   const sums = fs.readFileSync(path.join(release, 'SHA256SUMS'), 'utf8');
-  const files = fs.readdirSync(release);
-  const missing = ['SHA256SUMS', 'sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf', 'tailscale-lambda-caller-linux-x86_64', 'tailscale-lambda-caller-linux-arm64'].filter((name) => !files.includes(name));
-  for (const architecture of ['x86_64', 'arm64']) {
-    for (const zip of fs.readdirSync(path.join(packed, 'assets', architecture))) {
-      const sum = createHash('sha256').update(fs.readFileSync(path.join(packed, 'assets', architecture, zip))).digest('hex');
-      const line = `${sum}  ${zip.replace('.zip', `-${architecture}.zip`)}`;
-      if (!sums.includes(line)) {
-        missing.push(line);
-      }
-    }
-  }
-  const { components } = JSON.parse(fs.readFileSync(path.join(release, 'sbom.cdx.json'), 'utf8'));
-  const listed = components.map((/** @type {{ purl: string }} */ { purl }) => purl);
-  missing.push(...['pkg:golang/tailscale.com@', 'pkg:cargo/tokio@']
-    .filter((part) => !listed.some((/** @type {string} */ purl) => purl.startsWith(part))));
+  const sbom = fs.readFileSync(path.join(release, 'sbom.cdx.json'), 'utf8');
+  const missing = [
+    ...[...zips, ...others.map((name) => `  ${name}\n`)].filter((line) => !sums.includes(line)),
+    ...['"pkg:golang/tailscale.com@', '"pkg:cargo/tokio@'].filter((purl) => !sbom.includes(purl)),
+  ];
   if (missing.length > 0) {
     throw new Error(`the GitHub release lacks ${missing.join(', ')}`);
   }
@@ -195,9 +190,9 @@ async function rehearse(folder) {
       await timed('the job release: built and packed', () => rehearsal.job('release'));
       fs.writeFileSync(state, JSON.stringify({ repository, commit, done: rehearsal.done.release }));
     }
-    await timed('the job release_npm: published', () => rehearsal.job('release_npm'));
-    await timed('the job release_pypi: published', () => rehearsal.job('release_pypi'));
-    await timed('the job release_github: released', () => rehearsal.job('release_github'));
+    for (const job of ['release_npm', 'release_pypi', 'release_github']) {
+      await timed(`the job ${job}`, () => rehearsal.job(job));
+    }
 
     const tags = await (await fetch(`http://${registries.npm}/-/package/${manifest.name}/dist-tags`)).json();
     if (JSON.stringify(tags) !== JSON.stringify({ latest: TAG.slice(1) })) {
