@@ -63,7 +63,7 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 	if request.Auth != nil {
 		text = request.Auth.AuthKey
 	}
-	if words := c.refusalOf(text, known, machine); words != "" {
+	if words := c.refusalOf(text); words != "" {
 		count("refused")
 		return tailcfg.RegisterResponse{Error: words}
 	}
@@ -99,11 +99,9 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 
 // refusalOf is the words, Tailscale's own, in which a login is refused, if it is. A key that is not good is refused also beside
 // a node key that is (tailscale/tailscale#16987, #19501).
-func (c *control) refusalOf(text string, known *member, machine key.MachinePublic) string {
+func (c *control) refusalOf(text string) string {
 	with := c.keys[text]
 	switch {
-	case known != nil && known.node.Machine != machine:
-		return "the node key belongs to another machine"
 	case c.refusal == "in-words":
 		return c.words
 	case text == "":
