@@ -12,7 +12,7 @@ const path = require('path');
 const { make, shown } = require('./rehearsal/applications');
 const { startRegistries } = require('./rehearsal/registries');
 const { Rehearsal } = require('./rehearsal/workflow');
-const { run, runMain } = require('./run');
+const { neutralEnvironment, run, runMain } = require('./run');
 
 const ROOT = path.join(__dirname, '..');
 /** What "npx projen release:rehearse" installs there. */
@@ -32,9 +32,7 @@ const LEFT_OUT = {
  * caches and toolchains.
  * @param {string} folder
  */
-function neutralEnvironment(folder) {
-  const foreign = /^(npm_(package|lifecycle|config_local_prefix|command|execpath|node_execpath)|INIT_CWD$|VIRTUAL_ENV$|NODE_PATH$|GITHUB_|ACTIONS_)/;
-  const kept = Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
+function stepEnvironment(folder) {
   const home = os.homedir();
   const own = path.join(folder, 'home');
   fs.mkdirSync(own, { recursive: true });
@@ -48,7 +46,7 @@ function neutralEnvironment(folder) {
     PIP_CACHE_DIR: path.join(home, '.cache', 'pip'),
     npm_config_cache: path.join(home, '.npm'),
     ...fs.existsSync(npmrc) && { npm_config_userconfig: npmrc },
-    ...kept,
+    ...neutralEnvironment(),
     // As on GitHub's machines, whatever this one's npm is told.
     CI: 'true',
     npm_config_yes: 'true',
@@ -161,7 +159,7 @@ async function rehearse(folder) {
   const registries = await startRegistries(TOOLS, path.join(folder, 'registries'), manifest.name);
   try {
     makePrograms(folder, registries.mint);
-    const environment = neutralEnvironment(folder);
+    const environment = stepEnvironment(folder);
     const state = path.join(folder, 'built.json');
     const built = fs.existsSync(state) ? JSON.parse(fs.readFileSync(state, 'utf8')) : undefined;
     const { repository, commit } = built ?? makeRepository(folder, environment);
@@ -239,6 +237,4 @@ async function main() {
   }
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(main);

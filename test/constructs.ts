@@ -37,6 +37,11 @@ export function makeFunction(scope: Stack, id: string, props: Partial<lambda.Fun
   });
 }
 
+/** What a function is told by its environment. */
+export function variablesOf(fn: lambda.IFunction): Record<string, unknown> {
+  return Stack.of(fn).resolve((fn.node.defaultChild as lambda.CfnFunction).environment).variables;
+}
+
 /** Every statement of the policies whose logical ids begin with `id`. */
 export function statements(of: Stack, id = ''): unknown[] {
   return Object.entries(Template.fromStack(of).findResources('AWS::IAM::Policy'))

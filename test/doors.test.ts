@@ -4,7 +4,7 @@ import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { authKey, makeFunction, problems } from './constructs';
+import { authKey, makeFunction, problems, variablesOf } from './constructs';
 import { TailscaleFunctionOptions, TailscaleJoin, TailscaleLambdaExtension } from '../src';
 
 let stack: Stack;
@@ -21,10 +21,7 @@ function options(more: Partial<TailscaleFunctionOptions> = {}): TailscaleFunctio
   return { tsAuthKeySecret: authKey(stack), tsHostname: 'reports', ...more };
 }
 
-function variables(): Record<string, string> {
-  const [resource] = Object.values(Template.fromStack(stack).findResources('AWS::Lambda::Function'));
-  return resource.Properties.Environment.Variables;
-}
+const variables = () => variablesOf(fn) as Record<string, string>;
 
 test('proxyEnvironment leads HTTP clients to the extension, and AWS and the environment itself around it', () => {
   extension.addToFunction(fn, options({ proxyEnvironment: true, noProxy: ['.internal.example.com'] }));

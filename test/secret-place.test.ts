@@ -2,9 +2,8 @@
 import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as kms from 'aws-cdk-lib/aws-kms';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { makeProxy as proxyOf, problems, warnings } from './constructs';
+import { makeProxy as proxyOf, problems, variablesOf, warnings } from './constructs';
 import { TailscaleLambdaProxy } from '../src';
 
 const ENV = { account: '111122223333', region: 'eu-west-1' };
@@ -21,10 +20,7 @@ beforeEach(() => {
 const makeProxy = (tsAuthKeySecret: secretsmanager.ISecret, under = stack) => proxyOf(under, { tsAuthKeySecret });
 
 /** What the function asks Secrets Manager for. */
-function asked(proxy: TailscaleLambdaProxy): unknown {
-  const { environment } = proxy.lambda.node.defaultChild as lambda.CfnFunction;
-  return Stack.of(proxy).resolve(environment).variables.TS_SECRET_API_KEY;
-}
+const asked = (proxy: TailscaleLambdaProxy) => variablesOf(proxy.lambda).TS_SECRET_API_KEY;
 
 test.each(['tailscale-secret', 'ts-apikey', 'a/b-AbCdEf'])('%s, which reads like a complete ARN\'s end, is asked for by its name, and is granted', (name) => {
   const proxy = makeProxy(secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', name));

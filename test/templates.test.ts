@@ -19,11 +19,10 @@ const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
 /** The stacks to check, by their names. */
 const STACKS: Record<string, (stack: Stack) => void> = {
   ProxyAndCaller: (stack) => {
-    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
-    makeProxy(stack).grantInvokeUrl(caller);
+    makeProxy(stack).grantInvokeUrl(makeFunction(stack, 'Caller'));
   },
   ProfilesWithoutAnAlias: (stack) => {
-    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const caller = makeFunction(stack, 'Caller');
     const proxy = makeProxy(stack, { functionUrl: false });
     proxy.addProfile('billing', { allowedTargets: ['billing:8080'] }).grantInvokeUrl(caller);
     proxy.addProfile('reports', { allowedTargets: ['reports'], functionUrl: false }).grantInvoke(caller);

@@ -2,9 +2,8 @@
 import { App, CfnParameter, Fn, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { authKey, makeFunction, makeProxy as proxyOf, problems, statements, warnings } from './constructs';
+import { authKey, makeFunction, makeProxy as proxyOf, problems, statements, variablesOf, warnings } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleWorkloadIdentityOptions } from '../src';
 
 const IDENTITY: TailscaleWorkloadIdentityOptions = { clientId: 'TAbCdEfCNTRL-kGhIjKl', tags: ['tag:lambda', 'tag:prod'] };
@@ -38,8 +37,6 @@ function outputs(): Record<string, unknown> {
   const found = Object.entries(Template.fromStack(stack).findOutputs('*'));
   return Object.fromEntries(found.map(([id, { Value }]) => [id.replace(/^.*TrustCredential(Issuer|Subject|Audience|Tags).*$/, '$1'), Value]));
 }
-
-const variables = (fn: lambda.Function) => stack.resolve((fn.node.defaultChild as lambda.CfnFunction).environment).variables;
 
 test('the role of a proxy may get tokens for Tailscale alone, and read no secret', () => {
   makeProxy();
@@ -75,7 +72,7 @@ test('with a secret, the role may get no token', () => {
 test('the function is told the client id and the tags, and no secret', () => {
   const proxy = makeProxy({ ...IDENTITY, clientId: 'kAbc?ephemeral=false' });
 
-  expect(variables(proxy.lambda)).toEqual({
+  expect(variablesOf(proxy.lambda)).toEqual({
     TS_WORKLOAD_IDENTITY_CLIENT_ID: 'kAbc?ephemeral=false',
     TS_ADVERTISE_TAGS: 'tag:lambda,tag:prod',
     TS_HOSTNAME: 'lambda-test',
@@ -106,7 +103,7 @@ test('an audience of one\'s own is the only one that tokens may be for', () => {
   const proxy = makeProxy({ ...IDENTITY, audience: 'my-tailnet' });
 
   expect(statements(stack)).toEqual([tokensFor('my-tailnet'), METRICS]);
-  expect(variables(proxy.lambda).TS_WORKLOAD_IDENTITY_AUDIENCE).toBe('my-tailnet');
+  expect(variablesOf(proxy.lambda).TS_WORKLOAD_IDENTITY_AUDIENCE).toBe('my-tailnet');
   expect(outputs().Audience).toBe('my-tailnet');
 });
 
@@ -124,7 +121,7 @@ test('a client id and tags may be known to the deployment alone', () => {
 
   expect(problems(stack)).toEqual([]);
   expect(statements(stack)).toEqual([tokensFor(audience), METRICS]);
-  expect(variables(proxy.lambda).TS_ADVERTISE_TAGS).toEqual(stack.resolve(Fn.join(',', tags)));
+  expect(variablesOf(proxy.lambda).TS_ADVERTISE_TAGS).toEqual(stack.resolve(Fn.join(',', tags)));
 });
 
 test('a role that cannot be changed is warned of, with the permission that it must bring', () => {
@@ -192,7 +189,7 @@ describe('exactly one credential', () => {
     const proxy = new TailscaleLambdaProxy(stack, 'Proxy', { tsHostname: 'lambda-test', tsAuthKeyParameter: parameter(), tsSecretField: 'key' });
 
     expect(problems(stack)).toEqual([]);
-    expect(variables(proxy.lambda)).toMatchObject({ TS_AUTH_KEY_PARAMETER: '/tailscale/auth-key', TS_SECRET_FIELD: 'key' });
+    expect(variablesOf(proxy.lambda)).toMatchObject({ TS_AUTH_KEY_PARAMETER: '/tailscale/auth-key', TS_SECRET_FIELD: 'key' });
     expect(statements(stack)).toEqual([expect.objectContaining({ Action: 'ssm:GetParameter' }), METRICS]);
     expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toMatch(/secretsmanager|sts:Get/);
   });
