@@ -54,7 +54,7 @@ async function runLanes(lanes, runTask) {
 }
 
 async function main() {
-  // Where lanes wait for each other, Node ends without a word: not as if all had passed.
+  // Node ends silently when lanes wait for each other: that must not count as success.
   process.exitCode = 1;
   const results = await runLanes(process.argv.slice(2), (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] }));
   console.log(`\n${table(results)}`);

@@ -100,16 +100,6 @@ test.each<[RemovalPolicy | undefined, number]>([[undefined, 1], [RemovalPolicy.R
     expect(Annotations.fromStack(stack).findWarning('/Network/Tailscale', Match.stringLikeRegexp('tailscale-lambda-proxy:layerPermission'))).toHaveLength(count);
   });
 
-test('two functions can share one layer', () => {
-  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-  const other = makeFunction(stack, 'Other');
-
-  extension.addToFunction(handler(lambda.Architecture.X86_64), { tsSecretApiKey: secret, tsHostname: 'one' });
-  extension.addToFunction(other, { tsSecretApiKey: secret, tsHostname: 'two' });
-
-  Template.fromStack(stack).resourceCountIs('AWS::Lambda::LayerVersion', 1);
-});
-
 describe('one layer for each stack', () => {
   const layersOf = (of: Stack) => Object.keys(Template.fromStack(of).findResources('AWS::Lambda::LayerVersion'));
 

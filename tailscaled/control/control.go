@@ -21,7 +21,7 @@ type control struct {
 	url     string
 	private key.MachinePrivate
 	tailnet *tailnet
-	// silentUntil: until then nodes get no answer. In nanoseconds of Unix.
+	// silentUntil is when nodes get answers again, in nanoseconds of Unix time.
 	silentUntil atomic.Int64
 
 	// The tailnet's lock guards what follows.

@@ -23,7 +23,7 @@ type node struct {
 	Ephemeral bool `json:"ephemeral"`
 }
 
-// orders is what requests of tests hold: each has its own part of it.
+// orders is the union of the requests' bodies: each hook reads fields of its own.
 type orders struct {
 	// An auth key.
 	Key string `json:"key"`
@@ -106,10 +106,7 @@ func (c *control) hooks() http.Handler {
 	}))
 	mux.HandleFunc("POST /testbed/crowd", taking(t, func(_ *http.Request, crowd crowd) error { t.join(crowd); return nil }))
 
-	mux.HandleFunc("POST /testbed/nodes/{id}/expire", toNode(t, func(m *member, _ struct{}) {
-		m.node.KeyExpiry = time.Now().Add(-time.Minute)
-		t.touch(m)
-	}))
+	mux.HandleFunc("POST /testbed/nodes/{id}/expire", toNode(t, func(m *member, _ struct{}) { t.expire(m) }))
 	mux.HandleFunc("POST /testbed/nodes/{id}/remove", toNode(t, func(m *member, _ struct{}) { t.remove(m) }))
 	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", toNode(t, func(m *member, routes []netip.Prefix) {
 		m.routes = routes

@@ -54,8 +54,12 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 	known := t.byKey[request.NodeKey]
 	if !request.Expiry.IsZero() && request.Expiry.Before(time.Now()) {
 		count("loggedOut")
-		if known != nil {
-			t.logOut(known)
+		// An ephemeral machine is gone at once, another one must log in again.
+		switch {
+		case known != nil && known.ephemeral:
+			t.remove(known)
+		case known != nil:
+			t.expire(known)
 		}
 		return accept
 	}
@@ -86,7 +90,10 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 		known = t.byKey[request.OldNodeKey]
 		if known != nil && known.node.Machine == machine {
 			count("rotated")
-			t.rotate(known, request.NodeKey)
+			delete(t.byKey, known.node.Key)
+			known.node.Key, known.node.KeyExpiry = request.NodeKey, time.Time{}
+			t.byKey[request.NodeKey] = known
+			t.touch(known)
 		} else {
 			count("new")
 			known = t.admit(request, machine, with.Ephemeral || request.Ephemeral, c.refusal != "unapproved")
@@ -130,23 +137,4 @@ func (t *tailnet) admit(request *tailcfg.RegisterRequest, machine key.MachinePub
 	t.add(m, info.Hostname)
 	t.touch(m)
 	return m
-}
-
-// rotate gives a machine another node key. t.mu is held.
-func (t *tailnet) rotate(m *member, to key.NodePublic) {
-	delete(t.byKey, m.node.Key)
-	m.node.Key = to
-	m.node.KeyExpiry = time.Time{}
-	t.byKey[to] = m
-	t.touch(m)
-}
-
-// logOut: an ephemeral machine is gone at once, another one must log in again. t.mu is held.
-func (t *tailnet) logOut(m *member) {
-	if m.ephemeral {
-		t.remove(m)
-		return
-	}
-	m.node.KeyExpiry = time.Now().Add(-time.Minute)
-	t.touch(m)
 }

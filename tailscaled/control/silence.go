@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// silentListener makes connections that keep silent until a time, in nanoseconds of Unix.
+// silentListener makes connections that keep silent until a time, in nanoseconds of Unix time.
 type silentListener struct {
 	net.Listener
 	until *atomic.Int64

@@ -30,7 +30,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	if query.Has("close") {
 		w.Header().Set("Connection", "close")
 	}
-	// What is not there, or not understood, counts as nothing.
+	// An absent or malformed number counts as zero.
 	delay, _ := time.ParseDuration(query.Get("delay"))
 	time.Sleep(delay)
 	bytes := 2
