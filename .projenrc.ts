@@ -1,5 +1,5 @@
 import { awscdk, javascript, release, Task } from 'projen';
-import { Nightly, updateDependencies } from './projenrc/nightly';
+import { addNightly, updateDependencies } from './projenrc/nightly';
 import { releaseOnTag } from './projenrc/release';
 import {
   integration, layerZips, onTailnet, otherArchitecture, packages, pythonEnvironment, releaseFiles, releaseRehearsal, rustWorkspace, tailscaledModule,
@@ -169,7 +169,7 @@ newestCdk.env('EVERY_TEST', 'true');
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-new Nightly(project, { newestCdk, long: [soak, headscale, rehearsal] });
+addNightly(project, newestCdk, [soak, headscale, rehearsal]);
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.

@@ -25,70 +25,56 @@ export function updateDependencies(project: awscdk.AwsCdkConstructLibrary): void
   });
 }
 
-/** What the nightly workflow runs. */
-export interface NightlyOptions {
-  /** The constructs' tests with the newest CDK. */
-  readonly newestCdk: Task;
-  /** Long runs on real tailnets, which no pull request waits for. */
-  readonly long: Task[];
-}
+/**
+ * Looks every night for what changes without a commit: advisories, the newest CDK, and what only shows in the long run.
+ * `newestCdk` runs the constructs' tests with the newest CDK, and `long` are runs on real tailnets, which no pull request waits for.
+ */
+export function addNightly(project: awscdk.AwsCdkConstructLibrary, newestCdk: Task, long: Task[]): void {
+  const parts = [
+    project.addTask('audit:npm', {
+      description: 'Look for known vulnerabilities in the npm packages that users get',
+      exec: 'npm audit --omit=dev',
+    }),
+    project.addTask('audit:crates', {
+      description: `Look for known vulnerabilities in crates, and check their licenses (cargo install --locked cargo-deny@${CARGO_DENY})`,
+      exec: 'cargo deny check',
+      cwd: 'rust',
+    }),
+    // With the features that tailscaled is built with: code that is left out cannot be reached.
+    project.addTask('audit:go', {
+      description: 'Look for known vulnerabilities that tailscaled can reach',
+      exec: `go run golang.org/x/vuln/cmd/govulncheck@${GOVULNCHECK} -tags "$(${TAGS})" tailscale.com/cmd/tailscaled`,
+      cwd: 'tailscaled',
+    }),
+  ];
+  const audit = project.addTask('audit', { description: 'Look for known vulnerabilities in what ships' });
+  parts.forEach((part) => audit.spawn(part));
 
-/** Looks every night for what changes without a commit: advisories, the newest CDK, and what only shows in the long run. */
-export class Nightly {
-  /** Asks the three ecosystems' advisory databases about what ships. */
-  public readonly audit: Task;
-
-  constructor(project: awscdk.AwsCdkConstructLibrary, options: NightlyOptions) {
-    const parts = [
-      project.addTask('audit:npm', {
-        description: 'Look for known vulnerabilities in the npm packages that users get',
-        exec: 'npm audit --omit=dev',
-      }),
-      project.addTask('audit:crates', {
-        description: `Look for known vulnerabilities in crates, and check their licenses (cargo install --locked cargo-deny@${CARGO_DENY})`,
-        exec: 'cargo deny check',
-        cwd: 'rust',
-      }),
-      // With the features that tailscaled is built with: code that is left out cannot be reached.
-      project.addTask('audit:go', {
-        description: 'Look for known vulnerabilities that tailscaled can reach',
-        exec: `go run golang.org/x/vuln/cmd/govulncheck@${GOVULNCHECK} -tags "$(${TAGS})" tailscale.com/cmd/tailscaled`,
-        cwd: 'tailscaled',
-      }),
-    ];
-    this.audit = project.addTask('audit', { description: 'Look for known vulnerabilities in what ships' });
-    parts.forEach((part) => this.audit.spawn(part));
-
-    const workflow = project.github?.addWorkflow('nightly');
-    workflow?.on({ schedule: [{ cron: '17 3 * * *' }], workflowDispatch: {} });
-    workflow?.addJob('audit', job([
-      ...steps('24'),
-      { name: 'Install cargo-deny', run: `cargo install --locked cargo-deny@${CARGO_DENY}` },
-      // Each of them, whatever another one finds.
-      ...parts.map((part) => ({ name: part.name, if: '${{ !cancelled() }}', run: project.runTaskCommand(part) })),
-    ]));
-    workflow?.addJob('newest-cdk', job([...steps('24'), { name: options.newestCdk.name, run: project.runTaskCommand(options.newestCdk) }]));
-    workflow?.addJob('lowest-node', job([...steps(project.minNodeVersion ?? '20'), { name: 'jest', run: 'npx jest --ci' }]));
-    for (const task of options.long) {
-      workflow?.addJob(task.name, job([...steps('24'), { name: task.name, run: project.runTaskCommand(task) }]));
-    }
+  const workflow = project.github?.addWorkflow('nightly');
+  workflow?.on({ schedule: [{ cron: '17 3 * * *' }], workflowDispatch: {} });
+  workflow?.addJob('audit', job('24', [
+    { name: 'Install cargo-deny', run: `cargo install --locked cargo-deny@${CARGO_DENY}` },
+    // Each of them, whatever another one finds.
+    ...parts.map((part) => ({ name: part.name, if: '${{ !cancelled() }}', run: project.runTaskCommand(part) })),
+  ]));
+  workflow?.addJob('newest-cdk', job('24', [{ name: newestCdk.name, run: project.runTaskCommand(newestCdk) }]));
+  workflow?.addJob('lowest-node', job(project.minNodeVersion ?? '20', [{ name: 'jest', run: 'npx jest --ci' }]));
+  for (const task of long) {
+    workflow?.addJob(task.name, job('24', [{ name: task.name, run: project.runTaskCommand(task) }]));
   }
 }
 
-function steps(node: string): github.workflows.JobStep[] {
-  return [
-    github.WorkflowSteps.checkout(),
-    { name: 'Setup Node.js', uses: pinned('actions/setup-node'), with: { 'node-version': node, 'package-manager-cache': false } },
-    ...toolchainSteps(),
-    { name: 'Install dependencies', run: 'npm ci' },
-  ];
-}
-
-function job(jobSteps: github.workflows.JobStep[]): github.workflows.Job {
+function job(node: string, then: github.workflows.JobStep[]): github.workflows.Job {
   return {
     runsOn: ['ubuntu-latest'],
     permissions: { contents: github.workflows.JobPermission.READ },
     timeoutMinutes: 240,
-    steps: jobSteps,
+    steps: [
+      github.WorkflowSteps.checkout(),
+      { name: 'Setup Node.js', uses: pinned('actions/setup-node'), with: { 'node-version': node, 'package-manager-cache': false } },
+      ...toolchainSteps(),
+      { name: 'Install dependencies', run: 'npm ci' },
+      ...then,
+    ],
   };
 }

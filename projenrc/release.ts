@@ -66,10 +66,7 @@ class PublishingJobs extends Component {
   }
 
   public preSynthesize(): void {
-    publishToNpm(this.workflow);
-    publishToPypi(this.workflow);
-    publishToGitHub(this.workflow);
-    publishForMacos(this.workflow);
+    [publishToNpm, publishToPypi, publishToGitHub, publishForMacos].forEach((publish) => publish(this.workflow));
   }
 }
 

@@ -18,16 +18,13 @@ const ARCHITECTURES = {
 /** The word that stands for every architecture on a command line. */
 const ALL = 'all';
 
-/**
- * This machine's architecture.
- * @param {string} nodeArch as process.arch
- */
-function hostArchitecture(nodeArch = process.arch) {
-  const found = Object.entries(ARCHITECTURES).find(([, names]) => names.node === nodeArch);
+/** This machine's architecture. */
+function hostArchitecture() {
+  const found = Object.keys(ARCHITECTURES).find((name) => ARCHITECTURES[name].node === process.arch);
   if (!found) {
-    throw new Error(`this machine's architecture is ${nodeArch}: it must be one of x64, arm64`);
+    throw new Error(`this machine's architecture is ${process.arch}: it must be one of x64, arm64`);
   }
-  return found[0];
+  return found;
 }
 
 /**

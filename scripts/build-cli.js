@@ -53,6 +53,4 @@ async function main() {
   fs.writeFileSync(path.join(BIN, 'THIRD-PARTY-LICENSES.txt'), render(components(Object.keys(metafile.inputs))));
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(main);

@@ -6,7 +6,7 @@
 const fs = require('fs');
 const path = require('path');
 const { chosenArchitectures } = require('./architecture');
-const { buildRust, rustBinaries } = require('./build-rust');
+const { buildRust, executable } = require('./build-rust');
 const { runMain } = require('./run');
 const { writeZip } = require('./zip');
 
@@ -22,17 +22,15 @@ const WRITERS = [__filename, path.join(__dirname, 'zip.js')];
  * @returns {Record<string, Record<string, string>>}
  */
 function contents(architecture) {
-  const rust = rustBinaries(architecture);
-  const tailscaled = path.join(ROOT, 'tailscaled', 'dist', architecture);
   return {
-    'proxy.zip': { bootstrap: rust.bootstrap },
+    'proxy.zip': { bootstrap: executable(architecture, 'bootstrap') },
     // Lambda unpacks a layer under /opt, and starts what it finds in /opt/extensions.
     'extension.zip': {
-      'bin/tailscaled': path.join(tailscaled, 'tailscaled'),
-      'extensions/tailscale-extension': rust['tailscale-extension'],
+      'bin/tailscaled': path.join(ROOT, 'tailscaled', 'dist', architecture, 'tailscaled'),
+      'extensions/tailscale-extension': executable(architecture, 'tailscale-extension'),
     },
     // The layer of callers.
-    'caller.zip': { 'extensions/tailscale-caller': rust['tailscale-caller'] },
+    'caller.zip': { 'extensions/tailscale-caller': executable(architecture, 'tailscale-caller') },
   };
 }
 

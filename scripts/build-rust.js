@@ -29,30 +29,19 @@ const OUTSIDE = /** @type {Programs} */ ({ [PROGRAM]: PROGRAM });
 const SHIPPED = { ...ZIPPED, ...OUTSIDE };
 
 /**
- * What stands in a binary in place of this machine's folders, so that two checkouts make the same bytes.
+ * The environment of a build: no binary names this machine's folders, so that two checkouts make the same bytes.
  * @param {string} cargoHome
- * @param {string} workspace
- * @returns {[string, string][]} folder -> name
  */
-function neutralNames(cargoHome, workspace) {
+function environment(cargoHome) {
   const registries = path.join(cargoHome, 'registry', 'src');
-  return [...fs.readdirSync(registries).sort().map((name) => path.join(registries, name)), path.join(cargoHome, 'git')]
-    .map((folder) => /** @type {[string, string]} */ ([folder, '/cargo']))
-    .concat([[workspace, '/rust']]);
-}
-
-/**
- * The environment of a build.
- * @param {[string, string][]} names folder -> name
- */
-function environment(names) {
-  // Separated as cargo wants it where a path may hold a blank.
-  const rustflags = names.map(([folder, name]) => `--remap-path-prefix=${folder}=${name}`).join('\x1f');
+  const sources = [...fs.readdirSync(registries).sort().map((name) => path.join(registries, name)), path.join(cargoHome, 'git')];
+  const names = [...sources.map((folder) => [folder, '/cargo']), [WORKSPACE, '/rust']];
   return {
     ...process.env,
     PATH: [TOOLS, process.env.PATH].join(path.delimiter),
     CARGO_TARGET_DIR: 'target',
-    CARGO_ENCODED_RUSTFLAGS: rustflags,
+    // Separated as cargo wants it where a path may hold a blank.
+    CARGO_ENCODED_RUSTFLAGS: names.map(([folder, name]) => `--remap-path-prefix=${folder}=${name}`).join('\x1f'),
   };
 }
 
@@ -68,10 +57,9 @@ function build(architecture, programs) {
   ensureTarget(target);
   // First, so that the folders which the sources lie in are there to be named.
   run('cargo', ['fetch', '--locked', '--quiet'], { cwd: WORKSPACE });
-  const cargoHome = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo');
   const chosen = Object.keys(programs).flatMap((name) => ['-p', name]);
   run('cargo', ['zigbuild', '--locked', '--release', ...chosen, '--target', target], {
-    cwd: WORKSPACE, env: environment(neutralNames(cargoHome, WORKSPACE)),
+    cwd: WORKSPACE, env: environment(process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo')),
   });
 }
 
@@ -79,27 +67,14 @@ function build(architecture, programs) {
  * Builds what is in the zips.
  * @param {string} architecture
  */
-function buildRust(architecture) {
-  build(architecture, ZIPPED);
-}
+const buildRust = (architecture) => build(architecture, ZIPPED);
 
 /**
- * Where a build puts its executables: name -> file.
+ * Where a build puts an executable.
  * @param {string} architecture
- * @param {Programs} programs
+ * @param {string} name
  */
-function executables(architecture, programs) {
-  const folder = path.join(WORKSPACE, 'target', ARCHITECTURES[architecture].rust, 'release');
-  return Object.fromEntries(Object.values(programs).map((name) => [name, path.join(folder, name)]));
-}
-
-/**
- * Where the executables in the zips are: name -> file.
- * @param {string} architecture
- */
-function rustBinaries(architecture) {
-  return executables(architecture, ZIPPED);
-}
+const executable = (architecture, name) => path.join(WORKSPACE, 'target', ARCHITECTURES[architecture].rust, 'release', name);
 
 /**
  * Builds the program for callers outside Lambda.
@@ -108,11 +83,11 @@ function rustBinaries(architecture) {
  */
 function buildProgram(architecture) {
   build(architecture, OUTSIDE);
-  return executables(architecture, OUTSIDE)[PROGRAM];
+  return executable(architecture, PROGRAM);
 }
 
 if (require.main === module) {
   void runMain(() => chosenArchitectures(process.argv[2]).forEach(buildRust));
 }
 
-module.exports = { PROGRAM, SHIPPED, buildProgram, buildRust, neutralNames, rustBinaries };
+module.exports = { PROGRAM, SHIPPED, buildProgram, buildRust, executable };

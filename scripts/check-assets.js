@@ -21,12 +21,9 @@ const BUDGETS = [
 /** A program header that names a dynamic loader (elf(5)). */
 const PT_INTERP = 3;
 
-/** @typedef {{ name: string, mode: number, content: Buffer }} File */
-
 /**
  * Everything in a zip.
  * @param {string} zip
- * @returns {Promise<File[]>}
  */
 async function filesIn(zip) {
   const archive = await yauzl.openPromise(zip);
@@ -64,16 +61,16 @@ function isDynamic(content) {
 /**
  * What is wrong with one file in a zip.
  * @param {string} architecture
- * @param {File} file
+ * @param {{ name: string, mode: number, content: Buffer }} file
  */
 function problemsOf(architecture, { name, mode, content }) {
-  const executable = (mode & 0o111) === 0o111 ? [] : [`${name} is not executable (mode ${mode.toString(8)})`];
   const found = builtFor(content);
-  if (found !== `built for ${architecture}`) {
-    return [...executable, `${name} is ${found}`];
-  }
-  const dynamic = isDynamic(content) ? [`${name} needs a C library, and must be linked statically`] : [];
-  return [...executable, ...dynamic];
+  const right = found === `built for ${architecture}`;
+  return [
+    (mode & 0o111) !== 0o111 && `${name} is not executable (mode ${mode.toString(8)})`,
+    !right && `${name} is ${found}`,
+    right && isDynamic(content) && `${name} needs a C library, and must be linked statically`,
+  ].filter((problem) => problem !== false);
 }
 
 /**
@@ -92,7 +89,7 @@ async function zipProblems(assets, architecture, name, expected) {
   const files = await filesIn(zip);
   const held = files.map((file) => file.name).sort().join(', ');
   const wanted = [...expected].sort().join(', ');
-  const other = held === wanted ? [] : [`it holds ${held || 'nothing'}, and must hold ${wanted}`];
+  const other = held === wanted ? [] : [`it holds ${held}, and must hold ${wanted}`];
   return [...other, ...files.flatMap((file) => problemsOf(architecture, file))].map((problem) => `${zip}: ${problem}`);
 }
 
@@ -126,10 +123,7 @@ async function assetProblems(assets) {
 }
 
 async function main() {
-  const problems = await assetProblems(ASSETS);
-  if (!fs.existsSync(LICENCES)) {
-    problems.push(`${LICENCES} is missing`);
-  }
+  const problems = [...await assetProblems(ASSETS), ...fs.existsSync(LICENCES) ? [] : [`${LICENCES} is missing`]];
   if (problems.length > 0) {
     throw new Error(`not fit to be packed ("npx projen layers:build:all" builds all of it):\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
   }

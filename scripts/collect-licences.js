@@ -26,16 +26,14 @@ const FILE = path.join(ASSETS, 'THIRD-PARTY-LICENSES.txt');
  * @param {import('child_process').ExecFileSyncOptions} options
  */
 function output(program, args, options) {
-  return String(execFileSync(program, args, { encoding: 'utf8', maxBuffer: 1e8, stdio: ['ignore', 'pipe', 'inherit'], ...options }));
+  return String(execFileSync(program, args, { maxBuffer: 1e8, stdio: ['ignore', 'pipe', 'inherit'], ...options }));
 }
 
 /**
- * The words of a text's lines, each line once.
+ * The lines of a text, each once.
  * @param {string} text
  */
-function uniqueLines(text) {
-  return [...new Set(text.split('\n').map((line) => line.trim()).filter(Boolean))];
-}
+const uniqueLines = (text) => [...new Set(text.split('\n').map((line) => line.trim()).filter(Boolean))];
 
 /** What the program for callers outside Lambda is built for beside Linux. */
 const MACOS = ['aarch64-apple-darwin', 'x86_64-apple-darwin'];
@@ -125,9 +123,7 @@ function standardLibraries() {
 }
 
 /** All third-party software inside the zips. */
-function components() {
-  return [...crates(), ...goModules(), ...standardLibraries()];
-}
+const components = () => [...crates(), ...goModules(), ...standardLibraries()];
 
 function main() {
   const found = components();

@@ -34,6 +34,4 @@ function main() {
   }
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(main);

@@ -10,9 +10,6 @@ const { run, runMain } = require('./run');
 const ROOT = path.join(__dirname, '..');
 const EMULATOR = path.join(ROOT, '.emulator');
 
-/** What Debian calls the static emulator of an architecture. @type {Record<string, string>} */
-const QEMU = { arm64: 'qemu-aarch64-static', x86_64: 'qemu-x86_64-static' };
-
 /** The package that has them all. */
 const PACKAGE = 'qemu-user-static';
 
@@ -58,8 +55,9 @@ function main() {
   if (fs.existsSync(path.join(EMULATOR, 'qemu'))) {
     return;
   }
-  const other = Object.keys(ARCHITECTURES).filter((architecture) => architecture !== hostArchitecture())[0];
-  const qemu = QEMU[other];
+  const other = Object.keys(ARCHITECTURES).find((architecture) => architecture !== hostArchitecture()) ?? '';
+  // As Debian calls the static emulator of an architecture: aarch64, x86_64.
+  const qemu = `qemu-${ARCHITECTURES[other].rust.split('-')[0]}-static`;
   console.log(`fetching the emulator of ${other} (60 MB)`);
   fs.rmSync(EMULATOR, { recursive: true, force: true });
   try {
@@ -72,6 +70,4 @@ function main() {
   }
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(main);

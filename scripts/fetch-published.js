@@ -50,8 +50,4 @@ function main() {
   fs.writeFileSync(path.join(PUBLISHED, '.made-from'), wanted);
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
-
-module.exports = { unpack };
+void runMain(main);

@@ -7,127 +7,66 @@ const path = require('path');
 const { runJob, table } = require('./jobs');
 const { runMain } = require('./run');
 
-/** Begins a lane that others go before. */
+/** Begins a lane that others go before: it gets a sixtieth of what others get that want the processor too. */
 const BENEATH = 'beneath';
+const GIVING_WAY = ['nice', '-n', '19'];
 
 /** Begins a word that names the task to wait for. */
 const AFTER = 'after:';
 
-/** A sixtieth of what others get that want the processor too. */
-const GIVING_WAY = ['nice', '-n', '19'];
-
 const PROJEN = path.join(__dirname, '..', 'node_modules', '.bin', 'projen');
 
 /**
- * What a lane does.
- * @typedef {{ prefix: string[], steps: ({ task: string } | { after: string })[] }} Lane
- */
-
-/**
- * @param {string} words
- * @returns {Lane}
- */
-function lane(words) {
-  const all = words.split(' ').filter(Boolean);
-  const beneath = all[0] === BENEATH;
-  const steps = all.slice(beneath ? 1 : 0)
-    .map((word) => word.startsWith(AFTER) ? { after: word.slice(AFTER.length) } : { task: word });
-  return { prefix: beneath ? GIVING_WAY : [], steps };
-}
-
-/** @param {Lane} lane */
-function tasksOf({ steps }) {
-  return steps.flatMap((step) => 'task' in step ? [step.task] : []);
-}
-
-/**
- * The task that lanes wait for and that never runs, because they wait for each other. (Node would end without a word.)
- * @param {Lane[]} all
- */
-function neverRun(all) {
-  const ended = new Set();
-  const left = all.map(({ steps }) => [...steps]);
-  let moved = true;
-  while (moved) {
-    moved = false;
-    for (const [index, [step, ...rest]] of left.entries()) {
-      if (step !== undefined && ('task' in step || ended.has(step.after))) {
-        ended.add('task' in step ? step.task : step.after);
-        left[index] = rest;
-        moved = true;
-      }
-    }
-  }
-  return left.flatMap(([step]) => step !== undefined && 'after' in step ? [step.after] : [])[0];
-}
-
-/**
- * The lanes, each with a task, and with nothing to wait for that never comes.
- * @param {string[]} words
- */
-function lanes(words) {
-  const found = words.map(lane);
-  if (found.some((one) => tasksOf(one).length === 0)) {
-    throw new Error('a lane without tasks: give the tasks of each lane as one argument');
-  }
-  const never = neverRun(found);
-  if (never !== undefined) {
-    throw new Error(found.flatMap(tasksOf).includes(never)
-      ? `lanes wait for each other, and "${never}" never runs`
-      : `no lane has the task "${never}" that is waited for`);
-  }
-  return found;
-}
-
-/**
  * Runs lanes to their end.
- * @param {Lane[]} all
+ * @param {string[]} lanes
  * @param {(task: string, prefix: string[]) => Promise<import('./jobs').Result>} runTask
  */
-async function runLanes(all, runTask) {
+async function runLanes(lanes, runTask) {
+  const all = lanes.map((lane) => lane.split(' '));
+  const tasks = all.flat().filter((word) => word !== BENEATH && !word.startsWith(AFTER));
   /** @type {Map<string, (passed: boolean) => void>} */
   const settle = new Map();
-  /** @type {Map<string, Promise<boolean>>} */
-  const ended = new Map();
-  for (const task of all.flatMap(tasksOf)) {
-    ended.set(task, new Promise((resolve) => { settle.set(task, resolve); }));
+  const ended = new Map(tasks.map((task) => [task, new Promise((resolve) => { settle.set(task, resolve); })]));
+  const unknown = all.flat().find((word) => word.startsWith(AFTER) && !ended.has(word.slice(AFTER.length)));
+  if (unknown !== undefined) {
+    throw new Error(`no lane has the task of "${unknown}"`);
   }
-  const results = await Promise.all(all.map(async (one) => {
+  const results = await Promise.all(all.map(async ([first, ...rest]) => {
+    const [prefix, words] = first === BENEATH ? [GIVING_WAY, rest] : [[], [first, ...rest]];
     /** @type {import('./jobs').Result[]} */
     const own = [];
-    for (const step of one.steps) {
-      if ('after' in step) {
-        if (!await ended.get(step.after)) {
-          break;
-        }
+    let goesOn = true;
+    for (const word of words) {
+      if (word.startsWith(AFTER)) {
+        goesOn &&= await ended.get(word.slice(AFTER.length));
         continue;
       }
-      const result = await runTask(step.task, one.prefix);
-      own.push(result);
-      settle.get(step.task)?.(result.passed);
-      if (!result.passed) {
-        break;
+      if (goesOn) {
+        const result = await runTask(word, prefix);
+        own.push(result);
+        goesOn = result.passed;
       }
+      settle.get(word)?.(goesOn);
     }
-    // Nobody waits for what is not run any more.
-    tasksOf(one).forEach((task) => settle.get(task)?.(false));
     return own;
   }));
   return results.flat();
 }
 
 async function main() {
-  const results = await runLanes(lanes(process.argv.slice(2)),
-    (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] }));
+  // Node ends silently when lanes wait for each other: that must not count as success.
+  process.exitCode = 1;
+  const results = await runLanes(process.argv.slice(2), (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] }));
   console.log(`\n${table(results)}`);
   const failed = results.filter(({ passed }) => !passed);
   if (failed.length > 0) {
     throw new Error(`failed: ${failed.map(({ name }) => name).join(', ')}`);
   }
+  process.exitCode = 0;
 }
 
 if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { lanes, runLanes };
+module.exports = { runLanes };

@@ -9,10 +9,10 @@ const { createHash } = require('crypto');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const { inPython, inTypeScript, shown } = require('./rehearsal/applications');
+const { make, shown } = require('./rehearsal/applications');
 const { startRegistries } = require('./rehearsal/registries');
 const { Rehearsal } = require('./rehearsal/workflow');
-const { run, runMain } = require('./run');
+const { neutralEnvironment, run, runMain } = require('./run');
 
 const ROOT = path.join(__dirname, '..');
 /** What "npx projen release:rehearse" installs there. */
@@ -32,9 +32,7 @@ const LEFT_OUT = {
  * caches and toolchains.
  * @param {string} folder
  */
-function neutralEnvironment(folder) {
-  const foreign = /^(npm_(package|lifecycle|config_local_prefix|command|execpath|node_execpath)|INIT_CWD$|VIRTUAL_ENV$|NODE_PATH$|GITHUB_|ACTIONS_)/;
-  const kept = Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
+function stepEnvironment(folder) {
   const home = os.homedir();
   const own = path.join(folder, 'home');
   fs.mkdirSync(own, { recursive: true });
@@ -48,7 +46,7 @@ function neutralEnvironment(folder) {
     PIP_CACHE_DIR: path.join(home, '.cache', 'pip'),
     npm_config_cache: path.join(home, '.npm'),
     ...fs.existsSync(npmrc) && { npm_config_userconfig: npmrc },
-    ...kept,
+    ...neutralEnvironment(),
     // As on GitHub's machines, whatever this one's npm is told.
     CI: 'true',
     npm_config_yes: 'true',
@@ -134,22 +132,17 @@ async function timed(what, work) {
 function checkRelease(folder, packed) {
   const release = releaseFolder(folder);
   run('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: release });
+  const zips = ['x86_64', 'arm64'].flatMap((architecture) => fs.readdirSync(path.join(packed, 'assets', architecture)).map((zip) => {
+    const content = fs.readFileSync(path.join(packed, 'assets', architecture, zip));
+    return `${createHash('sha256').update(content).digest('hex')}  ${zip.replace('.zip', `-${architecture}.zip`)}\n`;
+  }));
+  const others = ['sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf', 'tailscale-lambda-caller-linux-x86_64', 'tailscale-lambda-caller-linux-arm64'];
   const sums = fs.readFileSync(path.join(release, 'SHA256SUMS'), 'utf8');
-  const files = fs.readdirSync(release);
-  const missing = ['SHA256SUMS', 'sbom.cdx.json', 'THIRD-PARTY-LICENSES.txt', 'template.yaml', 'main.tf', 'tailscale-lambda-caller-linux-x86_64', 'tailscale-lambda-caller-linux-arm64'].filter((name) => !files.includes(name));
-  for (const architecture of ['x86_64', 'arm64']) {
-    for (const zip of fs.readdirSync(path.join(packed, 'assets', architecture))) {
-      const sum = createHash('sha256').update(fs.readFileSync(path.join(packed, 'assets', architecture, zip))).digest('hex');
-      const line = `${sum}  ${zip.replace('.zip', `-${architecture}.zip`)}`;
-      if (!sums.includes(line)) {
-        missing.push(line);
-      }
-    }
-  }
-  const { components } = JSON.parse(fs.readFileSync(path.join(release, 'sbom.cdx.json'), 'utf8'));
-  const listed = components.map((/** @type {{ purl: string }} */ { purl }) => purl);
-  missing.push(...['pkg:golang/tailscale.com@', 'pkg:cargo/tokio@']
-    .filter((part) => !listed.some((/** @type {string} */ purl) => purl.startsWith(part))));
+  const sbom = fs.readFileSync(path.join(release, 'sbom.cdx.json'), 'utf8');
+  const missing = [
+    ...[...zips, ...others.map((name) => `  ${name}\n`)].filter((line) => !sums.includes(line)),
+    ...['"pkg:golang/tailscale.com@', '"pkg:cargo/tokio@'].filter((purl) => !sbom.includes(purl)),
+  ];
   if (missing.length > 0) {
     throw new Error(`the GitHub release lacks ${missing.join(', ')}`);
   }
@@ -166,7 +159,7 @@ async function rehearse(folder) {
   const registries = await startRegistries(TOOLS, path.join(folder, 'registries'), manifest.name);
   try {
     makePrograms(folder, registries.mint);
-    const environment = neutralEnvironment(folder);
+    const environment = stepEnvironment(folder);
     const state = path.join(folder, 'built.json');
     const built = fs.existsSync(state) ? JSON.parse(fs.readFileSync(state, 'utf8')) : undefined;
     const { repository, commit } = built ?? makeRepository(folder, environment);
@@ -195,9 +188,9 @@ async function rehearse(folder) {
       await timed('the job release: built and packed', () => rehearsal.job('release'));
       fs.writeFileSync(state, JSON.stringify({ repository, commit, done: rehearsal.done.release }));
     }
-    await timed('the job release_npm: published', () => rehearsal.job('release_npm'));
-    await timed('the job release_pypi: published', () => rehearsal.job('release_pypi'));
-    await timed('the job release_github: released', () => rehearsal.job('release_github'));
+    for (const job of ['release_npm', 'release_pypi', 'release_github']) {
+      await timed(`the job ${job}`, () => rehearsal.job(job));
+    }
 
     const tags = await (await fetch(`http://${registries.npm}/-/package/${manifest.name}/dist-tags`)).json();
     if (JSON.stringify(tags) !== JSON.stringify({ latest: TAG.slice(1) })) {
@@ -209,11 +202,11 @@ async function rehearse(folder) {
     /** @type {string[]} */
     const problems = [];
     for (const [cdk, versions] of /** @type {[string, string[]][]} */ ([['lowest', lowest], ['newest', []]])) {
-      for (const [language, make] of /** @type {const} */ ([['typescript', inTypeScript], ['python', inPython]])) {
+      for (const language of /** @type {const} */ (['typescript', 'python'])) {
         const name = `README's stack in ${language} with the ${cdk} CDK`;
         const application = path.join(folder, 'applications', `${language}-${cdk}`);
         await timed(`${name}: synthesized`, async () => {
-          const found = await make({ ...place, folder: application, cdk: versions }, readme).catch((error) => [error.message]);
+          const found = await make(language, { ...place, folder: application, cdk: versions }, readme).catch((error) => [error.message]);
           problems.push(...found.map((/** @type {string} */ problem) => `${name}: ${problem}`));
         });
       }
@@ -228,11 +221,6 @@ async function rehearse(folder) {
 }
 
 async function main() {
-  // What GitHub's machines have, and the publishing tools take for granted.
-  const absent = ['curl', 'git', 'jq'].filter((tool) => spawnSync('bash', ['-c', `command -v ${tool}`]).status !== 0);
-  if (absent.length > 0) {
-    throw new Error(`a rehearsal needs ${absent.join(' and ')}: install what is missing`);
-  }
   const flag = process.argv.indexOf('--folder');
   const kept = flag < 0 ? undefined : process.argv[flag + 1];
   const folder = kept ? path.resolve(kept) : fs.mkdtempSync(path.join(os.tmpdir(), 'release-rehearsal-'));
@@ -249,6 +237,4 @@ async function main() {
   }
 }
 
-if (require.main === module) {
-  void runMain(main);
-}
+void runMain(main);

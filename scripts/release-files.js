@@ -23,17 +23,13 @@ const IMAGE = 'extension-image.tar';
 /** For those without the CDK: each names zips that lie beside it. */
 const TEMPLATES = path.join(ROOT, 'templates');
 
-/** @param {string} file */
-function sha256(file) {
-  return createHash('sha256').update(fs.readFileSync(file)).digest('hex');
-}
-
 /**
  * The lines of `sha256sum` for all files in a folder.
  * @param {string} folder
  */
 function checksums(folder) {
-  return fs.readdirSync(folder).filter((name) => name !== SUMS).sort().map((name) => `${sha256(path.join(folder, name))}  ${name}\n`).join('');
+  const sum = (/** @type {string} */ name) => createHash('sha256').update(fs.readFileSync(path.join(folder, name))).digest('hex');
+  return fs.readdirSync(folder).filter((name) => name !== SUMS).sort().map((name) => `${sum(name)}  ${name}\n`).join('');
 }
 
 /**
@@ -44,24 +40,6 @@ function checksums(folder) {
 function namedZips(assets) {
   return Object.keys(ARCHITECTURES).flatMap((architecture) => Object.keys(contents(architecture)).map((zip) =>
     /** @type {[string, string]} */ ([zip.replace('.zip', `-${architecture}.zip`), path.join(assets, architecture, zip)])));
-}
-
-/**
- * Builds the program for callers outside Lambda, for each architecture. (The release workflow adds those for macOS.)
- * @param {string} folder
- */
-function addPrograms(folder) {
-  for (const architecture of Object.keys(ARCHITECTURES)) {
-    fs.copyFileSync(buildProgram(architecture), path.join(folder, `${PROGRAM}-linux-${architecture}`));
-  }
-}
-
-/**
- * Copies the SAM template and the Terraform module.
- * @param {string} folder
- */
-function copyTemplates(folder) {
-  fs.readdirSync(TEMPLATES).forEach((name) => fs.copyFileSync(path.join(TEMPLATES, name), path.join(folder, name)));
 }
 
 /**
@@ -103,8 +81,11 @@ async function main() {
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
   namedZips(ASSETS).forEach(([name, zip]) => fs.copyFileSync(zip, path.join(folder, name)));
-  addPrograms(folder);
-  copyTemplates(folder);
+  // The release workflow adds those for macOS.
+  for (const architecture of Object.keys(ARCHITECTURES)) {
+    fs.copyFileSync(buildProgram(architecture), path.join(folder, `${PROGRAM}-linux-${architecture}`));
+  }
+  fs.cpSync(TEMPLATES, folder, { recursive: true });
   fs.copyFileSync(LICENSES, path.join(folder, path.basename(LICENSES)));
   const release = fs.existsSync(released) ? fs.readFileSync(released, 'utf8').trim() : version;
   const layers = Object.fromEntries(Object.keys(ARCHITECTURES).map((name) => [name, path.join(ASSETS, name, 'extension.zip')]));
@@ -119,4 +100,4 @@ if (require.main === module) {
   void runMain(main);
 }
 
-module.exports = { billOfMaterials, checksums, copyTemplates, namedZips };
+module.exports = { checksums, namedZips };

@@ -18,6 +18,12 @@ function run(program, args, options = {}) {
   }
 }
 
+/** This process's environment, without what npm and GitHub tell a script of the package that it runs for. */
+function neutralEnvironment() {
+  const foreign = /^(npm_(package|lifecycle|config_local_prefix|command|execpath|node_execpath)|INIT_CWD$|VIRTUAL_ENV$|NODE_PATH$|GITHUB_|ACTIONS_)/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
+}
+
 /**
  * Runs a script's main function; what it throws goes to stderr in one line, and the exit code is 1.
  * @param {() => void | Promise<void>} main
@@ -31,4 +37,4 @@ async function runMain(main) {
   }
 }
 
-module.exports = { run, runMain };
+module.exports = { neutralEnvironment, run, runMain };

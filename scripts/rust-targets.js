@@ -1,6 +1,6 @@
 'use strict';
 // Rust's standard library for each architecture that ships: the toolchain brings along this machine's alone.
-// `node scripts/rust-targets.js` says which cannot be had, and changes nothing.
+// `node scripts/rust-targets.js` says whether one cannot be had, and changes nothing.
 
 const { spawnSync } = require('child_process');
 const fs = require('fs');
@@ -24,42 +24,27 @@ function ask(program, args) {
  * Whether the toolchain has the standard library for a target.
  * @param {string} target
  */
-function isThere(target) {
-  const libraries = ask('rustc', ['--print', 'target-libdir', '--target', target]);
-  return libraries !== undefined && fs.existsSync(libraries);
-}
+const isThere = (target) => fs.existsSync(ask('rustc', ['--print', 'target-libdir', '--target', target]) ?? '');
 
 /**
- * What to do about a target that is not there.
+ * Adds the standard library for a target where it is missing, or says how.
  * @param {string} target
+ * @param {boolean} [look] changes nothing
  */
-function remedy(target) {
-  return `Rust's standard library for ${target} is missing: install Rust with rustup (https://rustup.rs), then "rustup target add ${target}"`;
-}
-
-/**
- * Adds the standard library for a target where it is missing.
- * @param {string} target
- */
-function ensureTarget(target) {
+function ensureTarget(target, look = false) {
   if (isThere(target)) {
     return;
   }
   if (ask('rustup', ['--version']) === undefined) {
-    throw new Error(remedy(target));
+    throw new Error(`Rust's standard library for ${target} is missing: install Rust with rustup (https://rustup.rs), then "rustup target add ${target}"`);
   }
-  run('rustup', ['target', 'add', target], { cwd: WORKSPACE });
-}
-
-function main() {
-  const missing = Object.values(ARCHITECTURES).map(({ rust }) => rust).filter((target) => !isThere(target));
-  if (missing.length > 0 && ask('rustup', ['--version']) === undefined) {
-    throw new Error(missing.map(remedy).join('\n'));
+  if (!look) {
+    run('rustup', ['target', 'add', target], { cwd: WORKSPACE });
   }
 }
 
 if (require.main === module) {
-  void runMain(main);
+  void runMain(() => Object.values(ARCHITECTURES).forEach(({ rust }) => ensureTarget(rust, true)));
 }
 
 module.exports = { ensureTarget };

@@ -1,11 +1,10 @@
-import { App, Aws, Stack } from 'aws-cdk-lib';
+import { App, Aws, CfnOutput, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { makeFunction, makeProxy, problems, statements, urlStatements, warnings } from './constructs';
 import { AddCallerOptions, CallerVia, ITailscaleLambdaProxy, TailscaleLambdaProxy } from '../src';
 
 const URL = 'https://abc.lambda-url.eu-west-1.on.aws/';
@@ -13,58 +12,36 @@ const ARN = 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live';
 const NO_PROXY = 'localhost,127.0.0.1,::1,169.254.100.1,169.254.169.254,169.254.170.2';
 const CLIENTS = { HTTP_PROXY: 'http://localhost:8055', http_proxy: 'http://localhost:8055', NO_PROXY, no_proxy: NO_PROXY, NODE_USE_ENV_PROXY: '1' };
 
+/** As proxies are that stay. */
+const ALIAS = { options: { lambda: { alias: true } } };
+
 let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 });
-
-function makeProxy(): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', options: { lambda: { alias: true } } });
-}
 
 function imported(scope: Stack, functionArn = ARN): ITailscaleLambdaProxy {
   return TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(scope, 'Imported', { url: URL, functionArn });
 }
 
-function makeCaller(scope: Stack, props: Partial<lambda.FunctionProps> = {}, id = 'Caller'): lambda.Function {
-  return new lambda.Function(scope, id, {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'), ...props,
-  });
-}
+const makeCaller = (scope: Stack, props: Partial<lambda.FunctionProps> = {}, id = 'Caller') => makeFunction(scope, id, props);
 
 /** The one statement that a caller by Lambda's API needs. */
 const invoke = (resource: unknown) => ({ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: resource });
-
-/** Every statement of the callers' policies. */
-function statements(of: Stack): unknown[] {
-  return Object.entries(Template.fromStack(of).findResources('AWS::IAM::Policy'))
-    .filter(([id]) => id.startsWith('Caller'))
-    .flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
-}
-
-/** The two statements that a caller of a Function URL needs. */
-function both(resource: unknown): unknown[] {
-  return [
-    { Effect: 'Allow', Action: 'lambda:InvokeFunctionUrl', Resource: resource, Condition: { StringEquals: { 'lambda:FunctionUrlAuthType': 'AWS_IAM' } } },
-    { Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: resource, Condition: { Bool: { 'lambda:InvokedViaFunctionUrl': true } } },
-  ];
-}
 
 const variables = (of: Stack) => Object.values(Template.fromStack(of).findResources('AWS::Lambda::Function', { Properties: { Handler: 'index.handler' } }))
   .map(({ Properties }) => Properties.Environment.Variables);
 
 test('without options, the function gets the URL, the two permissions, and nothing else', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack, ALIAS);
 
   proxy.addCaller(makeCaller(stack));
 
   expect(variables(stack)).toEqual([{ TS_PROXY_URL: stack.resolve(proxy.url) }]);
-  expect(statements(stack)).toEqual(both(stack.resolve(proxy.functionArn)));
+  expect(statements(stack, 'Caller')).toEqual(urlStatements(stack.resolve(proxy.functionArn)));
   Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', Layers: Match.absent() });
 });
 
@@ -73,7 +50,7 @@ test.each([lambda.Architecture.X86_64, lambda.Architecture.ARM_64])('with the la
 
   const template = Template.fromStack(stack);
   expect(variables(stack)).toEqual([{ TS_PROXY_URL: URL, ...CLIENTS }]);
-  expect(statements(stack)).toEqual(both(ARN));
+  expect(statements(stack, 'Caller')).toEqual(urlStatements(ARN));
   template.hasResourceProperties('AWS::Lambda::LayerVersion', { CompatibleArchitectures: [architecture.name] });
   template.hasResourceProperties('AWS::Lambda::Function', { Layers: [{ Ref: Object.keys(template.findResources('AWS::Lambda::LayerVersion'))[0] }] });
 });
@@ -94,7 +71,7 @@ test('callers of one stack and architecture share a layer', () => {
 
 test('a caller of another stack has a layer of its own stack, and neither stack needs the other twice', () => {
   const callers = new Stack(app, 'Callers', { env: { account: '111122223333', region: 'eu-west-1' } });
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack, ALIAS);
 
   proxy.addCaller(makeCaller(callers), { layer: true });
 
@@ -106,17 +83,17 @@ test('a caller of another stack has a layer of its own stack, and neither stack 
   const exported = Object.values(outputs).map(({ Value }) => JSON.stringify(Value));
   expect(exported).toHaveLength(2);
   expect(exported.filter((value) => value.includes('Layer'))).toEqual([]);
-  expect(statements(callers)).toEqual(both(expect.objectContaining({ 'Fn::ImportValue': expect.stringContaining('Proxy') })));
+  expect(statements(callers, 'Caller')).toEqual(urlStatements(expect.objectContaining({ 'Fn::ImportValue': expect.stringContaining('Proxy') })));
 });
 
 test('a caller of another region gets what its stack may know', () => {
   const callers = new Stack(app, 'Callers', { env: { account: '111122223333', region: 'eu-central-1' }, crossRegionReferences: true });
   stack = new Stack(app, 'Elsewhere', { env: { account: '111122223333', region: 'eu-west-1' }, crossRegionReferences: true });
 
-  makeProxy().addCaller(makeCaller(callers), { layer: true });
+  makeProxy(stack, ALIAS).addCaller(makeCaller(callers), { layer: true });
 
   expect(problems(app)).toEqual([]);
-  expect(statements(callers)).toHaveLength(2);
+  expect(statements(callers, 'Caller')).toHaveLength(2);
 });
 
 test('a proxy of another account: its app must grant the call as well, and the warning says so', () => {
@@ -124,12 +101,12 @@ test('a proxy of another account: its app must grant the call as well, and the w
 
   imported(callers).addCaller(makeCaller(callers));
 
-  expect(statements(callers)).toEqual(both(ARN));
+  expect(statements(callers, 'Caller')).toEqual(urlStatements(ARN));
   expect(warnings(callers)).toEqual([expect.stringContaining('the proxy is in account 111122223333, and this function in 444455556666')]);
 });
 
 test('the grant that the warning asks for is one of the function\'s own policy', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack, ALIAS);
   const arn = 'arn:aws:iam::444455556666:role/caller';
 
   proxy.grantInvokeUrl(new iam.ArnPrincipal(arn));
@@ -146,7 +123,7 @@ test('an imported proxy serves stacks that are not bound to an account', () => {
 
   imported(unknown).addCaller(makeCaller(unknown));
 
-  expect(statements(unknown)).toEqual(both(ARN));
+  expect(statements(unknown, 'Caller')).toEqual(urlStatements(ARN));
   expect(problems(app)).toEqual([]);
 });
 
@@ -159,27 +136,24 @@ test('within one account, or where accounts are not known, nothing is said', () 
 });
 
 test('by Lambda\'s API a caller gets the ARN, one permission, and needs no URL', () => {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  const proxy = new TailscaleLambdaProxy(stack, 'Proxy', {
-    tsAuthKeySecret, tsHostname: 'lambda-test', functionUrl: false, options: { lambda: { alias: true } },
-  });
+  const proxy = makeProxy(stack, { ...ALIAS, functionUrl: false });
   proxy.addCaller(makeCaller(stack), { via: CallerVia.INVOKE, layer: true });
 
   const arn = stack.resolve(proxy.functionArn);
   expect(problems(app)).toEqual([]);
   expect(variables(stack)).toEqual([{ TS_PROXY_FUNCTION: arn, ...CLIENTS }]);
-  expect(statements(stack)).toEqual([invoke(arn)]);
+  expect(statements(stack, 'Caller')).toEqual([invoke(arn)]);
   Template.fromStack(stack).resourceCountIs('AWS::Lambda::Url', 0);
   Template.fromStack(stack).resourceCountIs('AWS::Lambda::Permission', 0);
 });
 
 test('by Lambda\'s API a profile\'s caller may invoke its alias alone', () => {
-  const profile = makeProxy().addProfile('billing', { allowedTargets: ['billing:8080'], functionUrl: false });
+  const profile = makeProxy(stack, ALIAS).addProfile('billing', { allowedTargets: ['billing:8080'], functionUrl: false });
   profile.addCaller(makeCaller(stack), { via: CallerVia.INVOKE });
 
   const arn = stack.resolve(profile.alias.functionArn);
   expect(variables(stack)).toEqual([{ TS_PROXY_FUNCTION: arn }]);
-  expect(statements(stack)).toEqual([invoke(arn)]);
+  expect(statements(stack, 'Caller')).toEqual([invoke(arn)]);
 });
 
 test('by Lambda\'s API an imported proxy needs no URL; by a URL it says what it lacks', () => {
@@ -187,8 +161,11 @@ test('by Lambda\'s API an imported proxy needs no URL; by a URL it says what it 
   proxy.addCaller(makeCaller(stack), { via: CallerVia.INVOKE, environmentVariable: 'OFFICE_ARN' });
 
   expect(variables(stack)).toEqual([{ OFFICE_ARN: ARN }]);
-  expect(statements(stack)).toEqual([invoke(ARN)]);
-  expect(() => proxy.addCaller(makeCaller(stack, {}, 'Caller2'))).toThrow('Network/Imported: url is not set: set it to the proxy\'s Function URL');
+  expect(statements(stack, 'Caller')).toEqual([invoke(ARN)]);
+  const lacking = 'Network/Imported: url is not set: set it to the proxy\'s Function URL; without one use grantInvoke, or addCaller with CallerVia.INVOKE';
+  expect(() => proxy.addCaller(makeCaller(stack, {}, 'Caller2'))).toThrow(lacking);
+  expect(() => proxy.grantInvokeUrl(makeCaller(stack, {}, 'Caller3'))).toThrow(lacking);
+  expect(() => proxy.url).toThrow(lacking);
 });
 
 test('by Lambda\'s API from another account, the warning names the permission that its proxy\'s app must add', () => {
@@ -219,7 +196,7 @@ test('one function calls several proxies, and one proxy by both ways, by variabl
   const proxy = imported(stack);
   const other = TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Other', { functionArn: `${ARN}2` });
   proxy.addCaller(caller, { via: CallerVia.INVOKE, layer: true });
-  proxy.addCaller(caller);
+  proxy.addCaller(caller, { environmentVariable: '' });
   other.addCaller(caller, { via: CallerVia.INVOKE, environmentVariable: 'OFFICE_ARN' });
 
   expect(problems(stack)).toEqual([]);
@@ -257,4 +234,17 @@ test('refuses a second layer, images and SnapStart', () => {
     expect.stringContaining('snapStart is set: the layer would sign'),
     expect.stringContaining('layer is true for Network/Image, which is a container image'),
   ]));
+});
+
+test('an imported proxy makes nothing by itself', () => {
+  new CfnOutput(stack, 'Url', { value: imported(stack).url });
+
+  expect(Template.fromStack(stack).toJSON().Resources).toBeUndefined();
+});
+
+test('what is granted to a proxy its function gets', () => {
+  const grantee: iam.IGrantable = makeProxy(stack);
+  s3.Bucket.fromBucketName(stack, 'Certificates', 'certificates').grantRead(grantee);
+
+  expect(statements(stack, 'Proxy')).toContainEqual(expect.objectContaining({ Action: expect.arrayContaining(['s3:GetObject*']) }));
 });

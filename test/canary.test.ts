@@ -2,28 +2,18 @@
 import { App, CfnParameter, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { useFixtureZips } from './fixture-zips';
+import { makeProxy as proxyOf, problems } from './constructs';
+import { TailscaleCanaryOptions, TailscaleLambdaProxyProps, TailscaleMetricsOutput } from '../src';
 import contract from './fixtures/canary.json';
-import { problems } from './problems';
-import { TailscaleCanaryOptions, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleMetricsOutput } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 });
 
-function makeProxy(more: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', {
-    tsSecretApiKey: secretsmanager.Secret.fromSecretNameV2(stack, 'Key', 'tailscale-key'),
-    tsHostname: 'lambda-test',
-    metrics: { proxyName: 'billing-proxy' },
-    ...more,
-  });
-}
+const makeProxy = (more: Partial<TailscaleLambdaProxyProps> = {}) => proxyOf(stack, { metrics: { proxyName: 'billing-proxy' }, ...more });
 
 const add = (options: Partial<TailscaleCanaryOptions> = {}, proxy = makeProxy()) => proxy.addCanary('billing', { target: 'billing:8080', ...options });
 

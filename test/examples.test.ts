@@ -1,6 +1,6 @@
 import * as cdk from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import { useFixtureZips } from './fixture-zips';
+import './constructs';
 import { ExtensionStack } from '../examples/typescript/extension-stack';
 import { ProxyStack } from '../examples/typescript/proxy-stack';
 
@@ -9,7 +9,6 @@ let extension: Template;
 
 // Once for all tests: esbuild bundles the functions.
 beforeAll(() => {
-  useFixtureZips();
   proxy = Template.fromStack(new ProxyStack(new cdk.App(), 'TailnetProxy'));
   extension = Template.fromStack(new ExtensionStack(new cdk.App(), 'TailnetExtension'));
 });

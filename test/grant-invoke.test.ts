@@ -1,10 +1,8 @@
 import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
-import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { makeProxy, problems, statements, warnings } from './constructs';
+import { TailscaleLambdaProxy } from '../src';
 
 const ARN = 'arn:aws:lambda:eu-west-1:111122223333:function:proxy:live';
 
@@ -12,43 +10,30 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: { account: '111122223333', region: 'cn-north-1' } });
 });
-
-function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', ...props });
-}
 
 function makeRole(): iam.Role {
   return new iam.Role(stack, 'Role', { assumedBy: new iam.ServicePrincipal('states.amazonaws.com') });
 }
 
-/** Every statement of the role's policy. */
-function statements(): unknown[] {
-  return Object.entries(Template.fromStack(stack).findResources('AWS::IAM::Policy'))
-    .filter(([id]) => id.startsWith('RoleDefaultPolicy'))
-    .flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
-}
-
 test.each([true, false])('grants one action on one ARN, with an alias: %s', (alias) => {
-  const proxy = makeProxy({ options: { lambda: { alias } } });
+  const proxy = makeProxy(stack, { options: { lambda: { alias } } });
 
   proxy.grantInvoke(makeRole());
 
-  expect(statements()).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: stack.resolve(proxy.functionArn) }]);
+  expect(statements(stack, 'Role')).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: stack.resolve(proxy.functionArn) }]);
 });
 
 test('an imported proxy grants the same', () => {
   TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Imported', { url: 'https://abc/', functionArn: ARN }).grantInvoke(makeRole());
 
-  expect(statements()).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: ARN }]);
+  expect(statements(stack, 'Role')).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: ARN }]);
 });
 
 test('without a Function URL there is none, nothing warns of the region, and what needs one fails', () => {
-  const proxy = makeProxy({ functionUrl: false });
+  const proxy = makeProxy(stack, { functionUrl: false });
 
   const template = Template.fromStack(stack);
   template.resourceCountIs('AWS::Lambda::Url', 0);
@@ -61,13 +46,13 @@ test('without a Function URL there is none, nothing warns of the region, and wha
 });
 
 test('with a Function URL where Lambda has none, the warning names the way without', () => {
-  makeProxy();
+  makeProxy(stack);
 
   expect(warnings(stack)).toEqual([expect.stringContaining('Set functionUrl to false and call grantInvoke')]);
 });
 
 test('refuses CORS without a Function URL', () => {
-  makeProxy({ functionUrl: false, cors: { allowedOrigins: ['*'] } });
+  makeProxy(stack, { functionUrl: false, cors: { allowedOrigins: ['*'] } });
 
   expect(problems(app)).toEqual([expect.stringContaining('cors is set without a Function URL: leave out cors, or functionUrl')]);
 });

@@ -4,6 +4,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
+import { makeFunction, statements } from './constructs';
 import { grantParameter, grantSecret } from '../src/grant-secret';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-west-1:111122223333:secret:tailscale-api-key-AbCdEf';
@@ -23,12 +24,8 @@ function granted(secret: secretsmanager.ISecret): unknown[] {
 }
 
 function allowed(grant: (fn: lambda.Function) => void): unknown[] {
-  const fn = new lambda.Function(stack, 'Fn', {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-  });
-  grant(fn);
-  const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
-  return policies.flatMap((policy) => policy.Properties.PolicyDocument.Statement);
+  grant(makeFunction(stack, 'Fn'));
+  return statements(stack);
 }
 
 const read = (arn: unknown) => ({ Effect: 'Allow', Action: ['secretsmanager:GetSecretValue', 'secretsmanager:DescribeSecret'], Resource: arn });

@@ -6,8 +6,8 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { AwsSolutionsChecks } from 'cdk-nag';
-import { useFixtureZips } from './fixture-zips';
-import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { makeProxy as proxyOf } from './constructs';
+import { TailscaleLambdaExtension, TailscaleLambdaProxyProps } from '../src';
 
 /** As much as is used of cdk-nag from version 3 on, where it is no aspect any more. */
 interface Plugin {
@@ -15,17 +15,12 @@ interface Plugin {
 }
 
 let stack: Stack;
-let secret: secretsmanager.ISecret;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
-  secret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
 });
 
-function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret: secret, tsHostname: 'lambda-test', suppressNagFindings: true, ...props });
-}
+const makeProxy = (props: Partial<TailscaleLambdaProxyProps> = {}) => proxyOf(stack, { suppressNagFindings: true, ...props });
 
 /** What cdk-nag finds, as "path rule". */
 function findings(): string[] {

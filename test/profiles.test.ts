@@ -2,10 +2,8 @@ import { App, CfnParameter, Fn, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
-import { TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { makeFunction, makeProxy, problems, statements, urlStatements, warnings } from './constructs';
+import { TailscaleLambdaProxyProps } from '../src';
 
 const ENV = { account: '111122223333', region: 'eu-west-1' };
 const TARGETS = { allowedTargets: ['billing.example.ts.net:8080'] };
@@ -14,36 +12,9 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: ENV });
 });
-
-function makeProxy(props: Partial<TailscaleLambdaProxyProps> = {}, scope = stack): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(scope, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(scope, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', ...props });
-}
-
-function makeCaller(scope: Stack, id: string): lambda.Function {
-  return new lambda.Function(scope, id, {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-  });
-}
-
-/** Every statement that the policies of a caller have. */
-function statements(id: string, of = stack): unknown[] {
-  return Object.entries(Template.fromStack(of).findResources('AWS::IAM::Policy'))
-    .filter(([name]) => name.startsWith(id))
-    .flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
-}
-
-/** The two statements that a caller of a Function URL needs. */
-function both(resource: unknown): unknown[] {
-  return [
-    { Effect: 'Allow', Action: 'lambda:InvokeFunctionUrl', Resource: resource, Condition: { StringEquals: { 'lambda:FunctionUrlAuthType': 'AWS_IAM' } } },
-    { Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: resource, Condition: { Bool: { 'lambda:InvokedViaFunctionUrl': true } } },
-  ];
-}
 
 /** The proxy's variable of profiles. */
 function profilesVariable(of = stack): unknown {
@@ -65,14 +36,14 @@ function aliasId(name: string, of = stack): string {
 }
 
 test('without profiles there is no variable, and no alias', () => {
-  makeProxy();
+  makeProxy(stack);
 
   expect(profilesVariable()).toBeUndefined();
   Template.fromStack(stack).resourceCountIs('AWS::Lambda::Alias', 0);
 });
 
 test('a profile is an alias of the same $LATEST, with a signed Function URL and the proxy\'s settings for it', () => {
-  const proxy = makeProxy({ invokeMode: lambda.InvokeMode.RESPONSE_STREAM, cors: { allowedOrigins: ['https://example.com'] } });
+  const proxy = makeProxy(stack, { invokeMode: lambda.InvokeMode.RESPONSE_STREAM, cors: { allowedOrigins: ['https://example.com'] } });
 
   const profile = proxy.addProfile('billing', TARGETS);
 
@@ -93,7 +64,7 @@ test.each<[string, NonNullable<TailscaleLambdaProxyProps['options']>['lambda']]>
   ['the alias', { alias: true }],
   ['provisioned concurrency', { provisionedConcurrentExecutions: 2, alias: true }],
 ])('with %s, profiles lead to the version that live leads to', (_, options) => {
-  const proxy = makeProxy({ options: { lambda: options } });
+  const proxy = makeProxy(stack, { options: { lambda: options } });
 
   proxy.addProfile('billing', TARGETS);
   proxy.addProfile('reports', TARGETS);
@@ -107,7 +78,7 @@ test.each<[string, NonNullable<TailscaleLambdaProxyProps['options']>['lambda']]>
 test('a profile that comes later makes another version', () => {
   const versionWith = (...names: string[]) => {
     const scope = new Stack(new App(), 'Network');
-    const proxy = makeProxy({ options: { lambda: { alias: true } } }, scope);
+    const proxy = makeProxy(scope, { options: { lambda: { alias: true } } });
     names.forEach((name) => proxy.addProfile(name, TARGETS));
     return Object.keys(resourcesOf('AWS::Lambda::Version', scope));
   };
@@ -118,7 +89,7 @@ test('a profile that comes later makes another version', () => {
 });
 
 test('the proxy is told of all profiles, in their order', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
 
   proxy.addProfile('reports', { allowedTargets: ['10.1.0.0/16:443', '[fd7a:115c:a1e0::2]:80-90', '*.example.ts.net'] });
   proxy.addProfile('billing_2-b', TARGETS);
@@ -128,7 +99,7 @@ test('the proxy is told of all profiles, in their order', () => {
 });
 
 test('targets that only the deployment knows come out as expressions', () => {
-  const proxy = makeProxy({ allowedTargets: ['db'] });
+  const proxy = makeProxy(stack, { allowedTargets: ['db'] });
   const list = new CfnParameter(stack, 'List', { type: 'CommaDelimitedList' }).valueAsList;
   const text = new CfnParameter(stack, 'Text').valueAsString;
 
@@ -149,15 +120,15 @@ test('targets that only the deployment knows come out as expressions', () => {
 
 describe.each([false, true])('with the alias live: %s', (alias) => {
   test('a caller gets the two permissions on its profile\'s alias, the profile\'s URL, and nothing else', () => {
-    const proxy = makeProxy({ options: { lambda: { alias } } });
-    const [billing, reports] = [makeCaller(stack, 'Billing'), makeCaller(stack, 'Reports')];
+    const proxy = makeProxy(stack, { options: { lambda: { alias } } });
+    const [billing, reports] = [makeFunction(stack, 'Billing'), makeFunction(stack, 'Reports')];
     const profile = proxy.addProfile('billing', TARGETS);
 
     profile.addCaller(billing);
     proxy.addProfile('reports', TARGETS).addCaller(reports);
 
-    expect(statements('Billing')).toEqual(both({ Ref: aliasId('billing') }));
-    expect(statements('Reports')).toEqual(both({ Ref: aliasId('reports') }));
+    expect(statements(stack, 'Billing')).toEqual(urlStatements({ Ref: aliasId('billing') }));
+    expect(statements(stack, 'Reports')).toEqual(urlStatements({ Ref: aliasId('reports') }));
     const variables = Object.values(resourcesOf('AWS::Lambda::Function')).filter(({ Handler }) => Handler === 'index.handler')
       .map(({ Environment }) => Environment);
     expect(variables[0]).toEqual({ Variables: { TS_PROXY_URL: stack.resolve(profile.url) } });
@@ -167,16 +138,16 @@ describe.each([false, true])('with the alias live: %s', (alias) => {
 
   test('by Invoke, a caller gets the one permission on its profile\'s alias', () => {
     const role = new iam.Role(stack, 'Machine', { assumedBy: new iam.ServicePrincipal('states.amazonaws.com') });
-    const profile = makeProxy({ options: { lambda: { alias } } }).addProfile('billing', TARGETS);
+    const profile = makeProxy(stack, { options: { lambda: { alias } } }).addProfile('billing', TARGETS);
 
     profile.grantInvoke(role);
 
-    expect(statements('Machine')).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: { Ref: aliasId('billing') } }]);
+    expect(statements(stack, 'Machine')).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: { Ref: aliasId('billing') } }]);
     expect(stack.resolve(profile.functionArn)).toEqual({ Ref: aliasId('billing') });
   });
 
   test('a principal of another account is granted the alias', () => {
-    const profile = makeProxy({ options: { lambda: { alias } } }).addProfile('billing', TARGETS);
+    const profile = makeProxy(stack, { options: { lambda: { alias } } }).addProfile('billing', TARGETS);
 
     profile.grantInvokeUrl(new iam.ArnPrincipal('arn:aws:iam::444455556666:role/billing'));
 
@@ -187,28 +158,28 @@ describe.each([false, true])('with the alias live: %s', (alias) => {
 
   test('a caller of another stack gets the same by an export of the alias', () => {
     const other = new Stack(app, 'Other', { env: ENV });
-    const profile = makeProxy({ options: { lambda: { alias } } }).addProfile('billing', TARGETS);
+    const profile = makeProxy(stack, { options: { lambda: { alias } } }).addProfile('billing', TARGETS);
 
-    profile.addCaller(makeCaller(other, 'Caller'), { layer: true });
+    profile.addCaller(makeFunction(other, 'Caller'), { layer: true });
 
     const exported = Object.values(Template.fromStack(stack).findOutputs('*', { Value: { Ref: aliasId('billing') } }));
     expect(exported).toHaveLength(1);
-    expect(statements('Caller', other)).toEqual(both({ 'Fn::ImportValue': exported[0].Export.Name }));
+    expect(statements(other, 'Caller')).toEqual(urlStatements({ 'Fn::ImportValue': exported[0].Export.Name }));
     Template.fromStack(stack).resourceCountIs('AWS::IAM::Policy', 1);
   });
 });
 
 test('a caller of the proxy itself gets nothing on a profile\'s alias', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
   proxy.addProfile('billing', TARGETS);
 
-  proxy.addCaller(makeCaller(stack, 'Caller'));
+  proxy.addCaller(makeFunction(stack, 'Caller'));
 
-  expect(statements('Caller')).toEqual(both(stack.resolve(proxy.lambda.functionArn)));
+  expect(statements(stack, 'Caller')).toEqual(urlStatements(stack.resolve(proxy.lambda.functionArn)));
 });
 
 test('without a Function URL of the proxy, a profile still has one', () => {
-  const proxy = makeProxy({ functionUrl: false });
+  const proxy = makeProxy(stack, { functionUrl: false });
 
   const profile = proxy.addProfile('billing', TARGETS);
 
@@ -218,7 +189,7 @@ test('without a Function URL of the proxy, a profile still has one', () => {
 });
 
 test('a profile without a Function URL can be invoked, and what needs the URL fails', () => {
-  const profile = makeProxy({ functionUrl: false }).addProfile('billing', { ...TARGETS, functionUrl: false });
+  const profile = makeProxy(stack, { functionUrl: false }).addProfile('billing', { ...TARGETS, functionUrl: false });
 
   Template.fromStack(stack).resourceCountIs('AWS::Lambda::Url', 0);
   expect(profilesVariable()).toBe('billing=billing.example.ts.net:8080');
@@ -228,7 +199,7 @@ test('a profile without a Function URL can be invoked, and what needs the URL fa
 
 test('the region is warned of once, where any URL is made', () => {
   const china = new Stack(app, 'China', { env: { account: '111122223333', region: 'cn-north-1' } });
-  const proxy = makeProxy({ functionUrl: false }, china);
+  const proxy = makeProxy(china, { functionUrl: false });
   proxy.addProfile('invoked', { ...TARGETS, functionUrl: false });
   expect(warnings(china)).toEqual([]);
 
@@ -241,7 +212,7 @@ test.each([
   ['', '""'], ['a b', '"a b"'], ['billing/x', '"billing/x"'], ['7', '"7"'], ['2026', '"2026"'], ['x'.repeat(129), `"${'x'.repeat(129)}"`], ['a;b=*', '"a;b=*"'],
   ['$LATEST', '"$LATEST"'],
 ])('refuses the name %j', (name, shown) => {
-  makeProxy().addProfile(name, TARGETS);
+  makeProxy(stack).addProfile(name, TARGETS);
 
   expect(problems(app)).toEqual([
     `[Network/Proxy] a profile's name is ${shown}: use 1 to 128 letters, digits, hyphens and underscores, and not digits alone`,
@@ -249,17 +220,17 @@ test.each([
 });
 
 test.each(['a', '7a', '_', '-', 'Live', 'x'.repeat(128)])('takes the name %j', (name) => {
-  makeProxy().addProfile(name, TARGETS);
+  makeProxy(stack).addProfile(name, TARGETS);
 
   expect(problems(app)).toEqual([]);
   expect(profilesVariable()).toBe(`${name}=billing.example.ts.net:8080`);
 });
 
 test('refuses the name of the proxy\'s own alias, names that are not known, and names twice, all in one run', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
   const first = proxy.addProfile('billing', TARGETS);
 
-  const caller = makeCaller(stack, 'Caller');
+  const caller = makeFunction(stack, 'Caller');
   proxy.addProfile('live', TARGETS).addCaller(caller);
   proxy.addProfile(new CfnParameter(stack, 'Name').valueAsString, TARGETS);
 
@@ -272,7 +243,7 @@ test('refuses the name of the proxy\'s own alias, names that are not known, and 
 });
 
 test('refuses an empty list, and entries that are no targets', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
 
   proxy.addProfile('none', { allowedTargets: [] });
   proxy.addProfile('spaced', { allowedTargets: ['db', 'a b'] });
@@ -287,7 +258,7 @@ test('refuses an empty list, and entries that are no targets', () => {
 });
 
 test('refuses more than Lambda has room for, once for all profiles', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
   const targets = (count: number) => Array.from({ length: count }, (_, index) => `machine-${index}.example.ts.net`);
   proxy.addProfile('first', { allowedTargets: targets(60) });
   expect(problems(app)).toEqual([]);
@@ -301,9 +272,9 @@ test('refuses more than Lambda has room for, once for all profiles', () => {
 });
 
 test('a proxy that is refused takes profiles all the same, and reports its own problems', () => {
-  const proxy = makeProxy({ connectTimeout: undefined, allowedTargets: [] });
+  const proxy = makeProxy(stack, { connectTimeout: undefined, allowedTargets: [] });
 
-  proxy.addProfile('billing', TARGETS).addCaller(makeCaller(stack, 'Caller'));
+  proxy.addProfile('billing', TARGETS).addCaller(makeFunction(stack, 'Caller'));
 
   expect(problems(app)).toEqual([expect.stringContaining('allowedTargets is an empty list')]);
 });
@@ -318,7 +289,7 @@ test.each<[string[], string[], string]>([
   [['fd7a:115c:a1e0::/48'], ['fd7a:115c:a1e0::2', '[fd7a:115c:a1e0::2]:80', '[fd7b::1]:80', '10.1.0.1'], '[fd7b::1]:80, 10.1.0.1'],
   [['<local>'], ['db', 'db:80', 'db.example.ts.net', '10.1.0.1', 'localhost'], 'db.example.ts.net, 10.1.0.1, localhost'],
 ])('of the proxy\'s %j, warns where of %j these are outside: %s', (allowedTargets, own, outside) => {
-  makeProxy({ allowedTargets }).addProfile('billing', { allowedTargets: own });
+  makeProxy(stack, { allowedTargets }).addProfile('billing', { allowedTargets: own });
 
   expect(warnings(stack)).toEqual([
     `/Network/Proxy/profile-billing ${outside} is not within one entry of the proxy's allowedTargets, which hold for profiles as well: what is not in both ` +
@@ -330,13 +301,13 @@ test.each<[string, () => string[] | undefined]>([
   ['that has none', () => undefined],
   ['whose own are not known', () => ['db', new CfnParameter(stack, 'Text').valueAsString]],
 ])('does not warn of a profile of a proxy %s', (_, allowedTargets) => {
-  makeProxy({ allowedTargets: allowedTargets() }).addProfile('billing', { allowedTargets: ['web'] });
+  makeProxy(stack, { allowedTargets: allowedTargets() }).addProfile('billing', { allowedTargets: ['web'] });
 
   expect(warnings(stack)).toEqual([]);
 });
 
 test('what is retained includes the profiles', () => {
-  const proxy = makeProxy();
+  const proxy = makeProxy(stack);
   proxy.addProfile('billing', TARGETS);
 
   proxy.applyRemovalPolicy(RemovalPolicy.RETAIN);

@@ -8,22 +8,16 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { FIXTURE_ASSETS, useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
-import { TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
+import { FIXTURE_ASSETS, makeProxy as proxyOf, problems, statements, urlStatements, useFixtureZips, variablesOf, warnings } from './constructs';
+import { TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(options: TailscaleLambdaProxyPropsLambdaOption): TailscaleLambdaProxy {
-  const tsSecretApiKey = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsSecretApiKey, tsHostname: 'lambda-test', options: { lambda: options } });
-}
+const makeProxy = (options: TailscaleLambdaProxyPropsLambdaOption) => proxyOf(stack, { options: { lambda: options } });
 
 test('takes Lambda\'s own options', () => {
   const logGroup = new logs.LogGroup(stack, 'Logs', { retention: logs.RetentionDays.ONE_MONTH });
@@ -37,6 +31,12 @@ test('takes Lambda\'s own options', () => {
     logGroup,
     tracing: lambda.Tracing.ACTIVE,
     reservedConcurrentExecutions: 10,
+    ephemeralStorageSize: Size.gibibytes(1),
+    environmentEncryption: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/0d9c1b2a-1111-2222-3333-444455556666'),
+    codeSigningConfig: lambda.CodeSigningConfig.fromCodeSigningConfigArn(stack, 'Signing',
+      'arn:aws:lambda:eu-west-1:111122223333:code-signing-config:csc-0123456789abcdef0'),
+    recursiveLoop: lambda.RecursiveLoop.ALLOW,
+    initialPolicy: [new iam.PolicyStatement({ actions: ['s3:GetObject'], resources: ['arn:aws:s3:::reports/*'] })],
   });
 
   Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
@@ -48,7 +48,12 @@ test('takes Lambda\'s own options', () => {
     LoggingConfig: { LogGroup: stack.resolve(logGroup.logGroupName) },
     TracingConfig: { Mode: 'Active' },
     ReservedConcurrentExecutions: 10,
+    EphemeralStorage: { Size: 1024 },
+    KmsKeyArn: Match.stringLikeRegexp('0d9c1b2a'),
+    CodeSigningConfigArn: Match.stringLikeRegexp('csc-'),
+    RecursiveLoop: 'Allow',
   });
+  expect(statements(stack)).toContainEqual(expect.objectContaining({ Action: 's3:GetObject' }));
 });
 
 describe('logs', () => {
@@ -104,26 +109,6 @@ describe('logs', () => {
   });
 });
 
-test('takes the options that every function has', () => {
-  makeProxy({
-    ephemeralStorageSize: Size.gibibytes(1),
-    environmentEncryption: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/0d9c1b2a-1111-2222-3333-444455556666'),
-    codeSigningConfig: lambda.CodeSigningConfig.fromCodeSigningConfigArn(stack, 'Signing',
-      'arn:aws:lambda:eu-west-1:111122223333:code-signing-config:csc-0123456789abcdef0'),
-    recursiveLoop: lambda.RecursiveLoop.ALLOW,
-    initialPolicy: [new iam.PolicyStatement({ actions: ['s3:GetObject'], resources: ['arn:aws:s3:::reports/*'] })],
-  });
-
-  const template = Template.fromStack(stack);
-  template.hasResourceProperties('AWS::Lambda::Function', {
-    EphemeralStorage: { Size: 1024 },
-    KmsKeyArn: Match.stringLikeRegexp('0d9c1b2a'),
-    CodeSigningConfigArn: Match.stringLikeRegexp('csc-'),
-    RecursiveLoop: 'Allow',
-  });
-  template.hasResourceProperties('AWS::IAM::Policy', { PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Action: 's3:GetObject' })]) } });
-});
-
 test('an empty text counts as unset', () => {
   makeProxy({ functionName: '', description: '' });
 
@@ -140,9 +125,7 @@ test.each<[string, TailscaleLambdaProxyPropsLambdaOption]>([
   ['retryAttempts is 3: use a whole number of retries from 0 to 2', { retryAttempts: 3 }],
   ['maxEventAge is 1 second: use a duration from 1 minute to 6 hours', { maxEventAge: Duration.seconds(1) }],
 ])('refuses what does not work with the proxy or its warmer: %s', (message, options) => {
-  new TailscaleLambdaProxy(stack, 'Proxy', {
-    tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'x', options: { lambda: options, warmer: options },
-  });
+  proxyOf(stack, { options: { lambda: options, warmer: options } });
 
   expect(problems(stack)).toEqual([
     expect.stringContaining(`[Network/Proxy] options.lambda.${message}`), expect.stringContaining(`[Network/Proxy] options.warmer.${message}`),
@@ -150,20 +133,13 @@ test.each<[string, TailscaleLambdaProxyPropsLambdaOption]>([
 });
 
 describe('the time that a target may take', () => {
-  const limit = (props: Partial<TailscaleLambdaProxyProps>) => {
-    const proxy = new TailscaleLambdaProxy(stack, 'Proxy', {
-      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'x', ...props,
-    });
-    return stack.resolve((proxy.lambda.node.defaultChild as lambda.CfnFunction).environment).variables.TS_RESPONSE_TIMEOUT;
-  };
-
   test.each<[string, string | undefined, Partial<TailscaleLambdaProxyProps>]>([
     ['is a minute by default', '60000', {}],
     ['is what it is set to', '600000', { responseTimeout: Duration.minutes(10) }],
     ['is that of a function with less', undefined, { options: { lambda: { timeout: Duration.seconds(30) } } }],
     ['has no limit of its own for a streamed response', undefined, { invokeMode: lambda.InvokeMode.RESPONSE_STREAM }],
   ])('%s', (_, expected, props) => {
-    expect(limit(props)).toBe(expected);
+    expect(variablesOf(proxyOf(stack, props).lambda).TS_RESPONSE_TIMEOUT).toBe(expected);
   });
 });
 
@@ -240,15 +216,7 @@ describe('with provisioned concurrency', () => {
     });
     template.resourceCountIs('AWS::Lambda::Url', 1);
     template.hasResourceProperties('AWS::Lambda::Url', { Qualifier: 'live', TargetFunctionArn: stack.resolve(proxy.lambda.functionArn) });
-    const aliasArn = stack.resolve(proxy.alias!.functionArn);
-    template.hasResourceProperties('AWS::IAM::Policy', {
-      PolicyDocument: {
-        Statement: [
-          Match.objectLike({ Action: 'lambda:InvokeFunctionUrl', Resource: aliasArn }),
-          Match.objectLike({ Action: 'lambda:InvokeFunction', Resource: aliasArn }),
-        ],
-      },
-    });
+    expect(statements(stack, 'Caller')).toEqual(urlStatements(stack.resolve(proxy.alias!.functionArn)));
   });
 
   test('the exports that callers in another stack import are the same with and without it, if there is an alias from the start', () => {

@@ -1,28 +1,18 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { makeProxy as proxyOf, problems, statements, variablesOf } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions, TailscaleMetricsOptions, TailscaleMetricsOutput } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(metrics?: TailscaleMetricsOptions, options?: TailscaleLambdaProxyPropsOptions): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'key', 'key');
-  return new TailscaleLambdaProxy(stack, 'proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', metrics, options });
-}
+const makeProxy = (metrics?: TailscaleMetricsOptions, options?: TailscaleLambdaProxyPropsOptions) => proxyOf(stack, { metrics, options });
 
-function actions(): string[] {
-  const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
-  const statements = policies.flatMap((policy) => policy.Properties.PolicyDocument.Statement);
-  return statements.flatMap((statement) => statement.Action);
-}
+const actions = () => statements(stack).flatMap((statement) => (statement as { Action: string }).Action);
 
 test.each([undefined, TailscaleMetricsOutput.CLOUDWATCH])('the function may put metric data: %s', (output) => {
   makeProxy({ output });
@@ -31,22 +21,16 @@ test.each([undefined, TailscaleMetricsOutput.CLOUDWATCH])('the function may put 
 });
 
 test.each([TailscaleMetricsOutput.EMBEDDED, TailscaleMetricsOutput.OFF])('the function may not put metric data: %s', (output) => {
-  makeProxy({ output });
+  const proxy = makeProxy({ output });
 
   expect(actions()).not.toContain('cloudwatch:PutMetricData');
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: { Variables: Match.objectLike({ TS_METRICS: output }) },
-  });
+  expect(variablesOf(proxy.lambda)).toMatchObject({ TS_METRICS: output });
 });
 
 test('the options reach the function, an interval of 0 as well', () => {
-  makeProxy({ details: true, interval: Duration.millis(0), budget: Duration.millis(20) });
+  const proxy = makeProxy({ details: true, interval: Duration.millis(0), budget: Duration.millis(20) });
 
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: {
-      Variables: Match.objectLike({ TS_METRICS_DETAILS: 'true', TS_METRICS_INTERVAL: '0', TS_METRICS_BUDGET: '20' }),
-    },
-  });
+  expect(variablesOf(proxy.lambda)).toMatchObject({ TS_METRICS_DETAILS: 'true', TS_METRICS_INTERVAL: '0', TS_METRICS_BUDGET: '20' });
 });
 
 test.each<[TailscaleMetricsOptions, string]>([
@@ -110,9 +94,7 @@ test('a proxy can have another name than its function\'s in what is counted', ()
   const proxy = makeProxy({ proxyName: 'office/proxy' });
 
   expect(proxy.metricProxyRequests({ period: Duration.minutes(1) })).toMatchObject({ dimensions: { proxy: 'office/proxy' }, period: Duration.minutes(1) });
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: { Variables: Match.objectLike({ TS_METRICS_PROXY_NAME: 'office/proxy' }) },
-  });
+  expect(variablesOf(proxy.lambda)).toMatchObject({ TS_METRICS_PROXY_NAME: 'office/proxy' });
 });
 
 test.each<[string, (proxy: TailscaleLambdaProxy) => unknown]>([
@@ -124,7 +106,7 @@ test.each<[string, (proxy: TailscaleLambdaProxy) => unknown]>([
 ])('an alarm that could never be raised is refused where nothing is counted: %s', (method, use) => {
   const proxy = makeProxy({ proxyCounts: false });
 
-  expect(() => use(proxy)).toThrow(`Network/proxy: ${method} is not available: nothing is counted for it: leave out metrics.proxyCounts, or set it to true`);
+  expect(() => use(proxy)).toThrow(`Network/Proxy: ${method} is not available: nothing is counted for it: leave out metrics.proxyCounts, or set it to true`);
 });
 
 describe('createAlarms', () => {
@@ -146,7 +128,7 @@ describe('createAlarms', () => {
       ComparisonOperator: 'GreaterThanOrEqualToThreshold',
       TreatMissingData: 'notBreaching',
       AlarmActions: ['arn:aws:sns:eu-west-1:111122223333:alarms'],
-      AlarmDescription: Match.stringLikeRegexp('Network/proxy'),
+      AlarmDescription: Match.stringLikeRegexp('Network/Proxy'),
     });
   });
 
@@ -161,7 +143,7 @@ describe('a dashboard', () => {
   test('gets graphs of the proxy, and of all services', () => {
     makeProxy().addToDashboard(new cloudwatch.Dashboard(stack, 'dashboard'));
 
-    for (const word of ['proxy: requests', 'UrlRequestCount', 'Url5xxCount', 'Duration', 'Invocations', 'Errors', 'Throttles', 'tailscale-service', 'success', 'failure', 'tailscale-lambda-proxy,proxy,error']) {
+    for (const word of ['Proxy: requests', 'UrlRequestCount', 'Url5xxCount', 'Duration', 'Invocations', 'Errors', 'Throttles', 'tailscale-service', 'success', 'failure', 'tailscale-lambda-proxy,proxy,error']) {
       expect(body()).toContain(word);
     }
   });

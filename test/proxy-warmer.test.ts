@@ -4,14 +4,12 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { problems, statements, variablesOf } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyPropsOptions } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
@@ -20,10 +18,7 @@ function makeProxy(options: TailscaleLambdaProxyPropsOptions, debug?: boolean): 
   return new TailscaleLambdaProxy(stack, 'tailscale-proxy', { tsSecretApiKey, tsHostname: 'lambda-test', debug, options });
 }
 
-function warmerStatements(): unknown[] {
-  const policies = Object.entries(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
-  return policies.filter(([id]) => id.includes('warmer')).flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
-}
+const warmerStatements = () => statements(stack, 'tailscaleproxyproxywarmer');
 
 test('there is no warmer unless it is asked for', () => {
   const proxy = makeProxy({});
@@ -109,9 +104,7 @@ test('invokes the alias where there is one, and may not invoke the function besi
 
   const aliasArn = stack.resolve(proxy.alias!.functionArn);
   expect(warmerStatements()).toEqual([{ Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: aliasArn }]);
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: { Variables: Match.objectLike({ TS_WARMER_FUNCTION: aliasArn }) },
-  });
+  expect(variablesOf(proxy.warmer!)).toMatchObject({ TS_WARMER_FUNCTION: aliasArn });
 });
 
 // Read from a template that tailscale-lambda-proxy 0.0.15 makes from the same ids.

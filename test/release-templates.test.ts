@@ -6,9 +6,8 @@ import * as path from 'path';
 import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
+import { makeProxy } from './constructs';
 import { testWithPython } from './prerequisite';
-import { TailscaleLambdaProxy } from '../src';
 
 const ROOT = path.join(__dirname, '..');
 const TEMPLATES = path.join(ROOT, 'templates');
@@ -18,7 +17,6 @@ const HOSTNAME = 'lambda-proxy';
 let folder: string;
 
 beforeEach(() => {
-  useFixtureZips();
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'release-templates-'));
 });
 
@@ -99,8 +97,7 @@ function ofTerraform(plan: any): Proxy {
 /** The proxy that the construct makes of the same answers. */
 function ofConstruct(): Proxy {
   const stack = new Stack(new App(), 'Stack');
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretCompleteArn(stack, 'Secret', SECRET);
-  new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: HOSTNAME });
+  makeProxy(stack, { tsAuthKeySecret: secretsmanager.Secret.fromSecretCompleteArn(stack, 'Complete', SECRET), tsHostname: HOSTNAME });
   return ofCloudFormation(Template.fromStack(stack).toJSON());
 }
 

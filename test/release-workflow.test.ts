@@ -24,8 +24,8 @@ afterEach(() => {
 function decide(type: string, name: string) {
   const output = path.join(folder, 'output');
   fs.writeFileSync(output, '');
-  const environment = { ...process.env, GITHUB_REF_TYPE: type, GITHUB_REF_NAME: name, GITHUB_OUTPUT: output };
-  const { status, stdout } = spawnSync('bash', ['-e', '-c', DECISION], { cwd: folder, env: environment, encoding: 'utf8' });
+  const env = { ...process.env, GITHUB_REF_TYPE: type, GITHUB_REF_NAME: name, GITHUB_OUTPUT: output };
+  const { status, stdout } = spawnSync('bash', ['-e', '-c', DECISION], { cwd: folder, env, encoding: 'utf8' });
   return { status, told: stdout.trim(), output: fs.readFileSync(output, 'utf8').trim() };
 }
 
@@ -33,16 +33,13 @@ test('a push of a tag, and nothing else, starts a release', () => {
   expect(WORKFLOW).toMatch(/^on:\n {2}push:\n {4}tags:\n {6}- v\*\n {2}workflow_dispatch:/m);
 });
 
-test('publishes what carries the tag of its version', () => {
-  expect(decide('tag', 'v1.2.3')).toEqual({ status: 0, told: '', output: 'exists=false' });
-});
-
-test('publishes nothing from a branch', () => {
-  expect(decide('branch', 'main')).toEqual({ status: 0, told: '', output: 'exists=true' });
-});
-
-test('refuses a tag that is not the version\'s', () => {
-  expect(decide('tag', 'vNext')).toMatchObject({ status: 1, told: expect.stringContaining('the tag is vNext, and what was built is v1.2.3') });
+test.each([
+  ['publishes what carries the tag of its version', 'tag', 'v1.2.3', { status: 0, told: '', output: 'exists=false' }],
+  ['publishes nothing from a branch', 'branch', 'main', { status: 0, told: '', output: 'exists=true' }],
+  ['refuses a tag that is not the version\'s', 'tag', 'vNext',
+    { status: 1, told: expect.stringContaining('the tag is vNext, and what was built is v1.2.3'), output: '' }],
+])('%s', (_, type, name, expected) => {
+  expect(decide(type, name)).toEqual(expected);
 });
 
 test('both registries trust the workflow: no token is kept', () => {
@@ -79,12 +76,8 @@ describe('the job that publishes to npm', () => {
   const publish = (tag: string, npm = '11.6.2') => runWith(
     { npm: `echo ${npm}`, npx: 'echo "tag=$NPM_DIST_TAG"' }, lastScript('release_npm'), { GITHUB_REF_NAME: tag });
 
-  test('gives a release the tag "latest"', () => {
-    expect(publish('v1.2.3')).toMatchObject({ status: 0, stdout: 'tag=latest' });
-  });
-
-  test('never gives that to a pre-release', () => {
-    expect(publish('v1.2.3-rc.1')).toMatchObject({ status: 0, stdout: 'tag=next' });
+  test.each([['v1.2.3', 'latest'], ['v1.2.3-rc.1', 'next']])('gives the version %s the tag "%s"', (version, tag) => {
+    expect(publish(version)).toMatchObject({ status: 0, stdout: `tag=${tag}` });
   });
 
   test.each(['10.8.1', '11.5.0'])('stops before it publishes with npm %s, which cannot do so without a token', (npm) => {

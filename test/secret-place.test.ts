@@ -2,10 +2,8 @@
 import { App, CfnParameter, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as kms from 'aws-cdk-lib/aws-kms';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { makeProxy as proxyOf, problems, variablesOf, warnings } from './constructs';
 import { TailscaleLambdaProxy } from '../src';
 
 const ENV = { account: '111122223333', region: 'eu-west-1' };
@@ -15,20 +13,14 @@ let app: App;
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   app = new App();
   stack = new Stack(app, 'Network', { env: ENV });
 });
 
-function makeProxy(tsAuthKeySecret: secretsmanager.ISecret, under = stack): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(under, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test' });
-}
+const makeProxy = (tsAuthKeySecret: secretsmanager.ISecret, under = stack) => proxyOf(under, { tsAuthKeySecret });
 
 /** What the function asks Secrets Manager for. */
-function asked(proxy: TailscaleLambdaProxy): unknown {
-  const { environment } = proxy.lambda.node.defaultChild as lambda.CfnFunction;
-  return Stack.of(proxy).resolve(environment).variables.TS_SECRET_API_KEY;
-}
+const asked = (proxy: TailscaleLambdaProxy) => variablesOf(proxy.lambda).TS_SECRET_API_KEY;
 
 test.each(['tailscale-secret', 'ts-apikey', 'a/b-AbCdEf'])('%s, which reads like a complete ARN\'s end, is asked for by its name, and is granted', (name) => {
   const proxy = makeProxy(secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', name));
@@ -130,10 +122,8 @@ describe('another account', () => {
 });
 
 test('a client certificate of another region, which has no ARN to be read by yet, is refused under its own name', () => {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Key', 'key');
   const elsewhere = new Stack(app, 'Elsewhere', { env: { ...ENV, region: 'us-east-1' }, crossRegionReferences: true });
-  const clientCertificateSecret = new secretsmanager.Secret(elsewhere, 'Mtls');
-  new TailscaleLambdaProxy(stack, 'Mutual', { tsAuthKeySecret, tsHostname: 'lambda-test', clientCertificateSecret });
+  proxyOf(stack, { clientCertificateSecret: new secretsmanager.Secret(elsewhere, 'Mtls') });
 
   expect(problems(stack)).toEqual([expect.stringContaining('clientCertificateSecret is a secret in us-east-1')]);
 });

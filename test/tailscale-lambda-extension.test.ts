@@ -4,27 +4,18 @@ import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { authKey, makeFunction, problems } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy } from '../src';
 
 let stack: Stack;
 let secret: secretsmanager.ISecret;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
-  secret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
+  secret = authKey(stack);
 });
 
-function handler(architecture: lambda.Architecture, runtime = lambda.Runtime.PYTHON_3_13): lambda.Function {
-  return new lambda.Function(stack, 'Handler', {
-    runtime,
-    handler: 'index.handler',
-    code: lambda.Code.fromInline('def handler(event, context): pass'),
-    architecture,
-  });
-}
+const handler = (architecture: lambda.Architecture, runtime = lambda.Runtime.PYTHON_3_13) => makeFunction(stack, 'Handler', { architecture, runtime });
 
 test.each([
   [undefined, 'x86_64'],
@@ -75,18 +66,6 @@ test.each([
   });
 });
 
-test('tells a function what only a function with the extension alone may want', () => {
-  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-
-  extension.addToFunction(handler(lambda.Architecture.X86_64), {
-    tsSecretApiKey: secret, tsSecretField: 'authKey', tsHostname: 'reports', tsShieldsUp: false, tsRequireTailnet: true,
-  });
-
-  Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
-    Environment: { Variables: { TS_SECRET_FIELD: 'authKey', TS_SHIELDS_UP: 'false', TS_REQUIRE_TAILNET: 'true' } },
-  });
-});
-
 test('lets other accounts use the layer', () => {
   const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
 
@@ -121,18 +100,6 @@ test.each<[RemovalPolicy | undefined, number]>([[undefined, 1], [RemovalPolicy.R
     expect(Annotations.fromStack(stack).findWarning('/Network/Tailscale', Match.stringLikeRegexp('tailscale-lambda-proxy:layerPermission'))).toHaveLength(count);
   });
 
-test('two functions can share one layer', () => {
-  const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-  const other = new lambda.Function(stack, 'Other', {
-    runtime: lambda.Runtime.NODEJS_22_X, handler: 'index.handler', code: lambda.Code.fromInline('exports.handler = async () => {};'),
-  });
-
-  extension.addToFunction(handler(lambda.Architecture.X86_64), { tsSecretApiKey: secret, tsHostname: 'one' });
-  extension.addToFunction(other, { tsSecretApiKey: secret, tsHostname: 'two' });
-
-  Template.fromStack(stack).resourceCountIs('AWS::Lambda::LayerVersion', 1);
-});
-
 describe('one layer for each stack', () => {
   const layersOf = (of: Stack) => Object.keys(Template.fromStack(of).findResources('AWS::Lambda::LayerVersion'));
 
@@ -141,11 +108,9 @@ describe('one layer for each stack', () => {
     stack = new Stack(app, 'Network');
     const other = new Stack(app, 'Application');
     const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-    const fn = new lambda.Function(other, 'Reports', {
-      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-    });
+    const fn = makeFunction(other, 'Reports');
 
-    extension.addToFunction(fn, { tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(other, 'Secret', 'tailscale-api-key'), tsHostname: 'reports' });
+    extension.addToFunction(fn, { tsAuthKeySecret: authKey(other), tsHostname: 'reports' });
 
     const [layer] = layersOf(other);
     Template.fromStack(other).hasResourceProperties('AWS::Lambda::Function', { Layers: [{ Ref: layer }] });
@@ -211,12 +176,7 @@ describe('synthesis refuses', () => {
     ['set before', () => undefined],
     ['set on the resource', (fn) => { (fn.node.defaultChild as lambda.CfnFunction).snapStart = { applyOn: 'PublishedVersions' }; }],
   ])('SnapStart, %s', (when, later) => {
-    const fn = new lambda.Function(stack, 'Snap', {
-      runtime: lambda.Runtime.PYTHON_3_13,
-      handler: 'index.handler',
-      code: lambda.Code.fromInline('def handler(event, context): pass'),
-      snapStart: when === 'set before' ? lambda.SnapStartConf.ON_PUBLISHED_VERSIONS : undefined,
-    });
+    const fn = makeFunction(stack, 'Snap', { snapStart: when === 'set before' ? lambda.SnapStartConf.ON_PUBLISHED_VERSIONS : undefined });
     new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, options());
     later(fn);
 

@@ -10,22 +10,19 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
+import { authKey, makeFunction, makeProxy } from './constructs';
 import { testWithPython } from './prerequisite';
-import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
+import { TailscaleLambdaExtension } from '../src';
 
 const CFN_LINT = path.join(__dirname, '..', '.venv', 'bin', 'cfn-lint');
-
-beforeEach(() => useFixtureZips());
 
 /** The stacks to check, by their names. */
 const STACKS: Record<string, (stack: Stack) => void> = {
   ProxyAndCaller: (stack) => {
-    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
-    makeProxy(stack).grantInvokeUrl(caller);
+    makeProxy(stack).grantInvokeUrl(makeFunction(stack, 'Caller'));
   },
   ProfilesWithoutAnAlias: (stack) => {
-    const caller = new iam.Role(stack, 'Caller', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const caller = makeFunction(stack, 'Caller');
     const proxy = makeProxy(stack, { functionUrl: false });
     proxy.addProfile('billing', { allowedTargets: ['billing:8080'] }).grantInvokeUrl(caller);
     proxy.addProfile('reports', { allowedTargets: ['reports'], functionUrl: false }).grantInvoke(caller);
@@ -71,28 +68,14 @@ const STACKS: Record<string, (stack: Stack) => void> = {
     });
     proxy.createAlarms({ threshold: 2 });
     proxy.addToDashboard(new cloudwatch.Dashboard(stack, 'Dashboard'));
-    const caller = new lambda.Function(stack, 'Caller', {
-      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-    });
-    proxy.addCaller(caller);
+    proxy.addCaller(makeFunction(stack, 'Caller'));
   },
   ExtensionAlone: (stack) => {
-    const fn = new lambda.Function(stack, 'Reports', {
-      runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-    });
     const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-    extension.addToFunction(fn, { tsAuthKeySecret: known(stack), tsHostname: 'reports', tsShieldsUp: false });
+    extension.addToFunction(makeFunction(stack, 'Reports'), { tsAuthKeySecret: authKey(stack), tsHostname: 'reports', tsShieldsUp: false });
     extension.addPermission('Other', { accountId: '444455556666' });
   },
 };
-
-function known(stack: Stack): secretsmanager.ISecret {
-  return secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-}
-
-function makeProxy(stack: Stack, props: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret: known(stack), tsHostname: 'lambda-test', ...props });
-}
 
 testWithPython()('cfn-lint finds nothing in them', () => {
   const app = new App();

@@ -2,22 +2,16 @@
 import { App, CfnParameter, Duration, Fn, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { authKey, makeFunction, makeProxy as proxyOf, problems, variablesOf } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(props: Partial<TailscaleLambdaProxyProps>): TailscaleLambdaProxy {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test', ...props });
-}
+const makeProxy = (props: Partial<TailscaleLambdaProxyProps>) => proxyOf(stack, props);
 
 const text = () => new CfnParameter(stack, 'Text').valueAsString;
 const number = () => new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
@@ -42,35 +36,29 @@ test.each<[string, () => Partial<TailscaleLambdaProxyProps>, string, unknown]>([
   ['a budget', () => ({ metrics: { budget: Duration.millis(number()) } }), 'TS_METRICS_BUDGET', { Ref: 'Number' }],
   ['a warmer\'s number', () => ({ options: { warmer: { concurrentInvocations: number() } } }), 'TS_WARMER_INVOCATIONS', { Ref: 'Number' }],
 ])('%s comes out as an expression', (_, props, variable, expected) => {
-  makeProxy(props());
+  const { lambda: own, warmer } = makeProxy(props());
 
-  const { Environment } = functionWith(variable) as { Environment: { Variables: Record<string, unknown> } };
-  expect(Environment.Variables[variable]).toEqual(expected);
+  expect({ ...variablesOf(own), ...warmer && variablesOf(warmer) }[variable]).toEqual(expected);
 });
 
 describe('a list of a function of the app\'s', () => {
-  const makeHandler = () => new lambda.Function(stack, 'Handler', {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-  });
-
   test('comes out as an expression: what clients reach without the extension\'s proxy', () => {
-    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(makeHandler(), {
-      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'x', proxyEnvironment: true, noProxy: list(),
+    const fn = makeFunction(stack, 'Handler');
+    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, {
+      tsAuthKeySecret: authKey(stack), tsHostname: 'x', proxyEnvironment: true, noProxy: list(),
     });
 
     expect(problems(stack)).toEqual([]);
-    const { Environment } = functionWith('no_proxy') as { Environment: { Variables: Record<string, unknown> } };
-    expect(Environment.Variables.no_proxy).toEqual({ 'Fn::Join': ['', [expect.stringMatching(/^localhost,.*,$/), { 'Fn::Join': [',', { Ref: 'List' }] }]] });
+    expect(variablesOf(fn).no_proxy).toEqual({ 'Fn::Join': ['', [expect.stringMatching(/^localhost,.*,$/), { 'Fn::Join': [',', { Ref: 'List' }] }]] });
   });
 
   test('comes out as an expression: what a caller\'s layer sends into the tailnet', () => {
-    const caller = makeHandler();
+    const fn = makeFunction(stack, 'Handler');
     TailscaleLambdaProxy.fromTailscaleLambdaProxyAttributes(stack, 'Proxy', {
       url: 'https://abc.lambda-url.eu-west-1.on.aws/', functionArn: 'arn:aws:lambda:eu-west-1:111122223333:function:proxy',
-    }).addCaller(caller, { layer: true, targets: list() });
+    }).addCaller(fn, { layer: true, targets: list() });
 
-    const { Environment } = functionWith('TS_PROXY_TARGETS') as { Environment: { Variables: Record<string, unknown> } };
-    expect(Environment.Variables.TS_PROXY_TARGETS).toEqual({ 'Fn::Join': [',', { Ref: 'List' }] });
+    expect(variablesOf(fn).TS_PROXY_TARGETS).toEqual({ 'Fn::Join': [',', { Ref: 'List' }] });
   });
 });
 

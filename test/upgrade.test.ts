@@ -7,7 +7,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as typescript from 'typescript';
-import { useFixtureZips } from './fixture-zips';
+import './constructs';
 import { testWith } from './prerequisite';
 import * as current from '../src';
 
@@ -25,7 +25,6 @@ const test = testWith('.published/node_modules', 'npx projen python:venv && npx 
 let published: Package;
 
 beforeEach(() => {
-  useFixtureZips();
   published = jest.requireActual(PUBLISHED);
 });
 

@@ -1,6 +1,6 @@
 import { Lazy, SecretValue, Stack } from 'aws-cdk-lib';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { problems } from './problems';
+import { problems } from './constructs';
 import { TailscaleNodeOptions } from '../src';
 import { validateNode } from '../src/validate-node';
 import { Validation } from '../src/validation';
@@ -50,6 +50,14 @@ test.each<Partial<TailscaleNodeOptions>>([
   { tsControlUrl: 'http://192.0.2.2:8080' },
 ])('accepts %j', (options) => {
   expect(check(options)).toEqual([]);
+});
+
+test('says the same thing once', () => {
+  const validation = new Validation(stack);
+  [1, 2].forEach(() => validation.refuse('tsHostname', '""', 'name it'));
+
+  expect(validation.failed).toBe(true);
+  expect(problems(stack)).toEqual(['[Network] tsHostname is "": name it']);
 });
 
 test('lets a value pass that only the deployment knows', () => {

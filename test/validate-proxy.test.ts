@@ -1,29 +1,23 @@
 import { App, Duration, Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { problems } from './problems';
+import { makeProxy as proxyOf, problems } from './constructs';
 import { TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleLambdaProxyPropsLambdaOption } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
-function makeProxy(props: Partial<TailscaleLambdaProxyProps>): TailscaleLambdaProxy {
-  const tsSecretApiKey = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  return new TailscaleLambdaProxy(stack, 'Proxy', { tsSecretApiKey, tsHostname: 'lambda-test', ...props });
-}
+const makeProxy = (props: Partial<TailscaleLambdaProxyProps>) => proxyOf(stack, props);
 
 const certificate = (length: number) => `-----BEGIN CERTIFICATE-----\n${'A'.repeat(length - 54)}\n-----END CERTIFICATE-----`;
 const vpc = () => ec2.Vpc.fromVpcAttributes(stack, 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['eu-west-1a'], privateSubnetIds: ['subnet-1'] });
 
 test.each<[string, Partial<TailscaleLambdaProxyProps>]>([
   ['tsHostname is "not a name": use 1 to 63', { tsHostname: 'not a name' }],
-  ['connectTimeout is ', { connectTimeout: Duration.millis(0) }],
+  ['connectTimeout is 0 millis: use a duration from 1 milli to 15 minutes', { connectTimeout: Duration.millis(0) }],
   ['responseTimeout is 20 minutes: use a duration', { responseTimeout: Duration.minutes(20) }],
   ['firstByteTimeout is 16 minutes: use a duration from 0 millis to 15 minutes', { firstByteTimeout: Duration.minutes(16) }],
   ['idleTimeout is 1 day: use a duration', { idleTimeout: Duration.days(1) }],

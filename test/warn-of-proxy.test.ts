@@ -1,24 +1,18 @@
 import { Annotations, App, Lazy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { useFixtureZips } from './fixture-zips';
-import { warnings } from './problems';
-import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscalePlan } from '../src';
+import { authKey, makeFunction, makeProxy, warnings } from './constructs';
+import { TailscaleLambdaExtension, TailscaleLambdaProxyProps, TailscalePlan } from '../src';
 
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network');
 });
 
 /** What is warned of a proxy. */
 function warned(props: Partial<TailscaleLambdaProxyProps> = {}): string[] {
-  new TailscaleLambdaProxy(stack, 'Proxy', {
-    tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'lambda-test', ...props,
-  });
+  makeProxy(stack, props);
   return warnings(stack);
 }
 
@@ -130,15 +124,8 @@ describe('a role', () => {
   });
 
   test('of a function with the extension alone is warned of as well', () => {
-    const fn = new lambda.Function(stack, 'Reports', {
-      runtime: lambda.Runtime.PYTHON_3_13,
-      handler: 'index.handler',
-      code: lambda.Code.fromInline('def handler(event, context): pass'),
-      role: iam.Role.fromRoleArn(stack, 'Role', arn, { mutable: false }),
-    });
-    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, {
-      tsAuthKeySecret: secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key'), tsHostname: 'reports',
-    });
+    const fn = makeFunction(stack, 'Reports', { role: iam.Role.fromRoleArn(stack, 'Role', arn, { mutable: false }) });
+    new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, { tsAuthKeySecret: authKey(stack), tsHostname: 'reports' });
 
     expect(warnings(stack)).toEqual([expect.stringMatching('^/Network/Reports .*:immutableRole')]);
   });

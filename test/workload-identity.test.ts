@@ -2,11 +2,8 @@
 import { App, CfnParameter, Fn, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { useFixtureZips } from './fixture-zips';
-import { problems, warnings } from './problems';
+import { authKey, makeFunction, makeProxy as proxyOf, problems, statements, variablesOf, warnings } from './constructs';
 import { TailscaleLambdaExtension, TailscaleLambdaProxy, TailscaleLambdaProxyProps, TailscaleWorkloadIdentityOptions } from '../src';
 
 const IDENTITY: TailscaleWorkloadIdentityOptions = { clientId: 'TAbCdEfCNTRL-kGhIjKl', tags: ['tag:lambda', 'tag:prod'] };
@@ -17,24 +14,11 @@ const METRICS = {
 let stack: Stack;
 
 beforeEach(() => {
-  useFixtureZips();
   stack = new Stack(new App(), 'Network', { env: { account: '111122223333', region: 'eu-west-1' } });
 });
 
 function makeProxy(tsWorkloadIdentity = IDENTITY, more: Partial<TailscaleLambdaProxyProps> = {}): TailscaleLambdaProxy {
   return new TailscaleLambdaProxy(stack, 'Proxy', { tsWorkloadIdentity, tsHostname: 'lambda-test', ...more });
-}
-
-function makeFunction(id: string): lambda.Function {
-  return new lambda.Function(stack, id, {
-    runtime: lambda.Runtime.PYTHON_3_13, handler: 'index.handler', code: lambda.Code.fromInline('def handler(event, context): pass'),
-  });
-}
-
-/** Every statement of every policy in the stack. */
-function statements(): unknown[] {
-  const policies = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
-  return policies.flatMap((policy) => policy.Properties.PolicyDocument.Statement);
 }
 
 const tokensFor = (audience: unknown) => ({
@@ -54,28 +38,32 @@ function outputs(): Record<string, unknown> {
   return Object.fromEntries(found.map(([id, { Value }]) => [id.replace(/^.*TrustCredential(Issuer|Subject|Audience|Tags).*$/, '$1'), Value]));
 }
 
-const variables = (fn: lambda.Function) => stack.resolve((fn.node.defaultChild as lambda.CfnFunction).environment).variables;
-
 test('the role of a proxy may get tokens for Tailscale alone, and read no secret', () => {
   makeProxy();
 
   expect(problems(stack)).toEqual([]);
-  expect(statements()).toEqual([tokensFor('api.tailscale.com/TAbCdEfCNTRL-kGhIjKl'), METRICS]);
+  expect(statements(stack)).toEqual([tokensFor('api.tailscale.com/TAbCdEfCNTRL-kGhIjKl'), METRICS]);
   expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toMatch(/secretsmanager|ssm:|kms:/);
+  expect(Object.values(Template.fromStack(stack).findResources('AWS::IAM::Role')).map(({ Properties }) => Properties)).toEqual([{
+    AssumeRolePolicyDocument: {
+      Statement: [{ Action: 'sts:AssumeRole', Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' } }],
+      Version: '2012-10-17',
+    },
+    ManagedPolicyArns: [{ 'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, ':iam::aws:policy/service-role/AWSLambdaBasicExecutionRole']] }],
+  }]);
 });
 
 test('the role of any function with the extension may do the same', () => {
-  const fn = makeFunction('Fn');
+  const fn = makeFunction(stack, 'Fn');
   new TailscaleLambdaExtension(stack, 'Tailscale').addToFunction(fn, { tsWorkloadIdentity: IDENTITY, tsHostname: 'reports' });
 
   expect(problems(stack)).toEqual([]);
-  expect(statements()).toEqual([tokensFor('api.tailscale.com/TAbCdEfCNTRL-kGhIjKl')]);
+  expect(statements(stack)).toEqual([tokensFor('api.tailscale.com/TAbCdEfCNTRL-kGhIjKl')]);
   expect(outputs().Subject).toEqual({ 'Fn::GetAtt': [expect.stringMatching('^FnServiceRole'), 'Arn'] });
 });
 
 test('with a secret, the role may get no token', () => {
-  const tsAuthKeySecret = secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
-  new TailscaleLambdaProxy(stack, 'Proxy', { tsAuthKeySecret, tsHostname: 'lambda-test' });
+  proxyOf(stack);
 
   expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toContain('sts:GetWebIdentityToken');
   expect(Template.fromStack(stack).findOutputs('*')).toEqual({});
@@ -84,7 +72,7 @@ test('with a secret, the role may get no token', () => {
 test('the function is told the client id and the tags, and no secret', () => {
   const proxy = makeProxy({ ...IDENTITY, clientId: 'kAbc?ephemeral=false' });
 
-  expect(variables(proxy.lambda)).toEqual({
+  expect(variablesOf(proxy.lambda)).toEqual({
     TS_WORKLOAD_IDENTITY_CLIENT_ID: 'kAbc?ephemeral=false',
     TS_ADVERTISE_TAGS: 'tag:lambda,tag:prod',
     TS_HOSTNAME: 'lambda-test',
@@ -106,7 +94,7 @@ test('outputs say what the trust credential is made with', () => {
 
 test('two functions of a stack have outputs of their own', () => {
   const extension = new TailscaleLambdaExtension(stack, 'Tailscale');
-  ['One', 'Two'].forEach((id) => extension.addToFunction(makeFunction(id), { tsWorkloadIdentity: IDENTITY, tsHostname: 'reports' }));
+  ['One', 'Two'].forEach((id) => extension.addToFunction(makeFunction(stack, id), { tsWorkloadIdentity: IDENTITY, tsHostname: 'reports' }));
 
   expect(Object.keys(Template.fromStack(stack).findOutputs('*'))).toHaveLength(8);
 });
@@ -114,15 +102,15 @@ test('two functions of a stack have outputs of their own', () => {
 test('an audience of one\'s own is the only one that tokens may be for', () => {
   const proxy = makeProxy({ ...IDENTITY, audience: 'my-tailnet' });
 
-  expect(statements()).toEqual([tokensFor('my-tailnet'), METRICS]);
-  expect(variables(proxy.lambda).TS_WORKLOAD_IDENTITY_AUDIENCE).toBe('my-tailnet');
+  expect(statements(stack)).toEqual([tokensFor('my-tailnet'), METRICS]);
+  expect(variablesOf(proxy.lambda).TS_WORKLOAD_IDENTITY_AUDIENCE).toBe('my-tailnet');
   expect(outputs().Audience).toBe('my-tailnet');
 });
 
 test('attributes are no part of the audience', () => {
   makeProxy({ ...IDENTITY, clientId: 'kAbc?preauthorized=false&baseURL=https://api.example.com' });
 
-  expect(statements()).toEqual([tokensFor('api.tailscale.com/kAbc'), METRICS]);
+  expect(statements(stack)).toEqual([tokensFor('api.tailscale.com/kAbc'), METRICS]);
 });
 
 test('a client id and tags may be known to the deployment alone', () => {
@@ -132,8 +120,8 @@ test('a client id and tags may be known to the deployment alone', () => {
   const audience = { 'Fn::Join': ['', ['api.tailscale.com/', { 'Fn::Select': [0, { 'Fn::Split': ['?', { Ref: 'ClientId' }] }] }]] };
 
   expect(problems(stack)).toEqual([]);
-  expect(statements()).toEqual([tokensFor(audience), METRICS]);
-  expect(variables(proxy.lambda).TS_ADVERTISE_TAGS).toEqual(stack.resolve(Fn.join(',', tags)));
+  expect(statements(stack)).toEqual([tokensFor(audience), METRICS]);
+  expect(variablesOf(proxy.lambda).TS_ADVERTISE_TAGS).toEqual(stack.resolve(Fn.join(',', tags)));
 });
 
 test('a role that cannot be changed is warned of, with the permission that it must bring', () => {
@@ -163,7 +151,7 @@ test.each<[Partial<TailscaleWorkloadIdentityOptions>, string]>([
 });
 
 describe('exactly one credential', () => {
-  const secret = () => secretsmanager.Secret.fromSecretNameV2(stack, 'Secret', 'tailscale-api-key');
+  const secret = () => authKey(stack);
   const parameter = (parameterName = '/tailscale/auth-key') =>
     ssm.StringParameter.fromSecureStringParameterAttributes(stack, `Parameter-${parameterName}`, { parameterName });
 
@@ -201,8 +189,8 @@ describe('exactly one credential', () => {
     const proxy = new TailscaleLambdaProxy(stack, 'Proxy', { tsHostname: 'lambda-test', tsAuthKeyParameter: parameter(), tsSecretField: 'key' });
 
     expect(problems(stack)).toEqual([]);
-    expect(variables(proxy.lambda)).toMatchObject({ TS_AUTH_KEY_PARAMETER: '/tailscale/auth-key', TS_SECRET_FIELD: 'key' });
-    expect(statements()).toEqual([expect.objectContaining({ Action: 'ssm:GetParameter' }), METRICS]);
+    expect(variablesOf(proxy.lambda)).toMatchObject({ TS_AUTH_KEY_PARAMETER: '/tailscale/auth-key', TS_SECRET_FIELD: 'key' });
+    expect(statements(stack)).toEqual([expect.objectContaining({ Action: 'ssm:GetParameter' }), METRICS]);
     expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toMatch(/secretsmanager|sts:Get/);
   });
 });

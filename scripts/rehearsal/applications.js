@@ -2,10 +2,10 @@
 // Follows the README from an empty folder: its commands and its files, with what was published, and with the lowest or the
 // newest CDK. The stack must be synthesized without a warning.
 
-const { spawn } = require('child_process');
-const { once } = require('events');
+const { execFile } = require('child_process');
 const fs = require('fs');
 const path = require('path');
+const { promisify } = require('util');
 
 /**
  * What the README shows.
@@ -50,19 +50,15 @@ function shown(readme) {
  * Runs a shell command and returns all that it writes.
  * @param {string} command
  * @param {string} folder
- * @param {NodeJS.ProcessEnv} environment
+ * @param {NodeJS.ProcessEnv} env
  */
-async function shell(command, folder, environment) {
-  const child = spawn('bash', ['-eo', 'pipefail', '-c', command], { cwd: folder, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
-  /** @type {[string[], string[]]} */
-  const [out, err] = [[], []];
-  child.stdout.setEncoding('utf8').on('data', (text) => out.push(text));
-  child.stderr.setEncoding('utf8').on('data', (text) => err.push(text));
-  const [status] = await once(child, 'close');
-  if (status !== 0) {
-    throw new Error(`in ${folder}, ${command} failed with exit code ${status}:\n${out.join('')}${err.join('')}`);
-  }
-  return { out: out.join(''), err: err.join('') };
+async function shell(command, folder, env) {
+  const running = promisify(execFile)('bash', ['-eo', 'pipefail', '-c', command], { cwd: folder, env, maxBuffer: 1e8 });
+  running.child.stdin?.end();
+  const { stdout, stderr } = await running.catch((error) => {
+    throw new Error(`in ${folder}, ${command} failed with exit code ${error.code}:\n${error.stdout}${error.stderr}`);
+  });
+  return { out: stdout, err: stderr };
 }
 
 /**
@@ -77,63 +73,32 @@ function problemsOf({ out, err }) {
 }
 
 /**
- * What an application is made of.
- * @typedef {object} Application
- * @property {string} folder does not exist yet
- * @property {string} name of the package
- * @property {string[]} cdk the versions of the CDK, as npm is asked for them; the newest where there are none
- * @property {string} npm the registry
- * @property {string} pypi the index
- * @property {NodeJS.ProcessEnv} environment
- */
-
-/**
- * @param {Application} application
+ * Makes the README's application, in TypeScript or Python; the CDK's command line comes by npm for both.
+ * @param {'typescript' | 'python'} language
+ * @param {object} application
+ * @param {string} application.folder does not exist yet
+ * @param {string} application.name of the package
+ * @param {string[]} application.cdk the versions of the CDK, as npm is asked for them; the newest where there are none
+ * @param {string} application.npm the registry
+ * @param {string} application.pypi the index
+ * @param {NodeJS.ProcessEnv} application.environment
  * @param {Shown} readme
  */
-function prepare({ folder }, readme) {
-  for (const [name, text] of Object.entries(readme.files)) {
-    fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
-    fs.writeFileSync(path.join(folder, name), text);
+async function make(language, { folder, name, cdk, npm, pypi, environment }, readme) {
+  for (const [file, text] of Object.entries(readme.files)) {
+    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    fs.writeFileSync(path.join(folder, file), text);
   }
-}
-
-/**
- * Installs what every application needs.
- * @param {Application} application
- * @param {Shown} readme
- */
-async function install({ folder, name, cdk, npm, environment }, readme) {
-  const chosen = cdk.reduce((command, version) => command.replace(new RegExp(` ${version.split('@')[0]}(?= |$)`), ` ${version}`), readme.install);
+  const install = cdk.reduce((command, version) => command.replace(new RegExp(` ${version.split('@')[0]}(?= |$)`), ` ${version}`), readme.install);
   const env = { ...environment, npm_config_registry: `http://${npm}/`, npm_config_audit: 'false', npm_config_fund: 'false' };
-  await shell(chosen.replace('CHECKOUT/dist/js/*.tgz', name), folder, env);
-}
-
-/**
- * Makes the README's application in TypeScript.
- * @param {Application} application
- * @param {Shown} readme
- */
-async function inTypeScript(application, readme) {
-  prepare(application, readme);
-  await install(application, readme);
-  return problemsOf(await shell(readme.synth, application.folder, application.environment));
-}
-
-/**
- * Makes the README's application in Python; the CDK's command line comes by npm.
- * @param {Application} application
- * @param {Shown} readme
- */
-async function inPython(application, readme) {
-  const { folder, name, cdk, pypi, environment } = application;
-  prepare(application, readme);
-  await install(application, readme);
-  const chosen = [name, ...cdk.map((version) => version.replace('@', '=='))].join(' ');
-  const env = { ...environment, PIP_INDEX_URL: `http://${pypi}/simple/` };
+  await shell(install.replace('CHECKOUT/dist/js/*.tgz', name), folder, env);
+  if (language === 'typescript') {
+    return problemsOf(await shell(readme.synth, folder, environment));
+  }
+  const wheels = [name, ...cdk.map((version) => version.replace('@', '=='))].join(' ');
   // One shell, for the virtual environment.
-  const commands = [`${readme.pip.replace('CHECKOUT/dist/python/*.whl', chosen)} --quiet`, readme.synth.replace('npx tsx app.ts', 'python3 app.py')];
-  return problemsOf(await shell(commands.join('\n'), folder, env));
+  const commands = [`${readme.pip.replace('CHECKOUT/dist/python/*.whl', wheels)} --quiet`, readme.synth.replace('npx tsx app.ts', 'python3 app.py')];
+  return problemsOf(await shell(commands.join('\n'), folder, { ...environment, PIP_INDEX_URL: `http://${pypi}/simple/` }));
 }
 
-module.exports = { inPython, inTypeScript, problemsOf, shown };
+module.exports = { make, problemsOf, shown };

@@ -9,6 +9,7 @@ const fs = require('fs');
 const http = require('http');
 const net = require('net');
 const path = require('path');
+const { json } = require('stream/consumers');
 
 /** How long a registry may take until it listens, in milliseconds. */
 const START_LIMIT_MS = 60_000;
@@ -33,35 +34,23 @@ async function freePort() {
 }
 
 /**
- * Waits until a server answers.
- * @param {string} url
- * @param {import('child_process').ChildProcess} child
- * @param {string} log
- */
-async function untilItAnswers(url, child, log) {
-  const deadline = Date.now() + START_LIMIT_MS;
-  for (;;) {
-    try {
-      await fetch(url);
-      return;
-    } catch {
-      if (child.exitCode !== null || Date.now() > deadline) {
-        throw new Error(`${url} does not answer: ${fs.readFileSync(log, 'utf8').slice(-2000)}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
-
-/**
+ * Starts a server, and waits until it answers.
  * @param {string} program
  * @param {string[]} args
  * @param {string} log
+ * @param {string} url
  */
-function serve(program, args, log) {
+async function serve(program, args, log, url) {
   const file = fs.openSync(log, 'w');
   const child = spawn(program, args, { stdio: ['ignore', file, file] });
   fs.closeSync(file);
+  const deadline = Date.now() + START_LIMIT_MS;
+  while (!await fetch(url).catch(() => undefined)) {
+    if (child.exitCode !== null || Date.now() > deadline) {
+      throw new Error(`${url} does not answer: ${fs.readFileSync(log, 'utf8').slice(-2000)}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
   return child;
 }
 
@@ -87,9 +76,9 @@ async function startNpm(tools, folder, name) {
   const file = path.join(folder, 'verdaccio.yaml');
   // YAML holds JSON.
   fs.writeFileSync(file, JSON.stringify(config));
-  const log = path.join(folder, 'verdaccio.log');
-  const child = serve(path.join(tools, 'node_modules', '.bin', 'verdaccio'), ['--config', file, '--listen', `127.0.0.1:${port}`], log);
-  await untilItAnswers(`http://127.0.0.1:${port}/-/ping`, child, log);
+  const program = path.join(tools, 'node_modules', '.bin', 'verdaccio');
+  const args = ['--config', file, '--listen', `127.0.0.1:${port}`];
+  const child = await serve(program, args, path.join(folder, 'verdaccio.log'), `http://127.0.0.1:${port}/-/ping`);
   return { child, port };
 }
 
@@ -107,23 +96,10 @@ async function startPypi(tools, folder, token) {
   fs.mkdirSync(packages);
   const { stdout } = spawnSync('python3', ['-m', 'pip', 'config', 'get', 'global.index-url'], { encoding: 'utf8' });
   const fallback = stdout.trim() ? ['--fallback-url', stdout.trim()] : [];
-  const log = path.join(folder, 'pypiserver.log');
   const args = ['run', '-i', '127.0.0.1', '-p', String(port), '-a', 'update', '-P', passwords, ...fallback, packages];
-  const child = serve(path.join(tools, 'venv', 'bin', 'pypi-server'), args, log);
-  await untilItAnswers(`http://127.0.0.1:${port}/health`, child, log);
+  const program = path.join(tools, 'venv', 'bin', 'pypi-server');
+  const child = await serve(program, args, path.join(folder, 'pypiserver.log'), `http://127.0.0.1:${port}/health`);
   return { child, port };
-}
-
-/**
- * @param {import('http').IncomingMessage} request
- * @returns {Promise<string>}
- */
-async function bodyOf(request) {
-  const chunks = [];
-  for await (const chunk of request) {
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 /**
@@ -163,7 +139,7 @@ async function startRegistries(tools, folder, name) {
       return bearer === identityFor('npm:127.0.0.1', signature) ? answer(201, { token: npmToken }) : answer(401, { message: 'no identity of a trusted workflow' });
     }
     if (pathname === '/_/oidc/mint-token') {
-      void bodyOf(request).then((body) => JSON.parse(body).token === identityFor('pypi', signature)
+      void json(request).then((body) => /** @type {any} */ (body).token === identityFor('pypi', signature)
         ? answer(200, { success: true, token: pypiToken }) : answer(422, { message: 'no identity of a trusted workflow' }));
       return undefined;
     }

@@ -6,30 +6,44 @@ const { spawn } = require('child_process');
 const { once } = require('events');
 const fs = require('fs');
 const path = require('path');
-const { holds, interpolate } = require('./expressions');
 const { run } = require('../run');
 
-/**
- * @typedef {object} Step
- * @property {string} [id]
- * @property {string} [name]
- * @property {string} [if]
- * @property {string} [uses]
- * @property {Record<string, string>} [with]
- * @property {string} [run]
- * @property {string} [shell]
- * @property {Record<string, string>} [env]
- * @property {boolean} [continue-on-error]
- */
+/** @typedef {Record<string, any>} Step as GitHub documents it */
+/** @typedef {Record<string, any> & { steps: Step[] }} Job as GitHub documents it */
+/** @typedef {Record<string, any>} Contexts what expressions read: `steps`, `needs`, `inputs`, `github`, … */
+/** @typedef {{ name: string, job: Job, folder: string, contexts: Contexts }} Run a job that runs, and its folder */
 
 /**
- * @typedef {object} Job
- * @property {string | string[]} [needs]
- * @property {string} [if]
- * @property {Record<string, string>} [env]
- * @property {Record<string, string>} [outputs]
- * @property {Step[]} steps
+ * The value of an expression without its `${{ }}`. JavaScript reads what the release workflow uses of GitHub's language: paths,
+ * texts, !, ==, != and &&. A function or a context that it does not know ends the rehearsal.
+ * @param {string} expression
+ * @param {Contexts} contexts
  */
+function evaluate(expression, contexts) {
+  const script = expression.replace(/\.(\w+(?:-\w+)+)/g, '["$1"]');
+  // What is not there is empty, as with GitHub.
+  return new Function(...Object.keys(contexts), `return ${script}`)(...Object.values(contexts)) ?? '';
+}
+
+/**
+ * Texts by names, each with its `${{ }}` replaced.
+ * @param {Record<string, unknown> | undefined} texts
+ * @param {Contexts} contexts
+ */
+function interpolateAll(texts, contexts) {
+  const interpolate = (/** @type {unknown} */ text) =>
+    String(text).replace(/\$\{\{(.*?)\}\}/g, (_, expression) => String(evaluate(expression, contexts)));
+  return Object.fromEntries(Object.entries(texts ?? {}).map(([key, text]) => [key, interpolate(text)]));
+}
+
+/**
+ * Whether an `if:` holds, which may come with or without `${{ }}`; without one, it does.
+ * @param {string | undefined} condition
+ * @param {Contexts} contexts
+ */
+function holds(condition, contexts) {
+  return condition === undefined || Boolean(evaluate(condition.replace(/^\$\{\{(.*)\}\}$/, '$1'), contexts));
+}
 
 /**
  * What stands for GitHub.
@@ -62,15 +76,11 @@ class Rehearsal {
    */
   async job(name) {
     const job = this.jobs[name];
-    if (!job) {
-      throw new Error(`the workflow has no job "${name}"`);
-    }
     const missing = [job.needs ?? []].flat().filter((needed) => !(needed in this.done));
     if (missing.length > 0) {
       throw new Error(`the job ${name} needs ${missing.join(', ')}, which did not run before it`);
     }
-    const secrets = { GITHUB_TOKEN: 'none' };
-    const contexts = { github: { sha: this.place.commit }, inputs: {}, secrets, needs: this.done, steps: /** @type {Record<string, any>} */ ({}) };
+    const contexts = { github: { sha: this.place.commit }, inputs: {}, secrets: { GITHUB_TOKEN: 'none' }, needs: this.done, steps: /** @type {any} */ ({}) };
     if (!holds(job.if, contexts)) {
       throw new Error(`the job ${name} would not run: ${job.if}`);
     }
@@ -78,41 +88,35 @@ class Rehearsal {
     fs.rmSync(folder, { recursive: true, force: true });
     fs.mkdirSync(folder, { recursive: true });
     for (const step of job.steps) {
-      const outputs = await this.step(name, step, folder, contexts);
-      contexts.steps[step.id ?? ''] = { outputs };
+      contexts.steps[step.id ?? ''] = { outputs: await this.step(step, { name, job, folder, contexts }) };
     }
-    this.done[name] = {
-      outputs: Object.fromEntries(Object.entries(job.outputs ?? {}).map(([key, value]) => [key, interpolate(value, contexts)])),
-    };
+    this.done[name] = { outputs: interpolateAll(job.outputs, contexts) };
   }
 
   /**
-   * @param {string} job
    * @param {Step} step
-   * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Run} of
    * @returns {Promise<Record<string, string>>} its outputs
    */
-  async step(job, step, folder, contexts) {
-    const title = `${job}: ${step.name ?? step.uses}`;
+  async step(step, of) {
+    const title = `${of.name}: ${step.name ?? step.uses}`;
     const why = this.place.leftOut[step.id ?? ''];
-    if (why || !holds(step.if, contexts)) {
+    if (why || !holds(step.if, of.contexts)) {
       console.log(`- ${title} (left out: ${why ?? step.if})`);
       return {};
     }
     console.log(`- ${title}`);
-    return step.uses ? this.action(step, folder, contexts) : this.script(job, step, folder, contexts);
+    return step.uses ? this.action(step, of) : this.script(step, of);
   }
 
   /**
    * What an action does to the files.
    * @param {Step} step
-   * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Run} of
    * @returns {Record<string, string>}
    */
-  action(step, folder, contexts) {
-    const inputs = Object.fromEntries(Object.entries(step.with ?? {}).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+  action(step, { folder, contexts }) {
+    const inputs = interpolateAll(step.with, contexts);
     const artifacts = path.join(this.place.folder, 'artifacts');
     const [name] = String(step.uses).split('@');
     switch (name) {
@@ -129,18 +133,11 @@ class Rehearsal {
       case 'actions/download-artifact':
         fs.cpSync(path.join(artifacts, inputs['artifact-ids']), path.join(folder, inputs.path), { recursive: true });
         return {};
-      case 'actions/attest-build-provenance': {
-        const subjects = inputs['subject-path'].split('\n').flatMap((pattern) => {
-          const [before, after] = path.basename(pattern).split('*');
-          const found = fs.readdirSync(path.join(folder, path.dirname(pattern))).filter((file) => file.startsWith(before) && file.endsWith(after));
-          if (found.length === 0) {
-            throw new Error(`${pattern} names no file`);
-          }
-          return found;
-        });
-        console.log(`  not attested here: ${subjects.join(', ')}`);
+      case 'actions/attest-build-provenance':
+        console.log('  not attested here:');
+        // Each pattern must name a file.
+        run('bash', ['-c', `ls -d ${inputs['subject-path'].split('\n').join(' ')}`], { cwd: folder });
         return {};
-      }
       case 'actions/setup-node':
       case 'actions/setup-go':
       case 'actions/setup-python':
@@ -153,25 +150,23 @@ class Rehearsal {
 
   /**
    * Runs a shell step as GitHub's runner does.
-   * @param {string} job
    * @param {Step} step
-   * @param {string} folder
-   * @param {import('./expressions').Contexts} contexts
+   * @param {Run} of
    * @returns {Promise<Record<string, string>>}
    */
-  async script(job, step, folder, contexts) {
+  async script(step, { name, job, folder, contexts }) {
     const output = path.join(this.place.folder, 'output');
     fs.writeFileSync(output, '');
-    const env = Object.fromEntries(Object.entries({ ...this.jobs[job].env, ...step.env }).map(([key, value]) => [key, interpolate(String(value), contexts)]));
+    const { script, ...env } = interpolateAll({ ...job.env, ...step.env, script: step.run }, contexts);
     const shell = step.shell === 'bash' ? ['--noprofile', '--norc', '-eo', 'pipefail'] : ['-e'];
     // Not synchronously: this process may be what the step talks to.
-    const child = spawn('bash', [...shell, '-c', interpolate(String(step.run), contexts)], {
+    const child = spawn('bash', [...shell, '-c', script], {
       cwd: folder,
       stdio: ['ignore', 'inherit', 'inherit'],
       env: {
         ...this.place.environment,
         ...env,
-        ...this.place.overrides[job],
+        ...this.place.overrides[name],
         GITHUB_OUTPUT: output,
         GITHUB_REF_TYPE: 'tag',
         GITHUB_REF_NAME: this.place.tag,
@@ -181,7 +176,7 @@ class Rehearsal {
     });
     const [status, signal] = await once(child, 'exit');
     if (status !== 0) {
-      const problem = `the step "${step.name}" of the job ${job} failed: ${signal ?? `exit code ${status}`}`;
+      const problem = `the step "${step.name}" of the job ${name} failed: ${signal ?? `exit code ${status}`}`;
       if (!step['continue-on-error']) {
         throw new Error(problem);
       }

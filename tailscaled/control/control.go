@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log"
 	"net/http"
+	"sync/atomic"
 
 	"golang.org/x/net/http2"
 	"tailscale.com/control/controlhttp/controlhttpserver"
@@ -20,22 +21,42 @@ type control struct {
 	url     string
 	private key.MachinePrivate
 	tailnet *tailnet
-	keys    *authKeys
-	tallies *tallies
-	faults  *faults
+	// silentUntil is when nodes get answers again, in nanoseconds of Unix time.
+	silentUntil atomic.Int64
+
+	// The tailnet's lock guards what follows.
+
+	keys map[string]*authKey
+	// tallies are by hostname, and count what testbed::control::Counts names.
+	tallies map[string]map[string]int
+	// refusal is what becomes of nodes that want to join: see hooks. words are those of "in-words".
+	refusal, words string
+	// reject is how many registrations get a 429, with this many seconds in Retry-After.
+	reject, retryAfter int
 }
 
-func newControl(url string, tailnet *tailnet, keys map[string]*authKey) *control {
-	return &control{
-		url: url, private: key.NewMachine(), tailnet: tailnet,
-		keys: &authKeys{keys: keys}, tallies: &tallies{byName: map[string]*tally{}}, faults: newFaults(),
+// authKey is a key that machines log in with.
+type authKey struct {
+	Reusable  bool `json:"reusable"`
+	Ephemeral bool `json:"ephemeral"`
+	used      bool
+	revoked   bool
+}
+
+// answersDown answers a node's request where the server is to be down.
+func (c *control) answersDown(w http.ResponseWriter) bool {
+	c.tailnet.mu.Lock()
+	defer c.tailnet.mu.Unlock()
+	down := c.refusal == "everything"
+	if down {
+		http.Error(w, "switched off by a test", http.StatusServiceUnavailable)
 	}
+	return down
 }
 
 // ServeHTTP is what nodes see.
 func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c.faults.isDown() {
-		http.Error(w, "switched off by a test", http.StatusServiceUnavailable)
+	if c.answersDown(w) {
 		return
 	}
 	switch r.URL.Path {
@@ -62,14 +83,12 @@ func (c *control) serveNoise(w http.ResponseWriter, r *http.Request) {
 	machine := conn.Peer()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /machine/register", func(w http.ResponseWriter, r *http.Request) { c.serveRegister(w, r, machine) })
-	mux.HandleFunc("POST /machine/map", func(w http.ResponseWriter, r *http.Request) { c.serveMap(w, r, machine) })
+	mux.HandleFunc("POST /machine/map", c.serveMap)
 	mux.HandleFunc("POST /machine/update-health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	unlessDown := func(w http.ResponseWriter, r *http.Request) {
-		if c.faults.isDown() {
-			http.Error(w, "switched off by a test", http.StatusServiceUnavailable)
-			return
+		if !c.answersDown(w) {
+			mux.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	}
 	new(http2.Server).ServeConn(conn, &http2.ServeConnOpts{Context: r.Context(), Handler: http.HandlerFunc(unlessDown)})
 }

@@ -20,10 +20,8 @@ type crowd struct {
 	Tags     []string `json:"tags"`
 }
 
-// join makes the crowd members, all at once.
+// join makes the crowd members, all at once. t.mu is held.
 func (t *tailnet) join(c crowd) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var last *member
 	for number := range c.Peers {
 		last = t.addSynthetic(fmt.Sprintf("peer-%d", number+1), nil, number < c.Online)

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 
 	"tailscale.com/derp/derpserver"
 	"tailscale.com/net/stunserver"
@@ -18,16 +16,16 @@ import (
 // startDERP starts a DERP relay and a STUN server on free ports of ip, and returns the map that points nodes to them.
 //
 // Like upstream's integration.RunDERPAndSTUN, but STUN too is bound to ip alone, and nothing here is a test.
-func startDERP(ctx context.Context, ip netip.Addr) (*tailcfg.DERPMap, error) {
+func startDERP(ctx context.Context, ip string) (*tailcfg.DERPMap, error) {
 	stun := stunserver.New(ctx)
-	if err := stun.Listen(net.JoinHostPort(ip.String(), "0")); err != nil {
-		return nil, fmt.Errorf("STUN on %s: %w", ip, err)
+	if err := stun.Listen(net.JoinHostPort(ip, "0")); err != nil {
+		return nil, err
 	}
 	go stun.Serve() // ends with ctx
 
-	listener, err := net.Listen("tcp4", net.JoinHostPort(ip.String(), "0"))
+	listener, err := net.Listen("tcp4", net.JoinHostPort(ip, "0"))
 	if err != nil {
-		return nil, fmt.Errorf("DERP on %s: %w", ip, err)
+		return nil, err
 	}
 	relay := derpserver.New(key.NewNode(), logger.Discard)
 	// httptest brings a certificate; the map tells nodes not to check it.
@@ -43,11 +41,11 @@ func startDERP(ctx context.Context, ip netip.Addr) (*tailcfg.DERPMap, error) {
 			Nodes: []*tailcfg.DERPNode{{
 				Name:             "test-1",
 				RegionID:         region,
-				HostName:         ip.String(),
-				IPv4:             ip.String(),
+				HostName:         ip,
+				IPv4:             ip,
 				IPv6:             "none",
 				STUNPort:         stun.LocalAddr().(*net.UDPAddr).Port,
-				STUNTestIP:       ip.String(),
+				STUNTestIP:       ip,
 				DERPPort:         listener.Addr().(*net.TCPAddr).Port,
 				InsecureForTests: true,
 			}},

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -11,27 +10,6 @@ import (
 
 	"tailscale.com/tailcfg"
 )
-
-// hooks is what tests see of the tailnet, and do to it:
-//
-//	GET  /testbed/nodes                 the nodes of the tailnet but for a crowd, as []node
-//	GET  /testbed/counts                registrations and log-outs, as {hostname: tally}
-//	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
-//	POST /testbed/nodes/{id}/remove     forgets the node: its polls are answered with 404, and its peers know it no more
-//	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
-//	GET  /testbed/derp-map              where DERP and STUN are, as a tailcfg.DERPMap
-//	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
-//	PUT  /testbed/keys                  {"key":S,"reusable":B,"ephemeral":B}: one more auth key
-//	POST /testbed/keys/revoke           {"key":S}: refused from now on
-//	POST /testbed/keys/purge            {"key":S}: unknown from now on
-//	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join: see faults.refuse; in-words takes {"words":S}
-//	POST /testbed/approve-all           approves the nodes that wait for it
-//	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
-//	PUT  /testbed/silence               {"millis":N}: takes connections and says nothing for so long; 0 ends it
-//	POST /testbed/crowd                 a crowd: machines that nobody is behind
-type hooks struct {
-	*control
-}
 
 // node is one machine of the tailnet.
 type node struct {
@@ -45,55 +23,107 @@ type node struct {
 	Ephemeral bool `json:"ephemeral"`
 }
 
-func (h hooks) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /testbed/nodes", h.listNodes)
-	mux.HandleFunc("GET /testbed/counts", h.counts)
-	mux.HandleFunc("POST /testbed/nodes/{id}/expire", h.toNode(func(m *member, _ *http.Request) error {
-		m.node.KeyExpiry = time.Now().Add(-time.Minute)
-		h.tailnet.touch(m)
-		return nil
-	}))
-	mux.HandleFunc("POST /testbed/nodes/{id}/remove", h.toNode(func(m *member, _ *http.Request) error {
-		h.tailnet.remove(m)
-		return nil
-	}))
-	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", h.toNode(func(m *member, r *http.Request) error {
-		var routes []netip.Prefix
-		if err := json.NewDecoder(r.Body).Decode(&routes); err != nil {
-			return fmt.Errorf(`want a list of routes such as ["10.0.0.0/8"]: %w`, err)
-		}
-		m.routes = routes
-		h.tailnet.touch(m)
-		return nil
-	}))
-	mux.HandleFunc("GET /testbed/derp-map", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, h.tailnet.derpMap) })
-	mux.HandleFunc("POST /testbed/names", taking(h.addName))
-	mux.HandleFunc("PUT /testbed/keys", taking(h.declareKey))
-	mux.HandleFunc("POST /testbed/keys/revoke", taking(onKey(h.keys.revoke)))
-	mux.HandleFunc("POST /testbed/keys/purge", taking(onKey(h.keys.purge)))
-	mux.HandleFunc("PUT /testbed/refusal/{what}", h.setRefusal)
-	mux.HandleFunc("POST /testbed/approve-all", h.approveAll)
-	mux.HandleFunc("PUT /testbed/register-limit", taking(h.setRegisterLimit))
-	mux.HandleFunc("PUT /testbed/silence", taking(func(t period) error { h.faults.beSilent(t.duration()); return nil }))
-	mux.HandleFunc("POST /testbed/crowd", taking(func(c crowd) error { h.tailnet.join(c); return nil }))
-	return mux
-}
-
-// period is a time that a hook is given.
-type period struct {
+// orders is the union of the requests' bodies: each hook reads fields of its own.
+type orders struct {
+	// An auth key.
+	Key string `json:"key"`
+	authKey
+	// A name of the resolver's.
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	// A refusal.
+	Words string `json:"words"`
+	// The limit of registrations.
+	Reject            int `json:"reject"`
+	RetryAfterSeconds int `json:"retryAfterSeconds"`
+	// A silence.
 	Millis int64 `json:"millis"`
 }
 
-func (p period) duration() time.Duration { return time.Duration(p.Millis) * time.Millisecond }
+// hooks is what tests see of the tailnet, and do to it:
+//
+//	GET  /testbed/nodes                 the nodes of the tailnet but for a crowd, as []node
+//	GET  /testbed/counts                registrations and log-outs, as {hostname: {what: count}}
+//	POST /testbed/nodes/{id}/expire     ends the node's key: it must log in again
+//	POST /testbed/nodes/{id}/remove     forgets the node: its polls are answered with 404, and its peers know it no more
+//	PUT  /testbed/nodes/{id}/routes     ["10.0.0.0/8",...]: the routes that its peers take through it
+//	GET  /testbed/derp-map              where DERP and STUN are, as a tailcfg.DERPMap
+//	POST /testbed/names                 {"name":S,"address":A}: one more name for the tailnet's resolver
+//	PUT  /testbed/keys                  {"key":S,"reusable":B,"ephemeral":B}: one more auth key
+//	POST /testbed/keys/revoke           {"key":S}: refused from now on
+//	POST /testbed/keys/purge            {"key":S}: unknown from now on
+//	PUT  /testbed/refusal/{what}        what becomes of nodes that want to join, for requests that begin after the answer:
+//	       nothing       they may
+//	       everything    each request is answered with 503
+//	       unapproved    an administrator must approve them first
+//	       person        a person must log in
+//	       without-logs  they must send their logs to Tailscale: see tailnet.requireLogs
+//	       in-words      they are refused in these words: {"words":S}
+//	POST /testbed/approve-all           approves the nodes that wait for it
+//	PUT  /testbed/register-limit        {"reject":N,"retryAfterSeconds":S}: the next N registrations get a 429
+//	PUT  /testbed/silence               {"millis":N}: takes connections and says nothing for so long; 0 ends it
+//	POST /testbed/crowd                 a crowd: machines that nobody is behind
+func (c *control) hooks() http.Handler {
+	t := c.tailnet
+	mux := http.NewServeMux()
+	tells := func(path string, what func() any) {
+		mux.HandleFunc("GET /testbed/"+path, func(w http.ResponseWriter, _ *http.Request) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			answerJSON(w, what())
+		})
+	}
+	tells("nodes", func() any { return t.nodes() })
+	tells("counts", func() any { return c.tallies })
+	tells("derp-map", func() any { return t.derpMap })
 
-// taking is a handler of requests with a body. An error is the test's.
-func taking[T any](do func(T) error) http.HandlerFunc {
+	takes := func(pattern string, do func(orders)) {
+		mux.HandleFunc(pattern, taking(t, func(_ *http.Request, o orders) error { do(o); return nil }))
+	}
+	takes("POST /testbed/names", func(o orders) {
+		// The resolver takes the type from the value.
+		t.records = append(t.records, tailcfg.DNSRecord{Name: o.Name, Value: o.Address})
+		t.touch(nil)
+	})
+	takes("PUT /testbed/keys", func(o orders) { c.keys[o.Key] = &o.authKey })
+	takes("POST /testbed/keys/revoke", func(o orders) { c.keys[o.Key].revoked = true })
+	takes("POST /testbed/keys/purge", func(o orders) { delete(c.keys, o.Key) })
+	takes("PUT /testbed/register-limit", func(o orders) { c.reject, c.retryAfter = o.Reject, o.RetryAfterSeconds })
+	takes("PUT /testbed/silence", func(o orders) {
+		c.silentUntil.Store(time.Now().Add(time.Duration(o.Millis) * time.Millisecond).UnixNano())
+	})
+	takes("POST /testbed/approve-all", func(orders) {
+		for _, m := range t.members {
+			m.node.MachineAuthorized = true
+			t.touch(m)
+		}
+	})
+	mux.HandleFunc("PUT /testbed/refusal/{what}", taking(t, func(r *http.Request, o orders) error {
+		c.refusal, c.words = r.PathValue("what"), o.Words
+		t.requireLogs = c.refusal == "without-logs"
+		t.touch(nil)
+		return nil
+	}))
+	mux.HandleFunc("POST /testbed/crowd", taking(t, func(_ *http.Request, crowd crowd) error { t.join(crowd); return nil }))
+
+	mux.HandleFunc("POST /testbed/nodes/{id}/expire", toNode(t, func(m *member, _ struct{}) { t.expire(m) }))
+	mux.HandleFunc("POST /testbed/nodes/{id}/remove", toNode(t, func(m *member, _ struct{}) { t.remove(m) }))
+	mux.HandleFunc("PUT /testbed/nodes/{id}/routes", toNode(t, func(m *member, routes []netip.Prefix) {
+		m.routes = routes
+		t.touch(m)
+	}))
+	return mux
+}
+
+// taking is a handler of requests with a body, which holds the tailnet's lock. An error is the test's.
+func taking[T any](t *tailnet, do func(*http.Request, T) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		var body T
 		err := json.NewDecoder(r.Body).Decode(&body)
 		if err == nil {
-			err = do(body)
+			err = do(r, body)
 		}
 		if err != nil {
 			http.Error(w, fmt.Sprintf("%s: %v", r.URL.Path, err), http.StatusBadRequest)
@@ -103,129 +133,34 @@ func taking[T any](do func(T) error) http.HandlerFunc {
 	}
 }
 
-// toNode is a handler of requests whose path names a node. The tailnet's lock is held meanwhile.
-func (h hooks) toNode(do func(*member, *http.Request) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-		if err != nil {
-			http.Error(w, fmt.Sprintf("id %q: want a node's number", r.PathValue("id")), http.StatusBadRequest)
-			return
-		}
-		h.tailnet.mu.Lock()
-		defer h.tailnet.mu.Unlock()
-		m := h.tailnet.members[tailcfg.NodeID(id)]
+// toNode is a handler of requests whose path names a node.
+func toNode[T any](t *tailnet, do func(*member, T)) http.HandlerFunc {
+	return taking(t, func(r *http.Request, body T) error {
+		id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64)
+		m := t.members[tailcfg.NodeID(id)]
 		if m == nil {
-			http.Error(w, fmt.Sprintf("no node has id %d", id), http.StatusNotFound)
-			return
+			return fmt.Errorf("there is no such node")
 		}
-		if err := do(m, r); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	}
+		do(m, body)
+		return nil
+	})
 }
 
-func (h hooks) listNodes(w http.ResponseWriter, _ *http.Request) {
-	h.tailnet.mu.Lock()
-	defer h.tailnet.mu.Unlock()
+// nodes is the members but for a crowd. t.mu is held.
+func (t *tailnet) nodes() []node {
 	nodes := []node{}
-	for _, m := range h.tailnet.sorted() {
+	for _, m := range t.sorted() {
 		if m.synthetic {
 			continue
 		}
 		entry := node{
 			ID: int64(m.node.ID), Name: m.node.Name, Tags: m.node.Tags, Online: m.online,
-			Expired: h.tailnet.expired(m), Ephemeral: m.ephemeral,
+			Expired: t.expired(m), Ephemeral: m.ephemeral,
 		}
 		for _, prefix := range m.node.Addresses {
 			entry.Addresses = append(entry.Addresses, prefix.Addr())
 		}
 		nodes = append(nodes, entry)
 	}
-	answerJSON(w, nodes)
-}
-
-func (h hooks) counts(w http.ResponseWriter, _ *http.Request) {
-	h.tallies.mu.Lock()
-	counts := maps.Clone(h.tallies.byName)
-	defer h.tallies.mu.Unlock()
-	answerJSON(w, counts)
-}
-
-func (h hooks) addName(record struct {
-	Name    string     `json:"name"`
-	Address netip.Addr `json:"address"`
-}) error {
-	if record.Name == "" || !record.Address.IsValid() {
-		return fmt.Errorf(`want {"name":S,"address":A}`)
-	}
-	h.tailnet.mu.Lock()
-	defer h.tailnet.mu.Unlock()
-	// The resolver takes the type from the value.
-	h.tailnet.records = append(h.tailnet.records, tailcfg.DNSRecord{Name: record.Name, Value: record.Address.String()})
-	h.tailnet.touch(nil)
-	return nil
-}
-
-// namedKey is an auth key and its text.
-type namedKey struct {
-	Key string `json:"key"`
-	authKey
-}
-
-func (h hooks) declareKey(k namedKey) error {
-	if k.Key == "" {
-		return fmt.Errorf(`want {"key":S,"reusable":B,"ephemeral":B}`)
-	}
-	h.keys.declare(k.Key, k.authKey)
-	return nil
-}
-
-// onKey does something to a key that must be there.
-func onKey(do func(string) bool) func(namedKey) error {
-	return func(k namedKey) error {
-		if !do(k.Key) {
-			return fmt.Errorf("there is no auth key %q", k.Key)
-		}
-		return nil
-	}
-}
-
-func (h hooks) setRegisterLimit(limit struct {
-	Reject            int `json:"reject"`
-	RetryAfterSeconds int `json:"retryAfterSeconds"`
-}) error {
-	if limit.Reject < 0 || limit.RetryAfterSeconds < 0 {
-		return fmt.Errorf(`want {"reject":N,"retryAfterSeconds":S}, neither negative`)
-	}
-	h.faults.limit(limit.Reject, limit.RetryAfterSeconds)
-	return nil
-}
-
-// setRefusal takes effect for the requests that begin after its answer.
-func (h hooks) setRefusal(w http.ResponseWriter, r *http.Request) {
-	what := r.PathValue("what")
-	taking(func(refusal struct {
-		Words string `json:"words"`
-	}) error {
-		if err := h.faults.refuse(what, refusal.Words); err != nil {
-			return err
-		}
-		h.tailnet.mu.Lock()
-		defer h.tailnet.mu.Unlock()
-		h.tailnet.requireLogs = what == "without-logs"
-		h.tailnet.touch(nil)
-		return nil
-	})(w, r)
-}
-
-func (h hooks) approveAll(w http.ResponseWriter, _ *http.Request) {
-	h.tailnet.mu.Lock()
-	defer h.tailnet.mu.Unlock()
-	for _, m := range h.tailnet.members {
-		m.node.MachineAuthorized = true
-		h.tailnet.touch(m)
-	}
-	w.WriteHeader(http.StatusNoContent)
+	return nodes
 }

@@ -90,6 +90,12 @@ func (t *tailnet) remove(m *member) {
 	t.touch(m)
 }
 
+// expire ends a machine's key: the machine must log in again. t.mu is held.
+func (t *tailnet) expire(m *member) {
+	m.node.KeyExpiry = time.Now().Add(-time.Minute)
+	t.touch(m)
+}
+
 func (t *tailnet) expired(m *member) bool {
 	return !m.node.KeyExpiry.IsZero() && m.node.KeyExpiry.Before(time.Now())
 }

@@ -44,12 +44,6 @@ class FunctionUrl(CloudFormationModel):
         config = backend.create_function_url_config(properties["TargetFunctionArn"], properties)
         return cls(properties["TargetFunctionArn"], f"{config.url}/")
 
-    @classmethod
-    def delete_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
-    ) -> None:
-        lambda_backends[account_id][region_name].delete_function_url_config(resource_name)
-
 
 if __name__ == "__main__":
     main(sys.argv[1:])

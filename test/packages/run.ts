@@ -1,13 +1,8 @@
 import { execFile } from 'child_process';
+import { neutralEnvironment } from '../../scripts/run';
 
 /** How long a command may take: an installation over a slow network is the longest. */
 const LIMIT_MS = 280_000;
-
-/** The environment without what npm tells a script of the package that it runs for. */
-function neutralEnvironment(): NodeJS.ProcessEnv {
-  const foreign = /^(npm_(package|lifecycle|config_local_prefix|command|execpath|node_execpath)|INIT_CWD$|VIRTUAL_ENV$|NODE_PATH$)/;
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
-}
 
 /** Runs a command and returns what it writes to stdout. Its whole output is in the error when it fails. */
 export async function run(program: string, args: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {

@@ -1,4 +1,4 @@
-import { changes, chart, figureTable, goals, goalTable, renewed } from '../../scripts/bench-report';
+import { changes, figureTable, goalTable } from '../../scripts/bench-report';
 
 const ROW = { part: 'requests', at: 'near', unit: 'ms', low: 0, high: 0, rounds: 1, failed: 0 };
 
@@ -35,24 +35,4 @@ test('a change is named where a goal\'s figure moved by more than 15 %', () => {
   expect(changes(kept(0.3, 0.5), kept(0.33, 0.5))).toEqual([]);
   expect(changes(kept(0.3, 0.5), kept(0.4, 0.5))).toEqual(['CPU of a kept GET, by that of go: 0.80 x before, 0.60 x now']);
   expect(changes(kept(0.3, 0.5), [])).toEqual([]);
-});
-
-test('the goals find their figures by the names that the suite gives them', () => {
-  expect(goals(kept(1, 2))[0].value).toBe(0.5);
-});
-
-test('the chart draws a bar for each contender, and leaves out what was not measured', () => {
-  const svg = chart(kept(0.3, 0.6));
-
-  expect(svg.match(/<rect x="60"/g)).toHaveLength(2);
-  expect(svg).toContain('GET kept: CPU, ms');
-  expect(svg).not.toContain('cold start');
-});
-
-test('a page\'s tables are renewed between their markers', () => {
-  const page = 'a\n<!-- goals -->\nold\n<!-- end -->\nb\n';
-
-  expect(renewed(page, { goals: ['new'] })).toBe('a\n<!-- goals -->\nnew\n<!-- end -->\nb\n');
-  expect(renewed('<!-- goals -->\n<!-- end -->', { goals: ['new'] })).toBe('<!-- goals -->\nnew\n<!-- end -->');
-  expect(() => renewed('', { goals: [] })).toThrow('docs/bench.md has no place for "goals"');
 });

@@ -22,12 +22,7 @@ function zip(architecture: string): string {
     fs.writeFileSync(path.join(content, name), `#!/bin/sh\necho ${name} ${architecture}\n`, { mode: 0o755 });
   }
   const file = path.join(folder, `${architecture}.zip`);
-  execFileSync('python3', ['-c', `import os, sys, zipfile
-archive = zipfile.ZipFile(sys.argv[1], "w")
-for root, _, names in os.walk(sys.argv[2]):
-    for name in names:
-        archive.write(os.path.join(root, name), os.path.relpath(os.path.join(root, name), sys.argv[2]))
-archive.close()`, file, content]);
+  execFileSync('python3', ['-m', 'zipfile', '-c', file, 'extensions', 'bin'], { cwd: content });
   return file;
 }
 

@@ -1,5 +1,5 @@
 import { sideBySide, table } from '../../scripts/jobs';
-import { lanes, runLanes } from '../../scripts/lanes';
+import { runLanes } from '../../scripts/lanes';
 
 beforeEach(() => {
   jest.spyOn(console, 'log').mockImplementation();
@@ -9,40 +9,28 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-test('a lane has tasks, and waits for those of others', () => {
-  expect(lanes(['a b', 'beneath after:a c'])).toEqual([
-    { prefix: [], steps: [{ task: 'a' }, { task: 'b' }] },
-    { prefix: ['nice', '-n', '19'], steps: [{ after: 'a' }, { task: 'c' }] },
-  ]);
-  expect(() => lanes([''])).toThrow('a lane without tasks');
-  expect(() => lanes(['a', 'beneath after:a'])).toThrow('a lane without tasks');
-  expect(() => lanes(['a', 'after:b c'])).toThrow('no lane has the task "b"');
-  expect(() => lanes(['after:b a', 'c after:a b'])).toThrow('lanes wait for each other, and "b" never runs');
-  expect(() => lanes(['after:a a'])).toThrow('lanes wait for each other');
+const ran = async (lanes: string[], failing?: string) => {
+  const order: string[] = [];
+  const results = await runLanes(lanes, async (name, prefix) => {
+    order.push([...prefix, name, 'begins'].join(' '));
+    await Promise.resolve();
+    order.push(`${name} ends`);
+    return { name, seconds: 1, passed: name !== failing, output: '' };
+  });
+  return { order, names: results.map(({ name }) => name) };
+};
+
+test('a task runs after the end of what it waits for, and a lane gives way where it is told to', async () => {
+  const { order, names } = await ran(['after:a b', 'beneath a c']);
+  expect(names).toEqual(['b', 'a', 'c']);
+  expect(order[0]).toBe('nice -n 19 a begins');
+  expect(order.indexOf('b begins')).toBeGreaterThan(order.indexOf('a ends'));
 });
 
-describe('a task runs after what it waits for, and', () => {
-  const ran = async (words: string[], failing?: string) => {
-    const order: string[] = [];
-    const results = await runLanes(lanes(words), async (name) => {
-      order.push(`${name} begins`);
-      await Promise.resolve();
-      order.push(`${name} ends`);
-      return { name, seconds: 1, passed: name !== failing, output: '' };
-    });
-    return { order, names: results.map(({ name }) => name) };
-  };
-
-  test('not before its end', async () => {
-    const { order, names } = await ran(['after:a b', 'a c']);
-    expect(names).toEqual(['b', 'a', 'c']);
-    expect(order.indexOf('b begins')).toBeGreaterThan(order.indexOf('a ends'));
-  });
-
-  test('not at all where that failed, or will never run', async () => {
-    expect((await ran(['after:a b', 'a c'], 'a')).names).toEqual(['a']);
-    expect((await ran(['after:c b', 'a c', 'd'], 'a')).names).toEqual(['a', 'd']);
-  });
+test('a task does not run where what it waits for failed, or never runs', async () => {
+  expect((await ran(['after:a b', 'a c'], 'a')).names).toEqual(['a']);
+  expect((await ran(['after:c b', 'a c', 'd'], 'a')).names).toEqual(['a', 'd']);
+  await expect(ran(['a', 'after:b c'])).rejects.toThrow('no lane has the task of "after:b"');
 });
 
 test('a job that fails stops no other, and the table names it, the longest first', async () => {

@@ -30,21 +30,12 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	if query.Has("close") {
 		w.Header().Set("Connection", "close")
 	}
-	if query.Has("delay") {
-		delay, err := time.ParseDuration(query.Get("delay"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		time.Sleep(delay)
-	}
+	// An absent or malformed number counts as zero.
+	delay, _ := time.ParseDuration(query.Get("delay"))
+	time.Sleep(delay)
 	bytes := 2
 	if query.Has("bytes") {
-		var err error
-		if bytes, err = strconv.Atoi(query.Get("bytes")); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
+		bytes, _ = strconv.Atoi(query.Get("bytes"))
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.Header().Set("Content-Length", strconv.Itoa(bytes))
