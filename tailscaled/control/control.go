@@ -83,7 +83,7 @@ func (c *control) serveNoise(w http.ResponseWriter, r *http.Request) {
 	machine := conn.Peer()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /machine/register", func(w http.ResponseWriter, r *http.Request) { c.serveRegister(w, r, machine) })
-	mux.HandleFunc("POST /machine/map", c.serveMap)
+	mux.HandleFunc("POST /machine/map", func(w http.ResponseWriter, r *http.Request) { c.serveMap(w, r, machine) })
 	mux.HandleFunc("POST /machine/update-health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	unlessDown := func(w http.ResponseWriter, r *http.Request) {
 		if !c.answersDown(w) {

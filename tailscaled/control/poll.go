@@ -5,19 +5,18 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
 
 	"tailscale.com/tailcfg"
+	"tailscale.com/types/key"
 	"tailscale.com/util/zstdframe"
 )
 
-// keepAlive is how long a stream is quiet at most.
-const keepAlive = 55 * time.Second
-
 // serveMap answers a node's stream of news, or takes an update of what the node says of itself.
-func (c *control) serveMap(w http.ResponseWriter, r *http.Request) {
+func (c *control) serveMap(w http.ResponseWriter, r *http.Request, machine key.MachinePublic) {
 	var request tailcfg.MapRequest
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 		http.Error(w, fmt.Sprintf("not a MapRequest: %v", err), http.StatusBadRequest)
@@ -29,6 +28,8 @@ func (c *control) serveMap(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case m == nil:
 		http.Error(w, "node not found", http.StatusNotFound)
+	case m.node.Machine != machine:
+		http.Error(w, "node doesn't match machine key", http.StatusBadRequest)
 	case request.Stream:
 		stream := mapStream{w: w, compress: request.Compress == "zstd"}
 		c.tailnet.serveStream(r.Context(), m, &stream)
@@ -61,6 +62,7 @@ func (t *tailnet) update(m *member, request *tailcfg.MapRequest) {
 func (t *tailnet) serveStream(ctx context.Context, m *member, stream *mapStream) {
 	number := t.beginStream(m)
 	defer t.endStream(m, number)
+	keepAlive := 50*time.Second + rand.N(8*time.Second)
 	var before told
 	for {
 		t.mu.Lock()

@@ -67,7 +67,7 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 	if request.Auth != nil {
 		text = request.Auth.AuthKey
 	}
-	if words := c.refusalOf(text); words != "" {
+	if words := c.refusalOf(text, known, machine); words != "" {
 		count("refused")
 		return tailcfg.RegisterResponse{Error: words}
 	}
@@ -106,9 +106,11 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 
 // refusalOf is the words, Tailscale's own, in which a login is refused, if it is. A key that is not good is refused also beside
 // a node key that is (tailscale/tailscale#16987, #19501).
-func (c *control) refusalOf(text string) string {
+func (c *control) refusalOf(text string, known *member, machine key.MachinePublic) string {
 	with := c.keys[text]
 	switch {
+	case known != nil && known.node.Machine != machine:
+		return "the node key belongs to another machine"
 	case c.refusal == "in-words":
 		return c.words
 	case text == "":
