@@ -130,7 +130,7 @@ const published = project.addTask('published:fetch', {
   description: 'Fetch the published constructs that deployed stacks were made with',
   exec: 'node scripts/fetch-published.js',
 });
-const { e2e, soak, headscale } = onTailnet(project, {
+const { e2e, e2eBuilt, soak, headscale } = onTailnet(project, {
   preflight, layers: layers.build, demo: rust.buildDemo, development: rust.buildDevelopment, published, headscale: tailscaled.buildHeadscale,
 });
 const emulated = otherArchitecture(project, [layers.buildAll, rust.buildDevelopment]);
@@ -169,7 +169,7 @@ newestCdk.env('EVERY_TEST', 'true');
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
-addNightly(project, newestCdk, [soak, headscale, rehearsal]);
+addNightly(project, newestCdk, e2eBuilt, [soak, headscale, rehearsal]);
 updateDependencies(project);
 
 // `npm test` fetches what the tests need, and skips none: `npx jest` by itself says which tests it skips, and what these need.

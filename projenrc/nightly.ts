@@ -27,9 +27,10 @@ export function updateDependencies(project: awscdk.AwsCdkConstructLibrary): void
 
 /**
  * Looks every night for what changes without a commit: advisories, the newest CDK, and what only shows in the long run.
- * `newestCdk` runs the constructs' tests with the newest CDK, and `long` are runs on real tailnets, which no pull request waits for.
+ * `newestCdk` runs the constructs' tests with the newest CDK, `e2e` the end-to-end tests, here on an arm64 machine (pull requests
+ * run them on x86_64, and arm64's zips under qemu), and `long` are runs on real tailnets, which no pull request waits for.
  */
-export function addNightly(project: awscdk.AwsCdkConstructLibrary, newestCdk: Task, long: Task[]): void {
+export function addNightly(project: awscdk.AwsCdkConstructLibrary, newestCdk: Task, e2e: Task, long: Task[]): void {
   const parts = [
     project.addTask('audit:npm', {
       description: 'Look for known vulnerabilities in the npm packages that users get',
@@ -59,14 +60,15 @@ export function addNightly(project: awscdk.AwsCdkConstructLibrary, newestCdk: Ta
   ]));
   workflow?.addJob('newest-cdk', job('24', [{ name: newestCdk.name, run: project.runTaskCommand(newestCdk) }]));
   workflow?.addJob('lowest-node', job(project.minNodeVersion ?? '20', [{ name: 'jest', run: 'npx jest --ci' }]));
+  workflow?.addJob('arm64', job('24', [{ name: e2e.name, run: project.runTaskCommand(e2e) }], 'ubuntu-24.04-arm'));
   for (const task of long) {
     workflow?.addJob(task.name, job('24', [{ name: task.name, run: project.runTaskCommand(task) }]));
   }
 }
 
-function job(node: string, then: github.workflows.JobStep[]): github.workflows.Job {
+function job(node: string, then: github.workflows.JobStep[], runner = 'ubuntu-latest'): github.workflows.Job {
   return {
-    runsOn: ['ubuntu-latest'],
+    runsOn: [runner],
     permissions: { contents: github.workflows.JobPermission.READ },
     timeoutMinutes: 240,
     steps: [

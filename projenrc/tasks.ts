@@ -110,12 +110,12 @@ export function onTailnet(project: Project, builds: Builds) {
   demo.spawn(build);
   demo.exec('rust/target/debug/demo', { receiveArgs: true });
 
-  const built = project.addTask('e2e', {
+  const e2eBuilt = project.addTask('e2e', {
     description: 'Run the end-to-end tests on a real tailnet: all, or `npm run e2e -- SUITE [FILTER]`',
   });
-  built.spawn(build);
-  built.spawn(builds.development);
-  built.exec('node scripts/rust-tests.js e2e', { receiveArgs: true });
+  e2eBuilt.spawn(build);
+  e2eBuilt.spawn(builds.development);
+  e2eBuilt.exec('node scripts/rust-tests.js e2e', { receiveArgs: true });
   const e2e = project.addTask('e2e:run', {
     description: 'Run the end-to-end tests on what is built',
     exec: 'node scripts/rust-tests.js e2e',
@@ -162,7 +162,7 @@ export function onTailnet(project: Project, builds: Builds) {
   headscale.spawn(builds.headscale);
   headscale.spawn(cargo(project, 'headscale:run', 'Run the tests in a tailnet of Headscale\'s on what is built',
     `${LINTED} test --locked -p testbed --test headscale`));
-  return { e2e, soak, headscale };
+  return { e2e, e2eBuilt, soak, headscale };
 }
 
 /** The zips for the other architecture than this machine's, run on it under qemu; built by `builds`. */

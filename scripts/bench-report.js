@@ -32,6 +32,10 @@ const NOTABLE = 0.15;
 const near = (who, what) => ['requests', 'near', who, what];
 /** @type {(who: string) => Name} */
 const share = (who) => ['share of a core', '0.145 core', who, 'GET kept, over direct'];
+/** @type {(who: string) => Name} */
+const coldStart = (who) => ['start', 'near', who, 'cold start to first answer'];
+/** @type {(what: string) => Name} */
+const thaw = (what) => ['thaw', '3 s, DERP', 'ours', what];
 /** @type {(what: string) => Name} */
 const memory = (what) => ['memory', '10,000 requests', 'ours', what];
 
@@ -45,6 +49,9 @@ const GOALS = [
   ['CPU of kept https, by that of a GET', 1.2, 'x', near('ours', 'https kept, CPU'), near('ours', 'GET kept, CPU')],
   ['median over direct, by that of go', 0.85, 'x', near('ours', 'GET kept, over direct'), near('go', 'GET kept, over direct')],
   ['the same at 0.145 core', 0.85, 'x', share('ours'), share('go')],
+  ['cold start to first answer, by that of go', 1.5, 'x', coldStart('ours'), coldStart('go')],
+  ['first GET after a freeze of 3 s, live flows', 10, 'ms', thaw('first GET, live flows')],
+  ['first GET after a freeze of 3 s, dead flows', 40, 'ms', thaw('first GET, dead flows')],
   ['first https beyond the second', 10, 'ms', ['firsts', 'near', 'ours', 'first https beyond second']],
   ['first metric beyond the second', 10, 'ms', ['firsts', 'near', 'ours', 'first metric beyond second']],
   ['proxy after 10,000 requests', 12, 'MB', memory('resident memory of bootstrap')],
