@@ -43,13 +43,8 @@ pub struct CallerLayer {
 impl CallerLayer {
     /// Starts it for the Function URL at `url` (`host:port`), with the credentials of the calling function's role.
     pub async fn start(binaries: &Binaries, run_dir: &Path, url: &str, role: &Credentials) -> Result<Self, Failed> {
-        Self::start_with(
-            binaries,
-            run_dir,
-            &[("TS_PROXY_URL", format!("http://{url}/").as_str())],
-            role,
-        )
-        .await
+        let proxy = [("TS_PROXY_URL", format!("http://{url}/"))];
+        Self::start_with(binaries, run_dir, &proxy, role).await
     }
 
     /// Starts it for the proxy's function behind `api`, with the credentials of the API's caller; `alias` is empty, or begins
@@ -60,18 +55,17 @@ impl CallerLayer {
         api: &InvokeApi,
         alias: &str,
     ) -> Result<Self, Failed> {
-        let (function, endpoint) = (function_arn(alias), api.endpoint());
-        let variables = [
-            ("TS_PROXY_FUNCTION", function.as_str()),
-            ("AWS_ENDPOINT_URL_LAMBDA", endpoint.as_str()),
+        let proxy = [
+            ("TS_PROXY_FUNCTION", function_arn(alias)),
+            ("AWS_ENDPOINT_URL_LAMBDA", api.endpoint()),
         ];
-        Self::start_with(binaries, run_dir, &variables, &api.caller).await
+        Self::start_with(binaries, run_dir, &proxy, &api.caller).await
     }
 
     async fn start_with(
         binaries: &Binaries,
         run_dir: &Path,
-        proxy: &[(&str, &str)],
+        proxy: &[(&str, String)],
         role: &Credentials,
     ) -> Result<Self, Failed> {
         let program = unpack(&binaries.caller_zip, run_dir)?;
@@ -84,10 +78,8 @@ impl CallerLayer {
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", role.access_key_id())
             .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
-            .envs(proxy.iter().copied());
-        if let Some(token) = role.session_token() {
-            command.env("AWS_SESSION_TOKEN", token);
-        }
+            .envs(proxy.iter().cloned());
+        command.envs(role.session_token().map(|token| ("AWS_SESSION_TOKEN", token)));
         let mut api = JoinSet::new();
         let registered = Arc::clone(&ready);
         api.spawn(serve_all(listener, move |request| {

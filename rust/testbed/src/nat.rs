@@ -18,9 +18,10 @@ const PREFERENCE: &str = "90";
 
 /// Drops all UDP of the function, and of nodes on its side of a link: what a network does that lets only TCP out. All traffic then goes by DERP.
 pub async fn block_udp() -> Result<(), Error> {
-    let mut rules = Rules::load(None).await?;
-    rules.add(&format!("from {ENVIRONMENTS} ipproto udp blackhole")).await?;
-    rules.add(&format!("from {FUNCTION_SIDE} ipproto udp blackhole")).await
+    look_at_rules_first(None).await?;
+    add(None, &format!("from {ENVIRONMENTS} ipproto udp blackhole")).await?;
+    add(None, &format!("from {FUNCTION_SIDE} ipproto udp blackhole")).await?;
+    Ok(())
 }
 
 /// The TCP flows that the function has now, by its ports.
@@ -32,24 +33,21 @@ pub async fn flows() -> Result<BTreeSet<u16>, Error> {
 /// Forgets every TCP flow that the function has now. `pid` is a process inside its environment.
 /// Returns how many were not forgotten yet.
 pub async fn forget_flows(pid: u32) -> Result<usize, Error> {
-    let mut here = Rules::load(None).await?;
-    let mut there = Rules::load(Some(pid)).await?;
+    look_at_rules_first(None).await?;
+    look_at_rules_first(Some(pid)).await?;
     let mut forgotten = 0;
     for port in flows().await? {
         let outgoing = format!("from {ENVIRONMENTS} ipproto tcp sport {port} blackhole");
-        if !here.has(&outgoing) {
-            forgotten += 1;
-        }
-        here.add(&outgoing).await?;
-        there.add(&format!("ipproto tcp dport {port} blackhole")).await?;
+        forgotten += usize::from(add(None, &outgoing).await?);
+        add(Some(pid), &format!("ipproto tcp dport {port} blackhole")).await?;
     }
     Ok(forgotten)
 }
 
 /// Knows all flows again, and lets UDP pass: for the next function.
 pub async fn remember() -> Result<(), Error> {
-    let rules = Rules::load(None).await?;
-    for _ in &rules.added {
+    let listed = ip(None, &["rule", "show", "pref", PREFERENCE]).await?;
+    for _ in listed.lines() {
         ip(None, &["rule", "del", "pref", PREFERENCE]).await?;
     }
     Ok(())
@@ -83,46 +81,14 @@ impl Unplugged {
     }
 }
 
-/// The rules of one network namespace.
-struct Rules {
-    pid: Option<u32>,
-    /// Those of ours, as they were added.
-    added: Vec<String>,
-}
-
-impl Rules {
-    /// Reads the rules, after making sure that they come before all else.
-    async fn load(pid: Option<u32>) -> Result<Self, Error> {
-        look_at_rules_first(pid).await?;
-        let listed = ip(pid, &["rule", "show", "pref", PREFERENCE]).await?;
-        let rule = |line: &str| line.split_once(':').map(|(_, rule)| normal(rule));
-        Ok(Self {
-            pid,
-            added: listed.lines().filter_map(rule).collect(),
-        })
+/// Adds a rule of ours, unless it is there already. Says whether it is new.
+async fn add(pid: Option<u32>, rule: &str) -> Result<bool, Error> {
+    let place = ["rule", "add", "pref", PREFERENCE].into_iter();
+    match ip(pid, &place.chain(rule.split(' ')).collect::<Vec<_>>()).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.to_string().contains("File exists") => Ok(false),
+        Err(error) => Err(error),
     }
-
-    fn has(&self, rule: &str) -> bool {
-        self.added.contains(&normal(rule))
-    }
-
-    async fn add(&mut self, rule: &str) -> Result<(), Error> {
-        if self.has(rule) {
-            return Ok(());
-        }
-        let place = ["rule", "add", "pref", PREFERENCE].into_iter();
-        ip(self.pid, &place.chain(rule.split(' ')).collect::<Vec<_>>()).await?;
-        self.added.push(normal(rule));
-        Ok(())
-    }
-}
-
-/// A rule as it is added and as it is listed, made the same: `from all` is implied, and white space varies.
-fn normal(rule: &str) -> String {
-    rule.replace("from all", "")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 /// The peer's port in a line of `ss`: queues, own address, peer's address.

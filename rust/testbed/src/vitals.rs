@@ -40,8 +40,6 @@ pub struct Vitals {
     pub peak_kb: u64,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Threads.
-    pub threads: u64,
 }
 
 impl Vitals {
@@ -61,7 +59,6 @@ impl Vitals {
         Ok(Self {
             resident_kb: number("VmRSS")?,
             peak_kb: number("VmHWM")?,
-            threads: number("Threads")?,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }

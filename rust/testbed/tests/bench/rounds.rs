@@ -79,8 +79,8 @@ pub(crate) fn turns(round: usize, contenders: usize) -> impl Iterator<Item = usi
     (0..contenders).map(move |turn| (turn + round) % contenders)
 }
 
-/// Measures all contenders with all kinds in a part of the bench, `at` some place, and returns medians, 99th percentiles, processor times, and what each contender
-/// takes beyond the direct path of the same round, or as many times its time where `as_ratio`.
+/// Measures all contenders with all kinds in a part of the bench, `at` some place. Returns medians, 99th percentiles, processor
+/// times, and what each contender takes beyond the direct path of the same round, or as many times its time where `as_ratio`.
 pub(crate) async fn measure(
     (part, at): (&'static str, &str),
     contenders: &mut [Contender],
