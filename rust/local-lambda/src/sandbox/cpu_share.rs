@@ -1,4 +1,5 @@
-//! The share of a core that a function's memory buys: a control group with a quota for each environment.
+//! The share of a core that a function's memory buys: a control group with a quota for each environment. Each error begins
+//! with the same words, by which tests recognise a machine that has none to give.
 
 use std::fs;
 use std::io;
@@ -34,7 +35,7 @@ impl CpuShare {
             return Ok(group);
         }
         let parent = find(&mounts, &membership, "")
-            .ok_or_else(|| Error("`cpuQuota`: no hierarchy of control groups is mounted".into()))?;
+            .ok_or_else(|| Error("`cpuQuota` is true, but no hierarchy of control groups is mounted".into()))?;
         // Refused where a group other than the root holds processes, as local-lambda's own does.
         write(&parent.join("cgroup.subtree_control"), "+cpu")?;
         let group = Self::under(&parent)?;
@@ -46,7 +47,7 @@ impl CpuShare {
         // No pid in the name: pid namespaces that share this hierarchy each have a process of that number.
         let path = parent.join(format!("local-lambda-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir(&path).map_err(failed(format!(
-            "`cpuQuota`: nothing can be made in {}",
+            "`cpuQuota` is true, but nothing can be made in {}",
             parent.display()
         )))?;
         Ok(Self(path))
@@ -73,11 +74,17 @@ impl Drop for CpuShare {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(failed(format!("`cpuQuota`: {} cannot be read", path.display())))
+    fs::read_to_string(path).map_err(failed(format!(
+        "`cpuQuota` is true, but {} cannot be read",
+        path.display()
+    )))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(failed(format!("`cpuQuota`: {} refuses {text}", path.display())))
+    fs::write(path, text).map_err(failed(format!(
+        "`cpuQuota` is true, but {} refuses {text}",
+        path.display()
+    )))
 }
 
 /// Where the hierarchy with a controller (version 1), or the unified one (no controller), is mounted, and our place in it.
