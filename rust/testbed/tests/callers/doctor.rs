@@ -20,7 +20,10 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         "doctor: what keeps the caller from the proxy is named" => callers,
         "doctor: what keeps the function from the target is named" => targets,
         "doctor: a login that is refused is named" => login,
-        "doctor: a function without the layer is named" => layer,
+        "doctor: a list that does not have the target is named"
+            => |setting| finds(setting, listing_another, "allowed targets", "TargetNotAllowed"),
+        "doctor: a function without the layer is named"
+            => |setting| finds(setting, without_layer, "extension", "ExtensionMissing"),
     ]
 }
 
@@ -124,17 +127,6 @@ async fn targets(setting: Arc<Setting>) -> Outcome {
         patient.more.extend(more);
         patient.must_find(&setting, &world, check, word).await?;
     }
-    world.stop().await;
-
-    let listed = |function: &mut Function| {
-        admit(function);
-        set(function, "TS_ALLOWED_TARGETS", "100.64.9.9:80");
-    };
-    let world = setting.world(listed).await?;
-    let patient = Patient::of(&world, &host, target::PORT);
-    patient
-        .must_find(&setting, &world, "allowed targets", "TargetNotAllowed")
-        .await?;
     world.end().await
 }
 
@@ -145,15 +137,21 @@ async fn login(setting: Arc<Setting>) -> Outcome {
     world.end().await
 }
 
-async fn layer(setting: Arc<Setting>) -> Outcome {
-    let bare = |function: &mut Function| {
+fn listing_another(function: &mut Function) {
+    set(function, "TS_ALLOWED_TARGETS", "100.64.9.9:80");
+}
+
+fn without_layer(function: &mut Function) {
+    function.settings.insert("layerZips".into(), json!([]));
+}
+
+async fn finds(setting: Arc<Setting>, adjust: fn(&mut Function), check: &str, word: &str) -> Outcome {
+    let adjust = |function: &mut Function| {
         admit(function);
-        function.settings.insert("layerZips".into(), json!([]));
+        adjust(function);
     };
-    let world = setting.world(bare).await?;
+    let world = setting.world(adjust).await?;
     let patient = Patient::of(&world, "100.64.0.1", target::PORT);
-    patient
-        .must_find(&setting, &world, "extension", "ExtensionMissing")
-        .await?;
+    patient.must_find(&setting, &world, check, word).await?;
     world.end().await
 }

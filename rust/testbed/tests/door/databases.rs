@@ -248,11 +248,9 @@ async fn redis(setting: Arc<Setting>) -> Outcome {
             since = world.lambda.events.len();
             visits += 1;
             let (mut said, mut took) = say(&world, driver.name, "INCR visits").await?;
-            eprintln!("    {} after {seconds} s: {said:?} in {took} ms", driver.name);
             if driver.first == First::FailsOrNot && said.starts_with("failed: ") && took < SOON {
                 since = world.lambda.events.len();
                 (said, took) = say(&world, driver.name, "INCR visits").await?;
-                eprintln!("    then {said:?} in {took} ms");
             }
             assert_eq!(said, visits.to_string(), "{}: {}", driver.name, log());
             assert!(took < SOON, "{}: it took {took} ms\n{}", driver.name, log());

@@ -4,8 +4,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 use testbed::{
-    expect::logged,
-    freeze::with_dead_flows,
     measuring, nat,
     suite::{Outcome, Setting, set},
     world::World,
@@ -21,8 +19,6 @@ use crate::{
     python,
 };
 
-/// The lengths of the freezes with dead flows, in seconds.
-const FREEZES: [u64; 2] = [5, 12];
 /// A freeze that leaves the flows alive.
 const SHORT_FREEZE: Duration = Duration::from_secs(4);
 /// How soon a client learns that its connection is dead, and how soon its next query is answered.
@@ -32,8 +28,6 @@ pub(crate) const LOCAL_PORT: u16 = 5433;
 
 pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     testbed::trials![setting;
-        "forward: connections that died in a freeze are reset at the thaw, and new ones get through at once" within LIMIT
-            => dead_flows,
         "forward: connections that outlive a freeze are left alone" within LIMIT => live_flows,
     ]
 }
@@ -69,27 +63,6 @@ async fn with_session(setting: &Setting) -> Result<World, Failed> {
     let program = [python::PYTHON, "/var/task/session.py", &LOCAL_PORT.to_string()];
     start(&world, "client", &program).await?;
     Ok(world)
-}
-
-async fn dead_flows(setting: Arc<Setting>) -> Outcome {
-    let world = with_session(&setting).await?;
-    let mut since = world.lambda.events.len();
-    assert_eq!(say(&world, "client", "first").await?.0, "1 first");
-    for (index, seconds) in FREEZES.into_iter().enumerate() {
-        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
-        let (first, took) = say(&world, "client", "lost").await?;
-        let log = || world.log();
-        eprintln!("    after {seconds} s: {first:?} in {took} ms");
-        assert!(first.starts_with("failed: ConnectionReset"), "{first}\n{}", log());
-        assert!(took < SOON, "it took {took} ms\n{}", log());
-        logged(&world, 0, "reset, because a freeze had killed it").await;
-        since = world.lambda.events.len();
-        let (second, took) = say(&world, "client", "again").await?;
-        eprintln!("    the next: {second:?} in {took} ms");
-        assert_eq!(second, format!("{} again", index + 2), "{}", log());
-        assert!(took < SOON, "it took {took} ms\n{}", log());
-    }
-    world.end().await
 }
 
 async fn live_flows(setting: Arc<Setting>) -> Outcome {

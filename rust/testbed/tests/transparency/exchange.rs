@@ -28,7 +28,7 @@ const TAKEN: [&str; 5] = [
 pub(crate) struct Case {
     pub(crate) method: String,
     pub(crate) path: String,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(String, Bytes)>,
     pub(crate) body: Bytes,
     /// What the raw target answers with, and whether it closes then; `None` for a request to go-httpbin.
     pub(crate) answer: Option<(Bytes, bool)>,
@@ -52,7 +52,8 @@ impl Case {
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        let value = Bytes::copy_from_slice(value.as_ref());
+        self.headers.push((name.to_owned(), value));
         self
     }
 
@@ -74,22 +75,7 @@ impl Case {
     }
 
     pub(crate) fn title(&self) -> String {
-        let headers: Vec<String> = self
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.escape_ascii()))
-            .collect();
-        let answer = self.answer.as_ref().map(|(answer, _)| {
-            let shown: Vec<u8> = answer.iter().copied().take(90).collect();
-            format!(" -> {}", shown.escape_ascii())
-        });
-        let body = self.body.len();
-        format!(
-            "{} {} {headers:?} {body} bytes{}",
-            self.method,
-            self.path,
-            answer.unwrap_or_default()
-        )
+        format!("{self:?}").chars().take(400).collect()
     }
 
     /// The request as `send` gets it, with `host` first.

@@ -1,9 +1,6 @@
 //! RESPONSE_STREAM: answers leave as they come, in bounded memory, and a broken one does not look whole.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -76,21 +73,12 @@ async fn events(setting: Arc<Setting>) -> Outcome {
     // Even the head leaves before there is any body.
     let mut answer = get(&world, &raw).await?;
     assert_eq!(answer.status(), StatusCode::OK);
-    let mut times = Vec::new();
     for number in 0..EVENTS {
-        let sent = Instant::now();
         gate.add_permits(1);
         assert_eq!(piece(&mut answer).await?.unwrap()?, event(number));
-        times.push(sent.elapsed());
     }
     gate.add_permits(1);
     assert!(piece(&mut answer).await?.is_none());
-    times.sort();
-    eprintln!(
-        "{EVENTS} events, each awaited before the next was sent: median {:.1?}, longest {:.1?}",
-        times[EVENTS / 2],
-        times[EVENTS - 1]
-    );
     world.end().await
 }
 
@@ -104,9 +92,7 @@ async fn large(setting: Arc<Setting>) -> Outcome {
         BLOCKS * BLOCK_BYTES
     );
     raw.play([Move::Send(head.into()), Move::Repeat(block.clone(), BLOCKS)]);
-    let began = Instant::now();
     let mut answer = get(&world, &raw).await?;
-    let first = began.elapsed();
     if answer.status() != StatusCode::OK {
         return Err(format!("{:?}: {:?}", answer.headers().clone(), piece(&mut answer).await?).into());
     }
@@ -119,11 +105,9 @@ async fn large(setting: Arc<Setting>) -> Outcome {
             assert!(part == expected, "the answer is another near byte {received}");
         }
     }
-    let took = began.elapsed();
     assert_eq!(received, BLOCKS * BLOCK_BYTES);
     let pid = world.lambda.events.find(0, Event::runtime_started).await;
     let resident = Vitals::of(pid)?.peak_kb;
-    eprintln!("200 MB in {took:.1?} (head after {first:.1?}); the proxy's peak: {resident} kB resident");
     assert!(resident < MOST_RESIDENT_KB, "the proxy took {resident} kB");
     world.end().await
 }
