@@ -35,7 +35,7 @@ const ALONE = ['start', 'link'];
  * @type {{ suite: string, prefix: string, group: 'waiting' | 'alone' }[]}
  */
 const APART = [
-  { suite: 'door', prefix: 'forward: ', group: 'waiting' },
+  { suite: 'local_ports', prefix: 'forward: ', group: 'waiting' },
   { suite: 'transparency', prefix: 'freeze: ', group: 'alone' },
   // Its last count is told while the function ends, which has a limit.
   { suite: 'metrics', prefix: 'metrics: 1,000', group: 'alone' },

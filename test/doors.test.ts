@@ -38,7 +38,7 @@ test('proxyEnvironment leads HTTP clients to the extension, and AWS and the envi
 test('the end-to-end tests set the same variables', () => {
   extension.addToFunction(fn, options({ proxyEnvironment: true }));
 
-  const rust = fs.readFileSync(path.join(__dirname, '../rust/testbed/tests/door/clients.rs'), 'utf8');
+  const rust = fs.readFileSync(path.join(__dirname, '../rust/testbed/tests/local_ports/clients.rs'), 'utf8');
   const constant = (name: string) => new RegExp(`const ${name}: &str =\\s*"([^"]*)"`).exec(rust)?.[1].replace(/\\\n\s*/g, '');
   expect(variables()).toMatchObject({ HTTP_PROXY: constant('PROXY'), NO_PROXY: constant('NO_PROXY') });
 });

@@ -25,12 +25,12 @@ test('the executables of tests are read from cargo\'s messages', () => {
 });
 
 test('suites and trials that wait run one by one, and those that hold milliseconds alone', () => {
-  const trials = ({ name }: { name: string }) => name === 'door' ? ['forward: one', 'other'] : ['one', 'two'];
-  const { common, waiting, alone } = plan(['door', 'metrics', 'start', 'thaw', 'transparency'].map(suite), trials);
+  const trials = ({ name }: { name: string }) => name === 'local_ports' ? ['forward: one', 'other'] : ['one', 'two'];
+  const { common, waiting, alone } = plan(['local_ports', 'metrics', 'start', 'thaw', 'transparency'].map(suite), trials);
   const commands = (jobs: { command: string[] }[]) => jobs.map(({ command }) => command.join(' '));
   expect(commands(common)).toEqual([
-    'nice -n 5 /target/transparency --skip freeze: ', 'nice -n 5 /target/door --skip forward: ', 'nice -n 5 /target/metrics --skip metrics: 1,000',
+    'nice -n 5 /target/transparency --skip freeze: ', 'nice -n 5 /target/local_ports --skip forward: ', 'nice -n 5 /target/metrics --skip metrics: 1,000',
   ]);
-  expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two', '/target/door --exact forward: one']);
+  expect(commands(waiting)).toEqual(['/target/thaw --exact one', '/target/thaw --exact two', '/target/local_ports --exact forward: one']);
   expect(commands(alone)).toEqual(['/target/start', '/target/transparency freeze: ', '/target/metrics metrics: 1,000']);
 });

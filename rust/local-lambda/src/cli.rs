@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Function;
-use crate::environment::{Board, Host};
+use crate::environment::{EnvironmentRegistry, Host};
 use crate::error::{Error, failed};
 use crate::event_log::{self, Event};
 use crate::fleet::Fleet;
 use crate::function_url::{self, Settings};
 use crate::invoke_api;
-use crate::sandbox::{Ground, Scratch};
+use crate::sandbox::{SandboxHost, Scratch};
 
 /// Runs a Lambda function on this machine, behind a Function URL, as the service would.
 ///
@@ -65,12 +65,12 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Error> {
     let function = Arc::new(Function::read(&arguments.config)?);
     let scratch = Scratch::lay_out(&function)?;
-    let ground = Ground::prepare(&function, scratch)?;
+    let sandbox_host = SandboxHost::prepare(&function, scratch)?;
     let (begin_stop, stop) = watch::channel(false);
     let host = Host {
         function,
-        ground: Arc::new(ground),
-        board: Board::default(),
+        sandbox_host: Arc::new(sandbox_host),
+        registry: EnvironmentRegistry::default(),
         stop,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -58,7 +58,7 @@ impl Fleet {
 
     /// Ends the environments as the service does when they are not needed any more, a busy one as soon as it is idle.
     pub(crate) fn spin_down(&self) {
-        let mut entries = self.host.board.lock();
+        let mut entries = self.host.registry.lock();
         for entry in entries.values_mut() {
             // Refused by one that ends already.
             let _ = entry.orders.try_send(Order::Spindown);
@@ -73,7 +73,7 @@ impl Fleet {
     async fn place(&self, mut job: Job) -> Result<(), InvokeError> {
         let began = Instant::now();
         loop {
-            let changed = self.host.board.changed();
+            let changed = self.host.registry.changed();
             let Some((waiting, until)) = self.give(job, began)? else {
                 return Ok(());
             };
@@ -86,7 +86,7 @@ impl Fleet {
     /// Gives a job to an idle environment or a new one; returns it if one is about to be free, and until when that is worth
     /// waiting for. Decides under one lock, so that no two jobs are given the same environment, or the same room for one.
     fn give(&self, job: Job, began: Instant) -> Result<Option<(Job, Instant)>, InvokeError> {
-        let mut entries = self.host.board.lock();
+        let mut entries = self.host.registry.lock();
         let Some(job) = give_to_idle(&mut entries, job) else {
             return Ok(None);
         };

@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::function_url::Settings;
+use crate::function_url::authenticator::Authenticator;
 use crate::function_url::errors::ServiceError;
 use crate::function_url::exchange::{REQUEST_ID, full, own_answer};
-use crate::function_url::gate::Gate;
-use crate::function_url::outgoing::Flushes;
+use crate::function_url::outgoing::FlushCounter;
 use crate::function_url::serve::{AnswerBody, Front, serve_front};
 use crate::invocation::{ANSWER_BYTES, Answer, Function, Invocation, InvokeError};
 use crate::trace;
@@ -41,20 +41,20 @@ pub async fn serve<F: Function>(
     function: Arc<F>,
     stop: impl Future<Output = ()>,
 ) {
-    let gate = Gate::new(settings, function);
-    serve_front(listener, InvokeFront { gate }, stop).await;
+    let authenticator = Authenticator::new(settings, function);
+    serve_front(listener, InvokeFront { authenticator }, stop).await;
 }
 
 /// The function, under its name.
 struct InvokeFront<F> {
-    gate: Gate<F>,
+    authenticator: Authenticator<F>,
 }
 
 impl<F: Function> InvokeFront<F> {
     async fn run(&self, request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, ServiceError> {
         let (parts, body) = request.into_parts();
-        let (_, payload) = self.gate.admit(&parts, body).await?;
-        let qualifier = qualifier(&self.gate.settings.function, &parts)?;
+        let (_, payload) = self.authenticator.admit(&parts, body).await?;
+        let qualifier = qualifier(&self.authenticator.settings.function, &parts)?;
         let waits = waits(&parts)?;
         let invocation = Invocation {
             request_id: request_id.to_owned(),
@@ -63,12 +63,12 @@ impl<F: Function> InvokeFront<F> {
             payload,
         };
         if !waits {
-            drop(self.gate.begin(invocation));
+            drop(self.authenticator.begin(invocation));
             let mut response = Response::new(full(Bytes::new()));
             *response.status_mut() = StatusCode::ACCEPTED;
             return Ok(response);
         }
-        let answer = match self.gate.invoke(invocation).await {
+        let answer = match self.authenticator.invoke(invocation).await {
             Ok(answer) => whole(answer).await,
             Err(error) => Err(error),
         };
@@ -77,7 +77,7 @@ impl<F: Function> InvokeFront<F> {
 }
 
 impl<F: Function> Front for InvokeFront<F> {
-    async fn answer(&self, request: Request<Incoming>, _: IpAddr, _: Arc<Flushes>) -> Response<AnswerBody> {
+    async fn answer(&self, request: Request<Incoming>, _: IpAddr, _: Arc<FlushCounter>) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
         let outcome = self.run(request, &request_id).await;
         let mut response = outcome.unwrap_or_else(own_answer);

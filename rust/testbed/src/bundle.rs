@@ -8,19 +8,19 @@ use std::{
 
 use libtest_mimic::Failed;
 
-use crate::{deadline::within, process::command, suite::Setting};
+use crate::{deadline::within, process::command, suite::SuiteContext};
 
 /// How long esbuild may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Bundles `source`, a path within the repository, with all that it imports into one file of CommonJS, and returns where that is.
-pub async fn bundle(setting: &Setting, source: &str) -> Result<PathBuf, Failed> {
-    let bundle = setting.run_dir.join(source.replace('/', "-")).with_extension("js");
+pub async fn bundle(context: &SuiteContext, source: &str) -> Result<PathBuf, Failed> {
+    let bundle = context.run_dir.join(source.replace('/', "-")).with_extension("js");
     if bundle.exists() {
         return Ok(bundle);
     }
-    let root = &setting.binaries.root;
-    let mut command = command(&root.join("node_modules/.bin/esbuild"), &setting.run_dir);
+    let root = &context.binaries.root;
+    let mut command = command(&root.join("node_modules/.bin/esbuild"), &context.run_dir);
     command.arg(root.join(source));
     command.args(["--bundle", "--platform=node", "--log-level=warning"]);
     command.arg(format!("--outfile={}", bundle.display()));

@@ -8,8 +8,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, deadline::within, freeze::median, http_call::header, server::Server, suite::Outcome, target::PORT,
-    world::World,
+    Error, deadline::within, freeze::median, http_call::header, server::Server, stack::TestStack, suite::TestResult,
+    target::PORT,
 };
 
 /// How soon a request must be answered once the trouble is known, INIT included.
@@ -20,31 +20,31 @@ const SOON: Duration = Duration::from_secs(2);
 pub const RECOVERY: Duration = Duration::from_secs(10);
 
 /// A request for the target, and how long its answer took.
-pub async fn get(world: &World) -> Result<(Response<Bytes>, Duration), Error> {
-    let address = world.surroundings.target.node.address();
+pub async fn get(stack: &TestStack) -> Result<(Response<Bytes>, Duration), Error> {
+    let address = stack.backends.target.node.address();
     let began = Instant::now();
-    let answer = world.get(address, PORT, "/get").await?;
+    let answer = stack.get(address, PORT, "/get").await?;
     Ok((answer, began.elapsed()))
 }
 
 /// The same, which must be the target's.
-pub async fn answered(world: &World) -> Result<Duration, Error> {
-    let (answer, took) = get(world).await?;
-    is_ok(world, &answer);
+pub async fn answered(stack: &TestStack) -> Result<Duration, Error> {
+    let (answer, took) = get(stack).await?;
+    is_ok(stack, &answer);
     Ok(took)
 }
 
 /// An answer is the target's; else the function's log may say why it is not.
-pub fn is_ok(world: &World, answer: &Response<Bytes>) {
-    let log = world.log();
+pub fn is_ok(stack: &TestStack, answer: &Response<Bytes>) {
+    let log = stack.log();
     assert_eq!(answer.status(), StatusCode::OK, "{answer:?}\n{log}");
 }
 
 /// What the function itself finds out about its place in the tailnet, and its way to the target, as the doctor asks it.
-pub async fn diagnosis(world: &World) -> Result<Value, Error> {
-    let address = world.surroundings.target.node.address().to_string();
+pub async fn diagnosis(stack: &TestStack) -> Result<Value, Error> {
+    let address = stack.backends.target.node.address().to_string();
     let headers = json!({"ts-target-ip": address, "ts-target-port": PORT.to_string()});
-    let mut invoked = world
+    let mut invoked = stack
         .invoke_api()
         .invoke("tailscale-proxy", &json!({"diagnose": headers}))
         .await?;
@@ -53,16 +53,16 @@ pub async fn diagnosis(world: &World) -> Result<Value, Error> {
 
 /// The function's log has a line with `words`, or gets one soon: what it writes passes through local-lambda on its way
 /// here, and may come after the answer that was sent later.
-pub async fn logged(world: &World, since: usize, words: &str) {
-    let log = world.lambda.process.log();
+pub async fn logged(stack: &TestStack, since: usize, words: &str) {
+    let log = stack.lambda.process.log();
     let line = log.find(since, |line| line.contains(words).then_some(()));
     let told = within(SOON, &format!("a line of the log with {words:?}"), line).await;
     told.unwrap_or_else(|late| panic!("{late}\n{}", log.tail()));
 }
 
 /// The answer is ours, says that there is no tailnet, and why; the function's log says the same.
-pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
-    let log = world.lambda.process.log();
+pub async fn says_why(stack: &TestStack, answer: &Response<Bytes>, words: &[&str]) {
+    let log = stack.lambda.process.log();
     let message = header(answer.headers(), "ts-error-message");
     assert_eq!(
         answer.status(),
@@ -73,28 +73,28 @@ pub async fn says_why(world: &World, answer: &Response<Bytes>, words: &[&str]) {
     assert_eq!(answer.headers()["ts-error-name"], "TailnetUnavailable");
     for words in words {
         assert!(message.contains(words), "{message}\n{}", log.tail());
-        logged(world, 0, words).await;
+        logged(stack, 0, words).await;
     }
 }
 
 /// The first request to a function that cannot join the tailnet: answered soon, with `words` in its message.
-pub async fn fails_soon(world: &World, words: &[&str]) -> Outcome {
-    let (answer, took) = get(world).await?;
-    says_why(world, &answer, words).await;
-    assert!(took < SOON, "answered after {took:?}\n{}", world.log());
+pub async fn fails_soon(stack: &TestStack, words: &[&str]) -> TestResult {
+    let (answer, took) = get(stack).await?;
+    says_why(stack, &answer, words).await;
+    assert!(took < SOON, "answered after {took:?}\n{}", stack.log());
     Ok(())
 }
 
 /// So many GETs and POSTs, over kept connections and over new ones, each of which must be answered by its server.
-pub async fn all_answered(world: &World, requests: usize) -> Outcome {
+pub async fn all_answered(stack: &TestStack, requests: usize) -> TestResult {
     let servers = [
-        Server::keeping(world, Duration::from_secs(75)).await?,
-        Server::closing(world).await?,
+        Server::keeping(stack, Duration::from_secs(75)).await?,
+        Server::closing(stack).await?,
     ];
     let mut times = Vec::new();
     for number in 0..requests {
         let method = if number % 4 < 2 { "GET" } else { "POST" };
-        times.push(servers[number % 2].must_answer(world, method).await);
+        times.push(servers[number % 2].must_answer(stack, method).await);
     }
     let longest = times.iter().max().copied().unwrap_or_default();
     eprintln!(
@@ -105,14 +105,14 @@ pub async fn all_answered(world: &World, requests: usize) -> Outcome {
 }
 
 /// Requests, one after the other, until the target answers one.
-pub async fn recovers(world: &World) -> Outcome {
+pub async fn recovers(stack: &TestStack) -> TestResult {
     let recovered = async {
         loop {
-            let (answer, _) = get(world).await?;
+            let (answer, _) = get(stack).await?;
             if answer.status() == StatusCode::OK {
                 return Ok::<_, Error>(());
             }
-            let log = world.log();
+            let log = stack.log();
             // The one environment that there is may still be busy with the login that the last request brought about.
             let busy = answer.status() == StatusCode::TOO_MANY_REQUESTS;
             assert!(
@@ -126,6 +126,6 @@ pub async fn recovers(world: &World) -> Outcome {
     let began = Instant::now();
     let limited = within(RECOVERY, "an answer of the target's", recovered).await;
     eprintln!("  recovered after {:.1?}", began.elapsed());
-    limited.map_err(|late| format!("{late}\n{}", world.log()))??;
+    limited.map_err(|late| format!("{late}\n{}", stack.log()))??;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What goes wrong in a function's surroundings and in its environments while requests run.
+//! What goes wrong in a function's backends and in its environments while requests run.
 
 use std::{
     fs::File,
@@ -19,14 +19,14 @@ use crate::{
     lambda::Function,
     load::{DIMENSION, SERVICE},
     log::Log,
+    stack::{Backends, TestStack},
     vitals::{pids, stop},
-    world::{Surroundings, World},
 };
 
 /// The programs of an environment, as they are named inside it.
 const PROGRAMS: [&str; 3] = ["/var/task/bootstrap", "/opt/extensions/", TAILSCALED];
 const TAILSCALED: &str = "/opt/bin/tailscaled";
-/// How long the surroundings are out of order.
+/// How long the backends are out of order.
 const OUTAGE: Duration = Duration::from_millis(2500);
 /// How long a process stands still in a short freeze.
 const FREEZE: Duration = Duration::from_millis(60);
@@ -44,8 +44,8 @@ pub struct Services {
 
 impl Services {
     /// Stands before CloudWatch and Secrets Manager.
-    pub async fn start(surroundings: &Surroundings) -> Result<Self, Error> {
-        let aws = &surroundings.aws;
+    pub async fn start(backends: &Backends) -> Result<Self, Error> {
+        let aws = &backends.aws;
         let cloudwatch = FaultProxy::start(aws.cloudwatch_address()).await;
         Ok(Self {
             cloudwatch: cloudwatch?,
@@ -66,7 +66,7 @@ impl Services {
 
 /// One round of faults, one after the other: tailscaled killed and stopped, the control server with DERP silent, CloudWatch
 /// and Secrets Manager stalled, freezes of each process at any stage, no room in `/tmp`.
-pub async fn round(world: &World, services: &mut Services) -> Result<(), Error> {
+pub async fn round(stack: &TestStack, services: &mut Services) -> Result<(), Error> {
     signal(TAILSCALED, Signal::SIGKILL)?;
     sleep(PAUSE).await;
 
@@ -74,7 +74,7 @@ pub async fn round(world: &World, services: &mut Services) -> Result<(), Error> 
     freezes().await?;
     services.cloudwatch.set(Fault::None).await;
 
-    let control = &world.surroundings.control.process;
+    let control = &stack.backends.control.process;
     control.signal(Signal::SIGSTOP).await;
     sleep(OUTAGE).await;
     control.signal(Signal::SIGCONT).await;
@@ -197,8 +197,8 @@ impl Sums {
 }
 
 /// What CloudWatch has counted of a [load](crate::load): successes and failures.
-pub async fn counted(world: &World) -> Result<(f64, f64), Error> {
-    let aws = &world.surroundings.aws;
+pub async fn counted(stack: &TestStack) -> Result<(f64, f64), Error> {
+    let aws = &stack.backends.aws;
     let dimensions = [("service", SERVICE), DIMENSION];
     let sum = |name| aws.metric_sum("tailscale-service", name, &dimensions);
     Ok((sum("success").await?, sum("failure").await?))

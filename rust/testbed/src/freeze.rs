@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{Error, bounds, control::Counts, lambda::Event, measuring, nat, server::Server, world::World};
+use crate::{Error, bounds, control::Counts, lambda::Event, measuring, nat, server::Server, stack::TestStack};
 
 /// For how many seconds the servers keep idle connections: some close them during a freeze, whose FIN is lost, and some do not.
 const KEPT: [u64; 3] = [2, 5, 75];
@@ -12,10 +12,10 @@ const KEPT: [u64; 3] = [2, 5, 75];
 const BUSY: Duration = Duration::from_millis(50);
 
 /// Waits for the freeze that follows event number `since`, has the NAT forget all flows, and lets the freeze last.
-pub async fn with_dead_flows(world: &World, since: usize, length: Duration) -> Result<(), Error> {
-    world.lambda.reached(since, "frozen").await?;
-    let pid = world.lambda.events.find(0, Event::runtime_started).await;
-    assert!(nat::forget_flows(pid).await? > 0, "there was no flow to forget");
+pub async fn with_dead_flows(stack: &TestStack, since: usize, length: Duration) -> Result<(), Error> {
+    stack.lambda.reached(since, "frozen").await?;
+    let pid = stack.lambda.events.find(0, Event::runtime_started).await;
+    assert!(nat::blackhole_flows(pid).await? > 0, "there was no flow to forget");
     // The freeze itself: its length is what is tested.
     sleep(length).await;
     Ok(())
@@ -32,10 +32,10 @@ pub struct DeadFlows {
 
 impl DeadFlows {
     /// Starts the servers, at this distance from the function.
-    pub async fn start(world: &World, round_trip: Duration) -> Result<Self, Error> {
+    pub async fn start(stack: &TestStack, round_trip: Duration) -> Result<Self, Error> {
         let mut servers = Vec::new();
         for seconds in KEPT {
-            servers.push(Server::keeping(world, Duration::from_secs(seconds)).await?);
+            servers.push(Server::keeping(stack, Duration::from_secs(seconds)).await?);
         }
         Ok(Self {
             servers,
@@ -47,33 +47,33 @@ impl DeadFlows {
 
     /// One freeze, with a kept connection to each server at its beginning, and a request to each after it; another one is the
     /// first each time. All must be answered, soon enough, and without another login.
-    pub async fn freeze(&mut self, world: &World, length: Duration, method: &str) -> Result<(), Error> {
-        let control = &world.surroundings.control;
+    pub async fn freeze(&mut self, stack: &TestStack, length: Duration, method: &str) -> Result<(), Error> {
+        let control = &stack.backends.control;
         let mut since = 0;
         self.servers.rotate_left(1);
         for server in &self.servers {
-            since = world.lambda.events.len();
-            server.must_answer(world, "GET").await;
-            world.lambda.reached(since, "frozen").await?;
+            since = stack.lambda.events.len();
+            server.must_answer(stack, "GET").await;
+            stack.lambda.reached(since, "frozen").await?;
         }
         let before = (control.counts("lambda-proxy").await?, nat::flows().await?);
-        with_dead_flows(world, since, length).await?;
+        with_dead_flows(stack, since, length).await?;
         let turn = measuring::turn().await?;
         let mut times = Vec::new();
         for server in &self.servers {
-            since = world.lambda.events.len();
-            times.push(server.must_answer(world, method).await);
-            world.lambda.reached(since, "frozen").await?;
+            since = stack.lambda.events.len();
+            times.push(server.must_answer(stack, method).await);
+            stack.lambda.reached(since, "frozen").await?;
         }
         drop(turn);
         eprintln!("    {method}s after {length:.1?}: {times:.1?}");
         let longest = bounds::longest_dead(self.round_trip);
         let soon = times.iter().all(|took| *took < longest);
-        assert!(soon, "{times:?} of {longest:?}\n{}", world.log());
+        assert!(soon, "{times:?} of {longest:?}\n{}", stack.log());
         let after = control.counts("lambda-proxy").await?;
         // Registrations by the node key alone bring the connection to the control server back.
         let but_known = |counts: Counts| Counts { known: 0, ..counts };
-        assert_eq!(but_known(after), but_known(before.0), "{}", world.log());
+        assert_eq!(but_known(after), but_known(before.0), "{}", stack.log());
         let new_flows = nat::flows().await?.difference(&before.1).count();
         assert!(new_flows > 0, "no flow was made anew");
         self.first.push(times[0]);

@@ -1,7 +1,7 @@
 //! A real tailnet, AWS and Lambda on one machine.
 //!
 //! [`namespace`] opens a network of one's own that nothing leaves; in it run a [`control`] server, a [`target`] with a
-//! real tailscaled, [`aws`]'s services, and [`lambda`] with the zips that ship. [`world`] is all of it together. The function can be put
+//! real tailscaled, [`aws`]'s services, and [`lambda`] with the zips that ship. [`stack`] is all of it together. The function can be put
 //! at a [`distance`] from the rest.
 
 pub mod aws;
@@ -14,14 +14,12 @@ mod cloudwatch;
 pub mod control;
 pub mod deadline;
 pub mod distance;
-pub mod door;
 pub mod emulated;
 mod error;
 mod event;
 pub mod expect;
 pub mod fault_proxy;
 pub mod faults;
-pub mod foreign;
 pub mod freeze;
 pub mod function_url;
 pub mod http_call;
@@ -37,17 +35,19 @@ pub mod nat;
 pub mod network;
 pub mod node;
 pub mod package;
+pub mod port_forwarder;
 pub mod process;
 pub mod processor;
 pub mod raw_target;
+pub mod scripted_handler;
 pub mod server;
 pub mod signed;
+pub mod stack;
 pub mod starts;
 pub mod suite;
 pub mod target;
 pub mod vitals;
 pub mod walkthrough;
 pub mod watch;
-pub mod world;
 
 pub use error::Error;

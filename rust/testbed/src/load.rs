@@ -18,7 +18,7 @@ use crate::{
     function_url::FunctionUrl,
     http_call::header,
     raw_target::{Move, RawTarget, Seen},
-    world::World,
+    stack::TestStack,
 };
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -58,13 +58,13 @@ pub struct Summary {
 }
 
 impl Load {
-    /// For the function of this world, and a target of its own behind the target's machine.
-    pub async fn start(world: &World) -> Result<Self, Error> {
+    /// For the function of this stack, and a target of its own behind the target's machine.
+    pub async fn start(stack: &TestStack) -> Result<Self, Error> {
         let raw = RawTarget::start().await?;
         raw.play([Move::Send(ANSWER.into())]);
         Ok(Self {
-            url: world.url(),
-            machine: world.surroundings.target.node.address().to_string(),
+            url: stack.url(),
+            machine: stack.backends.target.node.address().to_string(),
             raw,
             next: 0,
             outcomes: BTreeMap::new(),

@@ -120,7 +120,7 @@ impl LocalApi {
 
     /// Pings another node through WireGuard's session with it, and returns when it has answered. The first messages to a node
     /// that has not heard of this one yet are lost, and WireGuard sends the next 5 s later. The caller sets the limit.
-    pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
+    pub async fn wait_for_session(&self, address: IpAddr) -> Result<(), Error> {
         for kind in ["disco", "TSMP"] {
             let path = format!("/localapi/v0/ping?ip={address}&type={kind}");
             loop {

@@ -32,7 +32,7 @@ pub async fn flows() -> Result<BTreeSet<u16>, Error> {
 
 /// Forgets every TCP flow that the function has now. `pid` is a process inside its environment.
 /// Returns how many were not forgotten yet.
-pub async fn forget_flows(pid: u32) -> Result<usize, Error> {
+pub async fn blackhole_flows(pid: u32) -> Result<usize, Error> {
     look_at_rules_first(None).await?;
     look_at_rules_first(Some(pid)).await?;
     let mut forgotten = 0;
@@ -45,7 +45,7 @@ pub async fn forget_flows(pid: u32) -> Result<usize, Error> {
 }
 
 /// Knows all flows again, and lets UDP pass: for the next function.
-pub async fn remember() -> Result<(), Error> {
+pub async fn reset() -> Result<(), Error> {
     let listed = ip(None, &["rule", "show", "pref", PREFERENCE]).await?;
     for _ in listed.lines() {
         ip(None, &["rule", "del", "pref", PREFERENCE]).await?;

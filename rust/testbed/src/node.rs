@@ -83,8 +83,8 @@ impl Node {
     }
 
     /// Waits until WireGuard has a session with the node at `address`: from then on, what does not get through is kept out.
-    pub async fn meet(&self, address: IpAddr) -> Result<(), Error> {
-        let met = self.local_api.meet(address);
+    pub async fn wait_for_session(&self, address: IpAddr) -> Result<(), Error> {
+        let met = self.local_api.wait_for_session(address);
         self.process
             .ready(MEETING_LIMIT, "its session with another node", met)
             .await?

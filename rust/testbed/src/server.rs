@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     Error,
     raw_target::{Move, RawTarget},
-    world::World,
+    stack::TestStack,
 };
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -43,19 +43,19 @@ pub struct Server {
 
 impl Server {
     /// One behind the target's machine that keeps idle connections for so long.
-    pub async fn keeping(world: &World, idle_limit: Duration) -> Result<Self, Error> {
-        Self::start(world, idle_limit, vec![Move::Send(ANSWER.into())]).await
+    pub async fn keeping(stack: &TestStack, idle_limit: Duration) -> Result<Self, Error> {
+        Self::start(stack, idle_limit, vec![Move::Send(ANSWER.into())]).await
     }
 
     /// One that closes each connection after its answer.
-    pub async fn closing(world: &World) -> Result<Self, Error> {
-        Self::start(world, KEPT, vec![Move::Send(CLOSING_ANSWER.into()), Move::Close]).await
+    pub async fn closing(stack: &TestStack) -> Result<Self, Error> {
+        Self::start(stack, KEPT, vec![Move::Send(CLOSING_ANSWER.into()), Move::Close]).await
     }
 
-    async fn start(world: &World, idle_limit: Duration, play: Vec<Move>) -> Result<Self, Error> {
+    async fn start(stack: &TestStack, idle_limit: Duration, play: Vec<Move>) -> Result<Self, Error> {
         let raw = RawTarget::keeping(idle_limit).await?;
         raw.play(play);
-        let machine = world.surroundings.target.node.address();
+        let machine = stack.backends.target.node.address();
         Ok(Self { machine, raw })
     }
 
@@ -74,13 +74,13 @@ impl Server {
     }
 
     /// Sends a request through the function. What is not answered with 200 is printed.
-    pub async fn ask(&self, world: &World, method: &str) -> Sample {
+    pub async fn ask(&self, stack: &TestStack, method: &str) -> Sample {
         let body = if method == "POST" { "a small body" } else { "" };
         let (machine, port) = self.address();
-        let request = world.url().request_to(machine, port, method, "/");
+        let request = stack.url().request_to(machine, port, method, "/");
         let began = Instant::now();
         let answer = match request.body(Bytes::from_static(body.as_bytes())) {
-            Ok(request) => world.url().send(request).await,
+            Ok(request) => stack.url().send(request).await,
             Err(error) => Err(error.into()),
         };
         let took = began.elapsed();
@@ -100,9 +100,9 @@ impl Server {
     }
 
     /// Sends a request that must be answered with 200, and tells how long that took.
-    pub async fn must_answer(&self, world: &World, method: &str) -> Duration {
-        let Sample { took, status } = self.ask(world, method).await;
-        assert_eq!(status, 200, "{method} after {took:?}\n{}", world.log());
+    pub async fn must_answer(&self, stack: &TestStack, method: &str) -> Duration {
+        let Sample { took, status } = self.ask(stack, method).await;
+        assert_eq!(status, 200, "{method} after {took:?}\n{}", stack.log());
         took
     }
 }

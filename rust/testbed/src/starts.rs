@@ -18,7 +18,7 @@ use crate::{
     lambda::Event,
     node::Node,
     server::{Sample, Server},
-    world::World,
+    stack::TestStack,
 };
 
 /// How long a step of a bare tailscaled's may take.
@@ -45,22 +45,22 @@ impl Start {
 }
 
 /// Starts an environment by a GET of `server`, from the start of its extension, and ends it.
-pub async fn environment(world: &World, server: &Server) -> Result<Start, Error> {
-    let events = &world.lambda.events;
+pub async fn environment(stack: &TestStack, server: &Server) -> Result<Start, Error> {
+    let events = &stack.lambda.events;
     let since = events.len();
     let answered = async {
-        let sample = server.ask(world, "GET").await;
+        let sample = server.ask(stack, "GET").await;
         (sample.status, Instant::now())
     };
     let initialized = async {
         events.find(since, Event::extension_started).await;
         let started = Instant::now();
-        world.lambda.reached(since, "initialized").await?;
+        stack.lambda.reached(since, "initialized").await?;
         Ok::<_, Error>((started, Instant::now()))
     };
     let (initialized, (status, answered)) = tokio::join!(initialized, answered);
     let (started, initialized) = initialized?;
-    world.lambda.retire(since).await?;
+    stack.lambda.retire(since).await?;
     Ok(Start {
         ready: initialized - started,
         first: Sample {
@@ -81,9 +81,9 @@ pub struct Bare {
 
 impl Bare {
     /// Starts it with this auth key, and has it ask `server` once.
-    pub async fn start(world: &World, hostname: &str, key: &str, server: &Server) -> Result<(Self, Start), Error> {
+    pub async fn start(stack: &TestStack, hostname: &str, key: &str, server: &Server) -> Result<(Self, Start), Error> {
         let began = Instant::now();
-        let node = world.surroundings.machine_beside_function(hostname, SOCKS, key);
+        let node = stack.backends.machine_beside_function(hostname, SOCKS, key);
         let (node, socks) = node.await?;
         let ready = began.elapsed();
         let (machine, port) = server.address();

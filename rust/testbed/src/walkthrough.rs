@@ -17,13 +17,13 @@ use crate::{
     caller_function::{CallerFunction, Via, reachable},
     control::MAGIC_DNS_DOMAIN,
     deadline::within,
-    door::Door,
     error::failed,
     function_url::FunctionUrl,
     http_call::header,
     lambda::{Event, Function, NOT_FORWARDED},
+    port_forwarder::PortForwarder,
+    stack::{Backends, TestStack},
     target::{CLOSED_PORT, PORT},
-    world::{Surroundings, World},
 };
 
 /// How many warm requests are timed.
@@ -105,25 +105,25 @@ impl Step {
         }
     }
 
-    /// Runs it, in a world whose function is [prepared](prepare). An error means that there was no answer at all.
-    pub async fn run(self, world: &World) -> Result<Report, Error> {
-        let url = world.url();
+    /// Runs it, in a stack whose function is [prepared](prepare). An error means that there was no answer at all.
+    pub async fn run(self, stack: &TestStack) -> Result<Report, Error> {
+        let url = stack.url();
         match self {
             Self::Get => {
                 let path = "/get?name=J%C3%BCrgen&tag=a&tag=b&empty=";
-                let request = world.request("GET", path).body(Bytes::new())?;
+                let request = stack.request("GET", path).body(Bytes::new())?;
                 let exchange = exchange(&url, request, true).await?;
                 Ok(exchange.report(StatusCode::OK, |answer| check_get(answer, path)))
             }
-            Self::Echo => echo(world).await,
+            Self::Echo => echo(stack).await,
             Self::Unsigned => {
-                let request = world.request("GET", "/get").body(Bytes::new())?;
+                let request = stack.request("GET", "/get").body(Bytes::new())?;
                 let exchange = exchange(&url, request, false).await?;
                 Ok(exchange.report(StatusCode::FORBIDDEN, check_unsigned))
             }
             Self::UnknownName => unreachable(&url, &format!("nobody.{MAGIC_DNS_DOMAIN}"), PORT).await,
             Self::ClosedPort => {
-                let address = world.surroundings.target.node.address().to_string();
+                let address = stack.backends.target.node.address().to_string();
                 unreachable(&url, &address, CLOSED_PORT).await
             }
             Self::Caller => {
@@ -136,16 +136,16 @@ impl Step {
                     ref args => Err(format!("the target saw the query {args}")),
                 }
                 };
-                called(world, &url, StatusCode::OK, check).await
+                called(stack, &url, StatusCode::OK, check).await
             }
             Self::Profile => {
-                let url = world.alias_url(PROFILE);
+                let url = stack.alias_url(PROFILE);
                 let url = url.ok_or_else(|| Error::Other(format!("the alias {PROFILE} has no URL")))?;
                 let right = "refused by the proxy before it dialed: the profile allows another target alone";
                 let check = |answer: &Response<Bytes>| has_error(answer, "TargetNotAllowed", right);
-                called(world, &url, StatusCode::FORBIDDEN, check).await
+                called(stack, &url, StatusCode::FORBIDDEN, check).await
             }
-            Self::Times => times(world).await,
+            Self::Times => times(stack).await,
         }
     }
 }
@@ -221,12 +221,12 @@ fn json_of(answer: &Response<Bytes>) -> Result<Value, String> {
 }
 
 /// The answer is the whole request as the target got it, its body at the end.
-async fn echo(world: &World) -> Result<Report, Error> {
+async fn echo(stack: &TestStack) -> Result<Report, Error> {
     let mut data = vec![0; ECHO_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut data)?;
-    let request = world.request("POST", "/dump/request");
+    let request = stack.request("POST", "/dump/request");
     let request = request.header("content-type", "application/octet-stream");
-    let exchange = exchange(&world.url(), request.body(data.clone().into())?, true).await?;
+    let exchange = exchange(&stack.url(), request.body(data.clone().into())?, true).await?;
     Ok(exchange.report(StatusCode::OK, |answer| {
         let [head, body] = [b"\r\n\r\n", &data[..]];
         match answer
@@ -275,16 +275,16 @@ fn has_error(answer: &Response<Bytes>, name: &str, right: &str) -> Verdict {
 
 /// Has a function ask the target once, whose layer sends to `proxy`.
 async fn called(
-    world: &World,
+    stack: &TestStack,
     proxy: &FunctionUrl,
     status: StatusCode,
     check: impl FnOnce(&Response<Bytes>) -> Verdict,
 ) -> Result<Report, Error> {
-    let Surroundings { binaries, run_dir, .. } = &world.surroundings;
-    let door = Door::open(reachable(), proxy.address.clone()).await;
-    let door = door.map_err(failed(NOT_FORWARDED))?;
+    let Backends { binaries, run_dir, .. } = &stack.backends;
+    let forwarder = PortForwarder::open(reachable(), proxy.address.clone()).await;
+    let forwarder = forwarder.map_err(failed(NOT_FORWARDED))?;
     let asked = format!("http://target:{PORT}/get?month=11");
-    let way = (Via::FunctionUrl, door.address());
+    let way = (Via::FunctionUrl, forwarder.address());
     let caller = CallerFunction::start(binaries, run_dir, &proxy.caller, way, &asked).await?;
     let began = Instant::now();
     let answer = caller.call().await?;
@@ -295,22 +295,22 @@ async fn called(
         .verdict
         .map_err(|wrong| format!("{wrong}; the caller's log:\n{log}"));
     caller.stop().await;
-    door.close();
+    forwarder.close();
     Ok(report)
 }
 
-async fn times(world: &World) -> Result<Report, Error> {
+async fn times(stack: &TestStack) -> Result<Report, Error> {
     let mut warm = Vec::with_capacity(WARM_REQUESTS);
     let mut answered = 0;
     for _ in 0..WARM_REQUESTS {
-        let request = world.request("GET", "/get").body(Bytes::new())?;
+        let request = stack.request("GET", "/get").body(Bytes::new())?;
         let began = Instant::now();
-        answered += usize::from(world.url().send(request).await?.status() == StatusCode::OK);
+        answered += usize::from(stack.url().send(request).await?.status() == StatusCode::OK);
         warm.push(began.elapsed());
     }
     warm.sort();
     let [median, p99] = [50, 99].map(|percent| warm[WARM_REQUESTS * percent / 100].as_secs_f64() * 1000.0);
-    let cold = world.lambda.events.find(0, |event| match event {
+    let cold = stack.lambda.events.find(0, |event| match event {
         Event::Invocation {
             init_ms: Some(init),
             duration_ms,

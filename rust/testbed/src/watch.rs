@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Error, nat, world::World};
+use crate::{Error, nat, stack::TestStack};
 
 /// What there was when it was made.
 #[derive(Debug)]
@@ -13,20 +13,20 @@ pub struct Watch {
 
 impl Watch {
     /// Notes what there is now.
-    pub async fn start(world: &World) -> Result<Self, Error> {
+    pub async fn start(stack: &TestStack) -> Result<Self, Error> {
         Ok(Self {
-            registrations: registrations(world).await?,
+            registrations: registrations(stack).await?,
             flows: nat::flows().await?,
         })
     }
 
     /// Registrations since, and TCP flows that are new.
-    pub async fn seen(&self, world: &World) -> Result<(u64, usize), Error> {
+    pub async fn seen(&self, stack: &TestStack) -> Result<(u64, usize), Error> {
         let new_flows = nat::flows().await?.difference(&self.flows).count();
-        Ok((registrations(world).await? - self.registrations, new_flows))
+        Ok((registrations(stack).await? - self.registrations, new_flows))
     }
 }
 
-async fn registrations(world: &World) -> Result<u64, Error> {
-    Ok(world.surroundings.control.counts("lambda-proxy").await?.registrations())
+async fn registrations(stack: &TestStack) -> Result<u64, Error> {
+    Ok(stack.backends.control.counts("lambda-proxy").await?.registrations())
 }

@@ -65,7 +65,7 @@ impl Environment {
     }
 
     async fn start_extensions(&mut self, deadline: Instant) -> Result<(), Ending> {
-        let names = self.host.ground.scratch.extensions.clone();
+        let names = self.host.sandbox_host.scratch.extensions.clone();
         for name in &names {
             self.lifecycle.expect_extension(name);
         }

@@ -131,7 +131,7 @@ impl Environment {
     /// The caller's next request must find an environment that is about to be free, so this comes before the answer.
     fn answered(&mut self, outcome: &str, error_type: Option<&str>) {
         self.lifecycle.responded();
-        self.host.board.set(self.id, Availability::Finishing);
+        self.host.registry.set(self.id, Availability::Finishing);
         self.tell_outcome(outcome, error_type);
     }
 

@@ -3,12 +3,12 @@
 //! A task of its own owns it. Whatever its processes do (call the API, exit) and whatever the fleet wants reaches that
 //! task as a message; every wait in it has a deadline, and ends at once when a process dies.
 
-mod board;
 mod ending;
 mod init;
 mod invoke;
 mod lifecycle;
 mod processes;
+mod registry;
 mod requests;
 mod rest;
 mod shutdown;
@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Function;
 use crate::event_log::{self, Event, State};
 use crate::invocation::{Answer, Invocation, InvokeError};
-use crate::sandbox::{self, Ground};
-pub(crate) use board::{Availability, Board, Entry};
+use crate::sandbox::{self, SandboxHost};
 use ending::Ending;
+pub(crate) use registry::{Availability, Entry, EnvironmentRegistry};
 use task::Environment;
 
 /// The runtime's name in events, logs and the supervisor.
@@ -33,8 +33,8 @@ const RUNTIME: &str = "runtime";
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) function: Arc<Function>,
-    pub(crate) ground: Arc<Ground>,
-    pub(crate) board: Board,
+    pub(crate) sandbox_host: Arc<SandboxHost>,
+    pub(crate) registry: EnvironmentRegistry,
     /// Becomes true when local-lambda ends.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -67,21 +67,21 @@ pub(crate) enum JobError {
 /// Runs environment `id` from INIT to its end. `first` is what it was started for.
 pub(crate) async fn run(host: Arc<Host>, id: u64, orders: mpsc::Receiver<Order>, first: Job) {
     announce(id, State::Starting, None);
-    match sandbox::start(&host.ground, id).await {
+    match sandbox::start(&host.sandbox_host, id).await {
         Ok(started) => Environment::new(host.clone(), id, orders, started).run(first).await,
         Err(error) => {
             tracing::error!(environment = id, %error, "the environment could not be started");
             let ending = Ending::from(error);
             first.fail(&ending, host.function.timeout_seconds);
-            host.farewell(id, &ending);
+            host.shutdown_event(id, &ending);
         }
     }
 }
 
 impl Host {
     /// Nothing of an environment is left.
-    fn farewell(&self, id: u64, ending: &Ending) {
-        self.board.remove(id);
+    fn shutdown_event(&self, id: u64, ending: &Ending) {
+        self.registry.remove(id);
         announce(id, State::Stopped, Some(ending));
     }
 }

@@ -23,7 +23,7 @@ impl Environment {
             Some(Report::Exited { name, status }) => self.note_exit(&name, status),
             Some(Report::AllStopped) => self.all_stopped = true,
             Some(Report::AllGone) => self.all_gone = true,
-            Some(Report::Furnished | Report::Unfit(_)) => {}
+            Some(Report::SetUp | Report::SetUpFailed(_)) => {}
             None => {
                 self.supervisor_ended = true;
                 self.all_gone = true;

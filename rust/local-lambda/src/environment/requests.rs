@@ -37,9 +37,11 @@ impl Environment {
     }
 
     fn extension_next(&mut self, identifier: Uuid, reply: Reply<ExtensionEvent>) {
-        match (self.lifecycle.extension_next(identifier), &self.farewell) {
+        match (self.lifecycle.extension_next(identifier), &self.shutdown_event) {
             (Err(refusal), _) => give(reply, Err(refusal)),
-            (Ok(()), Some(farewell)) if self.lifecycle.wants_shutdown(identifier) => give(reply, Ok(farewell.clone())),
+            (Ok(()), Some(shutdown_event)) if self.lifecycle.wants_shutdown(identifier) => {
+                give(reply, Ok(shutdown_event.clone()))
+            }
             (Ok(()), _) => {
                 self.extension_polls.insert(identifier, reply);
             }

@@ -22,7 +22,7 @@ const NAP: Duration = Duration::from_secs(3600);
 impl Environment {
     /// Rests until there is an invocation, or a reason to end.
     pub(super) async fn rest(&mut self) -> Result<Job, Ending> {
-        self.host.board.set(self.id, Availability::Idle);
+        self.host.registry.set(self.id, Availability::Idle);
         if self.orders.is_empty() {
             self.freeze().await?;
         }

@@ -26,7 +26,7 @@ impl Environment {
     pub(super) async fn shut_down(&mut self, reason: ShutdownReason) {
         self.ending = true;
         self.all_gone = false;
-        if let Err(ending) = self.say_goodbye(reason).await {
+        if let Err(ending) = self.shut_down_gracefully(reason).await {
             tracing::warn!(
                 environment = self.id,
                 ?ending,
@@ -42,7 +42,7 @@ impl Environment {
     pub(super) async fn reset(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
         self.shut_down(reason).await;
         self.ending = false;
-        self.farewell = None;
+        self.shutdown_event = None;
         self.failure = None;
         self.reported = None;
         self.runtime_poll = None;
@@ -53,7 +53,7 @@ impl Environment {
         Ok(())
     }
 
-    async fn say_goodbye(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
+    async fn shut_down_gracefully(&mut self, reason: ShutdownReason) -> Result<(), Ending> {
         self.thaw().await?;
         let begun = Instant::now();
         if !self.lifecycle.has_extensions() {
@@ -87,14 +87,14 @@ impl Environment {
 
     async fn end_extensions(&mut self, reason: ShutdownReason, deadline: Instant) -> Result<(), Ending> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let farewell = ExtensionEvent::Shutdown {
+        let shutdown_event = ExtensionEvent::Shutdown {
             shutdown_reason: reason,
             deadline_ms: milliseconds_since_1970(left),
         };
-        self.farewell = Some(farewell.clone());
+        self.shutdown_event = Some(shutdown_event.clone());
         for identifier in self.lifecycle.release(Subscription::Shutdown) {
             if let Some(poll) = self.extension_polls.remove(&identifier) {
-                give(poll, Ok(farewell.clone()));
+                give(poll, Ok(shutdown_event.clone()));
             }
         }
         // Who did not register for SHUTDOWN is not asked.

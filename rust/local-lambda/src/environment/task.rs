@@ -30,7 +30,7 @@ pub(super) enum Step {
     TimeUp,
 }
 
-enum Woken {
+enum Wakeup {
     Call(Call),
     Report(Option<Report>),
     ApiEnded(Result<std::io::Error, tokio::task::JoinError>),
@@ -67,7 +67,7 @@ pub(super) struct Environment {
     /// Why the environment must end.
     pub(super) failure: Option<Failure>,
     /// Set while it ends: exits are expected, and this is what extensions are told.
-    pub(super) farewell: Option<ExtensionEvent>,
+    pub(super) shutdown_event: Option<ExtensionEvent>,
     pub(super) ending: bool,
     pub(super) current: Option<Current>,
 }
@@ -106,7 +106,7 @@ impl Environment {
             api_ended: false,
             reported: None,
             failure: None,
-            farewell: None,
+            shutdown_event: None,
             ending: false,
             current: None,
         }
@@ -115,15 +115,15 @@ impl Environment {
     pub(super) async fn run(mut self, first: Job) {
         let ending = self.live(first).await;
         tracing::info!(environment = self.id, ?ending, "the environment ends");
-        self.host.board.set(self.id, Availability::Ending);
-        self.turn_away();
+        self.host.registry.set(self.id, Availability::Ending);
+        self.reject();
         self.shut_down(ending.reason()).await;
         self.api.abort();
         let (host, id) = (self.host, self.id);
         if let Err(error) = self.sandbox.end().await {
             tracing::error!(environment = id, %error, "the environment may have left something behind");
         }
-        host.farewell(id, &ending);
+        host.shutdown_event(id, &ending);
     }
 
     async fn live(&mut self, first: Job) -> Ending {
@@ -142,7 +142,7 @@ impl Environment {
     }
 
     /// What came too late for this environment goes to another.
-    fn turn_away(&mut self) {
+    fn reject(&mut self) {
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
             if let Order::Invoke(job) = order {
@@ -171,28 +171,28 @@ impl Environment {
 
     pub(super) async fn step(&mut self, deadline: Instant) -> Step {
         match self.wake(deadline).await {
-            Woken::Call(call) => self.answer(call),
-            Woken::Report(report) => self.note(report),
-            Woken::ApiEnded(outcome) => {
+            Wakeup::Call(call) => self.answer(call),
+            Wakeup::Report(report) => self.note(report),
+            Wakeup::ApiEnded(outcome) => {
                 self.api_ended = true;
                 let reason = outcome.map_or_else(|error| error.to_string(), |error| error.to_string());
                 self.fail("Sandbox.Failure", format!("the Runtime API cannot be served: {reason}"));
             }
-            Woken::By(step) => return step,
+            Wakeup::By(step) => return step,
         }
         Step::Changed
     }
 
     /// Exits come before orders: an environment that lost a process takes no more invocations.
-    async fn wake(&mut self, deadline: Instant) -> Woken {
+    async fn wake(&mut self, deadline: Instant) -> Wakeup {
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop), if !self.ending => Woken::By(Step::Stop),
-            Some(call) = self.calls.recv() => Woken::Call(call),
-            report = self.reports.recv(), if !self.supervisor_ended => Woken::Report(report),
-            outcome = &mut self.api, if !self.api_ended => Woken::ApiEnded(outcome),
-            order = self.orders.recv(), if self.resting => Woken::By(Step::Order(order.unwrap_or(Order::Spindown))),
-            () = sleep_until(deadline) => Woken::By(Step::TimeUp),
+            _ = self.stop.wait_for(|stop| *stop), if !self.ending => Wakeup::By(Step::Stop),
+            Some(call) = self.calls.recv() => Wakeup::Call(call),
+            report = self.reports.recv(), if !self.supervisor_ended => Wakeup::Report(report),
+            outcome = &mut self.api, if !self.api_ended => Wakeup::ApiEnded(outcome),
+            order = self.orders.recv(), if self.resting => Wakeup::By(Step::Order(order.unwrap_or(Order::Spindown))),
+            () = sleep_until(deadline) => Wakeup::By(Step::TimeUp),
         }
     }
 }

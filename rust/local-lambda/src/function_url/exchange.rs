@@ -12,10 +12,10 @@ use hyper::body::{Body, Frame, Incoming};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use super::authenticator::Authenticator;
 use super::errors::ServiceError;
 use super::event::Context;
-use super::gate::Gate;
-use super::outgoing::Flushes;
+use super::outgoing::FlushCounter;
 use super::response_head::ResponseHead;
 use super::serve::{AnswerBody, Front, serve_front};
 use super::stream::StreamedBody;
@@ -30,7 +30,7 @@ pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errort
 
 /// The URL.
 struct UrlFront<F> {
-    gate: Gate<F>,
+    authenticator: Authenticator<F>,
 }
 
 /// Serves the URL until `stop`. Requests under way then have two seconds to end; when this returns, no connection is left.
@@ -40,14 +40,19 @@ pub async fn serve<F: Function>(
     function: Arc<F>,
     stop: impl Future<Output = ()>,
 ) {
-    let gate = Gate::new(settings, function);
-    serve_front(listener, UrlFront { gate }, stop).await;
+    let authenticator = Authenticator::new(settings, function);
+    serve_front(listener, UrlFront { authenticator }, stop).await;
 }
 
 impl<F: Function> Front for UrlFront<F> {
-    async fn answer(&self, request: Request<Incoming>, source: IpAddr, flushes: Arc<Flushes>) -> Response<AnswerBody> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        source: IpAddr,
+        flushes: Arc<FlushCounter>,
+    ) -> Response<AnswerBody> {
         let request_id = Uuid::new_v4().to_string();
-        let trace_id = trace::new_root((self.gate.settings.clock)());
+        let trace_id = trace::new_root((self.authenticator.settings.clock)());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let outcome = self.run(request, source, &request_id, &trace_id, flushes).await;
@@ -73,11 +78,11 @@ impl<F: Function> UrlFront<F> {
         source: IpAddr,
         request_id: &str,
         trace_id: &str,
-        flushes: Arc<Flushes>,
+        flushes: Arc<FlushCounter>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let settings = &self.gate.settings;
+        let settings = &self.authenticator.settings;
         let (parts, body) = request.into_parts();
-        let (identity, body) = self.gate.admit(&parts, body).await?;
+        let (identity, body) = self.authenticator.admit(&parts, body).await?;
         let context = Context {
             settings,
             identity,
@@ -99,7 +104,7 @@ impl<F: Function> UrlFront<F> {
             qualifier: settings.alias.clone(),
             payload: payload.into(),
         };
-        let answer = self.gate.invoke(invocation).await.map_err(|error| {
+        let answer = self.authenticator.invoke(invocation).await.map_err(|error| {
             tracing::warn!(%error, "the function gave no answer");
             ServiceError::from(&error)
         })?;
@@ -110,9 +115,9 @@ impl<F: Function> UrlFront<F> {
         &self,
         answer: Answer,
         method: &Method,
-        flushes: Arc<Flushes>,
+        flushes: Arc<FlushCounter>,
     ) -> Result<Response<AnswerBody>, ServiceError> {
-        let (mut head, body) = match (answer, self.gate.settings.function.invoke_mode) {
+        let (mut head, body) = match (answer, self.authenticator.settings.function.invoke_mode) {
             (Answer::Buffered(payload), InvokeMode::Buffered) => {
                 let length = payload.len();
                 if length > ANSWER_BYTES {

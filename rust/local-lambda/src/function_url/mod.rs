@@ -5,11 +5,11 @@
 //! the real service), "report" (an issue or a post), or "guess" (nobody says; the choice and its reason are beside it).
 
 mod answer;
+pub(crate) mod authenticator;
 mod caller;
 pub(crate) mod errors;
 mod event;
 pub(crate) mod exchange;
-pub(crate) mod gate;
 mod limits;
 pub(crate) mod outgoing;
 mod response_head;

@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 
 /// How often everything has left.
 #[derive(Debug, Default)]
-pub(crate) struct Flushes {
+pub(crate) struct FlushCounter {
     count: AtomicU64,
     waiting: Mutex<Option<Waker>>,
 }
 
-impl Flushes {
+impl FlushCounter {
     /// A number to call [`Self::poll_after`] with, later.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
@@ -46,12 +46,12 @@ impl Flushes {
 /// The connection. hyper flushes it only when it has written all it holds.
 pub(crate) struct Outgoing {
     stream: TcpStream,
-    flushes: Arc<Flushes>,
+    flushes: Arc<FlushCounter>,
 }
 
 impl Outgoing {
-    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<Flushes>) {
-        let flushes = Arc::new(Flushes::default());
+    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<FlushCounter>) {
+        let flushes = Arc::new(FlushCounter::default());
         (
             Self {
                 stream,

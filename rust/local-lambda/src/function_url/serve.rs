@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::limits;
-use super::outgoing::{Flushes, Outgoing};
+use super::outgoing::{FlushCounter, Outgoing};
 use crate::invocation::StreamBroken;
 
 /// After a failed accept: what the machine lacks (file descriptors, memory) is not back at once, and there is no event
@@ -36,7 +36,7 @@ pub(crate) trait Front: Send + Sync + 'static {
         &self,
         request: Request<Incoming>,
         source: IpAddr,
-        flushes: Arc<Flushes>,
+        flushes: Arc<FlushCounter>,
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
 }
 

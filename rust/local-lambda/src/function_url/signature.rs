@@ -20,13 +20,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::errors::ServiceError;
-use super::sigv4::{Claim, SERVICE};
+use super::sigv4::{SERVICE, SignedRequest};
 
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your AWS \
                         Secret Access Key and signing method. Consult the service documentation for details.";
 
-/// Checks that the claim's signature is the caller's, over this very request.
-pub(crate) fn verify(claim: &Claim<'_>, parts: &Parts, body: &[u8], region: &str) -> Result<(), ServiceError> {
+/// Checks that the signature is the caller's, over this very request.
+pub(crate) fn verify(signed: &SignedRequest<'_>, parts: &Parts, body: &[u8], region: &str) -> Result<(), ServiceError> {
     let digest = hex::encode(Sha256::digest(body));
     let mismatch = || ServiceError::invalid_signature(MISMATCH);
     // Lambda takes no unsigned payload, and a declared hash has to be the body's. Doc:
@@ -39,11 +39,11 @@ pub(crate) fn verify(claim: &Claim<'_>, parts: &Parts, body: &[u8], region: &str
         tracing::info!("refused: x-amz-content-sha256 is not the hash of the body");
         return Err(mismatch());
     }
-    let expected = sign_again(claim, parts, digest, region).map_err(|error| {
+    let expected = sign_again(signed, parts, digest, region).map_err(|error| {
         tracing::info!(%error, "refused: the request cannot be signed again");
         mismatch()
     })?;
-    if bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
+    if bool::from(expected.as_bytes().ct_eq(signed.signature.as_bytes())) {
         Ok(())
     } else {
         Err(mismatch())
@@ -60,22 +60,22 @@ enum Unsignable {
     Signing(#[from] aws_sigv4::http_request::SigningError),
 }
 
-fn sign_again(claim: &Claim<'_>, parts: &Parts, digest: String, region: &str) -> Result<String, Unsignable> {
+fn sign_again(signed: &SignedRequest<'_>, parts: &Parts, digest: String, region: &str) -> Result<String, Unsignable> {
     let mut settings = SigningSettings::default();
     // Exactly the headers that the caller names are signed: the crate's own exclusions must not take any away.
     settings.excluded_headers = None;
     // A session token is one of those.
-    let (id, secret) = (&claim.caller.access_key_id, &claim.caller.secret_access_key);
+    let (id, secret) = (&signed.caller.access_key_id, &signed.caller.secret_access_key);
     let identity = Credentials::new(id, secret, None, None, "caller").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
         .name(SERVICE)
-        .time(claim.time)
+        .time(signed.time)
         .settings(settings)
         .build()?
         .into();
-    let headers = signed_headers(claim, parts)?;
+    let headers = signed_headers(signed, parts)?;
     // Its host does not matter: the `host` header is signed.
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let request = SignableRequest::new(
@@ -87,9 +87,9 @@ fn sign_again(claim: &Claim<'_>, parts: &Parts, digest: String, region: &str) ->
     Ok(sign(request, &parameters)?.into_parts().1)
 }
 
-fn signed_headers<'a>(claim: &Claim<'a>, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Unsignable> {
+fn signed_headers<'a>(signed: &SignedRequest<'a>, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Unsignable> {
     let mut headers = Vec::new();
-    for &name in &claim.signed_headers {
+    for &name in &signed.signed_headers {
         let before = headers.len();
         for value in parts.headers.get_all(name) {
             headers.push((name, value.to_str().map_err(|_| Unsignable::Header(name.to_owned()))?));

@@ -23,17 +23,17 @@ const TERMINATOR: &str = "aws4_request";
 pub(crate) const SERVICE: &str = "lambda";
 const TIMESTAMP: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// A claim by a known caller, for this URL's scope, at an acceptable time. Only its signature is yet to be compared.
+/// A request of a known caller, for this URL's scope, at an acceptable time. Only its signature is yet to be compared.
 #[derive(Debug)]
-pub(crate) struct Claim<'a> {
+pub(crate) struct SignedRequest<'a> {
     pub(crate) caller: &'a Credentials,
     pub(crate) time: SystemTime,
     pub(crate) signed_headers: Vec<&'a str>,
     pub(crate) signature: &'a str,
 }
 
-impl<'a> Claim<'a> {
-    /// Reads what the request claims. Refused are no claim, one in pieces, an unknown key or token, another scope than
+impl<'a> SignedRequest<'a> {
+    /// Reads the Authorization header. Refused are: none, an incomplete one, an unknown key or token, another scope than
     /// this URL's, and a time too far from now.
     pub(crate) fn read(parts: &'a Parts, settings: &'a Settings) -> Result<Self, ServiceError> {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -63,14 +63,14 @@ impl<'a> Claim<'a> {
                  and {date}."
             )));
         }
-        let claim = Self {
+        let signed = Self {
             caller,
             time: time.assume_utc().into(),
             signed_headers,
             signature,
         };
-        claim.check((settings.clock)())?;
-        Ok(claim)
+        signed.check((settings.clock)())?;
+        Ok(signed)
     }
 
     fn check(&self, now: SystemTime) -> Result<(), ServiceError> {

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use hyper::body::{Body, Frame};
 
 use super::limits;
-use super::outgoing::Flushes;
+use super::outgoing::FlushCounter;
 use super::response_head::{Malformed, ResponseHead};
 use crate::invocation::{StreamBroken, StreamingAnswer};
 
@@ -79,7 +79,7 @@ pub(crate) struct StreamedBody {
     first: Option<Bytes>,
     answer: StreamingAnswer,
     state: State,
-    flushes: Arc<Flushes>,
+    flushes: Arc<FlushCounter>,
 }
 
 enum State {
@@ -93,7 +93,7 @@ enum State {
 }
 
 impl StreamedBody {
-    pub(crate) fn new(first: Bytes, answer: StreamingAnswer, flushes: Arc<Flushes>) -> Self {
+    pub(crate) fn new(first: Bytes, answer: StreamingAnswer, flushes: Arc<FlushCounter>) -> Self {
         Self {
             first: Some(first),
             answer,

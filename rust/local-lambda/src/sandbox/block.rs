@@ -23,12 +23,12 @@ pub(crate) struct Block {
 impl Block {
     /// Takes the first block that nobody has. Interfaces in it that a killed local-lambda left are removed: they go by
     /// themselves when the last process of their environment is gone, which takes a moment.
-    pub(crate) fn claim() -> Result<Self, Error> {
+    pub(crate) fn signed() -> Result<Self, Error> {
         for third in BLOCKS {
             let name = SocketAddr::from_abstract_name(format!("local-lambda-169.254.{third}.0"))?;
             match UnixListener::bind_addr(&name) {
-                Ok(claim) => {
-                    let block = Self { third, _claim: claim };
+                Ok(signed) => {
+                    let block = Self { third, _claim: signed };
                     block.clear()?;
                     return Ok(block);
                 }

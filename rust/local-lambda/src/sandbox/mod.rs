@@ -32,7 +32,7 @@ pub(crate) use start::{Started, start};
 
 /// What all environments of this local-lambda share.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct SandboxHost {
     pub(crate) scratch: Scratch,
     /// The memory whose share of a core each environment gets, if it is to get no more.
     cpu_of_memory: Option<u32>,
@@ -40,10 +40,10 @@ pub(crate) struct Ground {
     slots: Mutex<Slots>,
 }
 
-impl Ground {
+impl SandboxHost {
     /// Prepares what the function's configuration asks for.
     pub(crate) fn prepare(function: &Function, scratch: Scratch) -> Result<Self, Error> {
-        let block = Block::claim()?;
+        let block = Block::signed()?;
         let cpu_of_memory = function.cpu_quota.then_some(function.memory_mb);
         // Made to see whether it can be: better now than at the first request.
         cpu_of_memory.map(CpuShare::make).transpose()?;

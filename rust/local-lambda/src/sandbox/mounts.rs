@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
-use super::protocol::Blueprint;
+use super::protocol::SandboxSpec;
 use crate::error::{Error, failed};
 
 /// What is taken over, where it exists: without it no dynamically linked program runs.
@@ -26,19 +26,19 @@ fn at<E: Display>(path: &Path) -> impl FnOnce(E) -> Error {
 }
 
 /// Furnishes the calling process's own mount namespace, and makes it the root. The pid namespace must be new too.
-pub(crate) fn furnish(blueprint: &Blueprint) -> Result<()> {
-    let root = blueprint.root.as_path();
+pub(crate) fn set_up(spec: &SandboxSpec) -> Result<()> {
+    let root = spec.root.as_path();
     make_private()?;
     mount_tmpfs(root, "mode=0755,size=1m")?;
     for name in OF_THE_MACHINE {
-        take_over(&blueprint.machine.join(name), &root.join(name))?;
+        take_over(&spec.machine.join(name), &root.join(name))?;
     }
     mount_devices(&root.join("dev"))?;
     let process_flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let processes = make_folder(root.join("proc"))?;
     mount(Some("proc"), &processes, Some("proc"), process_flags, None::<&str>).map_err(at(&processes))?;
-    bind_read_only(&blueprint.layers, &make_folder(root.join("opt"))?)?;
-    bind_read_only(&blueprint.task, &make_folder(root.join("var/task"))?)?;
+    bind_read_only(&spec.layers, &make_folder(root.join("opt"))?)?;
+    bind_read_only(&spec.task, &make_folder(root.join("var/task"))?)?;
     make_folder(root.join("var/runtime"))?;
     mount_tmpfs(&make_folder(root.join("tmp"))?, "mode=1777,size=512m")?;
     enter(root)

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::process_variables::Variables;
 
-/// The first line that the supervisor reads: how the environment is furnished.
+/// The first line that the supervisor reads: how the environment is set up.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Blueprint {
+pub(crate) struct SandboxSpec {
     /// Which environment it is, for the prefix of its output lines.
     pub(crate) id: u64,
     /// An empty folder that becomes the root.
@@ -56,10 +56,10 @@ pub(crate) enum Command {
 /// What the supervisor reports.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The environment is furnished.
-    Furnished,
-    /// It could not be furnished.
-    Unfit(String),
+    /// The environment is set up.
+    SetUp,
+    /// It could not be set up.
+    SetUpFailed(String),
     /// A process runs; its id is the one inside.
     Spawned { name: String, pid: u32 },
     /// A process could not be started.

@@ -14,7 +14,7 @@ use crate::package;
 /// A folder that every Linux has and that the function never sees.
 const PLACE: &str = "/mnt";
 
-/// The unpacked code, and what each environment is furnished with.
+/// The unpacked code, and what each environment is set up with.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// An empty folder that each environment mounts its root on.

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// Returns when all processes but pid 1 have stopped, or time is up.
-pub(crate) async fn reached() -> io::Result<()> {
+pub(crate) async fn wait_until_all_stopped() -> io::Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !all_stopped()? {
         if Instant::now() > deadline {

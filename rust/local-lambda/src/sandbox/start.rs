@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::network;
 use super::network::Addresses;
-use super::protocol::{Blueprint, Report};
-use super::{CpuShare, Ground, Sandbox, ended, supervisor};
+use super::protocol::{Report, SandboxSpec};
+use super::{CpuShare, Sandbox, SandboxHost, ended, supervisor};
 use crate::error::{Error, failed};
 
 /// Starting and ending take some 20 ms; a machine that needs this long is not usable.
@@ -40,16 +40,16 @@ pub(crate) struct Started {
 /// A /30 network, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    ground: Arc<Ground>,
+    sandbox_host: Arc<SandboxHost>,
     number: u8,
 }
 
 impl Slot {
-    fn take(ground: &Arc<Ground>) -> Result<Self, Error> {
-        let number = ground.slots.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fn take(sandbox_host: &Arc<SandboxHost>) -> Result<Self, Error> {
+        let number = sandbox_host.slots.lock().unwrap_or_else(PoisonError::into_inner).take();
         let number = number.ok_or_else(|| Error("all 64 networks are in use".into()))?;
         Ok(Self {
-            ground: ground.clone(),
+            sandbox_host: sandbox_host.clone(),
             number,
         })
     }
@@ -57,7 +57,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.ground
+        self.sandbox_host
             .slots
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -77,10 +77,10 @@ struct Inside {
 ///
 /// # Errors
 /// Nothing of the environment is left then.
-pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, Error> {
-    let slot = Slot::take(ground)?;
-    let addresses = ground.block.addresses(slot.number, id);
-    let cpu_share = ground.cpu_of_memory.map(CpuShare::make).transpose()?;
+pub(crate) async fn start(sandbox_host: &Arc<SandboxHost>, id: u64) -> Result<Started, Error> {
+    let slot = Slot::take(sandbox_host)?;
+    let addresses = sandbox_host.block.addresses(slot.number, id);
+    let cpu_share = sandbox_host.cpu_of_memory.map(CpuShare::make).transpose()?;
     let (tell_gone, gone) = oneshot::channel();
     let (tell_inside, inside) = oneshot::channel();
     let inner = addresses.clone();
@@ -100,18 +100,18 @@ pub(crate) async fn start(ground: &Arc<Ground>, id: u64) -> Result<Started, Erro
         cpu_share,
         _slot: slot,
     };
-    furnish(sandbox, reports, inside.api, ground, id).await
+    set_up(sandbox, reports, inside.api, sandbox_host, id).await
 }
 
-async fn furnish(
+async fn set_up(
     mut sandbox: Sandbox,
     mut reports: Lines<BufReader<pipe::Receiver>>,
     api: TcpListener,
-    ground: &Ground,
+    sandbox_host: &SandboxHost,
     id: u64,
 ) -> Result<Started, Error> {
-    let scratch = &ground.scratch;
-    let blueprint = Blueprint {
+    let scratch = &sandbox_host.scratch;
+    let spec = SandboxSpec {
         id,
         root: scratch.root.clone(),
         machine: scratch.machine.clone(),
@@ -120,7 +120,7 @@ async fn furnish(
         hostname: sandbox.addresses.inside.to_string(),
     };
     let answer = async {
-        sandbox.tell(&blueprint).await?;
+        sandbox.tell(&spec).await?;
         let report = within("furnishing the environment", next_report(&mut reports)).await??;
         // Only now, so that furnishing does not take of the function's share.
         if let Some(cpu_share) = &sandbox.cpu_share {
@@ -129,7 +129,7 @@ async fn furnish(
         Ok(report)
     };
     let failure = match answer.await {
-        Ok(Some(Report::Furnished)) => {
+        Ok(Some(Report::SetUp)) => {
             let (sender, receiver) = mpsc::channel(REPORTS);
             tokio::spawn(read_reports(reports, sender));
             return Ok(Started {
@@ -138,7 +138,7 @@ async fn furnish(
                 api,
             });
         }
-        Ok(Some(Report::Unfit(reason))) => Error(reason),
+        Ok(Some(Report::SetUpFailed(reason))) => Error(reason),
         Ok(_) => ended(),
         Err(error) => error,
     };

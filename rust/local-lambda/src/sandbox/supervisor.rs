@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::protocol::{Blueprint, Command, ExitStatus, Program, Report};
+use super::protocol::{Command, ExitStatus, Program, Report, SandboxSpec};
 use super::{identity, mounts, standstill};
 
 /// The hidden subcommand that [`main`] serves.
@@ -50,13 +50,13 @@ async fn supervise() -> io::Result<()> {
     let Some(line) = commands.next_line().await? else {
         return Ok(());
     };
-    let blueprint: Blueprint = serde_json::from_str(&line)?;
-    match prepare(&blueprint) {
-        Ok(()) => reports.send(&Report::Furnished).await?,
-        Err(error) => return reports.send(&Report::Unfit(error)).await,
+    let spec: SandboxSpec = serde_json::from_str(&line)?;
+    match prepare(&spec) {
+        Ok(()) => reports.send(&Report::SetUp).await?,
+        Err(error) => return reports.send(&Report::SetUpFailed(error)).await,
     }
     let processes = Processes {
-        environment: blueprint.id,
+        environment: spec.id,
         ..Processes::default()
     };
     serve(processes, commands, reports).await
@@ -67,9 +67,9 @@ fn duplicate(stream: impl AsFd) -> io::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned()
 }
 
-fn prepare(blueprint: &Blueprint) -> Result<(), String> {
-    mounts::furnish(blueprint).map_err(|error| error.to_string())?;
-    sethostname(&blueprint.hostname).map_err(|error| format!("cannot set the host name: {error}"))?;
+fn prepare(spec: &SandboxSpec) -> Result<(), String> {
+    mounts::set_up(spec).map_err(|error| error.to_string())?;
+    sethostname(&spec.hostname).map_err(|error| format!("cannot set the host name: {error}"))?;
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
         .map_err(|error| format!("cannot limit the open files to {OPEN_FILES}: {error}"))?;
     // Inherited by all that is started: no set-uid program gives anything back.
@@ -124,7 +124,7 @@ impl Processes {
             Command::Kill(name) => self.signal(&name, |pid| killpg(pid, Signal::SIGKILL))?,
             Command::StopAll => {
                 signal_everyone(Signal::SIGSTOP)?;
-                standstill::reached().await?;
+                standstill::wait_until_all_stopped().await?;
                 return Ok(Some(Report::AllStopped));
             }
             Command::ContinueAll => signal_everyone(Signal::SIGCONT)?,

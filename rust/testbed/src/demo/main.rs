@@ -11,13 +11,13 @@ use clap::Parser;
 use testbed::{
     Error,
     binaries::Binaries,
-    door::pass_on,
     namespace::{Inside, Side, enter, exit_code},
     network,
+    port_forwarder::pass_on,
     signed::REGION,
+    stack::{Backends, TestStack},
     target::PORT,
     walkthrough::{STEPS, prepare},
-    world::{Surroundings, World},
 };
 use tokio::{
     net::TcpListener,
@@ -68,21 +68,21 @@ async fn run(once: bool, inside: &Inside) -> Result<ExitCode, Error> {
     say("\nStarting a tailnet, AWS and Lambda on this machine");
     let began = Instant::now();
     let starting = async {
-        let surroundings = Surroundings::start(None, binaries, &inside.run_dir).await?;
-        surroundings.deploy(prepare).await
+        let backends = Backends::start(None, binaries, &inside.run_dir).await?;
+        backends.deploy(prepare).await
     };
-    let world = tokio::select! {
-        world = starting => world?,
+    let stack = tokio::select! {
+        stack = starting => stack?,
         () = &mut interrupted => return Ok(INTERRUPTED.into()),
     };
     say(&format!("  started in {:.1?}", began.elapsed()));
     let ended = tokio::select! {
         biased;
-        exit = world.death() => Err(exit.to_string()),
-        walked = walk(once, &world, inside) => match walked {
+        exit = stack.death() => Err(exit.to_string()),
+        walked = walk(once, &stack, inside) => match walked {
             Ok(code) => Ok(code),
             // The request may have felt the end of a process before this task was told of it.
-            Err(error) => Err(match timeout(CAUSE_LIMIT, world.death()).await {
+            Err(error) => Err(match timeout(CAUSE_LIMIT, stack.death()).await {
                 Ok(exit) => exit.to_string(),
                 Err(_) => error.to_string(),
             }),
@@ -93,7 +93,7 @@ async fn run(once: bool, inside: &Inside) -> Result<ExitCode, Error> {
         say(&format!("\nerror: {why}"));
     }
     say("\nStopping");
-    let exit = world.stop().await;
+    let exit = stack.stop().await;
     if ended.is_ok() && !exit.status.success() {
         return Err(Error::Other(exit.to_string()));
     }
@@ -101,10 +101,10 @@ async fn run(once: bool, inside: &Inside) -> Result<ExitCode, Error> {
 }
 
 /// Shows the steps, and then stays up for callers in another terminal, unless it is to end at `once`.
-async fn walk(once: bool, world: &World, inside: &Inside) -> Result<ExitCode, Error> {
+async fn walk(once: bool, stack: &TestStack, inside: &Inside) -> Result<ExitCode, Error> {
     let mut wrong = 0;
     for (index, step) in STEPS.into_iter().enumerate() {
-        let report = step.run(world).await?;
+        let report = step.run(stack).await?;
         say(&format!("\n{}  {}", index + 1, step.title()));
         report.lines.iter().for_each(|line| say(&format!("   {line}")));
         match report.verdict {
@@ -112,7 +112,7 @@ async fn walk(once: bool, world: &World, inside: &Inside) -> Result<ExitCode, Er
             Err(why) => {
                 say(&format!(
                     "   ✗ {why}\n     the end of local-lambda's log:\n{}",
-                    world.log()
+                    stack.log()
                 ));
                 wrong += 1;
             }
@@ -131,17 +131,17 @@ async fn walk(once: bool, world: &World, inside: &Inside) -> Result<ExitCode, Er
         });
     }
     let listener = inside.listener()?;
-    let caller = world.url().caller;
+    let caller = stack.url().caller;
     say("\nIt stays up. Try it from another terminal (Ctrl-C here ends it):");
     say(&format!(
         "\n  curl -i --aws-sigv4 aws:amz:{REGION}:lambda --user {}:{} \\\n    \
          -H 'ts-target-ip: {}' -H 'ts-target-port: {PORT}' 'http://{}/get?hello=world'\n",
         caller.access_key_id(),
         caller.secret_access_key(),
-        world.surroundings.target.node.address(),
+        stack.backends.target.node.address(),
         listener.local_addr()?,
     ));
-    let passed_on = async { pass_on(TcpListener::from_std(listener)?, world.lambda.address().to_owned()).await };
+    let passed_on = async { pass_on(TcpListener::from_std(listener)?, stack.lambda.address().to_owned()).await };
     match passed_on.await? {}
 }
 

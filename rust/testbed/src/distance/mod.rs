@@ -25,7 +25,7 @@ use tokio::{
     task,
 };
 
-use crate::{Error, door::pass_on, error::failed, network::ip, process::command};
+use crate::{Error, error::failed, network::ip, port_forwarder::pass_on, process::command};
 pub use random::SplitMix64;
 use relay::Relay;
 

@@ -11,7 +11,7 @@ use testbed::{
     lambda::{Event, Function},
     nat,
     server::Sample,
-    suite::{Outcome, Setting},
+    suite::{SuiteContext, TestResult},
 };
 use tokio::time::sleep;
 
@@ -42,8 +42,8 @@ struct Starts {
 }
 
 /// Cold starts: from the first process to the end of INIT, and to the first answer.
-pub(crate) async fn start(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn start(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     let mut contenders = Vec::new();
     for handler in [Handler::Empty, Handler::Alone]
         .into_iter()
@@ -115,10 +115,10 @@ fn initialized(event: &Event) -> Option<()> {
 }
 
 /// What an environment's first https request, and its first metric, take beyond its second ones.
-pub(crate) async fn firsts(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn firsts(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     // moto imports a service at its first call.
-    scene.surroundings.aws.metric_sum("bench", "none", &[]).await?;
+    scene.backends.aws.metric_sum("bench", "none", &[]).await?;
     for handler in Handler::forwarding() {
         let (mut https, mut https_cpu, mut metric) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds() {
@@ -170,12 +170,12 @@ async fn once(contender: &mut Contender, ask: &Ask) -> (f64, f64) {
 }
 
 /// The first request after a freeze: with the function's flows alive, and after a NAT has forgotten them.
-pub(crate) async fn thaw(setting: Arc<Setting>, profile: Profile) -> Outcome {
+pub(crate) async fn thaw(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
     for handler in Handler::forwarding() {
-        nat::remember().await?;
+        nat::reset().await?;
         nat::block_udp().await?;
-        let surroundings = setting.surroundings_at(profile.distance).await?;
-        let scene = Scene::around(surroundings).await?;
+        let backends = context.backends_at(profile.distance).await?;
+        let scene = Scene::around(backends).await?;
         let freezing = |function: &mut Function| {
             function.settings.insert("freeze".into(), true.into());
         };
@@ -201,7 +201,7 @@ pub(crate) async fn thaw(setting: Arc<Setting>, profile: Profile) -> Outcome {
             row("first GET, live flows", &live),
             row("first GET, dead flows", &dead),
         ]);
-        nat::remember().await?;
+        nat::reset().await?;
         scene.close(vec![contender]).await;
     }
     Ok(())
@@ -212,7 +212,7 @@ async fn after(contender: &mut Contender, dead: bool) -> Result<Sample, Error> {
     contender.ask(&Ask::get("/")).await;
     contender.lambda().reached(since, "frozen").await?;
     if dead {
-        nat::forget_flows(contender.runtime()).await?;
+        nat::blackhole_flows(contender.runtime()).await?;
     }
     // The freeze itself: its length is what is measured.
     sleep(FREEZE).await;
@@ -220,8 +220,8 @@ async fn after(contender: &mut Contender, dead: bool) -> Result<Sample, Error> {
 }
 
 /// Resident memory after so many requests.
-pub(crate) async fn memory(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn memory(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     for handler in Handler::forwarding() {
         let mut contender = scene.deploy(handler, |_| ()).await?;
         contender.warm_up().await?;

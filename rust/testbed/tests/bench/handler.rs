@@ -6,8 +6,8 @@ use serde_json::json;
 use testbed::{
     binaries::{Binaries, architecture},
     lambda::Function,
+    stack::AUTH_KEY,
     suite::set,
-    world::AUTH_KEY,
 };
 
 /// A Lambda handler.

@@ -24,7 +24,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use libtest_mimic::Trial;
 use testbed::{
     distance::{PROFILES, Profile},
-    suite::{Outcome, Setting, run, trial_within},
+    suite::{SuiteContext, TestResult, run, trial_within},
 };
 
 /// How long a part may take with the default rounds; more rounds take longer in proportion.
@@ -33,22 +33,22 @@ const LIMIT: Duration = Duration::from_secs(600);
 const FARTHEST: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let code = run(|setting| {
+    let code = run(|context| {
         let mut trials = Vec::new();
         for profile in distances() {
-            trials.push(of(setting, "kept requests", profile, requests::kept));
-            trials.push(of(setting, "new requests", profile, requests::new));
+            trials.push(of(context, "kept requests", profile, requests::kept));
+            trials.push(of(context, "new requests", profile, requests::new));
         }
         let near = PROFILES[0];
-        trials.push(of(setting, "share of a core", near, requests::shares));
-        trials.push(of(setting, "start", near, environment::start));
-        trials.push(of(setting, "firsts", near, environment::firsts));
-        trials.push(of(setting, "bodies", near, requests::bodies));
-        trials.push(of(setting, "stream", near, requests::stream));
-        trials.push(of(setting, "memory", near, environment::memory));
-        trials.push(of(setting, "side by side", near, requests::side_by_side));
-        trials.push(of(setting, "peers", near, requests::peers));
-        trials.push(of(setting, "thaw", near, environment::thaw));
+        trials.push(of(context, "share of a core", near, requests::shares));
+        trials.push(of(context, "start", near, environment::start));
+        trials.push(of(context, "firsts", near, environment::firsts));
+        trials.push(of(context, "bodies", near, requests::bodies));
+        trials.push(of(context, "stream", near, requests::stream));
+        trials.push(of(context, "memory", near, environment::memory));
+        trials.push(of(context, "side by side", near, requests::side_by_side));
+        trials.push(of(context, "peers", near, requests::peers));
+        trials.push(of(context, "thaw", near, environment::thaw));
         trials
     });
     rows::write();
@@ -65,16 +65,16 @@ fn distances() -> impl Iterator<Item = Profile> {
 }
 
 fn of<F>(
-    setting: &Arc<Setting>,
+    context: &Arc<SuiteContext>,
     part: &'static str,
     profile: Profile,
-    measure: impl FnOnce(Arc<Setting>, Profile) -> F + Send + 'static,
+    measure: impl FnOnce(Arc<SuiteContext>, Profile) -> F + Send + 'static,
 ) -> Trial
 where
-    F: Future<Output = Outcome> + 'static,
+    F: Future<Output = TestResult> + 'static,
 {
     let limit = LIMIT * u32::try_from(rounds::rounds().max(5)).unwrap() / 5;
-    trial_within(limit, setting, &format!("{part}, {}", profile.name), move |setting| {
-        measure(setting, profile)
+    trial_within(limit, context, &format!("{part}, {}", profile.name), move |context| {
+        measure(context, profile)
     })
 }

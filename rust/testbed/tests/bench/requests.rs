@@ -13,7 +13,7 @@ use testbed::{
     distance::Profile,
     lambda::Function,
     server::Sample,
-    suite::{Outcome, Setting},
+    suite::{SuiteContext, TestResult},
 };
 use tokio::task::JoinSet;
 
@@ -50,27 +50,27 @@ const BESIDE: &str = "16 environments";
 const IN_A_ROW: usize = 50;
 
 /// GET, POST and https over connections to the target that are open.
-pub(crate) async fn kept(setting: Arc<Setting>, profile: Profile) -> Outcome {
+pub(crate) async fn kept(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
     let kinds = [
         Kind::new("GET kept", Ask::get("/")),
         Kind::new("POST kept", Ask::post("/", BODY)),
         Kind::new("https kept", Ask::get("/").over_https()),
     ];
-    requests(&setting, profile, &kinds).await
+    requests(&context, profile, &kinds).await
 }
 
 /// Each over a connection of its own.
-pub(crate) async fn new(setting: Arc<Setting>, profile: Profile) -> Outcome {
+pub(crate) async fn new(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
     let kinds = [
         Kind::new("GET new", Ask::get("/?close")),
         Kind::new("POST new", Ask::post("/?close", BODY)),
         Kind::new("https new", Ask::get("/?close").over_https()),
     ];
-    requests(&setting, profile, &kinds).await
+    requests(&context, profile, &kinds).await
 }
 
-async fn requests(setting: &Setting, profile: Profile, kinds: &[Kind]) -> Outcome {
-    let scene = Scene::open(setting, profile).await?;
+async fn requests(context: &SuiteContext, profile: Profile, kinds: &[Kind]) -> TestResult {
+    let scene = Scene::open(context, profile).await?;
     let mut contenders = scene.contenders(|_| ()).await?;
     let round_trip = profile.distance.map_or(Duration::ZERO, |distance| distance.round_trip);
     let (place, count) = (("requests", profile.name), rounds::requests(round_trip));
@@ -80,8 +80,8 @@ async fn requests(setting: &Setting, profile: Profile, kinds: &[Kind]) -> Outcom
 }
 
 /// Bodies of 1 KB to 4.5 MB, both ways, as ratios of the direct path.
-pub(crate) async fn bodies(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn bodies(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     let mut contenders = scene.contenders(|_| ()).await?;
     for (at, bytes, count) in SIZES {
         let kinds = [
@@ -95,8 +95,8 @@ pub(crate) async fn bodies(setting: Arc<Setting>, profile: Profile) -> Outcome {
 }
 
 /// A download through RESPONSE_STREAM: as a ratio of the direct path, and the most memory meanwhile.
-pub(crate) async fn stream(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn stream(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     let mut contenders = vec![scene.direct().await?];
     // The published handler knows whole answers alone.
     for handler in [Handler::Ours, Handler::Go] {
@@ -129,10 +129,10 @@ pub(crate) async fn stream(setting: Arc<Setting>, profile: Profile) -> Outcome {
 }
 
 /// The same requests among 5 and among 5,000 machines.
-pub(crate) async fn peers(setting: Arc<Setting>, profile: Profile) -> Outcome {
+pub(crate) async fn peers(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
     for (peers, at) in TAILNETS {
-        let scene = Scene::open(&setting, profile).await?;
-        scene.surroundings.control.add_crowd(&Crowd::of(peers, 0)).await?;
+        let scene = Scene::open(&context, profile).await?;
+        scene.backends.control.add_crowd(&Crowd::of(peers, 0)).await?;
         let mut contenders = scene.contenders(|_| ()).await?;
         let kinds = [
             Kind::new("GET kept", Ask::get("/")),
@@ -151,8 +151,8 @@ pub(crate) async fn peers(setting: Arc<Setting>, profile: Profile) -> Outcome {
 }
 
 /// At the share of a core that Lambda gives for 256, 884 and 1,769 MB.
-pub(crate) async fn shares(setting: Arc<Setting>, profile: Profile) -> Outcome {
-    let scene = Scene::open(&setting, profile).await?;
+pub(crate) async fn shares(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
+    let scene = Scene::open(&context, profile).await?;
     for (memory, at) in SHARES {
         let quota = |function: &mut Function| {
             function.settings.insert("cpuQuota".into(), true.into());
@@ -186,9 +186,9 @@ fn lacks_quota(error: &Error) -> bool {
 }
 
 /// 16 environments at once: their cold starts, their requests, and the memory that each adds.
-pub(crate) async fn side_by_side(setting: Arc<Setting>, profile: Profile) -> Outcome {
+pub(crate) async fn side_by_side(context: Arc<SuiteContext>, profile: Profile) -> TestResult {
     for handler in Handler::forwarding() {
-        let scene = Scene::open(&setting, profile).await?;
+        let scene = Scene::open(&context, profile).await?;
         let deployed = scene.deploy(handler, |function| {
             function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
         });

@@ -18,8 +18,8 @@ use testbed::{
     lambda::{Function, LocalLambda},
     nat,
     process::{Process, command},
-    suite::Setting,
-    world::{AUTH_KEY, Surroundings},
+    stack::{AUTH_KEY, Backends},
+    suite::SuiteContext,
 };
 
 use crate::{
@@ -63,7 +63,7 @@ impl Target {
 }
 
 pub(crate) struct Scene {
-    pub(crate) surroundings: Surroundings,
+    pub(crate) backends: Backends,
     pub(crate) target: Target,
     // Dropping it ends it.
     _server: Process,
@@ -71,24 +71,24 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// A tailnet at a distance.
-    pub(crate) async fn open(setting: &Setting, profile: Profile) -> Result<Self, Error> {
-        nat::remember().await?;
-        Self::around(setting.surroundings_at(profile.distance).await?).await
+    pub(crate) async fn open(context: &SuiteContext, profile: Profile) -> Result<Self, Error> {
+        nat::reset().await?;
+        Self::around(context.backends_at(profile.distance).await?).await
     }
 
     /// A tailnet that is there already.
-    pub(crate) async fn around(surroundings: Surroundings) -> Result<Self, Error> {
-        let dist = surroundings.binaries.root.join("tailscaled/dist").join(architecture());
+    pub(crate) async fn around(backends: Backends) -> Result<Self, Error> {
+        let dist = backends.binaries.root.join("tailscaled/dist").join(architecture());
         let program = dist.join("bench-target");
-        let mut command = command(&program, &surroundings.run_dir);
+        let mut command = command(&program, &backends.run_dir);
         // It ends when its input does.
         command.stdin(Stdio::piped());
         let (process, mut lines) = Process::spawn_reading("the bench's target", &mut command)?;
         let line = process.ready(START_LIMIT, "its ports", lines.recv()).await?;
         let ports = json("the bench's target", line.unwrap_or_default().as_bytes())?;
-        let machine = surroundings.target.node.address();
+        let machine = backends.target.node.address();
         Ok(Self {
-            surroundings,
+            backends,
             target: Target {
                 machine,
                 ports: Arc::new(ports),
@@ -105,16 +105,16 @@ impl Scene {
         adjust: impl FnOnce(&mut Function),
     ) -> Result<Contender, Error> {
         let caller = Credentials::new("AKIDBENCHCALLER", "bench-caller-secret", None, None, "testbed");
-        let surroundings = &self.surroundings;
+        let backends = &self.backends;
         let mut function = Function {
-            environment: surroundings.function_environment(),
+            environment: backends.function_environment(),
             callers: vec![caller.clone()],
             settings: [("freeze".to_owned(), false.into())].into(),
         };
-        handler.configure(&mut function, &surroundings.binaries);
+        handler.configure(&mut function, &backends.binaries);
         adjust(&mut function);
-        let (run_dir, link) = (&surroundings.run_dir, surroundings.link.as_ref());
-        let lambda = LocalLambda::start(&surroundings.binaries, &function, run_dir, link).await?;
+        let (run_dir, link) = (&backends.run_dir, backends.link.as_ref());
+        let lambda = LocalLambda::start(&backends.binaries, &function, run_dir, link).await?;
         let address = lambda.address().to_owned();
         let way = Way::Url(FunctionUrl { address, caller });
         let caller = Caller::new(handler.name(), way, self.target.clone());
@@ -123,7 +123,7 @@ impl Scene {
 
     /// The path without a function: a tailscaled of its own, on the function's side of the link.
     pub(crate) async fn direct(&self) -> Result<Contender, Error> {
-        let node = self.surroundings.machine_beside_function("direct", SOCKS, AUTH_KEY);
+        let node = self.backends.machine_beside_function("direct", SOCKS, AUTH_KEY);
         let (node, socks) = node.await?;
         let caller = Caller::new("direct", Way::Socks(socks), self.target.clone());
         Ok(Contender::new(caller, Server::Direct(node.process)))
@@ -146,6 +146,6 @@ impl Scene {
         for contender in contenders {
             contender.stop().await;
         }
-        self.surroundings.stop().await;
+        self.backends.stop().await;
     }
 }

@@ -5,10 +5,10 @@ use std::{path::Path, process::Stdio, time::Duration};
 use aws_credential_types::Credentials;
 use libtest_mimic::Failed;
 use serde_json::json;
-use testbed::{bundle::bundle, deadline::within, lambda::Function, process::command, signed::REGION, world::World};
+use testbed::{bundle::bundle, deadline::within, lambda::Function, process::command, signed::REGION, stack::TestStack};
 use tokio::process::Command;
 
-use crate::Setting;
+use crate::SuiteContext;
 
 /// How long a caller may take, an environment's start included.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -50,9 +50,9 @@ pub(crate) struct Said {
 }
 
 impl Question {
-    pub(crate) fn get(world: &World, port: u16, path: &str) -> Self {
+    pub(crate) fn get(stack: &TestStack, port: u16, path: &str) -> Self {
         Self {
-            host: world.surroundings.target.node.address().to_string(),
+            host: stack.backends.target.node.address().to_string(),
             port,
             method: "GET",
             path: path.to_owned(),
@@ -82,30 +82,35 @@ pub(crate) fn admit(function: &mut Function) {
 
 impl Caller {
     /// Has it ask, and waits for what it says.
-    pub(crate) async fn ask(self, setting: &Setting, world: &World, question: &Question) -> Result<Said, Failed> {
+    pub(crate) async fn ask(
+        self,
+        context: &SuiteContext,
+        stack: &TestStack,
+        question: &Question,
+    ) -> Result<Said, Failed> {
         let mut command = match self {
             Self::TypeScript => {
-                let module = bundle(setting, "examples/typescript/functions/caller.ts").await?;
-                let mut command = command("node".as_ref(), &setting.run_dir);
+                let module = bundle(context, "examples/typescript/functions/caller.ts").await?;
+                let mut command = command("node".as_ref(), &context.run_dir);
                 command.args(["-e", NODE_DRIVER]).arg(module).arg(event(question));
                 command
             }
             Self::Python => {
-                let root = &setting.binaries.root;
-                let mut command = command(&root.join(".venv/bin/python"), &setting.run_dir);
+                let root = &context.binaries.root;
+                let mut command = command(&root.join(".venv/bin/python"), &context.run_dir);
                 command.args(["-B", "-c", PYTHON_DRIVER]);
                 command.arg(root.join("examples/python/functions")).arg(event(question));
                 command
             }
             Self::Rust => {
-                let program = setting.binaries.root.join("rust/target/debug/tailnet-caller");
-                let mut command = command(&program, &setting.run_dir);
+                let program = context.binaries.root.join("rust/target/debug/tailnet-caller");
+                let mut command = command(&program, &context.run_dir);
                 command.args([&question.host, &question.port.to_string()]);
                 command.args([question.method, &question.path, question.body]);
                 command
             }
             Self::Curl => {
-                let mut command = command(&setting.binaries.root.join("examples/curl/call.sh"), &setting.run_dir);
+                let mut command = command(&context.binaries.root.join("examples/curl/call.sh"), &context.run_dir);
                 command.args([&question.host, &question.port.to_string(), &question.path]);
                 command.args(["-X", question.method]);
                 if !question.body.is_empty() {
@@ -115,7 +120,7 @@ impl Caller {
             }
         };
         command
-            .env("TS_PROXY_URL", format!("http://{}/", world.lambda.address()))
+            .env("TS_PROXY_URL", format!("http://{}/", stack.lambda.address()))
             .env("AWS_REGION", REGION);
         sign_as(&mut command, &role());
         run(&format!("{self:?}"), &mut command).await
@@ -132,8 +137,8 @@ fn event(question: &Question) -> String {
 }
 
 /// Has a bundled function answer an event.
-pub(crate) async fn node(setting: &Setting, bundle: &Path, event: &str) -> Result<Said, Failed> {
-    let mut command = command("node".as_ref(), &setting.run_dir);
+pub(crate) async fn node(context: &SuiteContext, bundle: &Path, event: &str) -> Result<Said, Failed> {
+    let mut command = command("node".as_ref(), &context.run_dir);
     run("node", command.args(["-e", NODE_DRIVER]).arg(bundle).arg(event)).await
 }
 

@@ -14,25 +14,25 @@ use testbed::{
 };
 
 use crate::{
-    Outcome, Setting,
+    SuiteContext, TestResult,
     caller::{self, Question, admit},
 };
 
 /// Where the extension's SOCKS5 server listens in a function.
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1055);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "callers: each sends a request with a body, and the machine learns nothing of AWS" => send,
-        "callers: each tells the proxy's answer from the machine's" => tell,
-        "the extension alone: the function asks by SOCKS5" => direct,
+        "callers: every example distinguishes a proxy error from the target's own 503" => tell,
+        "the extension alone: the example function dials by SOCKS5" => direct,
     ]
 }
 
-async fn send(setting: Arc<Setting>) -> Outcome {
+async fn send(context: Arc<SuiteContext>) -> TestResult {
     const BODY: &str = r#"{"month": 11, "currency": "€"}"#;
     const ASKED: &str = "/reports?month=11&name=J%C3%BCrgen%20M";
-    let world = setting.world(admit).await?;
+    let stack = context.stack(admit).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send(
         "HTTP/1.1 201 Created\r\ncontent-length: 4\r\n\r\nkept".into(),
@@ -42,9 +42,9 @@ async fn send(setting: Arc<Setting>) -> Outcome {
         let question = Question {
             method: "POST",
             body: BODY,
-            ..Question::get(&world, raw.address().port(), ASKED)
+            ..Question::get(&stack, raw.address().port(), ASKED)
         };
-        let said = caller.ask(&setting, &world, &question).await?;
+        let said = caller.ask(&context, &stack, &question).await?;
         assert_eq!(said.out, "kept", "{caller:?}: {said:?}");
         let seen = raw
             .only_since(since)
@@ -55,32 +55,32 @@ async fn send(setting: Arc<Setting>) -> Outcome {
         let told = names.find(|name| *name == "authorization" || name.starts_with("x-amz-") || name.starts_with("ts-"));
         assert_eq!(told, None, "{caller:?}");
     }
-    world.end().await
+    stack.end().await
 }
 
-async fn tell(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(admit).await?;
+async fn tell(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(admit).await?;
     for caller in caller::ALL {
-        let ask = async |port, path| caller.ask(&setting, &world, &Question::get(&world, port, path)).await;
+        let ask = async |port, path| caller.ask(&context, &stack, &Question::get(&stack, port, path)).await;
         let machines = ask(PORT, "/status/503").await?;
         assert_eq!(machines.err, "", "{caller:?}");
         let proxys = ask(CLOSED_PORT, "/get").await?;
         assert!(proxys.err.contains("TargetUnreachable"), "{caller:?}: {proxys:?}");
     }
-    world.end().await
+    stack.end().await
 }
 
-async fn direct(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let function = surroundings.machine("direct", Some(SOCKS)).await?;
-    let module = bundle(&setting, "examples/typescript/functions/direct.ts").await?;
-    for host in [HOSTNAME.to_owned(), surroundings.target.node.address().to_string()] {
+async fn direct(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
+    let function = backends.machine("direct", Some(SOCKS)).await?;
+    let module = bundle(&context, "examples/typescript/functions/direct.ts").await?;
+    for host in [HOSTNAME.to_owned(), backends.target.node.address().to_string()] {
         let event = json!({"url": format!("http://{host}:{PORT}/get?month=11")}).to_string();
-        let said = caller::node(&setting, &module, &event).await?;
+        let said = caller::node(&context, &module, &event).await?;
         let answer: Value = serde_json::from_str(&said.out).map_err(|error| format!("{host}: {error}: {said:?}"))?;
         assert_eq!(answer["args"], json!({"month": ["11"]}), "{host}");
     }
     drop(function);
-    surroundings.stop().await;
+    backends.stop().await;
     Ok(())
 }

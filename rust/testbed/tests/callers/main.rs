@@ -8,7 +8,7 @@ mod signers;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run_all};
+use testbed::suite::{SuiteContext, TestResult, run_all};
 
 fn main() -> ExitCode {
     run_all(&[examples::trials, signers::trials, doctor::trials])

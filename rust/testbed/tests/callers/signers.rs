@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use testbed::raw_target::{Move, RawTarget};
 
 use crate::{
-    Outcome, Setting,
+    SuiteContext, TestResult,
     caller::{self, Caller, Question, Said, admit},
 };
 
@@ -25,14 +25,14 @@ enum Fate {
     Refused,
 }
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "signers: unusual paths and queries, as documented" => documented,
     ]
 }
 
-async fn documented(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(admit).await?;
+async fn documented(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(admit).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send(Bytes::from_static(ANSWER.as_bytes()))]);
     let rows = rows();
@@ -45,8 +45,8 @@ async fn documented(setting: Arc<Setting>) -> Outcome {
                 other => Fate::Arrives(other.trim_matches('`').to_owned()),
             };
             let since = raw.seen().len();
-            let question = Question::get(&world, raw.address().port(), target);
-            let said = caller.ask(&setting, &world, &question).await?;
+            let question = Question::get(&stack, raw.address().port(), target);
+            let said = caller.ask(&context, &stack, &question).await?;
             let seen = raw.only_since(since).map(|seen| seen.line);
             let found = fate(seen.as_deref(), &said);
             // Later versions of curl sign what the oldest supported one does not: then the target sees it unchanged.
@@ -58,7 +58,7 @@ async fn documented(setting: Arc<Setting>) -> Outcome {
             );
         }
     }
-    world.end().await
+    stack.end().await
 }
 
 fn fate(seen: Option<&str>, said: &Said) -> Option<Fate> {

@@ -11,7 +11,7 @@ use testbed::{
     control::Crowd,
     server::{Sample, Server},
     starts::{Bare, Start, environment},
-    suite::{Outcome, Setting},
+    suite::{SuiteContext, TestResult},
 };
 
 use crate::{
@@ -26,25 +26,25 @@ const STARTS: usize = 3;
 /// A small tailnet and a large one, and how many of the machines are frozen environments of the function.
 const TAILNETS: [(usize, usize); 2] = [(5, 0), (5000, 20)];
 
-pub(crate) async fn measure(setting: Arc<Setting>, path: Path) -> Outcome {
-    let world = path.world(&setting, |_| ()).await?;
+pub(crate) async fn measure(context: Arc<SuiteContext>, path: Path) -> TestResult {
+    let stack = path.stack(&context, |_| ()).await?;
     let (mut ours, mut bare, mut reads, mut with_read) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let server = Server::keeping(&world, KEPT).await?;
+    let server = Server::keeping(&stack, KEPT).await?;
     for number in 1..=STARTS {
-        ours.push(environment(&world, &server).await?);
+        ours.push(environment(&stack, &server).await?);
         if path.has_bare() {
             // Whoever drives a tailscaled in Lambda has to read the key first.
             let began = Instant::now();
-            let key = world.surroundings.read_secret().await?;
+            let key = stack.backends.read_secret().await?;
             let read = began.elapsed();
-            let (node, start) = Bare::start(&world, &format!("bare-{number}"), &key, &server).await?;
+            let (node, start) = Bare::start(&stack, &format!("bare-{number}"), &key, &server).await?;
             reads.push(Sample::ok(read));
             with_read.push(Sample::ok(read + start.whole().took));
             bare.push(start);
             node.stop().await;
         }
     }
-    world.stop().await;
+    stack.stop().await;
     let row = |who, what, samples| Row::new("cold start", path, who, what, samples);
     let mut rows = Vec::new();
     let mut whole_bound = None;
@@ -72,15 +72,15 @@ fn steps(starts: &[Start]) -> [(&'static str, Vec<Sample>); 3] {
 }
 
 /// A start in a small tailnet, and in a large one.
-pub(crate) async fn crowd(setting: Arc<Setting>, path: Path) -> Outcome {
+pub(crate) async fn crowd(context: Arc<SuiteContext>, path: Path) -> TestResult {
     let mut rows = Vec::new();
     for (peers, siblings) in TAILNETS {
-        let surroundings = path.surroundings(&setting).await?;
-        surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
-        let world = surroundings.deploy(|_| ()).await?;
-        let server = Server::closing(&world).await?;
-        let start = environment(&world, &server).await?;
-        world.stop().await;
+        let backends = path.backends(&context).await?;
+        backends.control.add_crowd(&Crowd::of(peers, siblings)).await?;
+        let stack = backends.deploy(|_| ()).await?;
+        let server = Server::closing(&stack).await?;
+        let start = environment(&stack, &server).await?;
+        stack.stop().await;
         let row = |what: &str, sample| Row::new("crowd", path, "ours", format!("{what}, {peers} peers"), vec![sample]);
         rows.push(row("ready", Sample::ok(start.ready)));
         rows.push(row("first answer", start.first).bounded(bounds::first_answer(path.round_trip())));

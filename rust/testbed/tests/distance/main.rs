@@ -18,22 +18,22 @@ mod table;
 use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::Trial;
-use testbed::suite::{Outcome, Setting, run, trial_within};
+use testbed::suite::{SuiteContext, TestResult, run, trial_within};
 
 use crate::path::Path;
 
 fn main() -> ExitCode {
-    let code = run(|setting| {
+    let code = run(|context| {
         let mut trials = Vec::new();
         for path in Path::all() {
-            trials.push(of(setting, "cold start", path, cold::LIMIT, cold::measure));
-            trials.push(of(setting, "quiet", path, quiet::limit(), quiet::awake));
-            trials.push(of(setting, "live freeze", path, quiet::limit(), quiet::frozen));
-            trials.push(of(setting, "dead freeze", path, quiet::limit(), quiet::dead));
-            trials.push(of(setting, "target off and freezes", path, off::LIMIT, off::frozen));
+            trials.push(of(context, "cold start", path, cold::LIMIT, cold::measure));
+            trials.push(of(context, "quiet", path, quiet::limit(), quiet::without_freeze));
+            trials.push(of(context, "live freeze", path, quiet::limit(), quiet::frozen));
+            trials.push(of(context, "dead freeze", path, quiet::limit(), quiet::dead));
+            trials.push(of(context, "target off and freezes", path, off::LIMIT, off::frozen));
         }
         // The distance adds nothing to it.
-        trials.push(of(setting, "crowd", Path::all()[0], cold::LIMIT, cold::crowd));
+        trials.push(of(context, "crowd", Path::all()[0], cold::LIMIT, cold::crowd));
         trials
     });
     // The process outside has measured nothing.
@@ -42,15 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn of<F>(
-    setting: &Arc<Setting>,
+    context: &Arc<SuiteContext>,
     what: &str,
     path: Path,
     limit: std::time::Duration,
-    measure: impl FnOnce(Arc<Setting>, Path) -> F + Send + 'static,
+    measure: impl FnOnce(Arc<SuiteContext>, Path) -> F + Send + 'static,
 ) -> Trial
 where
-    F: Future<Output = Outcome> + 'static,
+    F: Future<Output = TestResult> + 'static,
 {
     let name = format!("{what}, {path}");
-    trial_within(limit, setting, &name, move |setting| measure(setting, path))
+    trial_within(limit, context, &name, move |context| measure(context, path))
 }

@@ -11,7 +11,7 @@ use testbed::{
     bounds,
     lambda::Function,
     server::Server,
-    suite::{Outcome, Setting},
+    suite::{SuiteContext, TestResult},
     watch::Watch,
 };
 use tokio::time::{sleep, sleep_until};
@@ -35,46 +35,46 @@ const OTHERS: usize = 3;
 const FREEZE: Duration = Duration::from_millis(1500);
 
 /// The function is frozen between two requests, as on Lambda: with each it has to see anew what is alive.
-pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
+pub(crate) async fn frozen(context: Arc<SuiteContext>, path: Path) -> TestResult {
     // One environment, so that what one request meets is what another one has done.
     let one = |function: &mut Function| {
         function.settings.insert("maxEnvironments".into(), json!(1));
     };
-    let world = path.world(&setting, one).await?;
-    let surroundings = &world.surroundings;
-    let other = Server::keeping(&world, KEPT).await?;
-    let off_node = surroundings.machine("off", None).await?;
+    let stack = path.stack(&context, one).await?;
+    let backends = &stack.backends;
+    let other = Server::keeping(&stack, KEPT).await?;
+    let off_node = backends.machine("off", None).await?;
     // Nothing is kept of a connection to it: each request dials.
-    let off = Server::closing(&world).await?.behind(off_node.address());
-    off.ask(&world, "GET").await;
+    let off = Server::closing(&stack).await?.behind(off_node.address());
+    off.ask(&stack, "GET").await;
     let mut before = Vec::new();
     for _ in 0..OTHERS * 3 {
-        before.push(other.ask(&world, "GET").await);
+        before.push(other.ask(&stack, "GET").await);
         sleep(FREEZE).await;
     }
     off_node.process.signal(Signal::SIGSTOP).await;
-    let watch = Watch::start(&world).await?;
+    let watch = Watch::start(&stack).await?;
     let (mut meanwhile, mut to_off) = (Vec::new(), Vec::new());
     let began = Instant::now();
     while began.elapsed() < PERIOD {
         let next = Instant::now() + PAUSE;
-        to_off.push(off.ask(&world, "GET").await);
+        to_off.push(off.ask(&stack, "GET").await);
         for _ in 0..OTHERS {
-            meanwhile.push(other.ask(&world, "GET").await);
+            meanwhile.push(other.ask(&stack, "GET").await);
             sleep(FREEZE).await;
         }
         sleep_until(next.into()).await;
     }
-    let seen = watch.seen(&world).await?;
-    let watch = Watch::start(&world).await?;
+    let seen = watch.seen(&stack).await?;
+    let watch = Watch::start(&stack).await?;
     for _ in 0..ALONE {
-        to_off.push(off.ask(&world, "GET").await);
+        to_off.push(off.ask(&stack, "GET").await);
         sleep(FREEZE).await;
     }
-    let after = vec![other.ask(&world, "GET").await];
-    let seen_alone = watch.seen(&world).await?;
+    let after = vec![other.ask(&stack, "GET").await];
+    let seen_alone = watch.seen(&stack).await?;
     off_node.process.signal(Signal::SIGKILL).await;
-    world.stop().await;
+    stack.stop().await;
     let row = |what, samples| Row::new("off, frozen", path, "ours", what, samples);
     table::add(vec![
         row("the other one, before", before).bounded(bounds::kept(path.round_trip())),

@@ -7,8 +7,8 @@ use testbed::{
     distance::{PROFILES, Profile},
     lambda::Function,
     nat,
-    suite::Setting,
-    world::{Surroundings, World},
+    stack::{Backends, TestStack},
+    suite::SuiteContext,
 };
 
 /// How long servers keep idle connections: longer than any quiet.
@@ -40,17 +40,21 @@ impl Path {
     }
 
     /// A tailnet at this distance.
-    pub(crate) async fn surroundings(self, setting: &Setting) -> Result<Surroundings, Error> {
-        nat::remember().await?;
+    pub(crate) async fn backends(self, context: &SuiteContext) -> Result<Backends, Error> {
+        nat::reset().await?;
         if !self.udp {
             nat::block_udp().await?;
         }
-        setting.surroundings_at(self.profile.distance).await
+        context.backends_at(self.profile.distance).await
     }
 
     /// A function at this distance.
-    pub(crate) async fn world(self, setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
-        self.surroundings(setting).await?.deploy(adjust).await
+    pub(crate) async fn stack(
+        self,
+        context: &SuiteContext,
+        adjust: impl FnOnce(&mut Function),
+    ) -> Result<TestStack, Error> {
+        self.backends(context).await?.deploy(adjust).await
     }
 }
 

@@ -8,10 +8,10 @@ use testbed::{
     lambda::Event,
     nat,
     server::{Sample, Server},
+    stack::{AUTH_KEY, TestStack},
     starts::Bare,
-    suite::{Outcome, Setting, awake as never_frozen},
+    suite::{SuiteContext, TestResult, without_freeze as never_frozen},
     watch::Watch,
-    world::{AUTH_KEY, World},
 };
 use tokio::time::sleep;
 
@@ -54,23 +54,23 @@ fn freezes() -> Vec<Duration> {
     seconds("FREEZES", &FREEZES)
 }
 
-pub(crate) async fn awake(setting: Arc<Setting>, path: Path) -> Outcome {
-    let world = path.world(&setting, never_frozen).await?;
-    live(world, path, "quiet", Quiet::Awake).await?;
+pub(crate) async fn without_freeze(context: Arc<SuiteContext>, path: Path) -> TestResult {
+    let stack = path.stack(&context, never_frozen).await?;
+    live(stack, path, "quiet", Quiet::Awake).await?;
     if path.has_bare() {
-        bare(&setting, path).await?;
+        bare(&context, path).await?;
     }
     Ok(())
 }
 
-pub(crate) async fn frozen(setting: Arc<Setting>, path: Path) -> Outcome {
-    let world = path.world(&setting, |_| ()).await?;
-    live(world, path, "live freeze", Quiet::Frozen).await
+pub(crate) async fn frozen(context: Arc<SuiteContext>, path: Path) -> TestResult {
+    let stack = path.stack(&context, |_| ()).await?;
+    live(stack, path, "live freeze", Quiet::Frozen).await
 }
 
-async fn live(world: World, path: Path, part: &'static str, quiet: Quiet) -> Outcome {
-    let (keeping, closing) = (Server::keeping(&world, KEPT).await?, Server::closing(&world).await?);
-    keeping.ask(&world, "GET").await;
+async fn live(stack: TestStack, path: Path, part: &'static str, quiet: Quiet) -> TestResult {
+    let (keeping, closing) = (Server::keeping(&stack, KEPT).await?, Server::closing(&stack).await?);
+    keeping.ask(&stack, "GET").await;
     let (kept, other) = (bounds::kept(path.round_trip()), bounds::other(path.round_trip()));
     let mut rows = Vec::new();
     for period in periods() {
@@ -80,20 +80,20 @@ async fn live(world: World, path: Path, part: &'static str, quiet: Quiet) -> Out
             ("POST, kept connection", &keeping, "POST", other),
         ] {
             let what = format!("{what}, after {} s", period.as_secs());
-            let (samples, seen) = after(&world, quiet, period, server, method).await?;
+            let (samples, seen) = after(&stack, quiet, period, server, method).await?;
             let row = Row::new(part, path, "ours", what, samples);
             rows.push(row.bounded(bound).with_watch(seen));
         }
     }
-    world.stop().await;
+    stack.stop().await;
     table::add(rows)
 }
 
 /// A bare tailscaled after the same quiet.
-async fn bare(setting: &Setting, path: Path) -> Outcome {
-    let world = path.world(setting, |_| ()).await?;
-    let server = Server::closing(&world).await?;
-    let (node, _) = Bare::start(&world, "bare", AUTH_KEY, &server).await?;
+async fn bare(context: &SuiteContext, path: Path) -> TestResult {
+    let stack = path.stack(context, |_| ()).await?;
+    let server = Server::closing(&stack).await?;
+    let (node, _) = Bare::start(&stack, "bare", AUTH_KEY, &server).await?;
     let mut rows = Vec::new();
     for period in periods() {
         let mut samples = Vec::new();
@@ -106,32 +106,32 @@ async fn bare(setting: &Setting, path: Path) -> Outcome {
         rows.push(Row::new("quiet", path, "bare", what, samples));
     }
     node.stop().await;
-    world.stop().await;
+    stack.stop().await;
     table::add(rows)
 }
 
-pub(crate) async fn dead(setting: Arc<Setting>, path: Path) -> Outcome {
-    let world = path.world(&setting, |_| ()).await?;
+pub(crate) async fn dead(context: Arc<SuiteContext>, path: Path) -> TestResult {
+    let stack = path.stack(&context, |_| ()).await?;
     let mut rows = Vec::new();
     for kept in KEPT_FOR {
-        let server = Server::keeping(&world, Duration::from_secs(kept)).await?;
+        let server = Server::keeping(&stack, Duration::from_secs(kept)).await?;
         for freeze in freezes() {
             for method in ["GET", "POST"] {
                 let what = format!("{method} after {} s, server keeps {kept} s", freeze.as_secs());
-                let (samples, seen) = after(&world, Quiet::Dead, freeze, &server, method).await?;
+                let (samples, seen) = after(&stack, Quiet::Dead, freeze, &server, method).await?;
                 let row = Row::new("dead freeze", path, "ours", what, samples);
                 rows.push(row.bounded(bounds::dead(path.round_trip())).with_watch(seen));
             }
         }
     }
-    world.stop().await;
+    stack.stop().await;
     table::add(rows)
 }
 
 /// One request, some quiet, and the one that is measured, as often as each row is measured; and what the function did beside them
 /// from the first's end on.
 async fn after(
-    world: &World,
+    stack: &TestStack,
     quiet: Quiet,
     period: Duration,
     server: &Server,
@@ -139,20 +139,20 @@ async fn after(
 ) -> Result<(Vec<Sample>, (u64, usize)), Error> {
     let (mut samples, mut seen) = (Vec::new(), (0, 0));
     for _ in 0..repeats() {
-        let since = world.lambda.events.len();
-        server.ask(world, "GET").await;
+        let since = stack.lambda.events.len();
+        server.ask(stack, "GET").await;
         if quiet != Quiet::Awake {
-            world.lambda.reached(since, "frozen").await?;
+            stack.lambda.reached(since, "frozen").await?;
         }
-        let watch = Watch::start(world).await?;
+        let watch = Watch::start(stack).await?;
         if quiet == Quiet::Dead {
-            let pid = world.lambda.events.find(0, Event::runtime_started).await;
-            nat::forget_flows(pid).await?;
+            let pid = stack.lambda.events.find(0, Event::runtime_started).await;
+            nat::blackhole_flows(pid).await?;
         }
         // The quiet itself: its length is what is measured.
         sleep(period).await;
-        samples.push(server.ask(world, method).await);
-        let (registrations, flows) = watch.seen(world).await?;
+        samples.push(server.ask(stack, method).await);
+        let (registrations, flows) = watch.seen(stack).await?;
         seen = (seen.0 + registrations, seen.1 + flows);
     }
     Ok((samples, seen))

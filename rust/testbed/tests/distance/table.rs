@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use testbed::{server::Sample, suite::Outcome};
+use testbed::{server::Sample, suite::TestResult};
 
 use crate::path::Path;
 
@@ -111,7 +111,7 @@ fn enforced() -> bool {
 }
 
 /// Keeps the rows for the table. An error: not all requests were answered with 200, or a bound that is enforced was missed.
-pub(crate) fn add(rows: Vec<Row>) -> Outcome {
+pub(crate) fn add(rows: Vec<Row>) -> TestResult {
     let failed: Vec<_> = rows
         .iter()
         .filter(|row| row.not_ok > 0 || (enforced() && row.is_beyond()))

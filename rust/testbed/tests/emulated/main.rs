@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use testbed::{
     emulated::emulated,
-    suite::{Outcome, Setting, run},
+    suite::{SuiteContext, TestResult, run},
     walkthrough::Step,
 };
 
@@ -12,24 +12,24 @@ use testbed::{
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
-    run(|setting| {
-        testbed::trials![setting;
+    run(|context| {
+        testbed::trials![context;
             "the other architecture's function joins the tailnet and answers a request" within LIMIT => answers,
         ]
     })
 }
 
-async fn answers(setting: Arc<Setting>) -> Outcome {
-    let binaries = emulated(&setting.binaries, &setting.run_dir)?;
-    let run_dir = setting.run_dir.clone();
-    let world = Setting { binaries, run_dir }.world(|_| ()).await?;
+async fn answers(context: Arc<SuiteContext>) -> TestResult {
+    let binaries = emulated(&context.binaries, &context.run_dir)?;
+    let run_dir = context.run_dir.clone();
+    let stack = SuiteContext { binaries, run_dir }.stack(|_| ()).await?;
     for step in [Step::Get, Step::Echo, Step::ClosedPort] {
-        let report = step.run(&world).await?;
+        let report = step.run(&stack).await?;
         eprintln!("{}: {:#?}", step.title(), report.lines);
         if let Err(wrong) = report.verdict {
-            let log = world.log();
+            let log = stack.log();
             return Err(format!("{}: {wrong}\n{log}", step.title()).into());
         }
     }
-    world.end().await
+    stack.end().await
 }

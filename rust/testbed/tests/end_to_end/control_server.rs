@@ -8,8 +8,8 @@ use testbed::{
     control::{Crowd, KeyKind},
     deadline::within,
     node::Node,
-    suite::{Outcome, Setting},
-    world::Surroundings,
+    stack::Backends,
+    suite::{SuiteContext, TestResult},
 };
 use tokio::time::sleep;
 
@@ -20,18 +20,18 @@ const NOTHING: Duration = Duration::from_millis(700);
 /// A tailnet that is large.
 const PEERS: usize = 5000;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "control: a key that is used up, revoked or purged lets nobody in" => useless_keys,
-        "control: it can be silent, on open streams too, and has its say after" => silent,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "control: a key that is used up, revoked or purged is refused" => useless_keys,
+        "control: it can stay silent, on open streams too, and responds afterwards" => silent,
         "control: a tailnet of 5,000 machines" => crowd,
     ]
 }
 
 /// Waits until the target knows so many machines of this name.
-async fn target_knows(surroundings: &Surroundings, hostname: &str, count: usize) -> Outcome {
+async fn target_knows(backends: &Backends, hostname: &str, count: usize) -> TestResult {
     let known = async {
-        while peers(surroundings, hostname).await? != count {
+        while peers(backends, hostname).await? != count {
             sleep(Duration::from_millis(20)).await;
         }
         Ok::<_, Failed>(())
@@ -39,16 +39,16 @@ async fn target_knows(surroundings: &Surroundings, hostname: &str, count: usize)
     within(NEWS, &format!("word of {count} of {hostname}"), known).await?
 }
 
-async fn peers(surroundings: &Surroundings, hostname: &str) -> Result<usize, Failed> {
-    let peers = surroundings.target.node.local_api.peers().await?;
+async fn peers(backends: &Backends, hostname: &str) -> Result<usize, Failed> {
+    let peers = backends.target.node.local_api.peers().await?;
     Ok(peers.iter().filter(|peer| peer.host_name == hostname).count())
 }
 
-async fn useless_keys(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let (control, run_dir) = (&surroundings.control, &surroundings.run_dir);
+async fn useless_keys(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
+    let (control, run_dir) = (&backends.control, &backends.run_dir);
     let join = |hostname, key| {
-        let program = &surroundings.binaries.tailscaled;
+        let program = &backends.binaries.tailscaled;
         Node::start(program, hostname, None, control.url(), key, run_dir)
     };
     let refused = async |hostname, key, words: &str| {
@@ -69,42 +69,42 @@ async fn useless_keys(setting: Arc<Setting>) -> Outcome {
     control.purge_key("tskey-many").await?;
     refused("later", "tskey-many", "invalid key: unable to validate API key").await;
     drop(first);
-    surroundings.stop().await;
+    backends.stop().await;
     Ok(())
 }
 
-async fn silent(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let control = &surroundings.control;
-    let leaving = surroundings.machine("leaving", None).await?;
-    target_knows(&surroundings, "leaving", 1).await?;
+async fn silent(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
+    let control = &backends.control;
+    let leaving = backends.machine("leaving", None).await?;
+    target_knows(&backends, "leaving", 1).await?;
     control.be_silent(Duration::from_secs(60)).await?;
     let id = control.node("leaving").await?.id;
     control.remove(id).await?;
-    let waiting = surroundings.machine("waiting", None);
+    let waiting = backends.machine("waiting", None);
     let joined = tokio::time::timeout(NOTHING, waiting).await;
     assert!(joined.is_err(), "it was answered");
-    assert_eq!(peers(&surroundings, "leaving").await?, 1, "its peer was told");
+    assert_eq!(peers(&backends, "leaving").await?, 1, "its peer was told");
     control.be_silent(Duration::ZERO).await?;
-    target_knows(&surroundings, "leaving", 0).await?;
-    drop(surroundings.machine("waiting-again", None).await?);
+    target_knows(&backends, "leaving", 0).await?;
+    drop(backends.machine("waiting-again", None).await?);
     drop(leaving);
-    surroundings.stop().await;
+    backends.stop().await;
     Ok(())
 }
 
-async fn crowd(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
+async fn crowd(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
     let crowd = Crowd::of(PEERS + 20, 20);
-    surroundings.control.add_crowd(&crowd).await?;
-    let one = surroundings.machine("one", None).await?;
+    backends.control.add_crowd(&crowd).await?;
+    let one = backends.machine("one", None).await?;
     let peers = one.local_api.peers().await?;
     assert_eq!(peers.len(), PEERS + 20 + 1);
     assert_eq!(peers.iter().filter(|peer| peer.online).count(), 50 + 20 + 1);
-    one.meet(surroundings.target.node.address().into()).await?;
-    let nodes = surroundings.control.nodes().await?;
+    one.wait_for_session(backends.target.node.address().into()).await?;
+    let nodes = backends.control.nodes().await?;
     assert_eq!(nodes.len(), 2, "the crowd is not among the nodes");
     drop(one);
-    surroundings.stop().await;
+    backends.stop().await;
     Ok(())
 }

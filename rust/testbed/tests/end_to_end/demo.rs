@@ -16,15 +16,15 @@ use testbed::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How long the demo may take until it has shown all steps.
 const STEPS_LIMIT: Duration = Duration::from_secs(60);
 /// How long its end may take.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "the demo shows all steps and exits 0" => exits_0,
         "the demo names a server that is killed, and fails" => names_the_dead,
         "Ctrl-C ends the demo and leaves no process" => ctrl_c_leaves_nothing,
@@ -39,8 +39,8 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(setting: &Setting, arguments: &[&str]) -> Result<Self, Failed> {
-        let mut command = command(env!("CARGO_BIN_EXE_demo").as_ref(), &setting.run_dir);
+    fn start(context: &SuiteContext, arguments: &[&str]) -> Result<Self, Failed> {
+        let mut command = command(env!("CARGO_BIN_EXE_demo").as_ref(), &context.run_dir);
         command
             .args(arguments)
             .envs(std::env::var_os(ROOT_VARIABLE).map(|root| (ROOT_VARIABLE, root)));
@@ -65,8 +65,8 @@ impl Demo {
     }
 
     /// Starts it, and waits until the steps are done, and it invites to try more.
-    async fn invited(setting: &Setting) -> Result<Self, Failed> {
-        let mut demo = Self::start(setting, &[])?;
+    async fn invited(context: &SuiteContext) -> Result<Self, Failed> {
+        let mut demo = Self::start(context, &[])?;
         match within(STEPS_LIMIT, "the demo's steps", demo.read_to(Some("--user "))).await? {
             true => Ok(demo),
             false => Err(format!("the demo ended too early:\n{}", demo.output).into()),
@@ -80,8 +80,8 @@ impl Demo {
     }
 }
 
-async fn exits_0(setting: Arc<Setting>) -> Outcome {
-    let (status, output) = Demo::start(&setting, &["--once"])?.end().await?;
+async fn exits_0(context: Arc<SuiteContext>) -> TestResult {
+    let (status, output) = Demo::start(&context, &["--once"])?.end().await?;
     assert!(status.success(), "{output}");
     for step in STEPS {
         assert!(output.contains(step.title()), "{output}");
@@ -91,9 +91,9 @@ async fn exits_0(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn names_the_dead(setting: Arc<Setting>) -> Outcome {
-    let demo = Demo::invited(&setting).await?;
-    let server = setting.binaries.go_httpbin.display().to_string();
+async fn names_the_dead(context: Arc<SuiteContext>) -> TestResult {
+    let demo = Demo::invited(&context).await?;
+    let server = context.binaries.go_httpbin.display().to_string();
     let server = pids(&server).first().copied().ok_or("go-httpbin does not run")?;
     kill(Pid::from_raw(server), Signal::SIGKILL)?;
     let (status, output) = demo.end().await?;
@@ -103,8 +103,8 @@ async fn names_the_dead(setting: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn ctrl_c_leaves_nothing(setting: Arc<Setting>) -> Outcome {
-    let demo = Demo::invited(&setting).await?;
+async fn ctrl_c_leaves_nothing(context: Arc<SuiteContext>) -> TestResult {
+    let demo = Demo::invited(&context).await?;
     demo.process.signal(Signal::SIGINT).await;
     let (status, output) = demo.end().await?;
     assert!(status.success(), "{output}");

@@ -9,7 +9,7 @@ mod warming;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run_all};
+use testbed::suite::{SuiteContext, TestResult, run_all};
 
 fn main() -> ExitCode {
     run_all(&[control_server::trials, demo::trials, warming::trials])

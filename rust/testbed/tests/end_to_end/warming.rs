@@ -15,12 +15,12 @@ use testbed::{
     expect::is_ok,
     invoke_api::{InvokeApi, Invoked},
     lambda::{Event, Function, LocalLambda},
+    stack::TestStack,
     suite::{set, stream},
-    world::World,
 };
 use tokio::task::JoinSet;
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How many environments are kept warm.
 const WARM: usize = 5;
@@ -29,10 +29,10 @@ const MOST: usize = 7;
 /// How soon the function's log must show what happened, and its environments must be idle.
 const SOON: Duration = Duration::from_secs(5);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "warmer: as many requests at once as there are warm environments meet no cold start" => no_cold_start,
-        "warmer: what goes wrong is told by reason" => failures,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "warmer: concurrent requests up to the number of warm environments meet no cold start" => no_cold_start,
+        "warmer: failures are reported by reason" => failures,
         "warmer: an environment outside the tailnet is warm all the same, and the log says why it is outside"
             => outside,
         "warmer: a function that streams is kept warm as well" => streaming,
@@ -45,9 +45,9 @@ fn role() -> Credentials {
     Credentials::new("ASIAWARMERROLE", "warmer-secret", token, None, "testbed")
 }
 
-async fn world(setting: &Setting, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
-    setting
-        .world(|function| {
+async fn stack(context: &SuiteContext, adjust: impl FnOnce(&mut Function)) -> Result<TestStack, Error> {
+    context
+        .stack(|function| {
             function.callers.push(role());
             function.settings.insert("aliases".into(), json!(["live"]));
             function.settings.insert("maxEnvironments".into(), json!(MOST));
@@ -63,13 +63,13 @@ struct Warmer {
 }
 
 impl Warmer {
-    async fn start(world: &World, target: &str, invocations: usize, role: &Credentials) -> Result<Self, Error> {
+    async fn start(stack: &TestStack, target: &str, invocations: usize, role: &Credentials) -> Result<Self, Error> {
         let role = json!({
             "accessKeyId": role.access_key_id(),
             "secretAccessKey": role.secret_access_key(),
             "sessionToken": role.session_token(),
         });
-        let proxy = world.invoke_api();
+        let proxy = stack.invoke_api();
         let mut function = Function {
             environment: [].into(),
             callers: vec![proxy.caller.clone()],
@@ -83,7 +83,7 @@ impl Warmer {
         set(&mut function, "TS_WARMER_FUNCTION", target);
         set(&mut function, "TS_WARMER_INVOCATIONS", &invocations.to_string());
         set(&mut function, "AWS_ENDPOINT_URL_LAMBDA", &proxy.endpoint());
-        let (binaries, run_dir) = (&world.surroundings.binaries, &world.surroundings.run_dir);
+        let (binaries, run_dir) = (&stack.backends.binaries, &stack.backends.run_dir);
         let lambda = LocalLambda::start(binaries, &function, run_dir, None).await?;
         let address = lambda.invoke_address().to_owned();
         let api = InvokeApi { address, ..proxy };
@@ -97,7 +97,7 @@ impl Warmer {
     }
 
     /// Runs a round that must succeed, and whose account in the log must say `words`.
-    async fn warms(&self, words: &str) -> Outcome {
+    async fn warms(&self, words: &str) -> TestResult {
         let log = self.lambda.process.log();
         let since = log.len();
         let began = Instant::now();
@@ -116,37 +116,37 @@ impl Warmer {
 }
 
 /// Waits until `count` environments have gone to rest.
-async fn rest(world: &World, mut since: usize, count: usize) -> Outcome {
+async fn rest(stack: &TestStack, mut since: usize, count: usize) -> TestResult {
     for _ in 0..count {
-        let found = world.lambda.events.find_numbered(since, Event::frozen);
+        let found = stack.lambda.events.find_numbered(since, Event::frozen);
         (since, ()) = within(SOON, "an environment's rest", found).await?;
     }
     Ok(())
 }
 
-async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
-    let world = world(&setting, |_| ()).await?;
+async fn no_cold_start(context: Arc<SuiteContext>) -> TestResult {
+    let stack = stack(&context, |_| ()).await?;
     let target = "arn:aws:lambda:eu-central-1:123456789012:function:tailscale-proxy:live";
-    let warmer = Warmer::start(&world, target, WARM, &role()).await?;
-    let events = &world.lambda.events;
+    let warmer = Warmer::start(&stack, target, WARM, &role()).await?;
+    let events = &stack.lambda.events;
 
     let since = events.len();
     warmer.warms("5 of 5 environments are warm, 5 of them new").await?;
-    rest(&world, since, WARM).await?;
+    rest(&stack, since, WARM).await?;
     let since = events.len();
     warmer.warms("5 of 5 environments are warm, 0 of them new").await?;
-    rest(&world, since, WARM).await?;
+    rest(&stack, since, WARM).await?;
 
     let since = events.len();
     let mut requests = JoinSet::new();
     for _ in 0..WARM {
-        let url = world.url();
+        let url = stack.url();
         // So long that all of them are under way at once.
-        let request = world.request("GET", "/delay/0.5").body(Bytes::new())?;
+        let request = stack.request("GET", "/delay/0.5").body(Bytes::new())?;
         requests.spawn(async move { url.send(request).await });
     }
     while let Some(answer) = requests.join_next().await {
-        is_ok(&world, &answer??);
+        is_ok(&stack, &answer??);
     }
     let cold = events.look(since, |event| match event {
         Event::Environment { state, .. } if state == "starting" => Some(()),
@@ -155,12 +155,12 @@ async fn no_cold_start(setting: Arc<Setting>) -> Outcome {
     });
     assert_eq!(cold, None, "an environment was started for a request");
     warmer.stop().await;
-    world.end().await
+    stack.end().await
 }
 
 /// Starts a warmer whose round must fail with `words`.
-async fn fails(world: &World, target: &str, invocations: usize, role: &Credentials, words: &[&str]) -> Outcome {
-    let warmer = Warmer::start(world, target, invocations, role).await?;
+async fn fails(stack: &TestStack, target: &str, invocations: usize, role: &Credentials, words: &[&str]) -> TestResult {
+    let warmer = Warmer::start(stack, target, invocations, role).await?;
     let invoked = warmer.run().await?;
     let message = invoked.payload["errorMessage"].as_str().unwrap_or_default();
     for words in words {
@@ -170,43 +170,43 @@ async fn fails(world: &World, target: &str, invocations: usize, role: &Credentia
     Ok(())
 }
 
-async fn failures(setting: Arc<Setting>) -> Outcome {
-    let world = world(&setting, |_| ()).await?;
+async fn failures(context: Arc<SuiteContext>) -> TestResult {
+    let stack = stack(&context, |_| ()).await?;
     let own = "tailscale-proxy";
     let too_many = [
         "2 of 9 warm-ups failed: 2 by TooManyRequestsException",
         "reserved concurrency",
     ];
-    fails(&world, own, MOST + 2, &role(), &too_many).await?;
+    fails(&stack, own, MOST + 2, &role(), &too_many).await?;
     let unknown = [
         "1 of 1 warm-ups failed",
         "ResourceNotFoundException",
         "TS_WARMER_FUNCTION",
     ];
-    fails(&world, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
+    fails(&stack, "tailscale-proxy:dead", 1, &role(), &unknown).await?;
     let stranger = Credentials::new("ASIASTRANGER", "secret", Some("token".into()), None, "testbed");
-    fails(&world, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
-    world.end().await
+    fails(&stack, own, 1, &stranger, &["UnrecognizedClientException"]).await?;
+    stack.end().await
 }
 
-async fn outside(setting: Arc<Setting>) -> Outcome {
-    let world = world(&setting, |function| {
+async fn outside(context: Arc<SuiteContext>) -> TestResult {
+    let stack = stack(&context, |function| {
         set(function, "TS_SECRET_API_KEY", "no-such-secret")
     })
     .await?;
-    let warmer = Warmer::start(&world, "tailscale-proxy", 1, &role()).await?;
+    let warmer = Warmer::start(&stack, "tailscale-proxy", 1, &role()).await?;
     warmer.warms("1 of 1 environments are warm, 1 of them new").await?;
     warmer
         .warms("1 of 1 cannot use the tailnet: NoAuthKey: cannot read an auth key from secret 'no-such-secret'")
         .await?;
     warmer.stop().await;
-    world.end().await
+    stack.end().await
 }
 
-async fn streaming(setting: Arc<Setting>) -> Outcome {
-    let world = world(&setting, stream).await?;
-    let warmer = Warmer::start(&world, "tailscale-proxy", 2, &role()).await?;
+async fn streaming(context: Arc<SuiteContext>) -> TestResult {
+    let stack = stack(&context, stream).await?;
+    let warmer = Warmer::start(&stack, "tailscale-proxy", 2, &role()).await?;
     warmer.warms("2 of 2 environments are warm, 2 of them new").await?;
     warmer.stop().await;
-    world.end().await
+    stack.end().await
 }

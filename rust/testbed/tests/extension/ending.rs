@@ -17,9 +17,9 @@ use testbed::{
     freeze::with_dead_flows,
     lambda::Event,
     nat,
-    suite::{Outcome, Setting, awake},
+    stack::TestStack,
+    suite::{SuiteContext, TestResult, without_freeze},
     vitals::pids,
-    world::World,
 };
 
 /// What SHUTDOWN leaves.
@@ -27,77 +27,77 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 /// How long the freeze before it is.
 const FREEZE: Duration = Duration::from_secs(3);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "end: SIGTERM makes the extension leave the tailnet, as SHUTDOWN does" => terminated,
-        "end: SHUTDOWN is kept to though the control server does not answer" => without_control,
-        "end: SHUTDOWN after a freeze that killed the flows logs out, at 0 ms" => |setting| after_dead_flows(setting, 0),
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "end: SIGTERM logs the machine out, as SHUTDOWN does" => terminated,
+        "end: SHUTDOWN's deadline is met although the control server does not respond" => without_control,
+        "end: SHUTDOWN after a freeze that killed the flows logs out, at 0 ms" => |context| after_dead_flows(context, 0),
         "end: SHUTDOWN after a freeze that killed the flows logs out, at 100 ms"
-            => |setting| after_dead_flows(setting, 100),
+            => |context| after_dead_flows(context, 100),
     ]
 }
 
 /// Waits for the extension's end, which must come in time and be a good one.
-async fn ended(world: &World, began: Instant) -> Outcome {
-    let exit = world.lambda.events.find(0, |event| match event {
+async fn ended(stack: &TestStack, began: Instant) -> TestResult {
+    let exit = stack.lambda.events.find(0, |event| match event {
         Event::Process {
             name, state, exit_code, ..
         } if name.starts_with("extension:") && state == "exited" => Some(*exit_code),
         _ => None,
     });
     let code = within(SHUTDOWN, "the extension's end", exit).await;
-    let code = code.map_err(|late| format!("{late}\n{}", world.log()))?;
-    assert_eq!(code, Some(0), "{}", world.log());
+    let code = code.map_err(|late| format!("{late}\n{}", stack.log()))?;
+    assert_eq!(code, Some(0), "{}", stack.log());
     assert!(began.elapsed() < SHUTDOWN, "{:?}", began.elapsed());
     Ok(())
 }
 
-async fn is_online(world: &World) -> Result<bool, Failed> {
-    Ok(world.surroundings.control.is_online("lambda-proxy").await?)
+async fn is_online(stack: &TestStack) -> Result<bool, Failed> {
+    Ok(stack.backends.control.is_online("lambda-proxy").await?)
 }
 
-async fn terminated(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(awake).await?;
-    answered(&world).await?;
-    assert!(is_online(&world).await?);
+async fn terminated(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(without_freeze).await?;
+    answered(&stack).await?;
+    assert!(is_online(&stack).await?);
     let [extension] = pids("/opt/extensions/")[..] else {
         return Err("there is not one extension".into());
     };
     let began = Instant::now();
     kill(Pid::from_raw(extension), Signal::SIGTERM)?;
-    ended(&world, began).await?;
-    assert!(!is_online(&world).await?);
-    world.end().await
+    ended(&stack, began).await?;
+    assert!(!is_online(&stack).await?);
+    stack.end().await
 }
 
-async fn without_control(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    answered(&world).await?;
-    world.lambda.reached(0, "frozen").await?;
-    world.surroundings.control.process.signal(Signal::SIGSTOP).await;
+async fn without_control(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    answered(&stack).await?;
+    stack.lambda.reached(0, "frozen").await?;
+    stack.backends.control.process.signal(Signal::SIGSTOP).await;
     let began = Instant::now();
-    world.lambda.spin_down().await?;
-    ended(&world, began).await?;
-    world.surroundings.control.process.signal(Signal::SIGCONT).await;
-    world.end().await
+    stack.lambda.spin_down().await?;
+    ended(&stack, began).await?;
+    stack.backends.control.process.signal(Signal::SIGCONT).await;
+    stack.end().await
 }
 
 /// That is how nearly every environment ends.
-async fn after_dead_flows(setting: Arc<Setting>, millis: u64) -> Outcome {
-    nat::remember().await?;
+async fn after_dead_flows(context: Arc<SuiteContext>, millis: u64) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
     let distance = (millis > 0).then(|| Distance::of_millis(millis));
-    let world = setting.world_at(distance, |_| ()).await?;
-    answered(&world).await?;
-    with_dead_flows(&world, 0, FREEZE).await?;
+    let stack = context.stack_at(distance, |_| ()).await?;
+    answered(&stack).await?;
+    with_dead_flows(&stack, 0, FREEZE).await?;
     let began = Instant::now();
-    world.lambda.spin_down().await?;
-    ended(&world, began).await?;
+    stack.lambda.spin_down().await?;
+    ended(&stack, began).await?;
     eprintln!("  it took {:.1?}", began.elapsed());
-    let control = &world.surroundings.control;
+    let control = &stack.backends.control;
     let counts = control.counts("lambda-proxy").await?;
     assert_eq!((counts.new, counts.logged_out), (1, 1), "{counts:?}");
-    assert!(!is_online(&world).await?);
-    nat::remember().await?;
-    world.end().await
+    assert!(!is_online(&stack).await?);
+    nat::reset().await?;
+    stack.end().await
 }

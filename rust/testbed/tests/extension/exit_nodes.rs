@@ -18,8 +18,8 @@ use testbed::{
     nat,
     network::ADDRESS,
     node::Node,
-    suite::{Outcome, Setting, set},
-    world::{Surroundings, World},
+    stack::{Backends, TestStack},
+    suite::{SuiteContext, TestResult, set},
 };
 
 use crate::server::Server;
@@ -31,30 +31,30 @@ const USE_LIMIT: Duration = Duration::from_secs(30);
 /// After a freeze this long, WireGuard's sessions are made anew together with links that have died.
 const REST: Duration = Duration::from_secs(11);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "exit node: what the tailnet does not cover leaves by it, the rest does not" => used,
-        "exit node: required and silent, nothing leaves until it answers, and the machine is kept" => required,
-        "exit node: silent but not required, requests go to the tailnet alone until it answers" => optional,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "exit node: uncovered targets are reached through it, and no others" => used,
+        "exit node: while a required exit node is silent nothing leaves, and the machine stays logged in" => required,
+        "exit node: while an optional exit node is silent, only targets in the tailnet are reached" => optional,
     ]
 }
 
 /// A machine that routes for others. It stands in the same network as what is outside, which it must offer by itself:
 /// for a machine with a network of its own the default route would not include that.
-async fn exit_node(surroundings: &Surroundings) -> Result<Node, Failed> {
-    let node = surroundings.router("exit").await?;
+async fn exit_node(backends: &Backends) -> Result<Node, Failed> {
+    let node = backends.router("exit").await?;
     node.local_api.advertise(&["0.0.0.0/0", "::/0", "192.0.2.0/24"]).await?;
-    let id = surroundings.control.node("exit").await?.id;
-    surroundings.control.set_routes(id, &["0.0.0.0/0", "::/0"]).await?;
+    let id = backends.control.node("exit").await?.id;
+    backends.control.set_routes(id, &["0.0.0.0/0", "::/0"]).await?;
     Ok(node)
 }
 
-/// The surroundings with an exit node that does not answer yet, and a server outside the tailnet.
-pub(crate) async fn with_silent_exit_node(setting: &Setting) -> Result<(Surroundings, Node, Server), Failed> {
-    let surroundings = setting.surroundings().await?;
-    let node = exit_node(&surroundings).await?;
+/// The backends with an exit node that does not answer yet, and a server outside the tailnet.
+pub(crate) async fn with_silent_exit_node(context: &SuiteContext) -> Result<(Backends, Node, Server), Failed> {
+    let backends = context.backends().await?;
+    let node = exit_node(&backends).await?;
     node.process.signal(Signal::SIGSTOP).await;
-    Ok((surroundings, node, Server::saying("outside").await?))
+    Ok((backends, node, Server::saying("outside").await?))
 }
 
 /// Has the function use it.
@@ -64,50 +64,50 @@ pub(crate) fn by(function: &mut Function, exit_node: &str, required: bool) {
 }
 
 /// A request for what is outside the tailnet.
-async fn get_outside(world: &World, outside: SocketAddr) -> Result<Response<Bytes>, Failed> {
-    Ok(world.get(outside.ip(), outside.port(), "/").await?)
+async fn get_outside(stack: &TestStack, outside: SocketAddr) -> Result<Response<Bytes>, Failed> {
+    Ok(stack.get(outside.ip(), outside.port(), "/").await?)
 }
 
-async fn used(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
+async fn used(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
     let outside = Server::saying("outside").await?;
-    let surroundings = setting.surroundings().await?;
-    let _node = exit_node(&surroundings).await?;
-    let world = surroundings.deploy(|function| by(function, "exit", true)).await?;
-    let answer = get_outside(&world, outside.address).await?;
-    is_ok(&world, &answer);
+    let backends = context.backends().await?;
+    let _node = exit_node(&backends).await?;
+    let stack = backends.deploy(|function| by(function, "exit", true)).await?;
+    let answer = get_outside(&stack, outside.address).await?;
+    is_ok(&stack, &answer);
     assert_eq!(answer.body(), "outside");
     // Not the function's own address, which is a link-local one.
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
-    let since = world.lambda.events.len();
-    answered(&world).await?;
+    let since = stack.lambda.events.len();
+    answered(&stack).await?;
 
     // A freeze in which all of its connections die: what is made anew keeps the exit node.
-    with_dead_flows(&world, since, REST).await?;
-    let answer = get_outside(&world, outside.address).await?;
-    is_ok(&world, &answer);
+    with_dead_flows(&stack, since, REST).await?;
+    let answer = get_outside(&stack, outside.address).await?;
+    is_ok(&stack, &answer);
     // A GET may go twice: over the connection that was kept, and over a new one.
     let visitors = outside.visitors();
     let by_it = visitors.iter().all(|from| *from == IpAddr::from(ADDRESS));
     assert!(visitors.len() >= 2 && by_it, "{visitors:?}");
-    logged(&world, 0, "path repaired").await;
-    nat::remember().await?;
-    world.end().await
+    logged(&stack, 0, "path repaired").await;
+    nat::reset().await?;
+    stack.end().await
 }
 
 /// The function is the machine that it was at first, which registers by its node key alone.
-pub(crate) async fn kept_its_machine(world: &World) -> Outcome {
-    let counts = world.surroundings.control.counts("lambda-proxy").await?;
+pub(crate) async fn kept_its_machine(stack: &TestStack) -> TestResult {
+    let counts = stack.backends.control.counts("lambda-proxy").await?;
     let found = (counts.new, counts.registrations(), counts.logged_out);
     assert_eq!(found, (1, 1 + counts.known, 0), "{counts:?}");
     Ok(())
 }
 
-async fn required(setting: Arc<Setting>) -> Outcome {
-    let (surroundings, node, outside) = with_silent_exit_node(&setting).await?;
+async fn required(context: Arc<SuiteContext>) -> TestResult {
+    let (backends, node, outside) = with_silent_exit_node(&context).await?;
     let address = node.address().to_string();
-    let world = surroundings
+    let stack = backends
         .deploy(|function| {
             by(function, &address, true);
             set(function, "TS_EXIT_NODE_PING_TIMEOUT", "2000");
@@ -117,33 +117,33 @@ async fn required(setting: Arc<Setting>) -> Outcome {
         })
         .await?;
     let began = Instant::now();
-    let answer = get_outside(&world, outside.address).await?;
+    let answer = get_outside(&stack, outside.address).await?;
     let unused = format!("'{address}' is required, and cannot be used: it did not answer within 4 s");
     let words = [
         "ExitNodeUnavailable: the exit node ",
         &unused,
         "; fix: check that it is online",
     ];
-    says_why(&world, &answer, &words).await;
+    says_why(&stack, &answer, &words).await;
     assert!(began.elapsed() < INIT, "{:?}", began.elapsed());
-    let (answer, _) = get(&world).await?;
+    let (answer, _) = get(&stack).await?;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
 
     node.process.signal(Signal::SIGCONT).await;
-    recovers(&world).await?;
-    let answer = get_outside(&world, outside.address).await?;
-    is_ok(&world, &answer);
+    recovers(&stack).await?;
+    let answer = get_outside(&stack, outside.address).await?;
+    is_ok(&stack, &answer);
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
-    kept_its_machine(&world).await?;
-    world.end().await
+    kept_its_machine(&stack).await?;
+    stack.end().await
 }
 
-async fn optional(setting: Arc<Setting>) -> Outcome {
-    let (surroundings, node, outside) = with_silent_exit_node(&setting).await?;
-    let world = surroundings.deploy(|function| by(function, "exit", false)).await?;
-    answered(&world).await?;
-    let answer = get_outside(&world, outside.address).await?;
+async fn optional(context: Arc<SuiteContext>) -> TestResult {
+    let (backends, node, outside) = with_silent_exit_node(&context).await?;
+    let stack = backends.deploy(|function| by(function, "exit", false)).await?;
+    answered(&stack).await?;
+    let answer = get_outside(&stack, outside.address).await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetNotAllowed", "{answer:?}");
     assert_eq!(outside.visitors(), [] as [IpAddr; 0]);
 
@@ -151,19 +151,19 @@ async fn optional(setting: Arc<Setting>) -> Outcome {
     node.process.signal(Signal::SIGCONT).await;
     let used = async {
         loop {
-            let answer = get_outside(&world, outside.address).await?;
+            let answer = get_outside(&stack, outside.address).await?;
             if answer.status() == StatusCode::OK {
                 return Ok::<_, Failed>(());
             }
             let error = &answer.headers()["ts-error-name"];
-            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", world.log());
+            assert_eq!(error, "TargetNotAllowed", "{answer:?}\n{}", stack.log());
             // A caller's own pause before it tries again.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
     let used = within(USE_LIMIT, "a request by the exit node", used).await;
-    used.map_err(|late| format!("{late}\n{}", world.log()))??;
+    used.map_err(|late| format!("{late}\n{}", stack.log()))??;
     assert_eq!(outside.visitors(), [IpAddr::from(ADDRESS)]);
-    kept_its_machine(&world).await?;
-    world.end().await
+    kept_its_machine(&stack).await?;
+    stack.end().await
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use testbed::{control::KeyKind, http_call::header, lambda::Function, suite::set, world::Surroundings};
+use testbed::{control::KeyKind, http_call::header, lambda::Function, stack::Backends, suite::set};
 
 use crate::server::Server;
 
@@ -67,16 +67,13 @@ struct Api {
 type Answer = (u16, String);
 
 impl Identity {
-    pub(crate) async fn beside(surroundings: &Surroundings) -> Result<Self, Failed> {
+    pub(crate) async fn beside(backends: &Backends) -> Result<Self, Failed> {
         for number in 0..KEYS {
             let once = KeyKind {
                 reusable: false,
                 ephemeral: true,
             };
-            surroundings
-                .control
-                .declare_key(&format!("{KEY}-{number}"), once)
-                .await?;
+            backends.control.declare_key(&format!("{KEY}-{number}"), once).await?;
         }
         let api = Arc::<Api>::default();
         let answering = Arc::clone(&api);

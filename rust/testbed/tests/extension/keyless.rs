@@ -13,8 +13,8 @@ use testbed::{
     lambda::{Event, Function},
     nat,
     server::Server,
-    suite::{Outcome, Setting, awake, set},
-    world::{AUTH_KEY, World},
+    stack::{AUTH_KEY, TestStack},
+    suite::{SuiteContext, TestResult, set, without_freeze},
 };
 
 use crate::{
@@ -29,40 +29,40 @@ const STARTS: usize = 5;
 /// What a busy machine may add to the shortest of these, in milliseconds.
 const NOISE_MS: f64 = 25.0;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "keyless: the role logs in with no secret, again after a removal, and no token shows"
-            => |setting| logs_in(setting, true),
-        "client secret: each login takes a new key, with the tags, and shows in no log"
-            => |setting| logs_in(setting, false),
-        "keyless: renewals ask neither STS nor Tailscale's API" => renews,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "keyless: the role logs in without a secret, again after a removal, and no token appears in a log"
+            => |context| logs_in(context, true),
+        "client secret: each login takes a new key with the tags, and none appears in a log"
+            => |context| logs_in(context, false),
+        "keyless: renewals call neither STS nor Tailscale's API" => renews,
         "keyless: each refusal is told with what mends it, and what was mended is found" => refused,
         "keyless: a cold start takes no longer than with a client secret" => cold_start,
-        "a key in Parameter Store serves as one in a secret" => parameter,
+        "a key in Parameter Store is used like one in a secret" => parameter,
     ]
 }
 
-fn shows_no_secret(world: &World) {
-    let log = world.lambda.process.log();
+fn shows_no_secret(stack: &TestStack) {
+    let log = stack.lambda.process.log();
     assert_eq!(log.look(0, |line| line.contains(UNSEEN).then(|| line.clone())), None);
 }
 
-async fn logs_in(setting: Arc<Setting>, by_role: bool) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let identity = Identity::beside(&surroundings).await?;
-    surroundings.put_secret(&identity.client_secret()).await?;
-    let world = surroundings
+async fn logs_in(context: Arc<SuiteContext>, by_role: bool) -> TestResult {
+    let backends = context.backends().await?;
+    let identity = Identity::beside(&backends).await?;
+    backends.put_secret(&identity.client_secret()).await?;
+    let stack = backends
         .deploy(|function| {
             if by_role {
                 identity.used_by(function);
             }
             tagged(function);
             set(function, "TS_DEBUG", "true");
-            awake(function);
+            without_freeze(function);
         })
         .await?;
-    answered(&world).await?;
-    let control = &world.surroundings.control;
+    answered(&stack).await?;
+    let control = &stack.backends.control;
     let own = control.node("lambda-proxy").await?;
     assert_eq!(own.tags.as_deref(), Some(&["tag:lambda".to_owned()][..]));
     assert!(own.ephemeral, "{own:?}");
@@ -72,11 +72,11 @@ async fn logs_in(setting: Arc<Setting>, by_role: bool) -> Outcome {
         (0, "oauthClient")
     };
     assert_eq!(identity.asked(), (tokens, 2));
-    let found = diagnosis(&world).await?;
+    let found = diagnosis(&stack).await?;
     assert_eq!(found["key"], kind, "{found}");
     assert_eq!(found["machine"]["tags"], json!(["tag:lambda"]), "{found}");
 
-    let log = world.lambda.process.log();
+    let log = stack.lambda.process.log();
     let since = log.len();
     if by_role {
         control.remove(own.id).await?;
@@ -86,10 +86,10 @@ async fn logs_in(setting: Arc<Setting>, by_role: bool) -> Outcome {
     let back = log.find(since, |line| line.contains("joined tailnet as").then_some(()));
     let late = within(RECOVERY, "the second login", back).await;
     late.map_err(|late| format!("{late}\n{}", log.tail()))?;
-    recovers(&world).await?;
+    recovers(&stack).await?;
     if !by_role {
         let words = "NodeRemoved: the control server has logged this machine out";
-        logged(&world, since, words).await;
+        logged(&stack, since, words).await;
     }
     assert_eq!(
         identity.asked(),
@@ -97,39 +97,39 @@ async fn logs_in(setting: Arc<Setting>, by_role: bool) -> Outcome {
         "a new machine takes a new token and a new key"
     );
     assert_ne!(control.node("lambda-proxy").await?.id, own.id);
-    shows_no_secret(&world);
-    world.end().await
+    shows_no_secret(&stack);
+    stack.end().await
 }
 
-async fn renews(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
+async fn renews(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
-    let surroundings = setting.surroundings().await?;
-    let identity = Identity::beside(&surroundings).await?;
-    let world = surroundings.deploy(|function| identity.used_by(function)).await?;
-    let target = Server::keeping(&world, Duration::from_secs(75)).await?;
-    let since = world.lambda.events.len();
-    target.must_answer(&world, "GET").await;
-    with_dead_flows(&world, since, FREEZE).await?;
-    target.must_answer(&world, "GET").await;
-    let control = &world.surroundings.control;
+    let backends = context.backends().await?;
+    let identity = Identity::beside(&backends).await?;
+    let stack = backends.deploy(|function| identity.used_by(function)).await?;
+    let target = Server::keeping(&stack, Duration::from_secs(75)).await?;
+    let since = stack.lambda.events.len();
+    target.must_answer(&stack, "GET").await;
+    with_dead_flows(&stack, since, FREEZE).await?;
+    target.must_answer(&stack, "GET").await;
+    let control = &stack.backends.control;
     let renewed = async {
         while control.counts("lambda-proxy").await?.known == 0 {
-            target.must_answer(&world, "GET").await;
+            target.must_answer(&stack, "GET").await;
         }
         Ok::<_, Failed>(())
     };
     within(RECOVERY, "a renewal", renewed).await??;
-    kept_its_machine(&world).await?;
+    kept_its_machine(&stack).await?;
     assert_eq!(identity.asked(), (1, 2));
-    nat::remember().await?;
-    world.end().await
+    nat::reset().await?;
+    stack.end().await
 }
 
 /// The table in docs/troubleshooting.md has these.
-async fn refused(setting: Arc<Setting>) -> Outcome {
-    let mut surroundings = setting.surroundings().await?;
-    let identity = Identity::beside(&surroundings).await?;
+async fn refused(context: Arc<SuiteContext>) -> TestResult {
+    let mut backends = context.backends().await?;
+    let identity = Identity::beside(&backends).await?;
     let sent = format!("issuer '{ISSUER}', audience '{AUDIENCE}', subject '{ROLE}', tags 'tag:lambda'");
     let exchange = format!("token-exchange with 401: token does not match the claims; {sent}; fix: make the trust");
     for (trouble, words) in [
@@ -159,46 +159,46 @@ async fn refused(setting: Arc<Setting>) -> Outcome {
         ),
     ] {
         identity.set(trouble);
-        let world = surroundings.deploy(|function| identity.used_by(function)).await?;
+        let stack = backends.deploy(|function| identity.used_by(function)).await?;
         let start = "NoAuthKey: cannot get an auth key for the client id 'TAbCdEfCNTRL-kGhIjKl': ";
-        fails_soon(&world, &[start, words]).await?;
+        fails_soon(&stack, &[start, words]).await?;
         identity.set(Trouble::Nothing);
-        recovers(&world).await?;
-        shows_no_secret(&world);
-        (surroundings, _) = world.undeploy().await;
+        recovers(&stack).await?;
+        shows_no_secret(&stack);
+        (backends, _) = stack.undeploy().await;
     }
-    surroundings.stop().await;
+    backends.stop().await;
     Ok(())
 }
 
 /// INITs of one function, one after the other.
-async fn inits(world: &World) -> Result<Vec<f64>, Failed> {
+async fn inits(stack: &TestStack) -> Result<Vec<f64>, Failed> {
     let mut inits = Vec::new();
     for _ in 0..STARTS {
-        let since = world.lambda.events.len();
-        answered(world).await?;
-        let init = world.lambda.events.find(since, |event| match event {
+        let since = stack.lambda.events.len();
+        answered(stack).await?;
+        let init = stack.lambda.events.find(since, |event| match event {
             Event::Invocation { init_ms, .. } => *init_ms,
             _ => None,
         });
         inits.push(within(RECOVERY, "the end of the invocation", init).await?);
-        world.lambda.retire(since).await?;
+        stack.lambda.retire(since).await?;
     }
     inits.sort_by(f64::total_cmp);
     Ok(inits)
 }
 
 /// Both take three calls. Secrets Manager is played by moto, which takes longer than STS's stand-in: the bound leaves that out.
-async fn cold_start(setting: Arc<Setting>) -> Outcome {
+async fn cold_start(context: Arc<SuiteContext>) -> TestResult {
     for millis in [0, 30] {
         let distance = (millis > 0).then(|| Distance::of_millis(millis));
-        let surroundings = setting.surroundings_at(distance).await?;
-        let identity = Identity::beside(&surroundings).await?;
-        surroundings.put_secret(&identity.client_secret()).await?;
-        let with_secret = surroundings.deploy(tagged).await?;
+        let backends = context.backends_at(distance).await?;
+        let identity = Identity::beside(&backends).await?;
+        backends.put_secret(&identity.client_secret()).await?;
+        let with_secret = backends.deploy(tagged).await?;
         let client_secret = inits(&with_secret).await?;
-        let (surroundings, _) = with_secret.undeploy().await;
-        let keyless = surroundings.deploy(|function| identity.used_by(function)).await?;
+        let (backends, _) = with_secret.undeploy().await;
+        let keyless = backends.deploy(|function| identity.used_by(function)).await?;
         let role = inits(&keyless).await?;
         // The shortest of each: what else the machine does only makes one longer.
         let (shortest, limit) = (role[0], client_secret[0] + NOISE_MS);
@@ -210,20 +210,20 @@ async fn cold_start(setting: Arc<Setting>) -> Outcome {
 }
 
 /// moto plays Systems Manager.
-async fn parameter(setting: Arc<Setting>) -> Outcome {
+async fn parameter(context: Arc<SuiteContext>) -> TestResult {
     const NAME: &str = "/tailscale/auth-key";
-    let surroundings = setting.surroundings().await?;
-    surroundings.aws.put_parameter(NAME, AUTH_KEY).await?;
-    let endpoint = surroundings.aws.endpoint();
+    let backends = context.backends().await?;
+    backends.aws.put_parameter(NAME, AUTH_KEY).await?;
+    let endpoint = backends.aws.endpoint();
     let named = |function: &mut Function| {
         function.environment.remove("TS_SECRET_API_KEY");
         set(function, "TS_AUTH_KEY_PARAMETER", NAME);
         set(function, "AWS_ENDPOINT_URL_SSM", &endpoint);
     };
-    let world = surroundings.deploy(named).await?;
-    answered(&world).await?;
-    let log = world.lambda.process.log();
+    let stack = backends.deploy(named).await?;
+    answered(&stack).await?;
+    let log = stack.lambda.process.log();
     let unencrypted = log.look(0, |line| line.contains("is not encrypted").then(|| line.clone()));
     assert_eq!(unencrypted, None);
-    world.end().await
+    stack.end().await
 }

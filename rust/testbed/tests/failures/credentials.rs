@@ -4,88 +4,88 @@ use std::{path::Path, sync::Arc};
 
 use libtest_mimic::Trial;
 use testbed::{
+    stack::{AUTH_KEY, TestStack},
     vitals::pids,
-    world::{AUTH_KEY, World},
 };
 
-use crate::{Outcome, Setting, answered, awake, fails_soon, get, logged, says_why, set};
+use crate::{SuiteContext, TestResult, answered, fails_soon, get, logged, says_why, set, without_freeze};
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "a secret that does not exist is told" => missing,
-        "a Secrets Manager that cannot be reached is told" => unreachable,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "a secret that does not exist is reported" => missing,
+        "an unreachable Secrets Manager is reported" => unreachable,
         "a secret that is not what the function was told is told without its text"
-            => |setting| keyless(setting, "tskey-auth-hidden",
+            => |context| keyless(context, "tskey-auth-hidden",
                 "': it is not JSON, so it has no field 'tailscale'; fix: correct it"),
         "a client secret without tags is told without its text"
-            => |setting| keyless(setting, r#"{"tailscale":"tskey-client-hidden"}"#,
+            => |context| keyless(context, r#"{"tailscale":"tskey-client-hidden"}"#,
                 "': an OAuth client secret needs tags; fix: set tsAdvertiseTags"),
         "a field of a JSON secret serves as the key" => field,
-        "the key shows in no log, command line, environment or file" => unseen,
+        "the key appears in no log, command line, environment or file" => unseen,
     ]
 }
 
-async fn missing(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| set(function, "TS_SECRET_API_KEY", "no-such-secret"))
+async fn missing(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context
+        .stack(|function| set(function, "TS_SECRET_API_KEY", "no-such-secret"))
         .await?;
     let words = [
         "NoAuthKey: cannot read an auth key from secret 'no-such-secret': ResourceNotFoundException",
         "; fix: check that the secret exists",
     ];
-    fails_soon(&world, &words).await?;
-    world.end().await
+    fails_soon(&stack, &words).await?;
+    stack.end().await
 }
 
-async fn unreachable(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| set(function, "AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://192.0.2.2:9"))
+async fn unreachable(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context
+        .stack(|function| set(function, "AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://192.0.2.2:9"))
         .await?;
-    let (answer, _) = get(&world).await?;
+    let (answer, _) = get(&stack).await?;
     let words = [
         "NoAuthKey: cannot read an auth key",
         "; fix: check the function's way to Secrets Manager",
     ];
-    says_why(&world, &answer, &words).await;
-    world.end().await
+    says_why(&stack, &answer, &words).await;
+    stack.end().await
 }
 
-async fn keyless(setting: Arc<Setting>, text: &str, words: &'static str) -> Outcome {
-    let world = setting
-        .world_with_secret(text, |function| set(function, "TS_SECRET_FIELD", "tailscale"))
+async fn keyless(context: Arc<SuiteContext>, text: &str, words: &'static str) -> TestResult {
+    let stack = context
+        .stack_with_secret(text, |function| set(function, "TS_SECRET_FIELD", "tailscale"))
         .await?;
     let start = "NoAuthKey: cannot read an auth key from secret '";
-    fails_soon(&world, &[start, words]).await?;
-    assert_eq!(shown(&world, "hidden"), None);
-    world.end().await
+    fails_soon(&stack, &[start, words]).await?;
+    assert_eq!(shown(&stack, "hidden"), None);
+    stack.end().await
 }
 
-async fn field(setting: Arc<Setting>) -> Outcome {
+async fn field(context: Arc<SuiteContext>) -> TestResult {
     let object = format!(r#"{{"tailscale":"{AUTH_KEY}","other":1}}"#);
-    let world = setting
-        .world_with_secret(&object, |function| set(function, "TS_SECRET_FIELD", "tailscale"))
+    let stack = context
+        .stack_with_secret(&object, |function| set(function, "TS_SECRET_FIELD", "tailscale"))
         .await?;
-    answered(&world).await?;
-    world.end().await
+    answered(&stack).await?;
+    stack.end().await
 }
 
 /// The first line of the function's log that shows `secret`.
-fn shown(world: &World, secret: &str) -> Option<String> {
-    let log = world.lambda.process.log();
+fn shown(stack: &TestStack, secret: &str) -> Option<String> {
+    let log = stack.lambda.process.log();
     log.look(0, |line| line.contains(secret).then(|| line.clone()))
 }
 
-async fn unseen(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| {
+async fn unseen(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context
+        .stack(|function| {
             set(function, "TS_DEBUG", "true");
             // So that its processes can be looked at.
-            awake(function);
+            without_freeze(function);
         })
         .await?;
-    answered(&world).await?;
-    logged(&world, 0, "tailscaled: ").await;
-    assert_eq!(shown(&world, AUTH_KEY), None);
+    answered(&stack).await?;
+    logged(&stack, 0, "tailscaled: ").await;
+    assert_eq!(shown(&stack, AUTH_KEY), None);
     let (extension, daemon) = (pids("/opt/extensions/"), pids("/opt/bin/tailscaled"));
     assert_eq!((extension.len(), daemon.len()), (1, 1), "the extension, and its daemon");
     for pid in [extension, daemon].concat() {
@@ -95,7 +95,7 @@ async fn unseen(setting: Arc<Setting>) -> Outcome {
         }
         look_through(format!("/proc/{pid}/root/tmp").as_ref());
     }
-    world.end().await
+    stack.end().await
 }
 
 fn look_through(folder: &Path) {

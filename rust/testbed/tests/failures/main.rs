@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use testbed::{
     expect::{answered, fails_soon, get, logged, recovers, says_why},
-    suite::{Outcome, Setting, awake, run_all, set},
+    suite::{SuiteContext, TestResult, run_all, set, without_freeze},
 };
 
 fn main() -> ExitCode {

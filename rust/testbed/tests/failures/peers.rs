@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use testbed::{bounds, distance::Distance, expect::all_answered, freeze::median, nat, server::Server, watch::Watch};
 use tokio::time::sleep;
 
-use crate::{Outcome, Setting, awake};
+use crate::{SuiteContext, TestResult, without_freeze};
 
 /// How often the one that is off is asked for; each of these requests takes as long as a connection may.
 const ROUNDS: usize = 3;
@@ -21,34 +21,34 @@ const LOSSY: Distance = Distance::of_millis(30).with_loss(0.01);
 /// How many requests pass it.
 const REQUESTS: usize = 200;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "a peer that is off costs the requests to another one nothing, at 0 ms" => |setting| off(setting, 0),
-        "a peer that is off costs the requests to another one nothing, at 100 ms" => |setting| off(setting, 100),
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "a peer that is off does not slow down requests to another peer, at 0 ms" => |context| off(context, 0),
+        "a peer that is off does not slow down requests to another peer, at 100 ms" => |context| off(context, 100),
         "200 requests over a path that loses 1 % are all answered" => loss,
     ]
 }
 
-async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
-    nat::remember().await?;
+async fn off(context: Arc<SuiteContext>, millis: u64) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
     let distance = (millis > 0).then(|| Distance::of_millis(millis));
-    let world = setting.world_at(distance, awake).await?;
-    let node = world.surroundings.machine("off", None).await?;
-    let other = Server::keeping(&world, Duration::from_secs(75)).await?;
+    let stack = context.stack_at(distance, without_freeze).await?;
+    let node = stack.backends.machine("off", None).await?;
+    let other = Server::keeping(&stack, Duration::from_secs(75)).await?;
     // Nothing is kept of a connection to it: each request dials.
-    let off = Server::closing(&world).await?.behind(node.address());
-    off.must_answer(&world, "GET").await;
-    other.must_answer(&world, "GET").await;
+    let off = Server::closing(&stack).await?.behind(node.address());
+    off.must_answer(&stack, "GET").await;
+    other.must_answer(&stack, "GET").await;
     node.process.signal(Signal::SIGSTOP).await;
-    let watch = Watch::start(&world).await?;
+    let watch = Watch::start(&stack).await?;
     let (mut times, mut silences) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let silence = off.ask(&world, "GET").await;
+        let silence = off.ask(&stack, "GET").await;
         assert_eq!(silence.status, 504, "it is off");
         silences.push(silence.took);
         for _ in 0..OTHERS {
-            times.push(other.must_answer(&world, "GET").await);
+            times.push(other.must_answer(&stack, "GET").await);
             sleep(BETWEEN).await;
         }
     }
@@ -60,14 +60,14 @@ async fn off(setting: Arc<Setting>, millis: u64) -> Outcome {
         times.len()
     );
     assert!(middle < bounds::kept(round_trip) + BUSY, "{times:.1?}");
-    assert_eq!(watch.seen(&world).await?, (0, 0), "registrations, and new connections");
+    assert_eq!(watch.seen(&stack).await?, (0, 0), "registrations, and new connections");
     node.process.signal(Signal::SIGKILL).await;
-    world.end().await
+    stack.end().await
 }
 
-async fn loss(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
-    let world = setting.world_at(Some(LOSSY), |_| ()).await?;
-    all_answered(&world, REQUESTS).await?;
-    world.end().await
+async fn loss(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
+    let stack = context.stack_at(Some(LOSSY), |_| ()).await?;
+    all_answered(&stack, REQUESTS).await?;
+    stack.end().await
 }

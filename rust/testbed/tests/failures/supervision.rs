@@ -16,13 +16,13 @@ use nix::{
     unistd::Pid,
 };
 use testbed::{
+    stack::TestStack,
     target::CLOSED_PORT,
     vitals::{pids, stop},
-    world::World,
 };
 use tokio::time::sleep;
 
-use crate::{Outcome, Setting, answered, awake, fails_soon, get, logged, recovers, says_why};
+use crate::{SuiteContext, TestResult, answered, fails_soon, get, logged, recovers, says_why, without_freeze};
 
 /// Where tailscaled's SOCKS5 server listens.
 const SOCKS_PORT: u16 = 1055;
@@ -31,8 +31,8 @@ const FREE_LIMIT: Duration = Duration::from_secs(5);
 /// For how long a peer that was heard counts as alive, and some more.
 const FRESH: Duration = Duration::from_millis(2200);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "a tailscaled that dies at each start is reported, with its last lines in the log, and replaced when it can run"
             => crash_loop,
         "a hung tailscaled is reported in the 503 and replaced" => hung,
@@ -48,9 +48,9 @@ fn daemon() -> Result<i32, Failed> {
 }
 
 /// Something else listens where tailscaled's SOCKS5 server belongs: it gives up at each start.
-async fn crash_loop(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(awake).await?;
-    answered(&world).await?;
+async fn crash_loop(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(without_freeze).await?;
+    answered(&stack).await?;
     let [extension] = pids("/opt/extensions/")[..] else {
         return Err("there is not one extension".into());
     };
@@ -61,17 +61,17 @@ async fn crash_loop(setting: Arc<Setting>) -> Outcome {
         "TailscaledFailed: tailscaled ended with exit code 1 (its last lines are in the function's log)",
         "; fix: none: tailscaled is started again",
     ];
-    fails_soon(&world, &words).await?;
+    fails_soon(&stack, &words).await?;
     // They name addresses and peers: they are for the owner of the function, and not for its callers.
     const LAST_WORDS: &str = "address already in use";
-    let (answer, _) = get(&world).await?;
+    let (answer, _) = get(&stack).await?;
     assert!(!format!("{answer:?}").contains(LAST_WORDS), "{answer:?}");
-    logged(&world, 0, LAST_WORDS).await;
+    logged(&stack, 0, LAST_WORDS).await;
     let killed = "not in the tailnet: TailscaledFailed: tailscaled was killed by signal 9 (SIGKILL)";
-    logged(&world, 0, killed).await;
+    logged(&stack, 0, killed).await;
     drop(occupied);
-    recovers(&world).await?;
-    world.end().await
+    recovers(&stack).await?;
+    stack.end().await
 }
 
 /// Listens on a port of the loopback that the process `pid` has, as soon as the port is free. Blocks.
@@ -94,37 +94,37 @@ fn occupy(pid: i32, port: u16) -> io::Result<TcpListener> {
     listening.join().expect("BUG: the thread that listens does not panic")
 }
 
-async fn hung(setting: Arc<Setting>) -> Outcome {
-    let world = hanging(&setting, FRESH).await?;
-    let (answer, _) = get(&world).await?;
+async fn hung(context: Arc<SuiteContext>) -> TestResult {
+    let stack = hanging(&context, FRESH).await?;
+    let (answer, _) = get(&stack).await?;
     let words = "TailscaledFailed: tailscaled does not respond; fix: none: it is started again";
-    says_why(&world, &answer, &[words]).await;
-    replaced(world).await
+    says_why(&stack, &answer, &[words]).await;
+    replaced(stack).await
 }
 
 /// The path counts as alive: only the dial that stalls shows that something is wrong.
-async fn hung_in_use(setting: Arc<Setting>) -> Outcome {
-    let world = hanging(&setting, Duration::ZERO).await?;
-    let (answer, took) = get(&world).await?;
+async fn hung_in_use(context: Arc<SuiteContext>) -> TestResult {
+    let stack = hanging(&context, Duration::ZERO).await?;
+    let (answer, took) = get(&stack).await?;
     eprintln!("  {} after {took:.1?}", answer.status());
-    replaced(world).await
+    replaced(stack).await
 }
 
 /// A function whose tailscaled hangs, so long after the target was heard.
-async fn hanging(setting: &Setting, since_heard: Duration) -> Result<World, Failed> {
-    let world = setting.world(awake).await?;
-    let address = world.surroundings.target.node.address();
+async fn hanging(context: &SuiteContext, since_heard: Duration) -> Result<TestStack, Failed> {
+    let stack = context.stack(without_freeze).await?;
+    let address = stack.backends.target.node.address();
     // Nothing is kept of it: the next request dials.
-    let answer = world.get(address, CLOSED_PORT, "/").await?;
+    let answer = stack.get(address, CLOSED_PORT, "/").await?;
     assert_eq!(answer.headers()["ts-error-name"], "TargetUnreachable", "{answer:?}");
     sleep(since_heard).await;
     stop(daemon()?)?;
-    Ok(world)
+    Ok(stack)
 }
 
-async fn replaced(world: World) -> Outcome {
-    recovers(&world).await?;
+async fn replaced(stack: TestStack) -> TestResult {
+    recovers(&stack).await?;
     let words = "not in the tailnet: TailscaledFailed: tailscaled's LocalAPI did not respond within ";
-    logged(&world, 0, words).await;
-    world.end().await
+    logged(&stack, 0, words).await;
+    stack.end().await
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testbed::{
     network::ADDRESS,
     process::{Process, command},
-    world::Surroundings,
+    stack::Backends,
 };
 
 /// How long it may take to start: it makes a database.
@@ -36,14 +36,14 @@ pub(crate) struct Key {
 }
 
 impl Headscale {
-    /// Starts it, with the DERP and STUN of the surroundings, and makes a user.
-    pub(crate) async fn start(surroundings: &Surroundings) -> Result<Self, Failed> {
-        let Surroundings {
+    /// Starts it, with the DERP and STUN of the backends, and makes a user.
+    pub(crate) async fn start(backends: &Backends) -> Result<Self, Failed> {
+        let Backends {
             binaries,
             run_dir,
             control,
             ..
-        } = surroundings;
+        } = backends;
         let program = binaries.control_server.with_file_name("headscale");
         if !program.exists() {
             return Err(format!("{} is not built: run `npm run headscale`", program.display()).into());

@@ -17,8 +17,8 @@ use testbed::{
     lambda::Event,
     load::Load,
     raw_target::{Move, RawTarget},
+    stack::TestStack,
     vitals::{pids, stop},
-    world::World,
 };
 use tokio::{
     sync::Semaphore,
@@ -26,7 +26,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Outcome, Setting, awake, set};
+use crate::{SuiteContext, TestResult, set, without_freeze};
 
 const REQUESTS: usize = 2000;
 const CALLERS: usize = 4;
@@ -42,32 +42,32 @@ const FREEZE: Duration = Duration::from_millis(200);
 /// The function's time-out where a request is to outlive it, in seconds.
 const TIMEOUT_SECONDS: u32 = 2;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "faults: 2,000 requests have one answer each, and are counted once, whatever fails meanwhile" within LIMIT
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "faults: 2,000 requests get one response each and are counted once, whatever fails meanwhile" within LIMIT
             => answered,
-        "faults: a freeze at each stage of a request changes nothing of it" => stages,
-        "faults: an environment that ends in the middle of a request costs that request, and no other" => ended,
+        "faults: a freeze at any stage of a request does not change its outcome" => stages,
+        "faults: an environment that ends during a request fails that request alone" => ended,
     ]
 }
 
-async fn answered(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let mut services = Services::start(&surroundings).await?;
-    let world = surroundings.deploy(|function| {
-        awake(function);
+async fn answered(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
+    let mut services = Services::start(&backends).await?;
+    let stack = backends.deploy(|function| {
+        without_freeze(function);
         services.serve(function);
         function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
         set(function, "TS_METRICS_INTERVAL", "100");
         set(function, "TS_CONNECT_TIMEOUT", "8000");
     });
-    let world = world.await?;
-    let reported = Reported::follow(world.lambda.process.log());
-    let mut load = Load::start(&world).await?;
+    let stack = stack.await?;
+    let reported = Reported::follow(stack.lambda.process.log());
+    let mut load = Load::start(&stack).await?;
     let began = Instant::now();
     let mut sent = 0;
     {
-        let faults = round(&world, &mut services);
+        let faults = round(&stack, &mut services);
         tokio::pin!(faults);
         let mut over = false;
         // At least so many, and until all that fails has failed.
@@ -85,13 +85,13 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     }
     let took = began.elapsed();
     // What was counted is told at the end of each environment.
-    end(&world).await?;
+    end(&stack).await?;
     let summary = load.check()?;
-    let (success, failure) = counted(&world).await?;
+    let (success, failure) = counted(&stack).await?;
     let (answered, failed) = (summary.answered as f64, summary.failed.values().sum::<usize>() as f64);
     let sums = reported.sums();
     eprintln!("  {sent} requests in {took:.1?}: {summary:?}; counted {success} and {failure}; {sums:?}");
-    assert_eq!(summary.service, 0, "{}", world.log());
+    assert_eq!(summary.service, 0, "{}", stack.log());
     assert!(
         success <= answered && failure <= failed,
         "counted twice: {success} and {failure} of {summary:?}"
@@ -102,14 +102,14 @@ async fn answered(setting: Arc<Setting>) -> Outcome {
     );
     assert!(sums.daemon_failures >= DAEMON_FAILURES, "nothing failed: {sums:?}");
     assert!(summary.answered > sent / 2, "{summary:?}");
-    world.end().await
+    stack.end().await
 }
 
 /// Ends all environments, as the service does by and by.
-async fn end(world: &World) -> Outcome {
-    let since = world.lambda.events.len();
-    for ended in world.lambda.spin_down().await? {
-        let stopped = world.lambda.events.find(since, |event| match event {
+async fn end(stack: &TestStack) -> TestResult {
+    let since = stack.lambda.events.len();
+    for ended in stack.lambda.spin_down().await? {
+        let stopped = stack.lambda.events.find(since, |event| match event {
             Event::Environment { id, state, .. } => (*id == ended && state == "stopped").then_some(()),
             _ => None,
         });
@@ -120,16 +120,16 @@ async fn end(world: &World) -> Outcome {
 }
 
 /// The target holds the request up at each stage, and meanwhile everything in the environment stands still.
-async fn stages(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(awake).await?;
+async fn stages(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(without_freeze).await?;
     let raw = RawTarget::start().await?;
-    let machine = world.surroundings.target.node.address();
+    let machine = stack.backends.target.node.address();
     // The environment starts with the first request.
     raw.play([Move::Send("HTTP/1.1 204 No Content\r\n\r\n".into())]);
-    assert_eq!(world.get(machine, raw.address().port(), "/").await?.status(), 204);
+    assert_eq!(stack.get(machine, raw.address().port(), "/").await?.status(), 204);
     let gate = Arc::new(Semaphore::new(0));
     let wait = || Move::Await(Arc::clone(&gate));
-    let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "world"];
+    let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "stack"];
     let mut moves = Vec::new();
     for piece in pieces {
         moves.extend([wait(), Move::Send(piece.into())]);
@@ -137,8 +137,8 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
     raw.play(moves);
     for method in ["GET", "POST"] {
         let since = raw.seen().len();
-        let request = world.url().request_to(machine, raw.address().port(), method, "/");
-        let (url, request) = (world.url(), request.body(Bytes::from_static(b"body"))?);
+        let request = stack.url().request_to(machine, raw.address().port(), method, "/");
+        let (url, request) = (stack.url(), request.body(Bytes::from_static(b"body"))?);
         let answer = tokio::spawn(async move { url.send(request).await });
         // On its way to the target, or before that.
         freeze().await?;
@@ -157,11 +157,11 @@ async fn stages(setting: Arc<Setting>) -> Outcome {
         let times = raw.seen().len() - since;
         assert!(raw.only_since(since).is_some(), "{method} was seen {times} times");
     }
-    world.end().await
+    stack.end().await
 }
 
 /// Everything in the environment stands still for a moment.
-async fn freeze() -> Outcome {
+async fn freeze() -> TestResult {
     let all = || ["/var/task/", "/opt/"].map(pids).concat();
     let stopping = spawn_blocking(move || all().into_iter().map(|pid| stop(pid).map(|()| pid)).collect());
     let stopped: std::io::Result<Vec<i32>> = stopping.await?;
@@ -176,26 +176,26 @@ async fn freeze() -> Outcome {
 }
 
 /// The function's process dies, outlives the function's time-out, or loses its extension, while the target has a POST.
-async fn ended(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|function| {
-        awake(function);
+async fn ended(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|function| {
+        without_freeze(function);
         function
             .settings
             .insert("timeoutSeconds".into(), TIMEOUT_SECONDS.into());
         function.settings.insert("maxEnvironments".into(), 3.into());
     });
-    let world = world.await?;
+    let stack = stack.await?;
     let raw = RawTarget::start().await?;
-    let machine = world.surroundings.target.node.address();
-    let request = |method| world.url().request_to(machine, raw.address().port(), method, "/");
+    let machine = stack.backends.target.node.address();
+    let request = |method| stack.url().request_to(machine, raw.address().port(), method, "/");
     for (victim, signal) in [
         ("/var/task/", Signal::SIGKILL),
         ("/var/task/", Signal::SIGSTOP),
         ("/opt/extensions/", Signal::SIGKILL),
     ] {
-        let (since, events) = (raw.seen().len(), world.lambda.events.len());
+        let (since, events) = (raw.seen().len(), stack.lambda.events.len());
         raw.play([Move::Hang]);
-        let (url, post) = (world.url(), request("POST").body(Bytes::from_static(b"once"))?);
+        let (url, post) = (stack.url(), request("POST").body(Bytes::from_static(b"once"))?);
         let answer = tokio::spawn(async move { url.send(post).await });
         raw.seen().find(since, |_| Some(())).await;
         for pid in pids(victim) {
@@ -210,12 +210,12 @@ async fn ended(setting: Arc<Setting>) -> Outcome {
         assert!(raw.only_since(since).is_some(), "{victim} {signal}: seen {times} times");
         raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
         let next = request("POST").body(Bytes::from_static(b"next"))?;
-        let next = world.url().send(next).await?;
-        let log = || world.log();
+        let next = stack.url().send(next).await?;
+        let log = || stack.log();
         assert_eq!(next.status(), 200, "after {victim} {signal}: {next:?}\n{}", log());
-        world.lambda.reached(events, "stopped").await?;
+        stack.lambda.reached(events, "stopped").await?;
         let left = ["/var/task/", "/opt/extensions/", "/opt/bin/tailscaled"].map(|program| pids(program).len());
         assert_eq!(left, [1, 1, 1], "after {victim} {signal}");
     }
-    world.end().await
+    stack.end().await
 }

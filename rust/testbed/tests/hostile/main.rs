@@ -12,7 +12,7 @@ mod targets;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, awake, run_all, set, stream};
+use testbed::suite::{SuiteContext, TestResult, run_all, set, stream, without_freeze};
 
 fn main() -> ExitCode {
     run_all(&[requests::trials, targets::trials, faults::trials])

@@ -10,10 +10,10 @@ use serde_json::Value;
 use testbed::{
     function_url::FunctionUrl,
     raw_target::{Move, RawTarget},
-    world::World,
+    stack::TestStack,
 };
 
-use crate::{Outcome, Setting, awake, corpus, event::Wire, stream};
+use crate::{SuiteContext, TestResult, corpus, event::Wire, stream, without_freeze};
 
 /// Fewer prove less.
 const LEAST_CASES: usize = 300;
@@ -21,9 +21,9 @@ const INVOCATIONS: &str = "/2015-03-31/functions/tailscale-proxy/invocations";
 /// Fits the answer to any method.
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-target: was here\r\n\r\n";
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "requests: each hostile one is a 4xx of ours or intact, in both invoke modes" => hostile,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "requests: each hostile request gets the proxy's own 4xx or arrives intact, in both invoke modes" => hostile,
     ]
 }
 
@@ -57,26 +57,26 @@ enum Came {
     Neither(String),
 }
 
-async fn hostile(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(awake).await?;
-    let buffered = run(&world, "BUFFERED").await;
-    let (surroundings, _) = world.undeploy().await;
-    let world = surroundings.deploy(|function| {
-        awake(function);
+async fn hostile(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(without_freeze).await?;
+    let buffered = run(&stack, "BUFFERED").await;
+    let (backends, _) = stack.undeploy().await;
+    let stack = backends.deploy(|function| {
+        without_freeze(function);
         stream(function);
         // A streamed answer is whole before its environment asks for the next request.
         function.settings.insert("maxEnvironments".into(), 3.into());
     });
-    let world = world.await?;
-    let streamed = run(&world, "RESPONSE_STREAM").await;
-    world.stop().await;
+    let stack = stack.await?;
+    let streamed = run(&stack, "RESPONSE_STREAM").await;
+    stack.stop().await;
     buffered.and(streamed)
 }
 
-async fn run(world: &World, mode: &str) -> Outcome {
+async fn run(stack: &TestStack, mode: &str) -> TestResult {
     let raw = RawTarget::start().await?;
     raw.play([Move::Send(ANSWER.into())]);
-    let target = world.surroundings.target.node.address().to_string();
+    let target = stack.backends.target.node.address().to_string();
     let cases = corpus::all(&target, raw.address().port());
     let count = cases.len();
     assert!(count >= LEAST_CASES, "only {count} cases");
@@ -85,7 +85,7 @@ async fn run(world: &World, mode: &str) -> Outcome {
     let (mut intact, mut refused) = (0, 0);
     for case in cases {
         let since = raw.seen().len();
-        let came = invoke(world, &case.payload).await?;
+        let came = invoke(stack, &case.payload).await?;
         match check(&raw, since, &came, &case.expected) {
             Ok(()) if matches!(came, Came::Target) => intact += 1,
             Ok(()) => refused += 1,
@@ -99,7 +99,7 @@ async fn run(world: &World, mode: &str) -> Outcome {
     if wrong.is_empty() {
         return Ok(());
     }
-    let log = world.log();
+    let log = stack.log();
     Err(format!("{} of {count} in {mode}:\n  {}\n{log}", wrong.len(), wrong.join("\n  ")).into())
 }
 
@@ -121,8 +121,8 @@ fn check(raw: &RawTarget, since: usize, came: &Came, expected: &Expected) -> Res
 }
 
 /// Invokes the function with an event, whatever it is.
-async fn invoke(world: &World, payload: &str) -> Result<Came, Failed> {
-    let api = world.invoke_api();
+async fn invoke(stack: &TestStack, payload: &str) -> Result<Came, Failed> {
+    let api = stack.invoke_api();
     let door = FunctionUrl {
         address: api.address,
         caller: api.caller,

@@ -11,16 +11,15 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use testbed::{Error, deadline::within, http_call::header, lambda::Event, log::Log, vitals::Vitals, world::World};
+use testbed::{Error, deadline::within, http_call::header, lambda::Event, log::Log, stack::TestStack, vitals::Vitals};
 use tokio::time::sleep;
 use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
 
 use crate::{
-    Outcome, Setting,
+    SuiteContext, TestResult,
     actor::{Act, Actor},
-    awake,
     plays::{self, Ends, Play},
-    set, stream,
+    set, stream, without_freeze,
 };
 
 /// Fewer prove less.
@@ -43,19 +42,19 @@ const FREE: Duration = Duration::from_secs(5);
 /// The pause before it is asked again.
 const BUSY: Duration = Duration::from_millis(20);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "targets: each way to misbehave ends right, in time, and leaves nothing behind, BUFFERED"
-            => |setting| misbehaving(setting, false),
-        "targets: each way to misbehave ends right, in time, and leaves nothing behind, RESPONSE_STREAM"
-            => |setting| misbehaving(setting, true),
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "targets: each misbehavior ends with the right response, in time, and leaves nothing behind, BUFFERED"
+            => |context| misbehaving(context, false),
+        "targets: each misbehavior ends with the right response, in time, and leaves nothing behind, RESPONSE_STREAM"
+            => |context| misbehaving(context, true),
     ]
 }
 
-async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
-    let world = setting
-        .world(|function| {
-            awake(function);
+async fn misbehaving(context: Arc<SuiteContext>, streamed: bool) -> TestResult {
+    let stack = context
+        .stack(|function| {
+            without_freeze(function);
             if streamed {
                 stream(function);
                 // One proxy: what it keeps of one target meets the next request.
@@ -68,16 +67,16 @@ async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
         })
         .await?;
     let actor = Actor::start(tls_config()?).await?;
-    healthy(&world, &actor).await?;
-    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    healthy(&stack, &actor).await?;
+    let pid = stack.lambda.events.find(0, Event::runtime_started).await;
     let before = Vitals::of(pid)?;
-    let machine = world.surroundings.target.node.address().to_string();
+    let machine = stack.backends.target.node.address().to_string();
     let (plays, began) = (plays::all(), Instant::now());
     assert!(plays.len() >= LEAST_TARGETS, "only {} targets", plays.len());
     let (mut wrong, mut slowest) = (Vec::new(), Duration::ZERO);
     for play in &plays {
         actor.play(&play.acts);
-        let (response, took) = ask(&world, &actor, play).await?;
+        let (response, took) = ask(&stack, &actor, play).await?;
         slowest = slowest.max(took);
         if let Err(why) = judge(play.ends, response.as_ref(), &machine, streamed) {
             wrong.push(format!("{}: {why}", play.name));
@@ -85,7 +84,7 @@ async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
         if took > IN_TIME {
             wrong.push(format!("{}: it took {took:.1?}", play.name));
         }
-        if let Err(why) = healthy(&world, &actor).await {
+        if let Err(why) = healthy(&stack, &actor).await {
             wrong.push(format!("after {}: {}", play.name, why.message().unwrap_or("failed")));
         }
     }
@@ -98,8 +97,8 @@ async fn misbehaving(setting: Arc<Setting>, streamed: bool) -> Outcome {
     if after.peak_kb > MOST_RESIDENT_KB || after.descriptors > before.descriptors + MORE_DESCRIPTORS {
         wrong.push(format!("the proxy grew from {before:?} to {after:?}"));
     }
-    let log = world.lambda.process.log().clone();
-    world.stop().await;
+    let log = stack.lambda.process.log().clone();
+    stack.stop().await;
     if !wrong.is_empty() {
         let log = log.tail();
         return Err(format!("{} of {}:\n  {}\n{log}", wrong.len(), plays.len(), wrong.join("\n  ")).into());
@@ -123,28 +122,28 @@ fn logged_once(log: &Log, requests: usize, streamed: bool) {
 }
 
 /// What a caller got: a response, or none where it broke off, and how long that took.
-async fn ask(world: &World, actor: &Actor, play: &Play) -> Result<(Option<Response<Bytes>>, Duration), Failed> {
-    let machine = world.surroundings.target.node.address();
+async fn ask(stack: &TestStack, actor: &Actor, play: &Play) -> Result<(Option<Response<Bytes>>, Duration), Failed> {
+    let machine = stack.backends.target.node.address();
     let method = if play.upload { "POST" } else { "GET" };
-    let mut request = world.url().request_to(machine, actor.port, method, "/");
+    let mut request = stack.url().request_to(machine, actor.port, method, "/");
     if play.https {
         request = request.header("ts-https", "true");
     }
     let body = if play.upload { vec![b'u'; 1_000_000] } else { Vec::new() };
-    let (response, took) = send_when_free(world, request.body(Bytes::from(body))?).await?;
+    let (response, took) = send_when_free(stack, request.body(Bytes::from(body))?).await?;
     Ok((response.ok(), took))
 }
 
 /// Sends a request, again where the one environment is still busy with the last response: its caller had enough of it before
 /// the proxy did. Tells how long the last try took.
 async fn send_when_free(
-    world: &World,
+    stack: &TestStack,
     request: Request<Bytes>,
 ) -> Result<(Result<Response<Bytes>, Error>, Duration), Failed> {
     let tries = async {
         loop {
             let began = Instant::now();
-            let response = world.url().send(request.clone()).await;
+            let response = stack.url().send(request.clone()).await;
             match &response {
                 Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => sleep(BUSY).await,
                 _ => return (response, began.elapsed()),
@@ -155,12 +154,12 @@ async fn send_when_free(
 }
 
 /// A healthy server at the same place answers as it should.
-async fn healthy(world: &World, actor: &Actor) -> Outcome {
+async fn healthy(stack: &TestStack, actor: &Actor) -> TestResult {
     actor.play(&[Act::Serve]);
-    let machine = world.surroundings.target.node.address();
+    let machine = stack.backends.target.node.address();
     // With a body, and idempotent: the last target may have closed a kept connection without a word just now.
-    let request = world.url().request_to(machine, actor.port, "PUT", "/");
-    let (response, _) = send_when_free(world, request.body(Bytes::from_static(b"body"))?).await?;
+    let request = stack.url().request_to(machine, actor.port, "PUT", "/");
+    let (response, _) = send_when_free(stack, request.body(Bytes::from_static(b"body"))?).await?;
     let response = response?;
     if response.status() == 200 && response.body() == "healthy" {
         return Ok(());

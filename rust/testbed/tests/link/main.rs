@@ -11,7 +11,7 @@ use std::{
 use testbed::{
     distance::{Distance, Link},
     network::ADDRESS,
-    suite::{Outcome, Setting, run},
+    suite::{SuiteContext, TestResult, run},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,16 +27,16 @@ const CONNECTS: usize = 20;
 const PACKETS: u32 = 20_000;
 
 fn main() -> ExitCode {
-    run(|setting| {
-        testbed::trials![setting;
+    run(|context| {
+        testbed::trials![context;
             "a connection takes one round trip" => round_trip,
             "one packet in a hundred is lost" => loss,
-            "forwarded ports have no distance" => forward,
+            "forwarded ports have no delay" => forward,
         ]
     })
 }
 
-async fn round_trip(_: Arc<Setting>) -> Outcome {
+async fn round_trip(_: Arc<SuiteContext>) -> TestResult {
     for millis in [30, 100, 300] {
         let link = Link::open(Distance::of_millis(millis))?;
         let listener = TcpListener::bind((ADDRESS, 0)).await?;
@@ -65,7 +65,7 @@ async fn round_trip(_: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn loss(_: Arc<Setting>) -> Outcome {
+async fn loss(_: Arc<SuiteContext>) -> TestResult {
     let link = Link::open(Distance::of_millis(20).with_loss(0.01))?;
     let receiver = UdpSocket::bind((ADDRESS, 0)).await?;
     let to = receiver.local_addr()?;
@@ -93,7 +93,7 @@ async fn loss(_: Arc<Setting>) -> Outcome {
     Ok(())
 }
 
-async fn forward(_: Arc<Setting>) -> Outcome {
+async fn forward(_: Arc<SuiteContext>) -> TestResult {
     let link = Link::open(Distance::of_millis(100))?;
     let listening = link
         .spawn(async { TcpListener::bind("127.0.0.1:0").await.unwrap() })

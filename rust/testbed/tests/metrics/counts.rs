@@ -9,12 +9,12 @@ use libtest_mimic::Trial;
 use testbed::{
     deadline::within,
     fault_proxy::{Fault, FaultProxy},
+    stack::TestStack,
     suite::set,
     target::{CLOSED_PORT, PORT},
-    world::World,
 };
 
-use crate::{Outcome, Setting, comes_to, counted, request, rests};
+use crate::{SuiteContext, TestResult, comes_to, counted, request, rests};
 
 /// How many requests must come to so many counts.
 const REQUESTS: usize = 1000;
@@ -27,57 +27,57 @@ const STALL: Duration = Duration::from_secs(5);
 /// How long an answer may take meanwhile: as long as without it.
 const SOON: Duration = Duration::from_secs(1);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "metrics: answers come while CloudWatch is stalled, and are counted once" => stalled,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "metrics: a stalled CloudWatch delays no response, and each is counted once" => stalled,
         "metrics: 1,000 requests are 1,000 counts, across freezes, refusals and the end" within LIMIT => exact,
     ]
 }
 
-/// A world whose proxy calls CloudWatch by way of a proxy that fails on demand, after each request.
-async fn world(setting: &Setting) -> Result<(World, FaultProxy), libtest_mimic::Failed> {
-    let surroundings = setting.surroundings().await?;
-    let faults = FaultProxy::start(surroundings.aws.cloudwatch_address()).await?;
+/// A stack whose proxy calls CloudWatch by way of a proxy that fails on demand, after each request.
+async fn stack(context: &SuiteContext) -> Result<(TestStack, FaultProxy), libtest_mimic::Failed> {
+    let backends = context.backends().await?;
+    let faults = FaultProxy::start(backends.aws.cloudwatch_address()).await?;
     let endpoint = faults.endpoint();
-    let world = surroundings.deploy(|function| {
+    let stack = backends.deploy(|function| {
         set(function, "AWS_ENDPOINT_URL_CLOUDWATCH", &endpoint);
         set(function, "TS_METRICS_INTERVAL", "0");
     });
-    Ok((world.await?, faults))
+    Ok((stack.await?, faults))
 }
 
-async fn stalled(setting: Arc<Setting>) -> Outcome {
-    let (world, mut faults) = world(&setting).await?;
+async fn stalled(context: Arc<SuiteContext>) -> TestResult {
+    let (stack, mut faults) = stack(&context).await?;
     // The first one pays for the start.
-    request(&world, "/get", PORT).await?;
+    request(&stack, "/get", PORT).await?;
     within(STALL, "the first call", faults.answered(1)).await?;
     faults.set(Fault::Stalled(STALL)).await;
     let mut since = 0;
     let stalled = Instant::now();
     for _ in 0..5 {
-        since = world.lambda.events.len();
+        since = stack.lambda.events.len();
         let began = Instant::now();
-        let answer = request(&world, "/get", PORT).await?;
+        let answer = request(&stack, "/get", PORT).await?;
         let took = began.elapsed();
         assert_eq!(answer.status(), 200);
         assert!(took < SOON, "an answer took {took:?} while CloudWatch was stalled");
     }
-    rests(&world, since).await?;
+    rests(&stack, since).await?;
     let took = stalled.elapsed();
     assert!(took < STALL, "the requests waited for CloudWatch: {took:?}");
     faults.set(Fault::None).await;
     // What was held up is passed on by and by, while the environment is frozen; the end tells the rest.
     within(2 * STALL, "the stalled call", faults.answered(2)).await?;
     assert_eq!(faults.calls(), 2, "a call was under way: no other one joined it");
-    world.lambda.spin_down().await?;
-    comes_to(&world, since, "stopped").await?;
-    assert_eq!(counted(&world).await?, (6.0, 0.0));
-    world.end().await
+    stack.lambda.spin_down().await?;
+    comes_to(&stack, since, "stopped").await?;
+    assert_eq!(counted(&stack).await?, (6.0, 0.0));
+    stack.end().await
 }
 
-async fn exact(setting: Arc<Setting>) -> Outcome {
-    let (world, mut faults) = world(&setting).await?;
-    let first = world.lambda.events.len();
+async fn exact(context: Arc<SuiteContext>) -> TestResult {
+    let (stack, mut faults) = stack(&context).await?;
+    let first = stack.lambda.events.len();
     for number in 0..REQUESTS {
         match number % 200 {
             40 => faults.set(Fault::Error(400, "Throttling")).await,
@@ -85,29 +85,29 @@ async fn exact(setting: Arc<Setting>) -> Outcome {
             120 => faults.set(Fault::None).await,
             _ => {}
         }
-        let since = world.lambda.events.len();
+        let since = stack.lambda.events.len();
         let (port, status) = if number % EVERY_FAILURE == 0 {
             (CLOSED_PORT, 502)
         } else {
             (PORT, 200)
         };
-        let answer = request(&world, "/get", port).await?;
+        let answer = request(&stack, "/get", port).await?;
         assert_eq!(answer.status(), status, "number {number}: {answer:?}");
         // Before the port closes, too: a batch that waits there to be accepted may have arrived, and is not sent again.
         if number % 7 == 0 || number % 200 == 79 || number + 1 == REQUESTS {
-            rests(&world, since).await?;
+            rests(&stack, since).await?;
         }
     }
     // The last ones are told by the end of the environment: CloudWatch has refused all of late.
     faults.set(Fault::Refused).await;
-    let since = world.lambda.events.len();
-    request(&world, "/get", PORT).await?;
-    rests(&world, since).await?;
+    let since = stack.lambda.events.len();
+    request(&stack, "/get", PORT).await?;
+    rests(&stack, since).await?;
     faults.set(Fault::None).await;
-    world.lambda.spin_down().await?;
-    comes_to(&world, first, "stopped").await?;
+    stack.lambda.spin_down().await?;
+    comes_to(&stack, first, "stopped").await?;
     let failures = REQUESTS.div_ceil(EVERY_FAILURE);
     let expected = ((REQUESTS + 1 - failures) as f64, failures as f64);
-    assert_eq!(counted(&world).await?, expected);
-    world.end().await
+    assert_eq!(counted(&stack).await?, expected);
+    stack.end().await
 }

@@ -19,7 +19,7 @@ use testbed::{
 };
 use tokio::process::Command;
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How long a client may take.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -73,21 +73,21 @@ func check(err error) {
 }
 "#;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "clients: curl, Python, Node.js and Go sign nothing, and the target sees their request" => each,
     ]
 }
 
-async fn each(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let url = world.url();
-    let layer = CallerLayer::start(&setting.binaries, &setting.run_dir, &url.address, &url.caller).await?;
+async fn each(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let url = stack.url();
+    let layer = CallerLayer::start(&context.binaries, &context.run_dir, &url.address, &url.caller).await?;
     let body: Vec<u8> = (0..=255).collect();
-    let file = setting.run_dir.join("every-byte");
+    let file = context.run_dir.join("every-byte");
     std::fs::write(&file, &body)?;
-    let go = go(&setting.run_dir)?;
-    let (python, node) = (setting.binaries.root.join(".venv/bin/python"), &setting.binaries.node);
+    let go = go(&context.run_dir)?;
+    let (python, node) = (context.binaries.root.join(".venv/bin/python"), &context.binaries.node);
     let data = format!("data:application/octet-stream;base64,{}", BASE64_URL_SAFE.encode(&body));
     let clients: [(&str, &Path, &[&str]); 6] = [
         ("requests", &python, &["-c", REQUESTS]),
@@ -98,10 +98,10 @@ async fn each(setting: Arc<Setting>) -> Outcome {
         ("Node.js fetch", node, &["-e", NODE]),
     ];
     for (name, program, arguments) in clients {
-        let address = world.surroundings.target.node.address().to_string();
+        let address = stack.backends.target.node.address().to_string();
         for host in [&address, "target"] {
             let asked = format!("http://{host}:{PORT}/post?month=11&name=J%C3%BCrgen%20M&month=12");
-            let mut command = command(program, &setting.run_dir);
+            let mut command = command(program, &context.run_dir);
             tell(&mut command).args(arguments).arg(&asked).arg(&file);
             let said = run(name, &mut command).await?;
             let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{name}: {error}: {said}"))?;
@@ -121,7 +121,7 @@ async fn each(setting: Arc<Setting>) -> Outcome {
         eprintln!("{name}: passed");
     }
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
 /// Tells a client of the layer, as `addCaller` does.

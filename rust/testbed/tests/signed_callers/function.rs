@@ -11,33 +11,33 @@ use serde_json::{Value, json};
 use testbed::{
     caller_function::{CallerFunction, Via, reachable},
     deadline::within,
-    door::Door,
+    port_forwarder::PortForwarder,
+    stack::TestStack,
     target::PORT,
-    world::World,
 };
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How often the caller's environment is frozen.
 const FREEZES: usize = 3;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "function: code that knows nothing of signatures reaches the target, cold, warm, and after a freeze that closed its connections"
-            => |setting| freezes(setting, Via::FunctionUrl, |world| world.url().address),
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "function: code without signatures reaches the target, cold, warm, and after a freeze that closed its connections"
+            => |context| freezes(context, Via::FunctionUrl, |stack| stack.url().address),
         "function: the same by Lambda's Invoke API, without a Function URL"
-            => |setting| freezes(setting, Via::Invoke, |world| world.invoke_api().address),
+            => |context| freezes(context, Via::Invoke, |stack| stack.invoke_api().address),
     ]
 }
 
-async fn freezes(setting: Arc<Setting>, via: Via, proxy: fn(&World) -> String) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let proxy: SocketAddr = proxy(&world).parse()?;
-    let mut door = Door::open(reachable(), proxy).await?;
-    let address = door.address();
-    let role = world.url().caller;
+async fn freezes(context: Arc<SuiteContext>, via: Via, proxy: fn(&TestStack) -> String) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let proxy: SocketAddr = proxy(&stack).parse()?;
+    let mut forwarder = PortForwarder::open(reachable(), proxy).await?;
+    let address = forwarder.address();
+    let role = stack.url().caller;
     let asked = format!("http://target:{PORT}/get?a=1");
-    let caller = CallerFunction::start(&setting.binaries, &setting.run_dir, &role, (via, address), &asked).await?;
+    let caller = CallerFunction::start(&context.binaries, &context.run_dir, &role, (via, address), &asked).await?;
     let cold = ask(&caller).await?;
     let warm = ask(&caller).await?;
     let mut thawed = Vec::new();
@@ -46,27 +46,27 @@ async fn freezes(setting: Arc<Setting>, via: Via, proxy: fn(&World) -> String) -
         ask(&caller).await?;
         caller.lambda.reached(since, "frozen").await?;
         // Meanwhile the service closes what is idle.
-        door.close();
-        door = reopen(address, proxy).await?;
+        forwarder.close();
+        forwarder = reopen(address, proxy).await?;
         thawed.push(ask(&caller).await?);
     }
     eprintln!("the caller's function by {via:?}: cold {cold:.1?}, warm {warm:.1?}, after freezes {thawed:.1?}");
-    drop(door);
+    drop(forwarder);
     caller.stop().await;
-    world.end().await
+    stack.end().await
 }
 
-/// Opens the door at the same address, as soon as the system lets it go.
-async fn reopen(address: SocketAddr, to: SocketAddr) -> Result<Door, Failed> {
+/// Opens the forwarder at the same address, as soon as the system lets it go.
+async fn reopen(address: SocketAddr, to: SocketAddr) -> Result<PortForwarder, Failed> {
     let opened = async {
         loop {
-            match Door::open(address, to).await {
+            match PortForwarder::open(address, to).await {
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
                 opened => return opened,
             }
         }
     };
-    Ok(within(Duration::from_secs(5), "the door's address", opened).await??)
+    Ok(within(Duration::from_secs(5), "the forwarder's address", opened).await??)
 }
 
 async fn ask(caller: &CallerFunction) -> Result<Duration, Failed> {

@@ -20,10 +20,10 @@ use testbed::{
     invoke_api::InvokeApi,
     processor,
     raw_target::{Move, RawTarget},
+    stack::TestStack,
     suite::{set, stream},
     target::PORT,
     vitals::Vitals,
-    world::World,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,41 +31,46 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How many requests the overhead is measured with, of each kind.
 const MEASURED: usize = 300;
 /// What the layer may add to the median.
 const OVERHEAD: Duration = Duration::from_millis(1);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "layer: an event of a stream arrives before the next one is sent" => streams,
-        "layer: a missing grant and a wrong secret are told in words" => |setting| refused(setting, Via::FunctionUrl),
-        "layer: the same by Lambda's Invoke API" => |setting| refused(setting, Via::Invoke),
-        "layer: the proxy's own errors pass as they are" => proxys_errors,
-        "layer: what is not for the tailnet goes straight out, by request or by tunnel" => direct,
-        "layer: a tunnel for TLS into the tailnet is answered with what to write instead" => no_tunnel,
-        "layer: requests by a tunnel into the tailnet, as Node.js's fetch sends them, are signed like others" => tunnel,
-        "layer: a body that Lambda does not take is refused before it is sent"
-            => |setting| too_large(setting, Via::FunctionUrl, vec![b'x'; (6 << 20) + 1]),
+        "layer: a missing grant and a wrong secret are reported with their fix" => |context| refused(context, Via::FunctionUrl),
+        "layer: the same by Lambda's Invoke API" => |context| refused(context, Via::Invoke),
+        "layer: the proxy's own errors pass unchanged" => proxys_errors,
+        "layer: requests and tunnels to other targets leave directly" => direct,
+        "layer: a TLS tunnel into the tailnet is refused with the URL to use instead" => no_tunnel,
+        "layer: requests through a tunnel, as Node.js's fetch sends them, are signed like others" => tunnel,
+        "layer: a body over Lambda's limit is refused before it is sent"
+            => |context| too_large(context, Via::FunctionUrl, vec![b'x'; (6 << 20) + 1]),
         "layer: so is one that would fit, but not in base64, by Lambda's Invoke API"
-            => |setting| too_large(setting, Via::Invoke, vec![0xff; 5 << 20]),
+            => |context| too_large(context, Via::Invoke, vec![0xff; 5 << 20]),
         "layer: it adds at most a millisecond to the median" => overhead,
     ]
 }
 
-async fn start(setting: &Setting, world: &World) -> Result<CallerLayer, Failed> {
-    start_as(setting, world, Via::FunctionUrl, world.url().caller).await
+async fn start(context: &SuiteContext, stack: &TestStack) -> Result<CallerLayer, Failed> {
+    start_as(context, stack, Via::FunctionUrl, stack.url().caller).await
 }
 
 /// The layer of a function whose role is `caller`.
-async fn start_as(setting: &Setting, world: &World, via: Via, caller: Credentials) -> Result<CallerLayer, Failed> {
-    let (binaries, run_dir) = (&setting.binaries, &setting.run_dir);
+async fn start_as(
+    context: &SuiteContext,
+    stack: &TestStack,
+    via: Via,
+    caller: Credentials,
+) -> Result<CallerLayer, Failed> {
+    let (binaries, run_dir) = (&context.binaries, &context.run_dir);
     match via {
-        Via::FunctionUrl => CallerLayer::start(binaries, run_dir, &world.url().address, &caller).await,
+        Via::FunctionUrl => CallerLayer::start(binaries, run_dir, &stack.url().address, &caller).await,
         Via::Invoke => {
-            let api = world.invoke_api();
+            let api = stack.invoke_api();
             CallerLayer::start_by_invoke(binaries, run_dir, &InvokeApi { caller, ..api }, "").await
         }
     }
@@ -102,9 +107,9 @@ pub(crate) fn error_of(answer: &Response<Bytes>) -> (u16, &str, &str) {
     )
 }
 
-async fn streams(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(stream).await?;
-    let layer = start(&setting, &world).await?;
+async fn streams(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(stream).await?;
+    let layer = start(&context, &stack).await?;
     let raw = RawTarget::start().await?;
     let goes_on = Arc::new(Semaphore::new(0));
     raw.play([
@@ -130,42 +135,42 @@ async fn streams(setting: Arc<Setting>) -> Outcome {
     let rest = within(ANSWER_LIMIT, "the rest", body.collect()).await??.to_bytes();
     assert_eq!(rest, "data: second\n\n");
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn refused(setting: Arc<Setting>, via: Via) -> Outcome {
-    let world = setting.world(|_| ()).await?;
+async fn refused(context: Arc<SuiteContext>, via: Via) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
     let stranger = Credentials::new("ASIASTRANGER", "secret", None, None, "test");
-    let caller = world.url().caller;
+    let caller = stack.url().caller;
     let forger = Credentials::new(caller.access_key_id(), "another secret", None, None, "test");
     for (role, words) in [
         (stranger, "billing"),
         (forger, "AWS rejected the signature of the function billing"),
     ] {
-        let layer = start_as(&setting, &world, via, role).await?;
+        let layer = start_as(&context, &stack, via, role).await?;
         let answer = send("GET", &format!("http://target:{PORT}/get"), "").await?;
         let (status, name, message) = error_of(&answer);
         assert_eq!((status, name), (403, "CallerNotAllowed"), "{message}");
         assert!(message.contains(words), "{message}");
         layer.process.stop(Duration::from_secs(2)).await;
     }
-    world.end().await
+    stack.end().await
 }
 
-async fn proxys_errors(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| set(function, "TS_ALLOWED_TARGETS", "target:8080"))
+async fn proxys_errors(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context
+        .stack(|function| set(function, "TS_ALLOWED_TARGETS", "target:8080"))
         .await?;
-    let layer = start(&setting, &world).await?;
+    let layer = start(&context, &stack).await?;
     let answer = send("GET", "http://target:8081/get", "").await?;
     assert_eq!(error_of(&answer).1, "TargetNotAllowed", "{answer:?}");
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn direct(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let layer = start(&setting, &world).await?;
+async fn direct(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let layer = start(&context, &stack).await?;
     let answer = send("POST", &format!("http://127.0.0.1:{PORT}/post?a=1"), "straight").await?;
     assert_eq!(answer.status(), 200, "{answer:?}");
     let text = String::from_utf8_lossy(answer.body()).into_owned();
@@ -181,24 +186,24 @@ async fn direct(setting: Arc<Setting>) -> Outcome {
     within(ANSWER_LIMIT, "the answer", tunnel.read_to_string(&mut text)).await??;
     assert!(text.contains("\"by\""), "{text}");
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn no_tunnel(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let layer = start(&setting, &world).await?;
+async fn no_tunnel(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let layer = start(&context, &stack).await?;
     let mut client = open_tunnel("db.example.ts.net:443", "405").await?;
     client.shutdown().await?;
     let mut text = String::new();
     within(ANSWER_LIMIT, "the refusal", client.read_to_string(&mut text)).await??;
     assert!(text.contains("request http://db.example.ts.net:443/"), "{text}");
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn tunnel(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let layer = start(&setting, &world).await?;
+async fn tunnel(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let layer = start(&context, &stack).await?;
     let target = format!("target:{PORT}");
     let mut requests = open_tunnel(&target, "200").await?;
     for (closes, by) in [("", "first"), ("connection: close\r\n", "second")] {
@@ -223,30 +228,30 @@ async fn tunnel(setting: Arc<Setting>) -> Outcome {
     });
     within(ANSWER_LIMIT, "the hint", hint).await?;
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn too_large(setting: Arc<Setting>, via: Via, body: Vec<u8>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let layer = start_as(&setting, &world, via, world.url().caller).await?;
+async fn too_large(context: Arc<SuiteContext>, via: Via, body: Vec<u8>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let layer = start_as(&context, &stack, via, stack.url().caller).await?;
     let raw = RawTarget::start().await?;
     let answer = send("POST", &format!("http://target:{}/", raw.address().port()), body).await?;
     let (status, name, message) = error_of(&answer);
     assert_eq!((status, name), (413, "RequestTooLarge"), "{message}");
     assert_eq!(raw.seen().len(), 0);
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn overhead(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let layer = start(&setting, &world).await?;
+async fn overhead(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let layer = start(&context, &stack).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok".into(),
     )]);
     let port = raw.address().port();
-    let (url, asked) = (world.url(), format!("http://target:{port}/"));
+    let (url, asked) = (stack.url(), format!("http://target:{port}/"));
     let (mut signed, mut layered) = (Vec::new(), Vec::new());
     let before = processor::of(layer.process.pid())?;
     // By turns, so that a busy machine slows both.
@@ -272,5 +277,5 @@ async fn overhead(setting: Arc<Setting>) -> Outcome {
         "{layered:?} by the layer, {signed:?} without it"
     );
     drop(layer);
-    world.end().await
+    stack.end().await
 }

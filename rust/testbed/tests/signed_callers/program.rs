@@ -15,14 +15,14 @@ use testbed::{
     process::{Process, command},
     raw_target::{Move, RawTarget},
     signed::REGION,
+    stack::TestStack,
     target::PORT,
-    world::World,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{io::AsyncReadExt, net::TcpStream, process::Command, sync::Semaphore};
 
 use crate::{
-    Outcome, Setting,
+    SuiteContext, TestResult,
     layer::{error_of, send},
 };
 
@@ -30,19 +30,19 @@ const NAME: &str = "tailscale-lambda-caller";
 /// How long its start or its end may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "program: signs with the keys of a profile, of a process, and of the environment" => signs,
         "program: takes a container's role, and renews its credentials before they expire, while requests go on"
             => container,
         "program: an open request gets its response after SIGTERM" => ends,
-        "program: says what is missing or wrong, and what to do about it" => refuses,
+        "program: it names what is missing or wrong, and the fix" => refuses,
     ]
 }
 
 /// The proxy's Function URL.
-fn url(world: &World) -> String {
-    format!("http://{}/", world.url().address)
+fn url(stack: &TestStack) -> String {
+    format!("http://{}/", stack.url().address)
 }
 
 /// A section of an AWS configuration that has a key.
@@ -51,14 +51,14 @@ fn keys(section: &str, id: &str, secret: &str) -> String {
 }
 
 /// The program, with an AWS configuration of these lines, and nothing else to find credentials in.
-fn program(setting: &Setting, configuration: &str) -> Result<Command, Failed> {
-    let file = setting.run_dir.join("aws-config");
+fn program(context: &SuiteContext, configuration: &str) -> Result<Command, Failed> {
+    let file = context.run_dir.join("aws-config");
     std::fs::write(&file, configuration)?;
-    let program = setting.binaries.root.join("rust/target/debug").join(NAME);
-    let mut command = command(&program, &setting.run_dir);
+    let program = context.binaries.root.join("rust/target/debug").join(NAME);
+    let mut command = command(&program, &context.run_dir);
     command
         .env("AWS_CONFIG_FILE", &file)
-        .env("AWS_SHARED_CREDENTIALS_FILE", setting.run_dir.join("none"))
+        .env("AWS_SHARED_CREDENTIALS_FILE", context.run_dir.join("none"))
         .env("AWS_EC2_METADATA_DISABLED", "true");
     Ok(command)
 }
@@ -75,9 +75,9 @@ async fn start(command: &mut Command) -> Result<Process, Failed> {
 }
 
 /// Starts it with `--url`, asks the target by it with curl, and stops it.
-async fn serves(setting: &Setting, world: &World, program: &mut Command) -> Outcome {
-    let process = start(program.args(["--url", &url(world)])).await?;
-    let mut curl = command("curl".as_ref(), &setting.run_dir);
+async fn serves(context: &SuiteContext, stack: &TestStack, program: &mut Command) -> TestResult {
+    let process = start(program.args(["--url", &url(stack)])).await?;
+    let mut curl = command("curl".as_ref(), &context.run_dir);
     curl.env("http_proxy", format!("http://localhost:{}", ADDRESS.port()))
         .args(["-sS", "--fail", &format!("http://target:{PORT}/get?a=1")])
         .stderr(Stdio::inherit());
@@ -90,18 +90,18 @@ async fn serves(setting: &Setting, world: &World, program: &mut Command) -> Outc
     Ok(())
 }
 
-async fn signs(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let caller = world.url().caller;
+async fn signs(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let caller = stack.url().caller;
     let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
-    let mut by_profile = program(&setting, &keys("profile office", id, secret))?;
+    let mut by_profile = program(&context, &keys("profile office", id, secret))?;
     by_profile
         .args(["--profile", "office"])
         .env("AWS_ACCESS_KEY_ID", "AKIAANOTHER")
         .env("AWS_SECRET_ACCESS_KEY", "less than what is named");
-    serves(&setting, &world, &mut by_profile).await?;
+    serves(&context, &stack, &mut by_profile).await?;
 
-    let said = setting.run_dir.join("credentials.json");
+    let said = context.run_dir.join("credentials.json");
     let printed = serde_json::json!({"Version": 1, "AccessKeyId": id, "SecretAccessKey": secret});
     // <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>
     std::fs::write(&said, printed.to_string())?;
@@ -109,17 +109,17 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         "[default]\nregion = {REGION}\ncredential_process = cat {}\n",
         said.display()
     );
-    serves(&setting, &world, &mut program(&setting, &process)?).await?;
+    serves(&context, &stack, &mut program(&context, &process)?).await?;
 
-    let mut by_environment = program(&setting, "")?;
+    let mut by_environment = program(&context, "")?;
     by_environment
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", id)
         .env("AWS_SECRET_ACCESS_KEY", secret);
-    serves(&setting, &world, &mut by_environment).await?;
+    serves(&context, &stack, &mut by_environment).await?;
 
     let forged = keys("default", id, "another");
-    let process = start(program(&setting, &forged)?.args(["--url", &url(&world)])).await?;
+    let process = start(program(&context, &forged)?.args(["--url", &url(&stack)])).await?;
     let answer = send("GET", &format!("http://target:{PORT}/get"), "").await?;
     let (status, name, message) = error_of(&answer);
     assert_eq!((status, name), (403, "CallerNotAllowed"), "{message}");
@@ -128,18 +128,18 @@ async fn signs(setting: Arc<Setting>) -> Outcome {
         "{message}"
     );
     process.stop(LIMIT).await;
-    world.end().await
+    stack.end().await
 }
 
-async fn container(setting: Arc<Setting>) -> Outcome {
+async fn container(context: Arc<SuiteContext>) -> TestResult {
     let role = Credentials::new("ASIATASK", "the task's secret", Some("token".into()), None, "test");
-    let world = setting.world(|function| function.callers.push(role.clone())).await?;
+    let stack = context.stack(|function| function.callers.push(role.clone())).await?;
     let agent = RawTarget::start().await?;
     // They expire soon: the first request begins a renewal.
     agent.play([role_credentials(&role, "another", Duration::from_secs(60))?]);
-    let mut program = program(&setting, "")?;
+    let mut program = program(&context, "")?;
     program
-        .args(["--url", &url(&world)])
+        .args(["--url", &url(&stack)])
         .env("AWS_REGION", REGION)
         .env(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -173,7 +173,7 @@ async fn container(setting: Arc<Setting>) -> Outcome {
         "{seen:?}"
     );
     process.stop(LIMIT).await;
-    world.end().await
+    stack.end().await
 }
 
 /// As the agent of ECS gives a task its role's.
@@ -191,13 +191,13 @@ fn role_credentials(role: &Credentials, secret: &str, lasts: Duration) -> Result
     Ok(Move::Send(answer.into()))
 }
 
-async fn ends(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let caller = world.url().caller;
+async fn ends(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let caller = stack.url().caller;
     let (id, secret) = (caller.access_key_id(), caller.secret_access_key());
     let profile = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    let mut program = program(&setting, &profile)?;
-    let process = start(program.args(["--url", &url(&world), "--region", REGION])).await?;
+    let mut program = program(&context, &profile)?;
+    let process = start(program.args(["--url", &url(&stack), "--region", REGION])).await?;
     let raw = RawTarget::start().await?;
     let goes_on = Arc::new(Semaphore::new(0));
     raw.play([
@@ -219,10 +219,10 @@ async fn ends(setting: Arc<Setting>) -> Outcome {
     assert_eq!(answer.body(), "late");
     let exit = within(LIMIT, "its end", process.exited()).await?;
     assert!(exit.status.success(), "{exit}");
-    world.end().await
+    stack.end().await
 }
 
-async fn refuses(setting: Arc<Setting>) -> Outcome {
+async fn refuses(context: Arc<SuiteContext>) -> TestResult {
     const URL: &str = "--url https://abc.lambda-url.eu-west-1.on.aws/";
     const NONE: &str = "no AWS credentials to sign with";
     let keys = &*keys("default", "AKIA", "secret");
@@ -259,7 +259,7 @@ async fn refuses(setting: Arc<Setting>) -> Outcome {
         ),
     ] {
         let arguments: Vec<&str> = url.split_whitespace().chain(more.split_whitespace()).collect();
-        let process = Process::spawn(NAME, program(&setting, configuration)?.args(&arguments))?;
+        let process = Process::spawn(NAME, program(&context, configuration)?.args(&arguments))?;
         let exit = within(LIMIT, "its end", process.exited()).await?;
         assert_eq!(exit.status.code(), Some(code), "{arguments:?}: {exit}");
         for words in words {

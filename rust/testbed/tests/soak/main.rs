@@ -19,7 +19,7 @@ use testbed::{
     load::Load,
     nat,
     server::Server,
-    suite::{Outcome, Setting, awake, run, set, trial_within},
+    suite::{SuiteContext, TestResult, run, set, trial_within, without_freeze},
     vitals::{Vitals, pids},
     watch::Watch,
 };
@@ -57,7 +57,7 @@ const PROGRAMS: [&str; 3] = ["/var/task/", "/opt/extensions/", "/opt/bin/tailsca
 fn main() -> ExitCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = number("SOAK_SEED", now);
-    run(|setting| {
+    run(|context| {
         let mut trials = Vec::new();
         for millis in [0, 30, 100] {
             let lengths = lengths(seed + millis);
@@ -67,15 +67,15 @@ fn main() -> ExitCode {
                 .map(|length| *length + Duration::from_secs(10))
                 .sum::<Duration>()
                 + SLACK;
-            trials.push(trial_within(limit, setting, &name, move |setting| {
-                dead_flows(setting, millis, lengths)
+            trials.push(trial_within(limit, context, &name, move |context| {
+                dead_flows(context, millis, lengths)
             }));
         }
-        trials.extend(testbed::trials![setting;
-            "the data plane goes on through 2 minutes of a silent control server" within SILENCE + SLACK => silent_control,
+        trials.extend(testbed::trials![context;
+            "the data plane survives 2 minutes of a silent control server" within SILENCE + SLACK => silent_control,
             "3,000 requests over a path that loses 1 % are all answered" within LOSSY_LIMIT => loss,
-            "20,000 requests leave the processes of their environments as they were" within LOAD_LIMIT => growth,
-            "20,000 requests have one answer each while everything fails in turn" within LOAD_LIMIT => faults,
+            "20,000 requests leave memory, threads and descriptors as they were" within LOAD_LIMIT => growth,
+            "20,000 requests get one response each while everything fails in turn" within LOAD_LIMIT => faults,
         ]);
         trials
     })
@@ -93,42 +93,42 @@ fn lengths(seed: u64) -> Vec<Duration> {
     (0..number("SOAK_FREEZES", FREEZES)).map(draw).collect()
 }
 
-async fn dead_flows(setting: Arc<Setting>, millis: u64, lengths: Vec<Duration>) -> Outcome {
-    nat::remember().await?;
+async fn dead_flows(context: Arc<SuiteContext>, millis: u64, lengths: Vec<Duration>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
     let distance = (millis > 0).then(|| Distance::of_millis(millis));
-    let world = setting.world_at(distance, |_| ()).await?;
-    let mut freezes = DeadFlows::start(&world, Duration::from_millis(millis)).await?;
+    let stack = context.stack_at(distance, |_| ()).await?;
+    let mut freezes = DeadFlows::start(&stack, Duration::from_millis(millis)).await?;
     for (number, length) in lengths.into_iter().enumerate() {
         let method = if number % 2 == 0 { "GET" } else { "POST" };
-        freezes.freeze(&world, length, method).await?;
+        freezes.freeze(&stack, length, method).await?;
     }
     freezes.check();
-    world.end().await
+    stack.end().await
 }
 
 /// Flows that die meanwhile included: what brings them back takes no control server.
-async fn silent_control(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
+async fn silent_control(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
-    let world = setting.world(|_| ()).await?;
+    let stack = context.stack(|_| ()).await?;
     let servers = [
-        Server::keeping(&world, Duration::from_secs(75)).await?,
-        Server::closing(&world).await?,
+        Server::keeping(&stack, Duration::from_secs(75)).await?,
+        Server::closing(&stack).await?,
     ];
-    servers[0].must_answer(&world, "GET").await;
-    let watch = Watch::start(&world).await?;
-    world.surroundings.control.be_silent(SILENCE).await?;
+    servers[0].must_answer(&stack, "GET").await;
+    let watch = Watch::start(&stack).await?;
+    stack.backends.control.be_silent(SILENCE).await?;
     let began = Instant::now();
     let (mut times, mut killed) = (Vec::new(), false);
     while began.elapsed() < SILENCE {
         for server in &servers {
-            let since = world.lambda.events.len();
-            times.push(server.must_answer(&world, "GET").await);
-            world.lambda.reached(since, "frozen").await?;
+            let since = stack.lambda.events.len();
+            times.push(server.must_answer(&stack, "GET").await);
+            stack.lambda.reached(since, "frozen").await?;
             if !killed && began.elapsed() > SILENCE / 2 {
                 // A freeze that asks for a look.
-                with_dead_flows(&world, since, LONGEST * 3).await?;
+                with_dead_flows(&stack, since, LONGEST * 3).await?;
                 killed = true;
             }
         }
@@ -141,26 +141,26 @@ async fn silent_control(setting: Arc<Setting>) -> Outcome {
         median(&times)
     );
     assert!(longest < LONGEST, "{times:.1?}");
-    let (registrations, _) = watch.seen(&world).await?;
+    let (registrations, _) = watch.seen(&stack).await?;
     assert_eq!(registrations, 0);
-    world.end().await
+    stack.end().await
 }
 
-async fn loss(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
-    let world = setting.world_at(Some(LOSSY), |_| ()).await?;
-    all_answered(&world, REQUESTS).await?;
-    world.end().await
+async fn loss(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
+    let stack = context.stack_at(Some(LOSSY), |_| ()).await?;
+    all_answered(&stack, REQUESTS).await?;
+    stack.end().await
 }
 
 /// One environment for each caller: the processes are the same from the first request to the last.
-async fn growth(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|function| {
-        awake(function);
+async fn growth(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|function| {
+        without_freeze(function);
         function.settings.insert("maxEnvironments".into(), CALLERS.into());
     });
-    let world = world.await?;
-    let mut load = Load::start(&world).await?;
+    let stack = stack.await?;
+    let mut load = Load::start(&stack).await?;
     load.send(WARM, CALLERS).await?;
     let before = vitals()?;
     load.send(LOADED, CALLERS).await?;
@@ -187,7 +187,7 @@ async fn growth(setting: Arc<Setting>) -> Outcome {
             "{program}: {before:?} to {after:?}"
         );
     }
-    world.end().await
+    stack.end().await
 }
 
 fn vitals() -> std::io::Result<Vec<(&'static str, Vec<Vitals>)>> {
@@ -198,17 +198,17 @@ fn vitals() -> std::io::Result<Vec<(&'static str, Vec<Vitals>)>> {
     PROGRAMS.iter().map(of).collect()
 }
 
-async fn faults(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings().await?;
-    let mut services = Services::start(&surroundings).await?;
+async fn faults(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends().await?;
+    let mut services = Services::start(&backends).await?;
     let adjust = |function: &mut Function| {
-        awake(function);
+        without_freeze(function);
         services.serve(function);
         function.settings.insert("maxEnvironments".into(), ENVIRONMENTS.into());
         set(function, "TS_CONNECT_TIMEOUT", "8000");
     };
-    let world = surroundings.deploy(adjust).await?;
-    let mut load = Load::start(&world).await?;
+    let stack = backends.deploy(adjust).await?;
+    let mut load = Load::start(&stack).await?;
     let mut rounds = 0;
     {
         let sending = load.send(LOADED, CALLERS);
@@ -216,7 +216,7 @@ async fn faults(setting: Arc<Setting>) -> Outcome {
         loop {
             tokio::select! {
                 sent = &mut sending => break sent?,
-                failed = round(&world, &mut services) => { failed?; rounds += 1; }
+                failed = round(&stack, &mut services) => { failed?; rounds += 1; }
             }
         }
     }
@@ -226,7 +226,7 @@ async fn faults(setting: Arc<Setting>) -> Outcome {
     assert!(
         summary.service == 0 && summary.answered > LOADED / 2,
         "{summary:?}\n{}",
-        world.log()
+        stack.log()
     );
-    world.end().await
+    stack.end().await
 }

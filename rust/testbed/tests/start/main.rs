@@ -18,9 +18,9 @@ use testbed::{
     lambda::Event,
     nat, processor,
     server::{Sample, Server},
+    stack::{AUTH_KEY, TestStack},
     starts::{Bare, Start, environment},
-    suite::{Outcome, Setting, awake, run},
-    world::{AUTH_KEY, World},
+    suite::{SuiteContext, TestResult, run, without_freeze},
 };
 
 /// How many starts of each kind.
@@ -48,24 +48,24 @@ const KEPT: Duration = Duration::from_secs(75);
 const SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1088);
 
 fn main() -> ExitCode {
-    run(|setting| {
-        testbed::trials![setting;
-            "the first answer comes nearly as soon as by a bare tailscaled" => beside_bare,
-            "where UDP is blocked nobody waits for it" => udp_blocked,
-            "where UDP is blocked, the first answer takes three round trips at 100 ms" => udp_blocked_far_away,
-            "a machine beside the function does not hold up the first answer at 100 ms" => neighbour,
-            "a dial in a tailnet of 5,000 costs what it costs in one of 5" => crowd,
+    run(|context| {
+        testbed::trials![context;
+            "the first response takes little longer than with a bare tailscaled" => beside_bare,
+            "a start does not wait for UDP where it is blocked" => udp_blocked,
+            "where UDP is blocked, the first response takes three round trips at 100 ms" => udp_blocked_far_away,
+            "a peer near the function does not delay the first response at 100 ms" => neighbour,
+            "a dial in a tailnet of 5,000 costs as much CPU time as in one of 5" => crowd,
         ]
     })
 }
 
-async fn beside_bare(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
-    let server = Server::keeping(&world, KEPT).await?;
+async fn beside_bare(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
+    let server = Server::keeping(&stack, KEPT).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for number in 0..STARTS {
-        ours.push(answered(environment(&world, &server).await?.whole()));
-        let (node, start) = Bare::start(&world, &format!("bare-{number}"), AUTH_KEY, &server).await?;
+        ours.push(answered(environment(&stack, &server).await?.whole()));
+        let (node, start) = Bare::start(&stack, &format!("bare-{number}"), AUTH_KEY, &server).await?;
         bare.push(answered(start.whole()));
         node.stop().await;
     }
@@ -77,7 +77,7 @@ async fn beside_bare(setting: Arc<Setting>) -> Outcome {
     );
     eprintln!("    extension {ours:.1?}\n    bare {bare:.1?}");
     assert!(times <= TIMES, "{times:.2} times as long");
-    world.end().await
+    stack.end().await
 }
 
 fn answered(sample: Sample) -> Duration {
@@ -86,86 +86,84 @@ fn answered(sample: Sample) -> Duration {
 }
 
 /// A few starts of the function's environments, whose first requests must be answered.
-async fn starts(world: &World) -> Result<Vec<Start>, Error> {
-    let server = Server::keeping(world, KEPT).await?;
+async fn starts(stack: &TestStack) -> Result<Vec<Start>, Error> {
+    let server = Server::keeping(stack, KEPT).await?;
     let mut starts = Vec::new();
     for _ in 0..3 {
-        let start = environment(world, &server).await?;
+        let start = environment(stack, &server).await?;
         answered(start.first);
         starts.push(start);
     }
     Ok(starts)
 }
 
-async fn udp_blocked(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
+async fn udp_blocked(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
-    let world = setting.world(|_| ()).await?;
-    let times = starts(&world).await?;
-    nat::remember().await?;
+    let stack = context.stack(|_| ()).await?;
+    let times = starts(&stack).await?;
+    nat::reset().await?;
     assert!(
         times.iter().all(|start| start.whole().took < BLOCKED_LIMIT),
         "{times:?}"
     );
-    world.end().await
+    stack.end().await
 }
 
 /// The neighbour answers pings at once, and hears of the function from the control server, which is far away.
-async fn neighbour(setting: Arc<Setting>) -> Outcome {
-    let surroundings = setting.surroundings_at(Some(Distance::of_millis(FAR))).await?;
-    let (neighbour, _) = surroundings
-        .machine_beside_function("neighbour", SOCKS, AUTH_KEY)
-        .await?;
-    let world = surroundings.deploy(|_| ()).await?;
-    let times = starts(&world).await?;
+async fn neighbour(context: Arc<SuiteContext>) -> TestResult {
+    let backends = context.backends_at(Some(Distance::of_millis(FAR))).await?;
+    let (neighbour, _) = backends.machine_beside_function("neighbour", SOCKS, AUTH_KEY).await?;
+    let stack = backends.deploy(|_| ()).await?;
+    let times = starts(&stack).await?;
     assert!(
         times.iter().all(|start| start.whole().took < NEIGHBOUR_LIMIT),
         "{times:?}"
     );
     drop(neighbour);
-    world.end().await
+    stack.end().await
 }
 
 /// INIT waits for the login; what comes after it is WireGuard's handshake at most, TCP and HTTP.
-async fn udp_blocked_far_away(setting: Arc<Setting>) -> Outcome {
-    nat::remember().await?;
+async fn udp_blocked_far_away(context: Arc<SuiteContext>) -> TestResult {
+    nat::reset().await?;
     nat::block_udp().await?;
-    let world = setting.world_at(Some(Distance::of_millis(FAR)), |_| ()).await?;
-    let times: Vec<_> = starts(&world).await?.iter().map(|start| start.first.took).collect();
+    let stack = context.stack_at(Some(Distance::of_millis(FAR)), |_| ()).await?;
+    let times: Vec<_> = starts(&stack).await?.iter().map(|start| start.first.took).collect();
     let goal = bounds::first_answer(Duration::from_millis(FAR));
     eprintln!("  first answers at {FAR} ms with UDP blocked: {times:.1?} (goal {goal:?})");
     assert!(median(&times) < goal + BUSY, "{times:.1?}");
-    nat::remember().await?;
-    world.end().await
+    nat::reset().await?;
+    stack.end().await
 }
 
 /// Both tailnets stand at once and are asked by turns, so that what else the machine does falls on both; the least of the
 /// rounds is what a dial costs.
-async fn crowd(setting: Arc<Setting>) -> Outcome {
+async fn crowd(context: Arc<SuiteContext>) -> TestResult {
     let mut tailnets = Vec::new();
     for (peers, siblings) in [(5, 0), (5000, 20)] {
         // Each has files of its own.
-        let run_dir = setting.run_dir.join(peers.to_string());
+        let run_dir = context.run_dir.join(peers.to_string());
         std::fs::create_dir(&run_dir)?;
-        let binaries = setting.binaries.clone();
-        let surroundings = Setting { binaries, run_dir }.surroundings().await?;
-        surroundings.control.add_crowd(&Crowd::of(peers, siblings)).await?;
-        let world = surroundings.deploy(awake).await?;
-        let server = Server::closing(&world).await?;
-        server.must_answer(&world, "GET").await;
+        let binaries = context.binaries.clone();
+        let backends = SuiteContext { binaries, run_dir }.backends().await?;
+        backends.control.add_crowd(&Crowd::of(peers, siblings)).await?;
+        let stack = backends.deploy(without_freeze).await?;
+        let server = Server::closing(&stack).await?;
+        server.must_answer(&stack, "GET").await;
         // Nobody asks it, and the next one listens on the same port.
-        let httpbin = &world.surroundings.target.httpbin;
+        let httpbin = &stack.backends.target.httpbin;
         httpbin.signal(Signal::SIGTERM).await;
         httpbin.exited().await;
-        let runtime = world.lambda.events.find(0, Event::runtime_started).await;
-        tailnets.push((world, server, runtime));
+        let runtime = stack.lambda.events.find(0, Event::runtime_started).await;
+        tailnets.push((stack, server, runtime));
     }
     let mut costs = [Duration::MAX; 2];
     for round in 1..=MOST_ROUNDS {
-        for (cost, (world, server, runtime)) in costs.iter_mut().zip(&tailnets) {
+        for (cost, (stack, server, runtime)) in costs.iter_mut().zip(&tailnets) {
             let before = processor::used(*runtime)?;
             for _ in 0..DIALS {
-                server.must_answer(world, "GET").await;
+                server.must_answer(stack, "GET").await;
             }
             *cost = (*cost).min((processor::used(*runtime)? - before) / DIALS);
         }
@@ -175,8 +173,8 @@ async fn crowd(setting: Arc<Setting>) -> Outcome {
     }
     eprintln!("  the processor's time of a dial in a tailnet of 5, and of 5,000: {costs:.2?}");
     assert!(costs[1] <= bounds::crowded(costs[0]), "{costs:?}");
-    for (world, ..) in tailnets {
-        world.stop().await;
+    for (stack, ..) in tailnets {
+        stack.stop().await;
     }
     Ok(())
 }

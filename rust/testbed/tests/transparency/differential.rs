@@ -8,12 +8,12 @@ use testbed::{
     caller_layer::CallerLayer,
     lambda::Function,
     raw_target::{Move, RawTarget, Seen},
+    stack::TestStack,
     target,
-    world::World,
 };
 
 use crate::{
-    Outcome, Setting,
+    SuiteContext, TestResult,
     cases::{self, Case},
     exceptions::{
         Needed, all_needed, expected_answer, expected_host, expected_line, expected_request, received_answer,
@@ -25,18 +25,18 @@ use crate::{
 /// How many cases there are: one that got lost would not be missed otherwise.
 const CASES: usize = 168;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "differential: BUFFERED, every case is equal" => |setting| compare(setting, Way::Signed, false),
-        "differential: RESPONSE_STREAM, every case is equal" => |setting| compare(setting, Way::Signed, true),
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "differential: BUFFERED, every case is equal" => |context| compare(context, Way::Signed, false),
+        "differential: RESPONSE_STREAM, every case is equal" => |context| compare(context, Way::Signed, true),
         "differential: by the caller's layer, every case is equal, headers that AWS renames included"
-            => |setting| compare(setting, Way::Layer, false),
+            => |context| compare(context, Way::Layer, false),
         "differential: by the caller's layer and Lambda's Invoke API, every case is equal"
-            => |setting| compare(setting, Way::LayerInvoke, false),
+            => |context| compare(context, Way::LayerInvoke, false),
     ]
 }
 
-async fn compare(setting: Arc<Setting>, way: Way, streamed: bool) -> Outcome {
+async fn compare(context: Arc<SuiteContext>, way: Way, streamed: bool) -> TestResult {
     let adjust = |function: &mut Function| {
         if streamed {
             stream(function);
@@ -44,19 +44,19 @@ async fn compare(setting: Arc<Setting>, way: Way, streamed: bool) -> Outcome {
             function.settings.insert("maxEnvironments".into(), 3.into());
         }
     };
-    let world = setting.world(adjust).await?;
-    let (binaries, run_dir, url) = (&setting.binaries, &setting.run_dir, world.url());
+    let stack = context.stack(adjust).await?;
+    let (binaries, run_dir, url) = (&context.binaries, &context.run_dir, stack.url());
     let layer = match way {
         Way::Signed => None,
         Way::Layer => Some(CallerLayer::start(binaries, run_dir, &url.address, &url.caller).await?),
-        Way::LayerInvoke => Some(CallerLayer::start_by_invoke(binaries, run_dir, &world.invoke_api(), "").await?),
+        Way::LayerInvoke => Some(CallerLayer::start_by_invoke(binaries, run_dir, &stack.invoke_api(), "").await?),
     };
-    compare_all(&world, way).await?;
+    compare_all(&stack, way).await?;
     drop(layer);
-    world.end().await
+    stack.end().await
 }
 
-async fn compare_all(world: &World, way: Way) -> Outcome {
+async fn compare_all(stack: &TestStack, way: Way) -> TestResult {
     let raw = RawTarget::start().await?;
     let mut needed = Needed::new();
     let mut wrong = Vec::new();
@@ -64,12 +64,12 @@ async fn compare_all(world: &World, way: Way) -> Outcome {
     assert_eq!(cases.len(), CASES, "cases");
     for case in &cases {
         let outcome = match &case.answer {
-            None => httpbin(case, world, way, &mut needed).await,
+            None => httpbin(case, stack, way, &mut needed).await,
             Some((answer, close)) => {
                 let mut moves = vec![Move::Send(answer.clone())];
                 moves.extend(close.then_some(Move::Close));
                 raw.play(moves);
-                written(case, world, way, &raw, &mut needed).await
+                written(case, stack, way, &raw, &mut needed).await
             }
         };
         if let Err(difference) = outcome {
@@ -92,9 +92,9 @@ async fn compare_all(world: &World, way: Way) -> Outcome {
 }
 
 /// A case for go-httpbin, which answers with what it saw.
-async fn httpbin(case: &Case, world: &World, way: Way, needed: &mut Needed) -> Outcome {
-    let mut direct = straight(case, world, target::PORT).await?;
-    let mut proxied = through(case, world, way, target::PORT).await?;
+async fn httpbin(case: &Case, stack: &TestStack, way: Way, needed: &mut Needed) -> TestResult {
+    let mut direct = straight(case, stack, target::PORT).await?;
+    let mut proxied = through(case, stack, way, target::PORT).await?;
     hide_time(&mut direct, "date");
     hide_time(&mut proxied, way.date());
     equal_answers(direct, proxied, &case.method, way, needed)
@@ -118,10 +118,10 @@ fn hide_time(answer: &mut Answer, date: &str) {
 }
 
 /// A case for the raw target, which answers as the case says, and tells what it saw.
-async fn written(case: &Case, world: &World, way: Way, raw: &RawTarget, needed: &mut Needed) -> Outcome {
+async fn written(case: &Case, stack: &TestStack, way: Way, raw: &RawTarget, needed: &mut Needed) -> TestResult {
     let port = raw.address().port();
-    let (direct, saw_direct) = watched(raw, straight(case, world, port)).await?;
-    let (proxied, saw_proxied) = watched(raw, through(case, world, way, port)).await?;
+    let (direct, saw_direct) = watched(raw, straight(case, stack, port)).await?;
+    let (proxied, saw_proxied) = watched(raw, through(case, stack, way, port)).await?;
     equal_answers(direct, proxied, &case.method, way, needed)?;
     let pairs = |seen: &Seen| {
         headers(
@@ -137,7 +137,7 @@ async fn written(case: &Case, world: &World, way: Way, raw: &RawTarget, needed: 
     )?;
     let expected = expected_request(pairs(&saw_direct), &case.method, saw_direct.body.len(), needed);
     let expected = if way.by_layer() {
-        let host = format!("{}:{port}", world.surroundings.target.node.address());
+        let host = format!("{}:{port}", stack.backends.target.node.address());
         expected_host(expected, &host, needed)
     } else {
         expected
@@ -163,7 +163,7 @@ async fn watched(
     Ok((answer, seen))
 }
 
-fn equal_answers(direct: Answer, proxied: Answer, method: &str, way: Way, needed: &mut Needed) -> Outcome {
+fn equal_answers(direct: Answer, proxied: Answer, method: &str, way: Way, needed: &mut Needed) -> TestResult {
     let expected = expected_answer(direct, method, way, needed);
     let received = received_answer(proxied, &expected, method);
     equal("the status", expected.status, received.status)?;
@@ -171,7 +171,7 @@ fn equal_answers(direct: Answer, proxied: Answer, method: &str, way: Way, needed
     equal("the answer's body", &expected.body, &received.body)
 }
 
-fn equal<T: PartialEq + Debug>(what: &str, expected: T, found: T) -> Outcome {
+fn equal<T: PartialEq + Debug>(what: &str, expected: T, found: T) -> TestResult {
     if expected == found {
         return Ok(());
     }

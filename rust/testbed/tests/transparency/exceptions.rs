@@ -9,7 +9,7 @@ use bytes::Bytes;
 use testbed::http_call::HOP_BY_HOP;
 
 use crate::{
-    Outcome,
+    TestResult,
     exchange::{Answer, Headers, Way},
 };
 
@@ -68,7 +68,7 @@ const NEEDED: [(Exception, &[Way]); 13] = [
 const EVERY_WAY: [Way; 3] = [Way::Signed, Way::Layer, Way::LayerInvoke];
 
 /// Fails for an exception that no case needed, so that it is removed above, and for one that this way should not need.
-pub(crate) fn all_needed(needed: &Needed, way: Way) -> Outcome {
+pub(crate) fn all_needed(needed: &Needed, way: Way) -> TestResult {
     let listed = NEEDED.iter().filter(|(_, ways)| ways.contains(&way));
     let expected: BTreeSet<Exception> = listed.map(|(exception, _)| *exception).collect();
     let used = needed.iter().filter(|(_, times)| **times > 0);

@@ -10,7 +10,7 @@ use testbed::{
     caller_layer,
     function_url::{ANSWER_LIMIT, FunctionUrl},
     http_call::call,
-    world::World,
+    stack::TestStack,
 };
 use tokio::net::TcpStream;
 
@@ -129,8 +129,8 @@ fn observed(response: http::Response<Bytes>) -> Answer {
 }
 
 /// Sends a case straight to the target at 127.0.0.1 and `port`, whose name is its address in the tailnet.
-pub(crate) async fn straight(case: &Case, world: &World, port: u16) -> Result<Answer, Failed> {
-    let host = format!("{}:{port}", world.surroundings.target.node.address());
+pub(crate) async fn straight(case: &Case, stack: &TestStack, port: u16) -> Result<Answer, Failed> {
+    let host = format!("{}:{port}", stack.backends.target.node.address());
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let request = case.request(&host, str::to_owned)?.map(Full::new);
     Ok(observed(call(stream, request, ANSWER_LIMIT).await?))
@@ -169,8 +169,8 @@ impl Way {
 }
 
 /// Sends a case through the function.
-pub(crate) async fn through(case: &Case, world: &World, way: Way, port: u16) -> Result<Answer, Failed> {
-    let address = world.surroundings.target.node.address();
+pub(crate) async fn through(case: &Case, stack: &TestStack, way: Way, port: u16) -> Result<Answer, Failed> {
+    let address = stack.backends.target.node.address();
     if way.by_layer() {
         let authority = format!("{address}:{port}");
         let mut request = case.request(&authority, str::to_owned)?;
@@ -178,7 +178,7 @@ pub(crate) async fn through(case: &Case, world: &World, way: Way, port: u16) -> 
         let stream = TcpStream::connect(caller_layer::ADDRESS).await?;
         return Ok(observed(call(stream, request.map(Full::new), ANSWER_LIMIT).await?));
     }
-    let url: FunctionUrl = world.url();
+    let url: FunctionUrl = stack.url();
     let prefixed = |name: &str| match TAKEN.contains(&name) {
         true => format!("ts-{name}"),
         false => name.to_owned(),

@@ -11,11 +11,11 @@ use testbed::{
     deadline::within,
     lambda::Event,
     raw_target::{Move, RawTarget},
-    world::World,
+    stack::TestStack,
 };
 use tokio::time::sleep;
 
-use crate::{Outcome, Setting};
+use crate::{SuiteContext, TestResult};
 
 /// How many requests, each after a freeze.
 const FREEZES: usize = 200;
@@ -30,17 +30,17 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// How long the freeze after a request may take to come.
 const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "freeze: no request fails though the target closes idle connections meanwhile" => freezes,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "freeze: no request fails although the target closes idle connections meanwhile" => freezes,
         "freeze: the first request of a new environment is answered, and soon" => starts,
-        "freeze: 3,000 requests over new connections, none fails and none takes long" => fresh,
+        "freeze: of 3,000 requests over new connections none fails and none takes long" => fresh,
     ]
 }
 
 /// Sends a request, whose answer must be the target's, and tells how long that took.
-async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Result<Duration, Failed> {
-    let (url, target) = (world.url(), world.surroundings.target.node.address());
+async fn send(stack: &TestStack, raw: &RawTarget, method: &str, number: usize) -> Result<Duration, Failed> {
+    let (url, target) = (stack.url(), stack.backends.target.node.address());
     let request = url.request_to(target, raw.address().port(), method, &format!("/{number}"));
     let body = if method == "POST" {
         format!("body {number}")
@@ -48,24 +48,24 @@ async fn send(world: &World, raw: &RawTarget, method: &str, number: usize) -> Re
         String::new()
     };
     let began = Instant::now();
-    let answer = world.url().send(request.body(Bytes::from(body))?).await?;
+    let answer = stack.url().send(request.body(Bytes::from(body))?).await?;
     let took = began.elapsed();
     if answer.status() == 200 && answer.body() == "ok" {
         return Ok(took);
     }
-    Err(format!("{method} number {number} after {took:.1?}: {answer:?}\n{}", world.log()).into())
+    Err(format!("{method} number {number} after {took:.1?}: {answer:?}\n{}", stack.log()).into())
 }
 
-async fn freezes(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
+async fn freezes(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
     let mut times = Vec::new();
     for number in 0..FREEZES {
-        let since = world.lambda.events.len();
+        let since = stack.lambda.events.len();
         let method = if number % 2 == 0 { "GET" } else { "POST" };
-        times.push(send(&world, &raw, method, number).await?);
-        world.lambda.reached(since, "frozen").await?;
+        times.push(send(&stack, &raw, method, number).await?);
+        stack.lambda.reached(since, "frozen").await?;
         // Every other pair of requests finds its kept connection alive.
         if number % 4 < 2 {
             raw.hang_up().await;
@@ -77,19 +77,19 @@ async fn freezes(setting: Arc<Setting>) -> Outcome {
     let posts = raw.seen().len();
     assert_eq!(posts, FREEZES, "the target saw {posts} requests");
     show("after a freeze each", times);
-    world.end().await
+    stack.end().await
 }
 
 /// Each start is a new machine in the tailnet, of which the target has yet to hear.
-async fn starts(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
+async fn starts(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
     let raw = RawTarget::start().await?;
     raw.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
     let mut times = Vec::new();
     for number in 0..STARTS {
-        let since = world.lambda.events.len();
-        send(&world, &raw, "GET", number).await?;
-        let invoked = world.lambda.events.find(since, |event| match event {
+        let since = stack.lambda.events.len();
+        send(&stack, &raw, "GET", number).await?;
+        let invoked = stack.lambda.events.find(since, |event| match event {
             Event::Invocation {
                 duration_ms,
                 init_ms: Some(_),
@@ -100,27 +100,27 @@ async fn starts(setting: Arc<Setting>) -> Outcome {
         times.push(Duration::from_secs_f64(
             within(FREEZE_LIMIT, "word of the cold start", invoked).await? / 1000.0,
         ));
-        world.lambda.retire(since).await?;
+        stack.lambda.retire(since).await?;
     }
     let longest = show("first in a new environment each, after its INIT", times);
     assert!(longest < LONGEST, "a first request took {longest:?}");
-    world.end().await
+    stack.end().await
 }
 
-async fn fresh(setting: Arc<Setting>) -> Outcome {
-    let world = setting.world(|_| ()).await?;
+async fn fresh(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context.stack(|_| ()).await?;
     let raw = RawTarget::start().await?;
     let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     raw.play([Move::Send(answer.into()), Move::Close]);
     // The first one pays for the start.
-    send(&world, &raw, "GET", 0).await?;
+    send(&stack, &raw, "GET", 0).await?;
     let mut times = Vec::new();
     for number in 1..=FRESH {
-        times.push(send(&world, &raw, if number % 3 == 0 { "POST" } else { "GET" }, number).await?);
+        times.push(send(&stack, &raw, if number % 3 == 0 { "POST" } else { "GET" }, number).await?);
     }
     let longest = show("over a new connection each", times);
     assert!(longest < LONGEST, "a request took {longest:?}");
-    world.end().await
+    stack.end().await
 }
 
 /// Prints how long requests took, and returns the longest.

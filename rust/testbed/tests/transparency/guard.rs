@@ -14,21 +14,22 @@ use testbed::{
     function_url::FunctionUrl,
     http_call::header,
     lambda::{Event, Function},
-    network, target,
-    world::World,
+    network,
+    stack::TestStack,
+    target,
 };
 
-use crate::{Outcome, Setting, set};
+use crate::{SuiteContext, TestResult, set};
 
 /// What listens on the function's loopback: tailscaled's SOCKS5 server, and, on Lambda, the Runtime API.
 const LOCAL_PORTS: [u16; 3] = [1055, 9001, 80];
 const NOT_ALLOWED: (u16, &str) = (403, "TargetNotAllowed");
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "guard: no spelling and no address leads to the function's own loopback" => |setting| loopback(setting, false),
-        "guard: nor where uncovered targets are allowed" => |setting| loopback(setting, true),
-        "guard: what the tailnet does not cover is refused, or let through if the owner says so" => uncovered,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "guard: no spelling of an address reaches the function's own loopback" => |context| loopback(context, false),
+        "guard: loopback stays refused with TS_ALLOW_UNCOVERED_TARGETS" => |context| loopback(context, true),
+        "guard: uncovered targets are refused unless the owner allows them" => uncovered,
         "guard: only allowed targets are reached where there is a list" => allowed,
         "guard: each alias's callers reach the targets of their profile, and no others" => profiles,
     ]
@@ -39,15 +40,15 @@ fn told(answer: &Response<Bytes>) -> (u16, &str) {
     (answer.status().as_u16(), header(answer.headers(), "ts-error-name"))
 }
 
-async fn must_be_refused(world: &World, host: &str, port: u16) -> Outcome {
-    let answer = world.get(host, port, "/get").await?;
+async fn must_be_refused(stack: &TestStack, host: &str, port: u16) -> TestResult {
+    let answer = stack.get(host, port, "/get").await?;
     assert_eq!(told(&answer), NOT_ALLOWED, "{host}:{port}: {answer:?}");
     Ok(())
 }
 
 /// Every way to name the function itself that is an address, or would be one to an old resolver.
-async fn spellings(world: &World) -> Result<Vec<String>, Failed> {
-    let own = world.surroundings.control.node("lambda-proxy").await?;
+async fn spellings(stack: &TestStack) -> Result<Vec<String>, Failed> {
+    let own = stack.backends.control.node("lambda-proxy").await?;
     // What old resolvers take for an address, and one address written in other ways.
     let mut hosts: Vec<String> = [
         "127.1",
@@ -109,21 +110,21 @@ const NAMES: [(&str, IpAddr); 3] = [
     ("metadata", IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
 ];
 
-async fn loopback(setting: Arc<Setting>, uncovered: bool) -> Outcome {
+async fn loopback(context: Arc<SuiteContext>, uncovered: bool) -> TestResult {
     let adjust = |function: &mut Function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", &uncovered.to_string());
-    let world = setting.world(adjust).await?;
+    let stack = context.stack(adjust).await?;
     for (name, address) in NAMES {
         let name = format!("{name}.{MAGIC_DNS_DOMAIN}");
-        world.surroundings.control.add_name(&name, address).await?;
+        stack.backends.control.add_name(&name, address).await?;
     }
     // The first request brings the function into the tailnet.
-    let target = world.surroundings.target.node.address().to_string();
-    assert_eq!(world.get(&target, target::PORT, "/get").await?.status(), 200);
-    let mut hosts = spellings(&world).await?;
+    let target = stack.backends.target.node.address().to_string();
+    assert_eq!(stack.get(&target, target::PORT, "/get").await?.status(), 200);
+    let mut hosts = spellings(&stack).await?;
     hosts.extend(NAMES.map(|(name, _)| name.to_owned()));
     for host in &hosts {
         for port in LOCAL_PORTS {
-            must_be_refused(&world, host, port).await?;
+            must_be_refused(&stack, host, port).await?;
         }
     }
     // Names that the machine's own resolver would know, and the tailnet's does not; and what is no host at all.
@@ -140,7 +141,7 @@ async fn loopback(setting: Arc<Setting>, uncovered: bool) -> Outcome {
         "fe80::1%eth0",
         "１２７.0.0.1",
     ] {
-        let answer = world.get(host, 1055, "/get").await?;
+        let answer = stack.get(host, 1055, "/get").await?;
         let refused = matches!(
             told(&answer),
             (400, "InvalidRequest") | NOT_ALLOWED | (502, "TargetUnreachable")
@@ -152,39 +153,39 @@ async fn loopback(setting: Arc<Setting>, uncovered: bool) -> Outcome {
         hosts.len(),
         LOCAL_PORTS.len()
     );
-    world.end().await
+    stack.end().await
 }
 
-async fn uncovered(setting: Arc<Setting>) -> Outcome {
+async fn uncovered(context: Arc<SuiteContext>) -> TestResult {
     // The control server's host: the function's own network reaches it, the tailnet does not.
     let host = network::CONTROL_ADDRESS.to_string();
-    let port = |world: &World| -> Result<u16, Failed> {
-        let uri: Uri = world.surroundings.control.url().parse()?;
+    let port = |stack: &TestStack| -> Result<u16, Failed> {
+        let uri: Uri = stack.backends.control.url().parse()?;
         Ok(uri.port_u16().ok_or("no port")?)
     };
-    let world = setting.world(|_| ()).await?;
+    let stack = context.stack(|_| ()).await?;
     for uncovered in [host.as_str(), "203.0.113.7", "10.0.0.1", "2001:db8::1", "100.64.99.99"] {
-        must_be_refused(&world, uncovered, port(&world)?).await?;
+        must_be_refused(&stack, uncovered, port(&stack)?).await?;
     }
-    world.stop().await;
-    let world = setting
-        .world(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
+    stack.stop().await;
+    let stack = context
+        .stack(|function| set(function, "TS_ALLOW_UNCOVERED_TARGETS", "true"))
         .await?;
-    let answer = world.get(&host, port(&world)?, "/get").await?;
+    let answer = stack.get(&host, port(&stack)?, "/get").await?;
     // The control server has no such page: Go's own words for it.
     let said = (answer.status().as_u16(), String::from_utf8_lossy(answer.body()));
     assert_eq!(said, (404, "404 page not found\n".into()), "{answer:?}");
-    world.end().await
+    stack.end().await
 }
 
-async fn allowed(setting: Arc<Setting>) -> Outcome {
+async fn allowed(context: Arc<SuiteContext>) -> TestResult {
     let list = format!("100.64.0.0/10:{}, target, lambda-proxy, 127.0.0.0/8", target::PORT);
-    let world = setting
-        .world(|function| set(function, "TS_ALLOWED_TARGETS", &list))
+    let stack = context
+        .stack(|function| set(function, "TS_ALLOWED_TARGETS", &list))
         .await?;
-    let address = world.surroundings.target.node.address().to_string();
+    let address = stack.backends.target.node.address().to_string();
     for host in [&address, "target", "TARGET."] {
-        assert_eq!(world.get(host, target::PORT, "/get").await?.status(), 200, "{host}");
+        assert_eq!(stack.get(host, target::PORT, "/get").await?.status(), 200, "{host}");
     }
     let full = format!("target.{MAGIC_DNS_DOMAIN}");
     // Not in the list: another port, another spelling of the name; in the list, but refused by the guard all the same.
@@ -195,9 +196,9 @@ async fn allowed(setting: Arc<Setting>) -> Outcome {
         ("lambda-proxy", 1055),
         ("127.0.0.1", 1055),
     ] {
-        must_be_refused(&world, host, port).await?;
+        must_be_refused(&stack, host, port).await?;
     }
-    world.end().await
+    stack.end().await
 }
 
 /// What a GET of this URL came to: its status, and the error's name.
@@ -216,11 +217,11 @@ async fn outcome(url: &FunctionUrl, host: &str, port: u16) -> Result<(u16, Strin
     Ok((status, name.to_owned()))
 }
 
-async fn profiles(setting: Arc<Setting>) -> Outcome {
+async fn profiles(context: Arc<SuiteContext>) -> TestResult {
     let port = target::PORT;
     // Both aliases' callers, and those of the function itself, in one environment.
-    let world = setting
-        .world(|function| {
+    let stack = context
+        .stack(|function| {
             let aliases = json!(["addresses", "names", "live", "stranger"]);
             function.settings.insert("aliases".into(), aliases);
             function.settings.insert("maxEnvironments".into(), 1.into());
@@ -229,7 +230,7 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
             set(function, "TS_PROFILES", &profiles);
         })
         .await?;
-    let address = world.surroundings.target.node.address().to_string();
+    let address = stack.backends.target.node.address().to_string();
     let (reached, refused) = ((200, ""), NOT_ALLOWED);
     let unknown = (403, "UnknownProfile");
     for (alias, by_address, by_name) in [
@@ -241,8 +242,8 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
         (None, reached, reached),
     ] {
         let url = match alias {
-            Some(alias) => world.alias_url(alias).ok_or("no such URL")?,
-            None => world.url(),
+            Some(alias) => stack.alias_url(alias).ok_or("no such URL")?,
+            None => stack.url(),
         };
         for (host, expected) in [(address.as_str(), by_address), ("target", by_name)] {
             let (status, name) = outcome(&url, host, port).await?;
@@ -255,6 +256,6 @@ async fn profiles(setting: Arc<Setting>) -> Outcome {
     }
     let starting =
         |event: &Event| matches!(event, Event::Environment { state, .. } if state == "starting").then_some(());
-    assert_eq!(world.lambda.events.all(starting).len(), 1);
-    world.end().await
+    assert_eq!(stack.lambda.events.all(starting).len(), 1);
+    stack.end().await
 }

@@ -6,25 +6,25 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use testbed::raw_target::{Move, RawTarget};
 
-use crate::{Outcome, Setting, set};
+use crate::{SuiteContext, TestResult, set};
 
 const CALLER: &str = "arn:aws:iam::123456789012:user/local-caller";
 /// What a caller would like to be taken for.
 const FORGED: &str = "arn:aws:iam::123456789012:role/admin";
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "identity: the target hears the caller's ARN if the owner says so, and no caller can forge it" => heard,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "identity: the target receives the caller's ARN if the owner enables it, and no caller can forge it" => heard,
     ]
 }
 
-async fn heard(setting: Arc<Setting>) -> Outcome {
-    let world = setting
-        .world(|function| set(function, "TS_FORWARD_CALLER_ARN", "true"))
+async fn heard(context: Arc<SuiteContext>) -> TestResult {
+    let stack = context
+        .stack(|function| set(function, "TS_FORWARD_CALLER_ARN", "true"))
         .await?;
     let target = RawTarget::start().await?;
     target.play([Move::Send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into())]);
-    let address = world.surroundings.target.node.address().to_string();
+    let address = stack.backends.target.node.address().to_string();
     // CGI reads an underscore as it reads a hyphen; `connection` would take the header away as one of a single hop.
     for (name, value) in [
         ("ts-caller-arn", FORGED),
@@ -33,9 +33,9 @@ async fn heard(setting: Arc<Setting>) -> Outcome {
         ("x-own", "1"),
     ] {
         let since = target.seen().len();
-        let request = world.url().request_to(&address, target.address().port(), "GET", "/");
+        let request = stack.url().request_to(&address, target.address().port(), "GET", "/");
         let request = request.header(name, value).body(Bytes::new())?;
-        let answer = world.url().send(request).await?;
+        let answer = stack.url().send(request).await?;
         assert_eq!(answer.status(), 200, "{name}: {answer:?}");
         let seen = target
             .only_since(since)
@@ -48,5 +48,5 @@ async fn heard(setting: Arc<Setting>) -> Outcome {
             .collect();
         assert_eq!(arns, [CALLER.as_bytes()], "{name}: {seen:?}");
     }
-    world.end().await
+    stack.end().await
 }

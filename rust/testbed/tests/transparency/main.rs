@@ -16,7 +16,7 @@ mod tls;
 
 use std::process::ExitCode;
 
-use testbed::suite::{Outcome, Setting, run_all, set, stream};
+use testbed::suite::{SuiteContext, TestResult, run_all, set, stream};
 
 fn main() -> ExitCode {
     run_all(&[

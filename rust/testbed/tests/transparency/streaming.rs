@@ -11,12 +11,12 @@ use testbed::{
     deadline::within,
     lambda::Event,
     raw_target::{Move, RawTarget},
+    stack::TestStack,
     vitals::Vitals,
-    world::World,
 };
 use tokio::sync::Semaphore;
 
-use crate::{Outcome, Setting, stream};
+use crate::{SuiteContext, TestResult, stream};
 
 /// How long a piece of an answer may take: far below the function's time-out, far above what it takes.
 const PIECE_LIMIT: Duration = Duration::from_secs(5);
@@ -28,22 +28,22 @@ const MOST_RESIDENT_KB: u64 = 25_000;
 const BLOCK_BYTES: usize = 50_000;
 const BLOCKS: usize = 4000;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "streaming: each event leaves when the target sends it" => events,
-        "streaming: 200 MB pass in bounded memory" => large,
-        "streaming: a caller that hangs up harms nobody" => hung_up,
+        "streaming: 200 MB pass through bounded memory" => large,
+        "streaming: a caller that hangs up affects no other request" => hung_up,
     ]
 }
 
-async fn start(setting: &Setting) -> Result<(World, RawTarget), Failed> {
-    Ok((setting.world(stream).await?, RawTarget::start().await?))
+async fn start(context: &SuiteContext) -> Result<(TestStack, RawTarget), Failed> {
+    Ok((context.stack(stream).await?, RawTarget::start().await?))
 }
 
-async fn get(world: &World, raw: &RawTarget) -> Result<Response<Incoming>, Failed> {
-    let target = world.surroundings.target.node.address();
-    let request = world.url().request_to(target, raw.address().port(), "GET", "/stream");
-    Ok(world.url().open(request.body(Bytes::new())?).await?)
+async fn get(stack: &TestStack, raw: &RawTarget) -> Result<Response<Incoming>, Failed> {
+    let target = stack.backends.target.node.address();
+    let request = stack.url().request_to(target, raw.address().port(), "GET", "/stream");
+    Ok(stack.url().open(request.body(Bytes::new())?).await?)
 }
 
 /// The next bytes of an answer; `None` at its end, an error where it breaks off.
@@ -60,9 +60,9 @@ fn chunk(text: &str) -> Move {
     Move::Send(format!("{:x}\r\n{text}\r\n", text.len()).into())
 }
 
-async fn events(setting: Arc<Setting>) -> Outcome {
+async fn events(context: Arc<SuiteContext>) -> TestResult {
     const EVENTS: usize = 20;
-    let (world, raw) = start(&setting).await?;
+    let (stack, raw) = start(&context).await?;
     let gate = Arc::new(Semaphore::new(0));
     let mut moves = vec![Move::Send(CHUNKED.into())];
     for number in 0..EVENTS {
@@ -71,7 +71,7 @@ async fn events(setting: Arc<Setting>) -> Outcome {
     moves.extend([Move::Await(Arc::clone(&gate)), Move::Send("0\r\n\r\n".into())]);
     raw.play(moves);
     // Even the head leaves before there is any body.
-    let mut answer = get(&world, &raw).await?;
+    let mut answer = get(&stack, &raw).await?;
     assert_eq!(answer.status(), StatusCode::OK);
     for number in 0..EVENTS {
         gate.add_permits(1);
@@ -79,11 +79,11 @@ async fn events(setting: Arc<Setting>) -> Outcome {
     }
     gate.add_permits(1);
     assert!(piece(&mut answer).await?.is_none());
-    world.end().await
+    stack.end().await
 }
 
-async fn large(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting).await?;
+async fn large(context: Arc<SuiteContext>) -> TestResult {
+    let (stack, raw) = start(&context).await?;
     let block: Bytes = (0..BLOCK_BYTES)
         .map(|index| u8::try_from(index * 7 % 251).unwrap())
         .collect();
@@ -92,7 +92,7 @@ async fn large(setting: Arc<Setting>) -> Outcome {
         BLOCKS * BLOCK_BYTES
     );
     raw.play([Move::Send(head.into()), Move::Repeat(block.clone(), BLOCKS)]);
-    let mut answer = get(&world, &raw).await?;
+    let mut answer = get(&stack, &raw).await?;
     if answer.status() != StatusCode::OK {
         return Err(format!("{:?}: {:?}", answer.headers().clone(), piece(&mut answer).await?).into());
     }
@@ -106,14 +106,14 @@ async fn large(setting: Arc<Setting>) -> Outcome {
         }
     }
     assert_eq!(received, BLOCKS * BLOCK_BYTES);
-    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    let pid = stack.lambda.events.find(0, Event::runtime_started).await;
     let resident = Vitals::of(pid)?.peak_kb;
     assert!(resident < MOST_RESIDENT_KB, "the proxy took {resident} kB");
-    world.end().await
+    stack.end().await
 }
 
-async fn hung_up(setting: Arc<Setting>) -> Outcome {
-    let (world, raw) = start(&setting).await?;
+async fn hung_up(context: Arc<SuiteContext>) -> TestResult {
+    let (stack, raw) = start(&context).await?;
     let gate = Arc::new(Semaphore::new(0));
     raw.play([
         Move::Send(CHUNKED.into()),
@@ -122,14 +122,14 @@ async fn hung_up(setting: Arc<Setting>) -> Outcome {
         chunk("b"),
         Move::Send("0\r\n\r\n".into()),
     ]);
-    let since = world.lambda.events.len();
-    let mut answer = get(&world, &raw).await?;
+    let since = stack.lambda.events.len();
+    let mut answer = get(&stack, &raw).await?;
     assert_eq!(piece(&mut answer).await?.unwrap()?, "a");
     drop(answer);
     gate.add_permits(1);
-    world.lambda.reached(since, "frozen").await?;
+    stack.lambda.reached(since, "frozen").await?;
     gate.add_permits(1);
-    let mut next = get(&world, &raw).await?;
+    let mut next = get(&stack, &raw).await?;
     assert_eq!(piece(&mut next).await?.unwrap()?, "a");
-    world.end().await
+    stack.end().await
 }

@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use testbed::{
     control::MAGIC_DNS_DOMAIN, deadline::within, expect::get as get_target, http_call::header, lambda::Function,
-    log::Log, package::write_zip, target, world::World,
+    log::Log, package::write_zip, stack::TestStack, target,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,17 +23,17 @@ use tokio_rustls::{
     },
 };
 
-use crate::{Outcome, Setting, set};
+use crate::{SuiteContext, TestResult, set};
 
 /// How long the log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
-        "https: a target with an unknown certificate is refused, or taken if the owner says so" => unknown,
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
+        "https: a target with an unknown certificate is refused unless the owner allows it" => unknown,
         "https: a target that demands a certificate gets the one in the owner's secret, and nothing else does"
             => mutual,
-        "https: what cannot be used of certificates ends the start with its cause, and shows no key" => unusable,
+        "https: unusable certificates end the start with the cause, and no key appears" => unusable,
     ]
 }
 
@@ -77,17 +77,17 @@ async fn serve(clients: Option<&CertificateDer<'static>>) -> Result<(u16, String
 }
 
 /// The answer of a function that `adjust` has changed.
-async fn get(setting: &Setting, port: u16, adjust: impl FnOnce(&mut Function)) -> Result<Response<Bytes>, Failed> {
-    let world = setting.world(adjust).await?;
-    let answer = ask(&world, port).await?;
-    world.stop().await;
+async fn get(context: &SuiteContext, port: u16, adjust: impl FnOnce(&mut Function)) -> Result<Response<Bytes>, Failed> {
+    let stack = context.stack(adjust).await?;
+    let answer = ask(&stack, port).await?;
+    stack.stop().await;
     Ok(answer)
 }
 
-async fn ask(world: &World, port: u16) -> Result<Response<Bytes>, Failed> {
-    let request = world.url().request_to(name(), port, "GET", "/");
+async fn ask(stack: &TestStack, port: u16) -> Result<Response<Bytes>, Failed> {
+    let request = stack.url().request_to(name(), port, "GET", "/");
     let request = request.header("ts-https", "true").body(Bytes::new())?;
-    Ok(world.url().send(request).await?)
+    Ok(stack.url().send(request).await?)
 }
 
 fn is_refused(answer: &Response<Bytes>, word: &str) {
@@ -106,26 +106,26 @@ fn is_unseen(key: &str, log: &Log) {
     }
 }
 
-async fn unknown(setting: Arc<Setting>) -> Outcome {
+async fn unknown(context: Arc<SuiteContext>) -> TestResult {
     let (port, _) = serve(None).await?;
-    is_refused(&get(&setting, port, |_| ()).await?, "certificate");
+    is_refused(&get(&context, port, |_| ()).await?, "certificate");
     let unverified = |function: &mut Function| set(function, "TS_SKIP_TLS_VERIFICATION", "true");
-    is_targets(&get(&setting, port, unverified).await?);
+    is_targets(&get(&context, port, unverified).await?);
     Ok(())
 }
 
-async fn mutual(setting: Arc<Setting>) -> Outcome {
+async fn mutual(context: Arc<SuiteContext>) -> TestResult {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
     let (port, authority) = serve(Some(cert.der())).await?;
-    let surroundings = setting.surroundings().await?;
+    let backends = context.backends().await?;
     let key = signing_key.serialize_pem();
-    let secret = surroundings.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
+    let secret = backends.aws.create_secret("mtls", &(cert.pem() + &key)).await?;
     // A file may be longer than all of a function's variables: Lambda has room for 4 KB of them.
-    let layer = surroundings.run_dir.join("authorities.zip");
+    let layer = backends.run_dir.join("authorities.zip");
     let authorities = authority.repeat(20).into_bytes();
     write_zip(&layer, [Ok(("authorities.pem".to_owned(), authorities))])?;
-    let layers = serde_json::json!([surroundings.binaries.extension_zip, layer]);
-    let world = surroundings
+    let layers = serde_json::json!([backends.binaries.extension_zip, layer]);
+    let stack = backends
         .deploy(|function| {
             set(function, "TS_CLIENT_CERTIFICATE_SECRET", &secret);
             set(function, "TS_CA_CERTIFICATES_FILE", "/opt/authorities.pem");
@@ -133,16 +133,16 @@ async fn mutual(setting: Arc<Setting>) -> Outcome {
             set(function, "TS_DEBUG", "true");
         })
         .await?;
-    is_targets(&ask(&world, port).await?);
-    let log = world.lambda.process.log().clone();
-    world.stop().await;
+    is_targets(&ask(&stack, port).await?);
+    let log = stack.lambda.process.log().clone();
+    stack.stop().await;
     is_unseen(&key, &log);
     let trusting = |function: &mut Function| set(function, "TS_CA_CERTIFICATES", &authority);
-    is_refused(&get(&setting, port, trusting).await?, "clientCertificateSecret");
+    is_refused(&get(&context, port, trusting).await?, "clientCertificateSecret");
     Ok(())
 }
 
-async fn unusable(setting: Arc<Setting>) -> Outcome {
+async fn unusable(context: Arc<SuiteContext>) -> TestResult {
     let CertifiedKey { signing_key, .. } = generate_simple_self_signed(["lambda-proxy".to_owned()])?;
     let key = signing_key.serialize_pem();
     let secret = "TS_CLIENT_CERTIFICATE_SECRET";
@@ -156,21 +156,21 @@ async fn unusable(setting: Arc<Setting>) -> Outcome {
         ),
         ("TS_CA_CERTIFICATES", "no certificate", "PEM"),
     ] {
-        let surroundings = setting.surroundings().await?;
+        let backends = context.backends().await?;
         let value = match text == key {
-            true => surroundings.aws.create_secret("mtls", text).await?,
+            true => backends.aws.create_secret("mtls", text).await?,
             false => text.to_owned(),
         };
-        let world = surroundings.deploy(|function| set(function, variable, &value)).await?;
-        let (answer, _) = get_target(&world).await?;
+        let stack = backends.deploy(|function| set(function, variable, &value)).await?;
+        let (answer, _) = get_target(&stack).await?;
         // Lambda's own answer for a function that does not start.
         assert_eq!(answer.status(), 502, "{answer:?}");
         assert!(!answer.headers().contains_key("ts-error-name"), "{answer:?}");
-        let log = world.lambda.process.log();
+        let log = stack.lambda.process.log();
         let tells = |line: &String| (line.contains(variable) && line.contains(cause)).then_some(());
         within(LOG_LIMIT, "the cause in the log", log.find(0, tells)).await?;
         is_unseen(&key, log);
-        world.stop().await;
+        stack.stop().await;
     }
     Ok(())
 }

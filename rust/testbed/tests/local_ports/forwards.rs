@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use libtest_mimic::{Failed, Trial};
 use testbed::{
     measuring, nat,
-    suite::{Outcome, Setting, set},
-    world::World,
+    stack::TestStack,
+    suite::{SuiteContext, TestResult, set},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -26,8 +26,8 @@ pub(crate) const SOON: u64 = 1000;
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) const LOCAL_PORT: u16 = 5433;
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "forward: connections that outlive a freeze are left alone" within LIMIT => live_flows,
     ]
 }
@@ -56,36 +56,36 @@ async fn numbering() -> Result<u16, Failed> {
 }
 
 /// The function with a client that keeps a connection to a local port. All goes by DERP.
-async fn with_session(setting: &Setting) -> Result<World, Failed> {
+async fn with_session(context: &SuiteContext) -> Result<TestStack, Failed> {
     let port = numbering().await?;
-    let handler = python::handler(setting, "session.py", &[], &[])?;
-    let world = with_target(setting, &handler, port).await?;
+    let handler = python::handler(context, "session.py", &[], &[])?;
+    let stack = with_target(context, &handler, port).await?;
     let program = [python::PYTHON, "/var/task/session.py", &LOCAL_PORT.to_string()];
-    start(&world, "client", &program).await?;
-    Ok(world)
+    start(&stack, "client", &program).await?;
+    Ok(stack)
 }
 
-async fn live_flows(setting: Arc<Setting>) -> Outcome {
-    let world = with_session(&setting).await?;
+async fn live_flows(context: Arc<SuiteContext>) -> TestResult {
+    let stack = with_session(&context).await?;
     for word in ["one", "two", "three"] {
-        let since = world.lambda.events.len();
-        let (answer, took) = say(&world, "client", word).await?;
-        assert_eq!(answer, format!("1 {word}"), "{}", world.log());
+        let since = stack.lambda.events.len();
+        let (answer, took) = say(&stack, "client", word).await?;
+        assert_eq!(answer, format!("1 {word}"), "{}", stack.log());
         assert!(took < SOON, "it took {took} ms");
-        world.lambda.reached(since, "frozen").await?;
+        stack.lambda.reached(since, "frozen").await?;
         // The freeze itself.
         sleep(SHORT_FREEZE).await;
     }
-    world.end().await
+    stack.end().await
 }
 
 /// The function with a local port that leads to a server behind the target's machine. All goes by DERP.
-pub(crate) async fn with_target(setting: &Setting, handler: &Path, port: u16) -> Result<World, Failed> {
-    nat::remember().await?;
+pub(crate) async fn with_target(context: &SuiteContext, handler: &Path, port: u16) -> Result<TestStack, Failed> {
+    nat::reset().await?;
     nat::block_udp().await?;
     // A start takes both cores, so it takes a turn like a measurement.
     let _turn = measuring::turn().await?;
-    deploy(setting.surroundings().await?, handler, |function| {
+    deploy(context.backends().await?, handler, |function| {
         set(function, "TS_FORWARDS", &format!("{LOCAL_PORT}=target:{port}"));
     })
     .await

@@ -6,26 +6,26 @@ use bytes::Bytes;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::{lambda::Function, package::write_zip, suite::Setting, world::World};
+use crate::{lambda::Function, package::write_zip, stack::TestStack, suite::SuiteContext};
 
 /// The handler's zip: it does as it is told.
-pub fn handler(setting: &Setting) -> Result<PathBuf, Failed> {
-    handler_with(setting, "foreign", &[])
+pub fn build(context: &SuiteContext) -> Result<PathBuf, Failed> {
+    build_with(context, "foreign", &[])
 }
 
 /// The same, with more files: name within `/var/task`, and where each is.
-pub fn handler_with(setting: &Setting, name: &str, files: &[(String, PathBuf)]) -> Result<PathBuf, Failed> {
-    package(setting, name, &setting.binaries.scripted_function, files)
+pub fn build_with(context: &SuiteContext, name: &str, files: &[(String, PathBuf)]) -> Result<PathBuf, Failed> {
+    package(context, name, &context.binaries.scripted_function, files)
 }
 
 /// The zip of another handler.
 pub fn package(
-    setting: &Setting,
+    context: &SuiteContext,
     name: &str,
     bootstrap: &Path,
     files: &[(String, PathBuf)],
 ) -> Result<PathBuf, Failed> {
-    let path = setting.run_dir.join(format!("{name}.zip"));
+    let path = context.run_dir.join(format!("{name}.zip"));
     let bootstrap = ("bootstrap".to_owned(), bootstrap.to_owned());
     let all = [&bootstrap].into_iter().chain(files);
     write_zip(&path, all.map(|(name, file)| Ok((name.clone(), std::fs::read(file)?))))?;
@@ -33,18 +33,18 @@ pub fn package(
 }
 
 /// Makes a function one with this handler, which has the extension's layer and its variables alone.
-pub fn be(function: &mut Function, handler: &Path) {
+pub fn install(function: &mut Function, handler: &Path) {
     function.settings.insert("handlerZip".into(), json!(handler));
     function.environment.remove("TS_DIRECT_SOCKS");
 }
 
 /// Has the handler do something.
-pub async fn tell(world: &World, what: Value) -> Result<Value, Failed> {
-    let request = world
+pub async fn run(stack: &TestStack, what: Value) -> Result<Value, Failed> {
+    let request = stack
         .url()
         .request("POST", "/")
         .header("content-type", "application/json");
-    let answer = world.url().send(request.body(Bytes::from(what.to_string()))?).await?;
-    assert_eq!(answer.status(), 200, "{answer:?}\n{}", world.log());
+    let answer = stack.url().send(request.body(Bytes::from(what.to_string()))?).await?;
+    assert_eq!(answer.status(), 200, "{answer:?}\n{}", stack.log());
     Ok(serde_json::from_slice(answer.body())?)
 }

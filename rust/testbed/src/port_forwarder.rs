@@ -10,12 +10,12 @@ use tokio::{
 
 /// The port. It is open until it is closed.
 #[derive(Debug)]
-pub struct Door {
+pub struct PortForwarder {
     address: SocketAddr,
     passing: JoinHandle<io::Result<Infallible>>,
 }
 
-impl Door {
+impl PortForwarder {
     /// Opens `address` (port 0: any), and passes on to `to` what comes.
     pub async fn open(address: SocketAddr, to: impl Destination) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;

@@ -10,25 +10,25 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::caller::Identity;
 use super::errors::ServiceError;
-use super::sigv4::Claim;
+use super::sigv4::SignedRequest;
 use super::{Settings, limits, signature};
 use crate::invocation::{Answer, Function, Invocation, InvokeError};
 
 /// The function, behind its signatures.
-pub(crate) struct Gate<F> {
+pub(crate) struct Authenticator<F> {
     pub(crate) settings: Settings,
     function: Arc<F>,
 }
 
-impl<F: Function> Gate<F> {
+impl<F: Function> Authenticator<F> {
     pub(crate) fn new(settings: Settings, function: Arc<F>) -> Self {
         Self { settings, function }
     }
 
     /// Lets in whoever may call, together with the body that they signed.
     pub(crate) async fn admit(&self, parts: &Parts, mut body: Incoming) -> Result<(Identity, Bytes), ServiceError> {
-        let claim = match Claim::read(parts, &self.settings) {
-            Ok(claim) => claim,
+        let signed = match SignedRequest::read(parts, &self.settings) {
+            Ok(signed) => signed,
             Err(refusal) => {
                 discard(&mut body).await;
                 return Err(refusal);
@@ -36,8 +36,8 @@ impl<F: Function> Gate<F> {
         };
         let body = read_body(body).await?;
         let function = &self.settings.function;
-        signature::verify(&claim, parts, &body, &function.region)?;
-        Ok((Identity::of(claim.caller, &function.account_id), body))
+        signature::verify(&signed, parts, &body, &function.region)?;
+        Ok((Identity::of(signed.caller, &function.account_id), body))
     }
 
     /// Runs an invocation, and waits for its answer.

@@ -29,12 +29,12 @@ pub(crate) struct Entry {
 
 /// All environments that are not gone.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct EnvironmentRegistry {
     entries: Mutex<BTreeMap<u64, Entry>>,
     changed: Notify,
 }
 
-impl Board {
+impl EnvironmentRegistry {
     /// The entries, locked: for a decision that must not be overtaken by another.
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,9 +5,9 @@ use std::{net::Ipv4Addr, sync::Arc};
 use libtest_mimic::{Failed, Trial};
 use testbed::{
     expect::logged,
-    foreign,
     network::STS,
-    suite::{Outcome, Setting, awake},
+    scripted_handler,
+    suite::{SuiteContext, TestResult, without_freeze},
     target,
 };
 
@@ -17,50 +17,50 @@ use crate::{
     python,
 };
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    testbed::trials![context;
         "proxy: unmodified HTTP clients reach a machine of the tailnet by their variables alone" => clients_reach,
-        "proxy: tunnels, absolute-form requests and refusals, as curl sees them" => curl_sees,
+        "proxy: tunnels, absolute-form requests and refusals, as curl receives them" => curl_sees,
         "proxy: the AWS SDK goes to AWS without it, by the exceptions that are set" => sdk,
     ]
 }
 
-async fn clients_reach(setting: Arc<Setting>) -> Outcome {
-    let (handler, clients) = packed(&setting).await?;
+async fn clients_reach(context: Arc<SuiteContext>) -> TestResult {
+    let (handler, clients) = packed(&context).await?;
     // The extension's own calls do not go to its own port, nor do tailscaled's: it joins.
-    let world = deploy(setting.surroundings().await?, &handler, proxy_environment).await?;
+    let stack = deploy(context.backends().await?, &handler, proxy_environment).await?;
     // Without the proxy nobody gets there: the function's own network knows no such address.
-    let address = world.surroundings.target.node.address();
+    let address = stack.backends.target.node.address();
     for client in &clients {
         for host in [&address.to_string(), target::HOSTNAME] {
             let url = format!("http://{host}:{}/get?client=1", target::PORT);
-            let output = run(&world, &[&client.command[..], &[&url]].concat()).await?;
+            let output = run(&stack, &[&client.command[..], &[&url]].concat()).await?;
             let said = output["stdout"].as_str().unwrap_or_default();
             assert!(
                 said.contains("200") && said.contains("client=1"),
                 "{} for {url}: {output}\n{}",
                 client.name,
-                world.log()
+                stack.log()
             );
             eprintln!("    {} reached {host} in {} ms", client.name, output["ms"]);
         }
     }
-    world.end().await
+    stack.end().await
 }
 
-async fn curl_sees(setting: Arc<Setting>) -> Outcome {
-    let handler = foreign::handler(&setting)?;
-    let world = deploy(setting.surroundings().await?, &handler, |function| {
+async fn curl_sees(context: Arc<SuiteContext>) -> TestResult {
+    let handler = scripted_handler::build(&context)?;
+    let stack = deploy(context.backends().await?, &handler, |function| {
         proxy_environment(function);
-        awake(function);
+        without_freeze(function);
     })
     .await?;
     let curl = async |more: &[&str]| {
-        let got = run(&world, &[&["/usr/bin/curl", "-sS", "-i", "-m", "15"], more].concat()).await?;
+        let got = run(&stack, &[&["/usr/bin/curl", "-sS", "-i", "-m", "15"], more].concat()).await?;
         let said = got["stdout"].as_str().unwrap_or_default();
         Ok::<_, Failed>(format!("{said}{}", got["stderr"]))
     };
-    let address = world.surroundings.target.node.address();
+    let address = stack.backends.target.node.address();
     let url = |path: &str| format!("http://{address}:{}{path}", target::PORT);
     let said = curl(&["--proxytunnel", &url("/get")]).await?;
     assert!(
@@ -84,43 +84,43 @@ async fn curl_sees(setting: Arc<Setting>) -> Outcome {
             said.contains(&format!("HTTP/1.1 {status}")) && said.contains(&format!("ts-error-name: {name}")),
             "{target}: {said}"
         );
-        logged(&world, 0, name).await;
+        logged(&stack, 0, name).await;
     }
-    world.end().await
+    stack.end().await
 }
 
 /// To the tailnet's resolver the name is the function itself, to the function's own it is moto: who asked can be told.
-async fn sdk(setting: Arc<Setting>) -> Outcome {
-    let javascript = javascript::files(&setting, &["sts"]).await?;
-    let handler = python::handler(&setting, "sts.py", &python::BOTO3, &javascript)?;
-    let surroundings = setting.surroundings().await?;
-    surroundings.control.add_name(STS, Ipv4Addr::LOCALHOST.into()).await?;
-    let world = deploy(surroundings, &handler, |function| {
+async fn sdk(context: Arc<SuiteContext>) -> TestResult {
+    let javascript = javascript::files(&context, &["sts"]).await?;
+    let handler = python::handler(&context, "sts.py", &python::BOTO3, &javascript)?;
+    let backends = context.backends().await?;
+    backends.control.add_name(STS, Ipv4Addr::LOCALHOST.into()).await?;
+    let stack = deploy(backends, &handler, |function| {
         proxy_environment(function);
-        awake(function);
+        without_freeze(function);
     })
     .await?;
-    let moto = world.surroundings.aws.address();
+    let moto = stack.backends.aws.address();
     let (_, port) = moto.rsplit_once(':').ok_or("moto has no port")?;
     let url = format!("http://{STS}:{port}");
-    let log = || world.log();
+    let log = || stack.log();
     let python = [python::PYTHON, "/var/task/sts.py", &*url];
     // The SDK for JavaScript asks for the home directory, which Lambda's user has.
     let javascript = ["/usr/bin/env", "HOME=/tmp", NODE, "/var/task/sts.js", &url];
     for (name, command) in [("boto3", &python[..]), ("the SDK for JavaScript", &javascript)] {
-        let got = run(&world, command).await?;
+        let got = run(&stack, command).await?;
         assert_eq!(got["stdout"], "account 123456789012\n", "{name}: {got}\n{}", log());
         eprintln!("    {name} reached {STS} in {} ms", got["ms"]);
     }
     // Without the exceptions boto3 does not.
     let unexcepted = [&["/usr/bin/env", "NO_PROXY=", "no_proxy="], &python[..]].concat();
-    let got = run(&world, &unexcepted).await?;
+    let got = run(&stack, &unexcepted).await?;
     let said = got["stderr"].as_str().unwrap_or_default();
     assert!(
         got["status"] == 1 && said.contains("TargetNotAllowed"),
         "{got}\n{}",
         log()
     );
-    logged(&world, 0, &format!("{STS}:{port}: TargetNotAllowed")).await;
-    world.end().await
+    logged(&stack, 0, &format!("{STS}:{port}: TargetNotAllowed")).await;
+    stack.end().await
 }

@@ -12,8 +12,8 @@ use testbed::{
     expect::logged,
     freeze::with_dead_flows,
     process::Process,
-    suite::{Outcome, Setting},
-    world::World,
+    stack::TestStack,
+    suite::{SuiteContext, TestResult},
 };
 
 use crate::{
@@ -61,9 +61,9 @@ impl Driver {
     }
 
     /// Starts it as a session of its own.
-    async fn start(&self, world: &World, session: &str) -> Outcome {
+    async fn start(&self, stack: &TestStack, session: &str) -> TestResult {
         let words: Vec<&str> = self.command.iter().map(String::as_str).collect();
-        start(world, session, &words).await
+        start(stack, session, &words).await
     }
 }
 
@@ -120,44 +120,49 @@ impl Kind {
     }
 
     /// The function with these clients, and more files, whose local port leads to a server at `port`.
-    async fn world(&self, setting: &Setting, port: u16, mut more: Vec<(String, PathBuf)>) -> Result<World, Failed> {
-        more.extend(javascript::files(setting, &[self.node.1]).await?);
-        let handler = python::handler(setting, &format!("{}.py", self.python.1), self.packages, &more)?;
-        with_target(setting, &handler, port).await
+    async fn stack(
+        &self,
+        context: &SuiteContext,
+        port: u16,
+        mut more: Vec<(String, PathBuf)>,
+    ) -> Result<TestStack, Failed> {
+        more.extend(javascript::files(context, &[self.node.1]).await?);
+        let handler = python::handler(context, &format!("{}.py", self.python.1), self.packages, &more)?;
+        with_target(context, &handler, port).await
     }
 
     /// Clients that are told another name refuse the server; told its own name, they have a connection by TLS, which survives
     /// a freeze.
-    async fn verify(&self, setting: &Setting, port: u16, certificate: &Path) -> Outcome {
+    async fn verify(&self, context: &SuiteContext, port: u16, certificate: &Path) -> TestResult {
         let more = vec![("server.crt".to_owned(), certificate.to_owned())];
-        let world = self.world(setting, port, more).await?;
-        let log = || world.log();
+        let stack = self.stack(context, port, more).await?;
+        let log = || stack.log();
         let other = self.drivers(&[&format!("other.{MAGIC_DNS_DOMAIN}"), CERTIFICATE]);
         for (driver, refusal) in other.iter().zip(self.refusals) {
             let session = format!("{} of another", driver.name);
-            driver.start(&world, &session).await?;
-            let (said, _) = say(&world, &session, self.version).await?;
+            driver.start(&stack, &session).await?;
+            let (said, _) = say(&stack, &session, self.version).await?;
             let refused = said.starts_with("failed: ") && said.contains(refusal);
             assert!(refused, "{}: {said}\n{}", driver.name, log());
         }
         let drivers = self.drivers(&[&servers::name(), CERTIFICATE]);
-        survive(&world, &drivers, self.number, &[5]).await?;
+        survive(&stack, &drivers, self.number, &[5]).await?;
         for driver in &drivers {
-            let (said, _) = say(&world, driver.name, self.version).await?;
+            let (said, _) = say(&stack, driver.name, self.version).await?;
             assert!(said.starts_with("TLSv1."), "{}: {said}\n{}", driver.name, log());
         }
-        world.stop().await;
+        stack.stop().await;
         Ok(())
     }
 }
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let postgresql = testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    let postgresql = testbed::trials![context;
         "forward: PostgreSQL by psycopg, node-postgres and sqlx survives freezes with dead flows" within LIMIT => postgresql,
         "forward: PostgreSQL over TLS by psycopg and node-postgres: the server's own name is checked, also after a freeze"
             within LIMIT => postgresql_verified,
     ];
-    let others = testbed::trials![setting;
+    let others = testbed::trials![context;
         "forward: MySQL by PyMySQL and mysql2 survives freezes with dead flows" within LIMIT => mysql,
         "forward: MySQL over TLS by PyMySQL and mysql2: the server's own name is checked, also after a freeze"
             within LIMIT => mysql_verified,
@@ -168,9 +173,9 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
     postgresql.chain(others).collect()
 }
 
-async fn postgresql(setting: Arc<Setting>) -> Outcome {
+async fn postgresql(context: Arc<SuiteContext>) -> TestResult {
     let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
-    let server = postgres::start(&setting, &programs).await?;
+    let server = postgres::start(&context, &programs).await?;
     let port = LOCAL_PORT.to_string();
     let mut drivers = POSTGRESQL.drivers(&[]);
     let sqlx = ["/var/task/sqlx", rust_clients::SQLX, &port];
@@ -178,7 +183,7 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
     let mut more = vec![("sqlx".to_owned(), std::env::current_exe()?)];
     match std::env::var_os(JDBC).map(PathBuf::from) {
         Some(jar) => {
-            let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
+            let own = context.binaries.root.join("rust/testbed/tests/local_ports/clients");
             more.push(("postgresql.jar".to_owned(), jar));
             more.push(("JdbcPool.java".to_owned(), own.join("JdbcPool.java")));
             let java = [
@@ -192,76 +197,76 @@ async fn postgresql(setting: Arc<Setting>) -> Outcome {
         }
         None => eprintln!("    JDBC is not tested: {JDBC} names no jar"),
     }
-    let world = POSTGRESQL.world(&setting, postgres::PORT, more).await?;
-    survive(&world, &drivers, POSTGRESQL.number, &FREEZES).await?;
-    world.stop().await;
+    let stack = POSTGRESQL.stack(&context, postgres::PORT, more).await?;
+    survive(&stack, &drivers, POSTGRESQL.number, &FREEZES).await?;
+    stack.stop().await;
     server.stop().await
 }
 
-async fn postgresql_verified(setting: Arc<Setting>) -> Outcome {
+async fn postgresql_verified(context: Arc<SuiteContext>) -> TestResult {
     let programs = postgres::programs().ok_or(NO_POSTGRESQL)?;
-    let server = postgres::start(&setting, &programs).await?;
-    POSTGRESQL.verify(&setting, postgres::PORT, &server.certificate).await?;
+    let server = postgres::start(&context, &programs).await?;
+    POSTGRESQL.verify(&context, postgres::PORT, &server.certificate).await?;
     server.stop().await
 }
 
-async fn mysql(setting: Arc<Setting>) -> Outcome {
-    let (server, port) = servers::start(&setting, "MySQL-compatible server", &setting.binaries.mysql, &[]).await?;
-    let world = MYSQL.world(&setting, port, Vec::new()).await?;
-    survive(&world, &MYSQL.drivers(&[]), MYSQL.number, &FREEZES).await?;
-    stop(world, server).await
+async fn mysql(context: Arc<SuiteContext>) -> TestResult {
+    let (server, port) = servers::start(&context, "MySQL-compatible server", &context.binaries.mysql, &[]).await?;
+    let stack = MYSQL.stack(&context, port, Vec::new()).await?;
+    survive(&stack, &MYSQL.drivers(&[]), MYSQL.number, &FREEZES).await?;
+    stop(stack, server).await
 }
 
-async fn mysql_verified(setting: Arc<Setting>) -> Outcome {
-    let own = Certificate::make(&setting.run_dir)?;
+async fn mysql_verified(context: Arc<SuiteContext>) -> TestResult {
+    let own = Certificate::make(&context.run_dir)?;
     let words = [
         "-certificate".as_ref(),
         own.certificate.as_os_str(),
         "-key".as_ref(),
         own.key.as_os_str(),
     ];
-    let (server, port) = servers::start(&setting, "MySQL-compatible server", &setting.binaries.mysql, &words).await?;
-    MYSQL.verify(&setting, port, &own.certificate).await?;
+    let (server, port) = servers::start(&context, "MySQL-compatible server", &context.binaries.mysql, &words).await?;
+    MYSQL.verify(&context, port, &own.certificate).await?;
     server.stop(STOP_LIMIT).await;
     Ok(())
 }
 
 /// The drivers by themselves open other connections for dead ones; no command is counted twice, nor one that failed.
-async fn redis(setting: Arc<Setting>) -> Outcome {
-    let (server, port) = servers::start(&setting, "Redis-compatible server", &setting.binaries.redis, &[]).await?;
-    let world = REDIS.world(&setting, port, Vec::new()).await?;
+async fn redis(context: Arc<SuiteContext>) -> TestResult {
+    let (server, port) = servers::start(&context, "Redis-compatible server", &context.binaries.redis, &[]).await?;
+    let stack = REDIS.stack(&context, port, Vec::new()).await?;
     let drivers = REDIS.drivers(&[]);
-    let log = || world.log();
+    let log = || stack.log();
     let mut visits = 0;
     let mut since = 0;
     for driver in &drivers {
-        driver.start(&world, driver.name).await?;
-        since = world.lambda.events.len();
+        driver.start(&stack, driver.name).await?;
+        since = stack.lambda.events.len();
         visits += 1;
-        let (said, _) = say(&world, driver.name, "INCR visits").await?;
+        let (said, _) = say(&stack, driver.name, "INCR visits").await?;
         assert_eq!(said, visits.to_string(), "{}: {}", driver.name, log());
     }
     for (turn, seconds) in FREEZES.into_iter().enumerate() {
-        let lines = world.lambda.process.log().len();
-        with_dead_flows(&world, since, Duration::from_secs(seconds)).await?;
+        let lines = stack.lambda.process.log().len();
+        with_dead_flows(&stack, since, Duration::from_secs(seconds)).await?;
         for driver in in_turn(&drivers, turn) {
-            since = world.lambda.events.len();
+            since = stack.lambda.events.len();
             visits += 1;
-            let (mut said, mut took) = say(&world, driver.name, "INCR visits").await?;
+            let (mut said, mut took) = say(&stack, driver.name, "INCR visits").await?;
             if driver.first == First::FailsOrNot && said.starts_with("failed: ") && took < SOON {
-                since = world.lambda.events.len();
-                (said, took) = say(&world, driver.name, "INCR visits").await?;
+                since = stack.lambda.events.len();
+                (said, took) = say(&stack, driver.name, "INCR visits").await?;
             }
             assert_eq!(said, visits.to_string(), "{}: {}", driver.name, log());
             assert!(took < SOON, "{}: it took {took} ms\n{}", driver.name, log());
         }
-        logged(&world, lines, "reset, because a freeze had killed it").await;
+        logged(&stack, lines, "reset, because a freeze had killed it").await;
     }
-    stop(world, server).await
+    stop(stack, server).await
 }
 
-async fn stop(world: World, server: Process) -> Outcome {
-    world.stop().await;
+async fn stop(stack: TestStack, server: Process) -> TestResult {
+    stack.stop().await;
     server.stop(STOP_LIMIT).await;
     Ok(())
 }
@@ -269,24 +274,24 @@ async fn stop(world: World, server: Process) -> Outcome {
 /// After each freeze with dead flows the first query of each driver finds its connection dead, at once, or is answered over
 /// another, and the second is answered over another. `query` must be answered with the server's number for the connection, which
 /// tells the connections apart.
-async fn survive(world: &World, drivers: &[Driver], query: &str, freezes: &[u64]) -> Outcome {
-    let log = || world.log();
+async fn survive(stack: &TestStack, drivers: &[Driver], query: &str, freezes: &[u64]) -> TestResult {
+    let log = || stack.log();
     let mut since = 0;
     let mut known = Vec::new();
     for driver in drivers {
-        driver.start(world, driver.name).await?;
-        since = world.lambda.events.len();
-        let (number, _) = say(world, driver.name, query).await?;
+        driver.start(stack, driver.name).await?;
+        since = stack.lambda.events.len();
+        let (number, _) = say(stack, driver.name, query).await?;
         assert!(number.parse::<u32>().is_ok(), "{}: {number}\n{}", driver.name, log());
         known.push(number);
     }
     for (turn, seconds) in freezes.iter().enumerate() {
-        with_dead_flows(world, since, Duration::from_secs(*seconds)).await?;
+        with_dead_flows(stack, since, Duration::from_secs(*seconds)).await?;
         let mut asked = Vec::new();
         for driver in in_turn(drivers, turn) {
-            let (first, lost) = say(world, driver.name, query).await?;
-            since = world.lambda.events.len();
-            let (second, took) = say(world, driver.name, query).await?;
+            let (first, lost) = say(stack, driver.name, query).await?;
+            since = stack.lambda.events.len();
+            let (second, took) = say(stack, driver.name, query).await?;
             let told = format!(
                 "{} after {seconds} s: {first:?} in {lost} ms, then {second:?} in {took} ms",
                 driver.name

@@ -6,7 +6,7 @@ use std::{
 };
 
 use libtest_mimic::Failed;
-use testbed::{binaries::python_packages, foreign, suite::Setting};
+use testbed::{binaries::python_packages, scripted_handler, suite::SuiteContext};
 
 /// Runs the scripts, within the function.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
@@ -38,21 +38,21 @@ pub(crate) const REDIS: [&str; 2] = ["redis", "async_timeout"];
 
 /// The function's zip with one script, which finds these packages in `/var/task/python`, and more files.
 pub(crate) fn handler(
-    setting: &Setting,
+    context: &SuiteContext,
     script: &str,
     packages: &[&str],
     more: &[(String, PathBuf)],
 ) -> Result<PathBuf, Failed> {
-    let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
-    let mut all = files(setting, packages)?;
+    let own = context.binaries.root.join("rust/testbed/tests/local_ports/clients");
+    let mut all = files(context, packages)?;
     all.push((script.to_owned(), own.join(script)));
     all.extend_from_slice(more);
-    foreign::handler_with(setting, script, &all)
+    scripted_handler::build_with(context, script, &all)
 }
 
 /// The packages' files: name within `/var/task`, and where each is.
-pub(crate) fn files(setting: &Setting, packages: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
-    let found = python_packages(&setting.binaries.root);
+pub(crate) fn files(context: &SuiteContext, packages: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
+    let found = python_packages(&context.binaries.root);
     let mut files = Vec::new();
     for package in packages {
         pack(&found.join(package), &format!("python/{package}"), &mut files)?;

@@ -15,14 +15,14 @@ use testbed::{
     binaries::architecture,
     expect::answered,
     lambda::Event,
-    suite::{Outcome, Setting, TEST_LIMIT, trial_within},
+    suite::{SuiteContext, TEST_LIMIT, TestResult, trial_within},
 };
 
 /// Names folders, each an image's root file system, that the extension is to join in, too: as PATH does.
 const ROOTS: &str = "IMAGE_ROOTS";
 
-pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
-    let mut trials = testbed::trials![setting;
+pub(crate) fn trials(context: &Arc<SuiteContext>) -> Vec<Trial> {
+    let mut trials = testbed::trials![context;
         "images: the extension of the OCI image joins where there is no C library, no program and no file but the function's"
             => nothing_but_the_extension,
     ];
@@ -32,24 +32,24 @@ pub(crate) fn trials(setting: &Arc<Setting>) -> Vec<Trial> {
         .enumerate()
     {
         let name = format!("images: the extension of the OCI image joins in {}", root.display());
-        trials.push(trial_within(TEST_LIMIT, setting, &name, async move |setting| {
-            joins_in(&setting, &format!("image-{number}"), Some(&root)).await?;
+        trials.push(trial_within(TEST_LIMIT, context, &name, async move |context| {
+            joins_in(&context, &format!("image-{number}"), Some(&root)).await?;
             Ok(())
         }));
     }
     trials
 }
 
-async fn nothing_but_the_extension(setting: Arc<Setting>) -> Outcome {
+async fn nothing_but_the_extension(context: Arc<SuiteContext>) -> TestResult {
     let own_library = has_one_user()?;
-    let root = own_library.then(|| setting.run_dir.join("c-library"));
+    let root = own_library.then(|| context.run_dir.join("c-library"));
     if let Some(root) = &root {
-        copy_libraries(&setting, root)?;
+        copy_libraries(&context, root)?;
         eprintln!(
             "  one user alone: the root has this machine's C library too, for local-lambda, which starts itself there"
         );
     }
-    let mut entries = joins_in(&setting, "empty-image", root.as_deref()).await?;
+    let mut entries = joins_in(&context, "empty-image", root.as_deref()).await?;
     entries.retain(|name| !(own_library && name.starts_with("lib")));
     assert_eq!(entries, ["dev", "opt", "proc", "tmp", "var"]);
     Ok(())
@@ -63,8 +63,8 @@ fn has_one_user() -> Result<bool, Failed> {
 }
 
 /// Copies what local-lambda is linked with to the same places below `root`.
-fn copy_libraries(setting: &Setting, root: &Path) -> Outcome {
-    let listed = Command::new("ldd").arg(&setting.binaries.local_lambda).output()?.stdout;
+fn copy_libraries(context: &SuiteContext, root: &Path) -> TestResult {
+    let listed = Command::new("ldd").arg(&context.binaries.local_lambda).output()?.stdout;
     let listed = String::from_utf8_lossy(&listed);
     let libraries: Vec<&str> = listed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     if libraries.is_empty() {
@@ -79,35 +79,35 @@ fn copy_libraries(setting: &Setting, root: &Path) -> Outcome {
 }
 
 /// The proxy in a copy of this root, to which `COPY --from` has added what the release's image holds; what its root holds then.
-async fn joins_in(setting: &Setting, name: &str, root: Option<&Path>) -> Result<Vec<String>, Failed> {
-    let image = setting.run_dir.join(name);
+async fn joins_in(context: &SuiteContext, name: &str, root: Option<&Path>) -> Result<Vec<String>, Failed> {
+    let image = context.run_dir.join(name);
     match root {
         Some(root) => run("cp", &["-a".as_ref(), root.as_ref(), image.as_ref()])?,
         None => fs::create_dir(&image)?,
     }
-    copy_extension(setting, &image)?;
-    let world = setting
-        .world(|function| {
+    copy_extension(context, &image)?;
+    let stack = context
+        .stack(|function| {
             function.settings.insert("rootFilesystem".into(), json!(image));
             // All of the extension comes from the image.
             function.settings.insert("layerZips".into(), json!([]));
         })
         .await?;
-    answered(&world).await?;
-    let pid = world.lambda.events.find(0, Event::runtime_started).await;
+    answered(&stack).await?;
+    let pid = stack.lambda.events.find(0, Event::runtime_started).await;
     let entries = fs::read_dir(format!("/proc/{pid}/root"))?.flatten();
     let mut entries: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     entries.sort();
-    world.stop().await;
+    stack.stop().await;
     Ok(entries)
 }
 
 /// Builds the release's image, unpacks its layout as the OCI image specification says, and its one layer into `image`.
-fn copy_extension(setting: &Setting, image: &Path) -> Outcome {
-    let file = setting.run_dir.join("extension-image.tar");
-    let script = setting.binaries.root.join("scripts/build-image.js");
+fn copy_extension(context: &SuiteContext, image: &Path) -> TestResult {
+    let file = context.run_dir.join("extension-image.tar");
+    let script = context.binaries.root.join("scripts/build-image.js");
     run("node", &[script.as_ref(), file.as_ref(), architecture().as_ref()])?;
     let layout = image.with_extension("layout");
     fs::create_dir(&layout)?;
@@ -124,7 +124,7 @@ fn copy_extension(setting: &Setting, image: &Path) -> Outcome {
     run("tar", &["-xzf".as_ref(), layer.as_ref(), "-C".as_ref(), image.as_ref()])
 }
 
-fn run(program: &str, arguments: &[&OsStr]) -> Outcome {
+fn run(program: &str, arguments: &[&OsStr]) -> TestResult {
     let output = Command::new(program).args(arguments).output()?;
     if output.status.success() {
         return Ok(());

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use testbed::{
     deadline::within,
     process::{Process, command},
-    suite::Setting,
+    suite::SuiteContext,
 };
 use tokio::{net::TcpStream, time::sleep};
 
@@ -48,8 +48,8 @@ pub(crate) fn programs() -> Option<PathBuf> {
 }
 
 /// Starts it with a database of its own, which trusts everybody on this machine, with TLS and without it.
-pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, Failed> {
-    let data = setting.run_dir.join("postgres");
+pub(crate) async fn start(context: &SuiteContext, programs: &Path) -> Result<Server, Failed> {
+    let data = context.run_dir.join("postgres");
     remove(&data)?;
     std::fs::create_dir_all(&data)?;
     let as_user = |program: &str| {
@@ -67,7 +67,7 @@ pub(crate) async fn start(setting: &Setting, programs: &Path) -> Result<Server, 
         .output()?;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let Certificate { certificate, .. } = Certificate::make(&data)?;
-    let mut server = command("unshare".as_ref(), &setting.run_dir);
+    let mut server = command("unshare".as_ref(), &context.run_dir);
     server
         .args(as_user("postgres"))
         .args(["-h", "127.0.0.1", "-p", &PORT.to_string(), "-k", "", "-F", "-l", "-D"])

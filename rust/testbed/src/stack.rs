@@ -36,7 +36,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tailnet, and AWS beside it: all but the function.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct Backends {
     /// The control server, with DERP and STUN.
     pub control: Control,
     /// What requests are for.
@@ -54,15 +54,15 @@ pub struct Surroundings {
 
 /// Everything.
 #[derive(Debug)]
-pub struct World {
+pub struct TestStack {
     /// The tailnet, and AWS.
-    pub surroundings: Surroundings,
+    pub backends: Backends,
     /// The function.
     pub lambda: LocalLambda,
     caller: Credentials,
 }
 
-impl Surroundings {
+impl Backends {
     /// Starts it all, at a distance from the function if there is one. The [network](crate::network::set_up) must be there.
     pub async fn start(distance: Option<Distance>, binaries: Binaries, run_dir: &Path) -> Result<Self, Error> {
         let link = distance.map(Link::open).transpose()?;
@@ -140,7 +140,7 @@ impl Surroundings {
     }
 
     /// Deploys the function into them; `adjust` may change it before.
-    pub async fn deploy(self, adjust: impl FnOnce(&mut Function)) -> Result<World, Error> {
+    pub async fn deploy(self, adjust: impl FnOnce(&mut Function)) -> Result<TestStack, Error> {
         let caller = Credentials::new("AKIDDEMOCALLER", "demo-caller-secret", None, None, "testbed");
         let mut function = Function {
             environment: self.function_environment(),
@@ -149,8 +149,8 @@ impl Surroundings {
         };
         adjust(&mut function);
         let lambda = LocalLambda::start(&self.binaries, &function, &self.run_dir, self.link.as_ref()).await?;
-        Ok(World {
-            surroundings: self,
+        Ok(TestStack {
+            backends: self,
             lambda,
             caller,
         })
@@ -171,7 +171,7 @@ impl Surroundings {
     }
 }
 
-impl World {
+impl TestStack {
     /// The Function URL, called by somebody who may.
     pub fn url(&self) -> FunctionUrl {
         FunctionUrl {
@@ -195,7 +195,7 @@ impl World {
 
     /// The beginning of a request to the target's go-httpbin, through the function.
     pub fn request(&self, method: &str, path_and_query: &str) -> request::Builder {
-        let address = self.surroundings.target.node.address();
+        let address = self.backends.target.node.address();
         self.url().request_to(address, target::PORT, method, path_and_query)
     }
 
@@ -216,24 +216,24 @@ impl World {
     /// Waits for the end of any process of the testbed's own: nothing works without it.
     pub async fn death(&self) -> Exit {
         tokio::select! {
-            exit = self.surroundings.control.process.exited() => exit,
-            exit = self.surroundings.target.node.process.exited() => exit,
-            exit = self.surroundings.target.httpbin.exited() => exit,
-            exit = self.surroundings.aws.process.exited() => exit,
+            exit = self.backends.control.process.exited() => exit,
+            exit = self.backends.target.node.process.exited() => exit,
+            exit = self.backends.target.httpbin.exited() => exit,
+            exit = self.backends.aws.process.exited() => exit,
             exit = self.lambda.process.exited() => exit,
         }
     }
 
     /// Ends the function alone: SHUTDOWN logs it out of the tailnet.
-    pub async fn undeploy(self) -> (Surroundings, Exit) {
+    pub async fn undeploy(self) -> (Backends, Exit) {
         let exit = self.lambda.process.stop(LAMBDA_STOP_LIMIT).await;
-        (self.surroundings, exit)
+        (self.backends, exit)
     }
 
     /// Ends everything, the function first.
     pub async fn stop(self) -> Exit {
-        let (surroundings, exit) = self.undeploy().await;
-        surroundings.stop().await;
+        let (backends, exit) = self.undeploy().await;
+        backends.stop().await;
         exit
     }
 

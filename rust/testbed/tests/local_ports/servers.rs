@@ -14,7 +14,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use testbed::{
     control::MAGIC_DNS_DOMAIN,
     process::{Process, command},
-    suite::Setting,
+    suite::SuiteContext,
     target,
 };
 
@@ -50,12 +50,12 @@ impl Certificate {
 
 /// Starts a server that takes `-address` and logs where it listens: which port is free, it finds out itself.
 pub(crate) async fn start(
-    setting: &Setting,
+    context: &SuiteContext,
     name: &str,
     program: &Path,
     more: &[&OsStr],
 ) -> Result<(Process, u16), Failed> {
-    let mut server = command(program, &setting.run_dir);
+    let mut server = command(program, &context.run_dir);
     server.args(["-address", "127.0.0.1:0"]).args(more);
     let server = Process::spawn(name, &mut server)?;
     let port = server.log().find(0, |line| {

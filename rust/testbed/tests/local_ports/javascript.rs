@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use libtest_mimic::Failed;
-use testbed::{bundle::bundle, suite::Setting};
+use testbed::{bundle::bundle, suite::SuiteContext};
 
 /// Runs the scripts, within the function.
 pub(crate) const NODE: &str = "/var/task/node";
 
 /// Node.js and these scripts, without `.mjs`: name within `/var/task`, and where each is.
-pub(crate) async fn files(setting: &Setting, scripts: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
-    let mut files = vec![("node".to_owned(), setting.binaries.node.clone())];
+pub(crate) async fn files(context: &SuiteContext, scripts: &[&str]) -> Result<Vec<(String, PathBuf)>, Failed> {
+    let mut files = vec![("node".to_owned(), context.binaries.node.clone())];
     for script in scripts {
-        let bundle = bundle(setting, &format!("rust/testbed/tests/door/clients/{script}.mjs")).await?;
+        let bundle = bundle(context, &format!("rust/testbed/tests/local_ports/clients/{script}.mjs")).await?;
         files.push((format!("{script}.js"), bundle));
     }
     Ok(files)

@@ -6,10 +6,10 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use testbed::{
     bundle::build_go,
-    foreign,
     lambda::Function,
-    suite::{Setting, set},
-    world::{Surroundings, World},
+    scripted_handler,
+    stack::{Backends, TestStack},
+    suite::{SuiteContext, set},
 };
 
 use crate::{
@@ -40,8 +40,8 @@ pub(crate) struct Client {
 }
 
 /// The function's zip with all clients that this machine can run, and these; the others are named.
-pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), Failed> {
-    let own = setting.binaries.root.join("rust/testbed/tests/door/clients");
+pub(crate) async fn packed(context: &SuiteContext) -> Result<(PathBuf, Vec<Client>), Failed> {
+    let own = context.binaries.root.join("rust/testbed/tests/local_ports/clients");
     let mut files = Vec::new();
     let mut clients = Vec::new();
     let mut add = |name, command: &[&'static str]| {
@@ -51,21 +51,21 @@ pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), 
     add("curl", &["/usr/bin/curl", "-sS", "-w", "\n%{http_code}"]);
     files.push(("get.py".to_owned(), own.join("get.py")));
     files.extend(python::files(
-        setting,
+        context,
         &[&python::REQUESTS[..], &python::HTTPX].concat(),
     )?);
     add("Python requests", &[python::PYTHON, "/var/task/get.py", "requests"]);
     add("Python httpx", &[python::PYTHON, "/var/task/get.py", "httpx"]);
     files.push(("reqwest".to_owned(), std::env::current_exe()?));
     add("Rust reqwest", &["/var/task/reqwest", rust_clients::REQWEST]);
-    let go = setting.run_dir.join("go-client");
+    let go = context.run_dir.join("go-client");
     if !build_go(&own.join("client.go"), &go) {
         return Err("`go build` does not work here".into());
     }
     files.push(("go-client".to_owned(), go));
     add("Go net/http", &["/var/task/go-client"]);
     files.push(("fetch.mjs".to_owned(), own.join("fetch.mjs")));
-    files.extend(javascript::files(setting, &["axios_client"]).await?);
+    files.extend(javascript::files(context, &["axios_client"]).await?);
     add("Node fetch", &[NODE, "/var/task/fetch.mjs"]);
     add("Node axios", &[NODE, "/var/task/axios_client.js"]);
     files.push(("Client.java".to_owned(), own.join("Client.java")));
@@ -77,38 +77,38 @@ pub(crate) async fn packed(setting: &Setting) -> Result<(PathBuf, Vec<Client>), 
     } else {
         eprintln!("    Java's client is not tested: there is no /usr/bin/java");
     }
-    Ok((foreign::handler_with(setting, "clients", &files)?, clients))
+    Ok((scripted_handler::build_with(context, "clients", &files)?, clients))
 }
 
 /// Deploys the function with all clients.
 pub(crate) async fn deploy(
-    surroundings: Surroundings,
+    backends: Backends,
     handler: &Path,
     adjust: impl FnOnce(&mut Function),
-) -> Result<World, Failed> {
-    let deployed = surroundings.deploy(|function| {
-        foreign::be(function, handler);
+) -> Result<TestStack, Failed> {
+    let deployed = backends.deploy(|function| {
+        scripted_handler::install(function, handler);
         adjust(function);
     });
     Ok(deployed.await?)
 }
 
 /// Has the function run a client.
-pub(crate) async fn run(world: &World, command: &[&str]) -> Result<Value, Failed> {
-    foreign::tell(world, json!({"do": "run", "command": command})).await
+pub(crate) async fn run(stack: &TestStack, command: &[&str]) -> Result<Value, Failed> {
+    scripted_handler::run(stack, json!({"do": "run", "command": command})).await
 }
 
 /// Starts a program that goes on from one invocation to the next.
-pub(crate) async fn start(world: &World, session: &str, command: &[&str]) -> Result<(), Failed> {
-    let started = foreign::tell(world, json!({"do": "start", "session": session, "command": command})).await?;
+pub(crate) async fn start(stack: &TestStack, session: &str, command: &[&str]) -> Result<(), Failed> {
+    let started = scripted_handler::run(stack, json!({"do": "start", "session": session, "command": command})).await?;
     assert_eq!(started, "started");
     Ok(())
 }
 
 /// Says a line to it, and returns its answer, and after how many milliseconds that came.
-pub(crate) async fn say(world: &World, session: &str, line: &str) -> Result<(String, u64), Failed> {
-    let answer = foreign::tell(world, json!({"do": "say", "session": session, "line": line})).await?;
+pub(crate) async fn say(stack: &TestStack, session: &str, line: &str) -> Result<(String, u64), Failed> {
+    let answer = scripted_handler::run(stack, json!({"do": "say", "session": session, "line": line})).await?;
     let said = answer["line"].as_str();
-    let said = said.ok_or_else(|| Failed::from(format!("{answer}\n{}", world.log())))?;
+    let said = said.ok_or_else(|| Failed::from(format!("{answer}\n{}", stack.log())))?;
     Ok((said.to_owned(), answer["ms"].as_u64().unwrap_or_default()))
 }
