@@ -129,7 +129,7 @@ async fn stages(context: Arc<SuiteContext>) -> TestResult {
     assert_eq!(stack.get(machine, raw.address().port(), "/").await?.status(), 204);
     let gate = Arc::new(Semaphore::new(0));
     let wait = || Move::Await(Arc::clone(&gate));
-    let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "stack"];
+    let pieces = ["HTTP/1.1 200 OK\r\nconte", "nt-length: 10\r\n\r\n", "hello", "world"];
     let mut moves = Vec::new();
     for piece in pieces {
         moves.extend([wait(), Move::Send(piece.into())]);

@@ -108,7 +108,7 @@ fn closes() -> Vec<Play> {
         play("half-closes after the request", half_close(), UNREACHABLE),
     ];
     let whole = format!(
-        "{MORE}transfer-encoding: chunked\r\ntrailer: x-a\r\n\r\n5\r\nhello\r\n6\r\n stack\r\n0\r\nx-a: 1\r\n\r\n"
+        "{MORE}transfer-encoding: chunked\r\ntrailer: x-a\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nx-a: 1\r\n\r\n"
     );
     let head = whole.find("\r\n\r\n").unwrap() + 4;
     for cut in [1, 5, 9, 12, 15, 17, 20, 34, head - 30, head - 3, head - 1] {
@@ -147,7 +147,7 @@ fn lengths() -> Vec<Play> {
     let second = format!("hello{MORE}content-length: 5\r\n\r\nhello");
     for (name, head, body) in [
         ("a length twice", "content-length: 5\r\ncontent-length: 5", "hello"),
-        ("more than its length", "content-length: 5", "hello, stack"),
+        ("more than its length", "content-length: 5", "hello, world"),
         ("two responses", "content-length: 5", &second),
     ] {
         plays.push(keeps(name, with(head) + body, HELLO));
