@@ -188,11 +188,11 @@ const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
 const lanes = [
   `${names([rust.buildDevelopment])} after:${python.name} ${names([rust.test])} after:${layers.build.name} ${names([e2e])}`,
   names([python, published, layers.build]),
-  `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([testCdk, rust.fmt, tailscaled.vet])} ` +
+  `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([testCdk, rust.fmt, tailscaled.vet, snapshot])} ` +
     `after:${layers.buildAll.name} ${names([rust.lint])}`,
-  // What is packed is compiled by the tests as well: not by both at once. Packing takes one core: clippy has the other.
+  // What is packed is compiled by the tests as well: not by both at once.
   `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([layers.buildAll])} after:${testCdk.name} ` +
-    names([snapshot, packed, emulated]),
+    names([packed, emulated]),
 ];
 project.testTask.reset();
 project.testTask.env('EVERY_TEST', 'true');
