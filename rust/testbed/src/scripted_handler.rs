@@ -15,18 +15,8 @@ pub fn build(context: &SuiteContext) -> Result<PathBuf, Failed> {
 
 /// The same, with more files: name within `/var/task`, and where each is.
 pub fn build_with(context: &SuiteContext, name: &str, files: &[(String, PathBuf)]) -> Result<PathBuf, Failed> {
-    package(context, name, &context.binaries.scripted_function, files)
-}
-
-/// The zip of another handler.
-pub fn package(
-    context: &SuiteContext,
-    name: &str,
-    bootstrap: &Path,
-    files: &[(String, PathBuf)],
-) -> Result<PathBuf, Failed> {
     let path = context.run_dir.join(format!("{name}.zip"));
-    let bootstrap = ("bootstrap".to_owned(), bootstrap.to_owned());
+    let bootstrap = ("bootstrap".to_owned(), context.binaries.scripted_function.clone());
     let all = [&bootstrap].into_iter().chain(files);
     write_zip(&path, all.map(|(name, file)| Ok((name.clone(), std::fs::read(file)?))))?;
     Ok(path)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::current::Current;
 use super::requests::give;
 use super::task::Environment;
 use super::{Availability, Ending, Job, JobError, announce};
@@ -14,18 +15,6 @@ use crate::event_log::{self, Event, State};
 use crate::invocation::{Answer, InvokeError, StreamBroken, StreamingAnswer};
 use crate::lambda_api::calls::{Delivery, ExtensionEvent, Reply, Tracing};
 use crate::trace;
-
-/// The invocation that an environment is busy with.
-pub(super) struct Current {
-    pub(super) delivery: Delivery,
-    /// The caller, until it has its answer or the beginning of one.
-    reply: Option<oneshot::Sender<Result<Answer, JobError>>>,
-    /// To end a streamed answer before its end.
-    stream: Option<oneshot::Sender<StreamBroken>>,
-    begun: Instant,
-    init: Option<Duration>,
-    told: bool,
-}
 
 impl Environment {
     /// Runs one invocation until all have asked for their next event. `init` is how long the INIT for it took;

@@ -3,6 +3,7 @@
 //! A task of its own owns it. Whatever its processes do (call the API, exit) and whatever the fleet wants reaches that
 //! task as a message; every wait in it has a deadline, and ends at once when a process dies.
 
+mod current;
 mod ending;
 mod init;
 mod invoke;
@@ -73,14 +74,14 @@ pub(crate) async fn run(host: Arc<Host>, id: u64, orders: mpsc::Receiver<Order>,
             tracing::error!(environment = id, %error, "the environment could not be started");
             let ending = Ending::from(error);
             first.fail(&ending, host.function.timeout_seconds);
-            host.shutdown_event(id, &ending);
+            host.forget(id, &ending);
         }
     }
 }
 
 impl Host {
     /// Nothing of an environment is left.
-    fn shutdown_event(&self, id: u64, ending: &Ending) {
+    fn forget(&self, id: u64, ending: &Ending) {
         self.registry.remove(id);
         announce(id, State::Stopped, Some(ending));
     }

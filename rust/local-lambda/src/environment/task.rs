@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::invoke::Current;
+use super::current::Current;
 use super::lifecycle::Lifecycle;
 use super::{Availability, Ending, Host, Job, JobError, Order};
 use crate::lambda_api::calls::{Call, Delivery, ExtensionEvent, Failure, Reply};
@@ -123,7 +123,7 @@ impl Environment {
         if let Err(error) = self.sandbox.end().await {
             tracing::error!(environment = id, %error, "the environment may have left something behind");
         }
-        host.shutdown_event(id, &ending);
+        host.forget(id, &ending);
     }
 
     async fn live(&mut self, first: Job) -> Ending {
