@@ -78,4 +78,20 @@ function table(results) {
   return rows.map(({ name, seconds, passed }) => `${seconds.toFixed(1).padStart(8)} s  ${passed ? '      ' : 'FAILED'}  ${name}`).join('\n');
 }
 
-module.exports = { runJob, sideBySide, table };
+/** So much of what failed is shown again at the end: who sees only the end of a long log sees why. */
+const LAST_LINES = 80;
+
+/**
+ * Prints how jobs ended; throws when one has failed.
+ * @param {Result[]} results
+ */
+function report(results) {
+  const failed = results.filter(({ passed }) => !passed);
+  failed.forEach(({ name, output }) => console.log(`\n=== ${name} failed; its last lines:\n${output.split('\n').slice(-LAST_LINES).join('\n')}`));
+  console.log(`\n${table(results)}`);
+  if (failed.length > 0) {
+    throw new Error(`failed: ${failed.map(({ name }) => name).join('; ')}`);
+  }
+}
+
+module.exports = { report, runJob, sideBySide, table };

@@ -4,7 +4,7 @@
 // processor's time that the others leave. A task that fails ends its lane, and those that wait for it.
 
 const path = require('path');
-const { runJob, table } = require('./jobs');
+const { report, runJob } = require('./jobs');
 const { runMain } = require('./run');
 
 /** Begins a lane that others go before: it gets a sixtieth of what others get that want the processor too. */
@@ -56,12 +56,7 @@ async function runLanes(lanes, runTask) {
 async function main() {
   // Node ends silently when lanes wait for each other: that must not count as success.
   process.exitCode = 1;
-  const results = await runLanes(process.argv.slice(2), (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] }));
-  console.log(`\n${table(results)}`);
-  const failed = results.filter(({ passed }) => !passed);
-  if (failed.length > 0) {
-    throw new Error(`failed: ${failed.map(({ name }) => name).join(', ')}`);
-  }
+  report(await runLanes(process.argv.slice(2), (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] })));
   process.exitCode = 0;
 }
 

@@ -7,7 +7,7 @@
 
 const { execFileSync, spawnSync } = require('child_process');
 const path = require('path');
-const { sideBySide, table } = require('./jobs');
+const { report, sideBySide } = require('./jobs');
 const { run, runMain } = require('./run');
 
 const RUST = path.join(__dirname, '..', 'rust');
@@ -133,15 +133,6 @@ function plan(suites, trials) {
       ...apart('alone').map(({ suite, prefix }) => job(suite, [prefix], `${suite.name}: ${prefix}…`)),
     ],
   };
-}
-
-/** @param {import('./jobs').Result[]} results */
-function report(results) {
-  console.log(`\n${table(results)}`);
-  const failed = results.filter(({ passed }) => !passed);
-  if (failed.length > 0) {
-    throw new Error(`failed: ${failed.map(({ name }) => name).join('; ')}`);
-  }
 }
 
 /** Tests of the crates. Two cores are busy with one of them. */

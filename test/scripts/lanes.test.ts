@@ -1,4 +1,4 @@
-import { sideBySide, table } from '../../scripts/jobs';
+import { report, sideBySide, table } from '../../scripts/jobs';
 import { runLanes } from '../../scripts/lanes';
 
 beforeEach(() => {
@@ -44,4 +44,13 @@ test('a job that fails stops no other, and the table names it, the longest first
   expect(results[1].output).toMatch(/^no-such-program could not be started: .*ENOENT/);
   expect(table([{ name: 'short', seconds: 1, passed: true, output: '' }, { name: 'long', seconds: 20.25, passed: false, output: '' }]))
     .toBe('    20.3 s  FAILED  long\n     1.0 s          short');
+});
+
+test('the end of a run shows the last lines of what failed, and names it', () => {
+  const long = Array.from({ length: 100 }, (_, line) => `line ${line}`).join('\n');
+  const results = [{ name: 'a', seconds: 1, passed: true, output: 'silent' }, { name: 'b', seconds: 2, passed: false, output: long }];
+  expect(() => report(results)).toThrow('failed: b');
+  const printed = jest.mocked(console.log).mock.calls.join('\n');
+  expect(printed).toMatch(/=== b failed; its last lines:\nline 20\n(.*\n)+line 99\n/);
+  expect(printed).not.toContain('silent');
 });
