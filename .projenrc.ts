@@ -122,19 +122,19 @@ const preflight = project.addTask('preflight', {
   receiveArgs: true,
 });
 const python = pythonEnvironment(project);
-const rust = rustWorkspace(project, python);
+const rust = rustWorkspace(project, python.builds);
 const tailscaled = tailscaledModule(project);
-const layers = layerZips(project, python, tailscaled.build);
+const layers = layerZips(project, python.builds, tailscaled.build);
 // The upgrade test and the bench compare with it.
 const published = project.addTask('published:fetch', {
   description: 'Fetch the published constructs that deployed stacks were made with',
   exec: 'node scripts/fetch-published.js',
 });
 const { e2e, e2eBuilt, soak, headscale } = onTailnet(project, {
-  preflight, layers: layers.build, demo: rust.buildDemo, development: rust.buildDevelopment, published, headscale: tailscaled.buildHeadscale,
+  preflight, python, layers: layers.build, demo: rust.buildDemo, development: rust.buildDevelopment, published, headscale: tailscaled.buildHeadscale,
 });
-const emulated = otherArchitecture(project, [layers.buildAll, rust.buildDevelopment]);
-const packed = packages(project, layers.buildAll);
+const emulated = otherArchitecture(project, [python.all, layers.buildAll, rust.buildDevelopment]);
+const packed = packages(project, python.all, layers.buildAll);
 const snapshot = integration(project);
 releaseFiles(project);
 const rehearsal = releaseRehearsal(project);
@@ -165,7 +165,7 @@ docs.exec('(diff API.md dist/docgen/API.md && diff docs/API.python.md dist/docge
 const newest = { '^(aws-cdk-lib|constructs|cdk-nag)(/.*)?$': '<rootDir>/.newest-cdk/node_modules/$1$2', [`^${NAME}$`]: '<rootDir>/src' };
 const newestCdk = project.addTask('test:newest-cdk', { description: 'Run the constructs\' tests with the newest CDK and cdk-nag' });
 newestCdk.env('EVERY_TEST', 'true');
-[python, published].forEach((task) => newestCdk.spawn(task));
+[python.all, published].forEach((task) => newestCdk.spawn(task));
 newestCdk.exec('npm install --prefix .newest-cdk --no-audit --no-fund --no-package-lock aws-cdk-lib@latest constructs@latest cdk-nag@latest');
 newestCdk.exec(`jest --ci --moduleNameMapper '${JSON.stringify(newest)}' --testPathIgnorePatterns /test/scripts/ /test/packages/ /test/examples /node_modules/`);
 
@@ -177,7 +177,7 @@ updateDependencies(project);
 const unit = project.testTask.steps;
 const testCdk = project.addTask('test:cdk', { description: 'Test the constructs, the build scripts and the pages' });
 testCdk.env('EVERY_TEST', 'true');
-[python, published].forEach((task) => testCdk.spawn(task));
+[python.all, published].forEach((task) => testCdk.spawn(task));
 unit.forEach((step) => testCdk.addSteps(step));
 [types, docs].forEach((task) => testCdk.spawn(task));
 const checkRust = [rust.fmt, tailscaled.vet, rust.lint];
@@ -186,8 +186,8 @@ const testRust = project.addTask('test:rust', { description: 'Test the crates, a
 
 const names = (tasks: Task[]) => tasks.map((task) => task.name).join(' ');
 const lanes = [
-  `${names([rust.buildDevelopment])} after:${python.name} ${names([rust.test])} after:${layers.build.name} ${names([e2e])}`,
-  names([python, published, layers.build]),
+  `${names([rust.buildDevelopment])} after:${python.all.name} ${names([rust.test])} after:${layers.build.name} ${names([e2e])}`,
+  names([python.all, published, layers.build]),
   `beneath after:${layers.build.name} after:${rust.buildDevelopment.name} ${names([testCdk, rust.fmt, tailscaled.vet, snapshot])} ` +
     `after:${layers.buildAll.name} ${names([rust.lint])}`,
   // What is packed is compiled by the tests as well: not by both at once.

@@ -2,12 +2,18 @@ import { awscdk, Project, Task } from 'projen';
 import { RELEASE_FILES } from './release';
 
 /** The project's own Python environment in .venv/: tools that build, and servers and checkers for the tests. */
-export function pythonEnvironment(project: Project): Task {
+export function pythonEnvironment(project: Project): { builds: Task; all: Task } {
   project.gitignore.exclude('/.venv/');
-  return project.addTask('python:venv', {
-    description: 'Make .venv, with the packages that builds and tests ask for',
-    exec: 'node scripts/make-venv.js',
-  });
+  return {
+    builds: project.addTask('python:build-tools', {
+      description: 'Make .venv, with the packages that builds ask for',
+      exec: 'node scripts/make-venv.js build',
+    }),
+    all: project.addTask('python:venv', {
+      description: 'Make .venv, with the packages that builds and tests ask for',
+      exec: 'node scripts/make-venv.js',
+    }),
+  };
 }
 
 /** Builds with clippy's lints: rust/.cargo/linted.toml says why. */
@@ -86,7 +92,9 @@ export function layerZips(project: Project, python: Task, tailscaled: Task) {
 export interface Builds {
   /** Names missing tools before anything is built. */
   readonly preflight: Task;
-  /** The zips, the servers around them, and the Python environment that plays AWS services. */
+  /** The Python environment without, and with, what plays AWS services. */
+  readonly python: { builds: Task; all: Task };
+  /** The zips, and the servers around them. */
   readonly layers: Task;
   /** local-lambda and the demo itself. */
   readonly demo: Task;
@@ -102,9 +110,10 @@ export interface Builds {
 export function onTailnet(project: Project, builds: Builds) {
   const build = project.addTask('demo:build', { description: 'Build what the demo runs' });
   build.spawn(builds.preflight);
-  build.say('Building what is missing or stale. The first time takes 5 to 15 minutes, the next a few seconds.');
-  build.spawn(builds.layers);
-  build.spawn(builds.demo);
+  build.say('Building what is missing or stale. The first time takes 4 to 10 minutes, the next a few seconds.');
+  const [layers, pythonBuilds, python, own] = [builds.layers, builds.python.builds, builds.python.all, builds.demo].map(({ name }) => name);
+  // The programs that ship are linked one by one at the end, and leave a processor to the rest.
+  build.exec(`node scripts/lanes.js --live "${pythonBuilds} ${layers}" "${own} after:${pythonBuilds} ${python}"`);
 
   const demo = project.addTask('demo', { description: 'Send signed requests across a real tailnet on this machine' });
   demo.spawn(build);
@@ -186,7 +195,7 @@ export function otherArchitecture(project: Project, builds: Task[]): Task {
 const TARBALL_BUDGET = 30_000_000;
 
 /** The packages for npm and PyPI: checked before and after they are packed, and installed as users do by the tests. */
-export function packages(project: awscdk.AwsCdkConstructLibrary, layers: Task): Task {
+export function packages(project: awscdk.AwsCdkConstructLibrary, python: Task, layers: Task): Task {
   const packJs = project.tasks.tryFind('package:js');
   const packAll = project.tasks.tryFind('package-all');
   const packPython = project.tasks.tryFind('package:python');
@@ -207,6 +216,7 @@ export function packages(project: awscdk.AwsCdkConstructLibrary, layers: Task): 
     receiveArgs: true,
   }));
   const all = project.addTask('packages', { description: 'Pack for npm and PyPI, and test what was packed in applications of its own' });
+  all.spawn(python);
   all.spawn(layers);
   all.spawn(project.compileTask);
   all.spawn(test);

@@ -5,11 +5,12 @@
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const { fingerprint, isFresh, VENV } = require('./make-venv');
+const { fingerprint, VENV } = require('./make-venv');
 const { run, runMain } = require('./run');
 
 const ROOT = path.join(__dirname, '..');
 const PUBLISHED = path.join(ROOT, '.published');
+const MADE_FROM = path.join(PUBLISHED, '.made-from');
 const REQUIREMENTS = path.join(ROOT, 'test', 'fixtures', 'published.txt');
 
 /**
@@ -34,7 +35,7 @@ function unpack(python, wheel, nodeModules) {
 
 function main() {
   const wanted = fingerprint(fs.readFileSync(REQUIREMENTS, 'utf8'), '');
-  if (isFresh(PUBLISHED, wanted)) {
+  if (fs.existsSync(MADE_FROM) && fs.readFileSync(MADE_FROM, 'utf8') === wanted) {
     return;
   }
   console.log('fetching the published constructs');
@@ -47,7 +48,7 @@ function main() {
   fs.readdirSync(wheels).forEach((wheel) => unpack(python, path.join(wheels, wheel), nodeModules));
   fs.rmSync(wheels, { recursive: true });
   // Written last: what was cut off on the way is fetched again.
-  fs.writeFileSync(path.join(PUBLISHED, '.made-from'), wanted);
+  fs.writeFileSync(MADE_FROM, wanted);
 }
 
 void runMain(main);

@@ -1,5 +1,6 @@
 'use strict';
-// Runs commands side by side, shows the output of each in one piece when it has ended, and a table of what took how long.
+// Runs commands side by side, shows the output of each in one piece when it has ended (or, where that is asked for, as it
+// comes), and a table of what took how long.
 
 const { spawn } = require('child_process');
 
@@ -10,6 +11,7 @@ const { spawn } = require('child_process');
  * @property {string[]} command
  * @property {string} [cwd]
  * @property {Record<string, string>} [env] added to this process's environment
+ * @property {boolean} [live] its output is shown as it comes
  */
 
 /**
@@ -28,7 +30,7 @@ const LIMIT_MINUTES = 60;
  * @param {Job} job
  * @returns {Promise<Result>}
  */
-function runJob({ name, command: [program, ...args], cwd, env }) {
+function runJob({ name, command: [program, ...args], cwd, env, live }) {
   console.log(`${name}: started`);
   const began = Date.now();
   return new Promise((resolve) => {
@@ -36,13 +38,18 @@ function runJob({ name, command: [program, ...args], cwd, env }) {
     const limit = setTimeout(() => child.kill('SIGTERM'), LIMIT_MINUTES * 60_000);
     /** @type {Buffer[]} */
     const chunks = [];
-    [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => chunks.push(chunk)));
+    [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => {
+      chunks.push(chunk);
+      if (live) {
+        process.stdout.write(chunk);
+      }
+    }));
     /** @param {string} ending */
     const end = (ending) => {
       clearTimeout(limit);
       const result = { name, seconds: (Date.now() - began) / 1000, passed: ending === '', output: Buffer.concat(chunks).toString() + ending };
       const verdict = result.passed ? 'passed' : 'FAILED';
-      console.log(`\n=== ${name}: ${verdict} after ${result.seconds.toFixed(0)} s\n${result.output}`);
+      console.log(`\n=== ${name}: ${verdict} after ${result.seconds.toFixed(0)} s\n${live ? '' : result.output}`);
       resolve(result);
     };
     child.on('error', (error) => end(`${program} could not be started: ${error.message}\n`));

@@ -1,7 +1,8 @@
 'use strict';
 // Runs projen tasks in lanes, side by side: `node scripts/lanes.js "build test" "beneath after:build lint pack"`. The tasks of a
 // lane run one after the other. `after:TASK` waits for a task of another lane. A lane that begins with `beneath` gets the
-// processor's time that the others leave. A task that fails ends its lane, and those that wait for it.
+// processor's time that the others leave. A task that fails ends its lane, and those that wait for it. `--live` shows the
+// output of all as it comes.
 
 const path = require('path');
 const { report, runJob } = require('./jobs');
@@ -13,6 +14,8 @@ const GIVING_WAY = ['nice', '-n', '19'];
 
 /** Begins a word that names the task to wait for. */
 const AFTER = 'after:';
+
+const LIVE = '--live';
 
 const PROJEN = path.join(__dirname, '..', 'node_modules', '.bin', 'projen');
 
@@ -56,7 +59,9 @@ async function runLanes(lanes, runTask) {
 async function main() {
   // Node ends silently when lanes wait for each other: that must not count as success.
   process.exitCode = 1;
-  report(await runLanes(process.argv.slice(2), (name, prefix) => runJob({ name, command: [...prefix, PROJEN, name] })));
+  const lanes = process.argv.slice(2).filter((word) => word !== LIVE);
+  const live = lanes.length < process.argv.length - 2;
+  report(await runLanes(lanes, (name, prefix) => runJob({ name, live, command: [...prefix, PROJEN, name] })));
   process.exitCode = 0;
 }
 

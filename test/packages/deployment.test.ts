@@ -1,7 +1,7 @@
 import { createHash } from 'crypto';
 import * as fs from 'fs';
 import * as path from 'path';
-import { ROOT, tool, typescriptApp } from './folders';
+import { applications, ROOT, tool, typescriptApp } from './folders';
 import { Aws, startAws, stopAws } from './moto';
 import { run } from './run';
 
@@ -22,7 +22,9 @@ beforeAll(async () => {
 afterAll(() => stopAws(aws));
 
 async function cdk(...args: string[]): Promise<string> {
-  return run(path.join(typescriptApp(), 'node_modules', '.bin', 'cdk'), [...args, '--no-notices'], typescriptApp(), aws.environment);
+  // Outside of the app, whose types are checked meanwhile.
+  const options = ['--output', path.join(applications(), 'deployed.out'), '--no-notices'];
+  return run(path.join(typescriptApp(), 'node_modules', '.bin', 'cdk'), [...args, ...options], typescriptApp(), aws.environment);
 }
 
 /** As Lambda tells what it was given. */

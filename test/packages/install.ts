@@ -7,6 +7,9 @@ import { run } from './run';
 /** The CDK's command line: its versions are its own. */
 const CDK_CLI = '2.1148.1';
 
+/** Apps of the tests' own. They lie beside what is installed: that is where either language looks for the package. */
+const KEYLESS = path.join(__dirname, 'keyless');
+
 /** Installs what was packed into applications that have nothing else of this project, as its users do. */
 export default async function install(): Promise<void> {
   process.env.TEST_APPLICATIONS = fs.mkdtempSync(path.join(os.tmpdir(), 'tailscale-lambda-proxy-packages-'));
@@ -31,6 +34,7 @@ function floor(name: string): string {
 async function installTypeScript(): Promise<void> {
   const app = typescriptApp();
   fs.cpSync(path.join(ROOT, 'examples', 'typescript'), app, { recursive: true, filter: (file) => !file.includes('node_modules') });
+  fs.copyFileSync(path.join(KEYLESS, 'keyless.ts'), path.join(app, 'keyless.ts'));
   const manifest = path.join(app, 'package.json');
   const description = JSON.parse(fs.readFileSync(manifest, 'utf8'));
   Object.assign(description.dependencies, {
@@ -45,6 +49,7 @@ async function installTypeScript(): Promise<void> {
 
 async function installPython(): Promise<void> {
   fs.cpSync(path.join(ROOT, 'examples', 'python'), pythonApp(), { recursive: true });
+  fs.copyFileSync(path.join(KEYLESS, 'keyless.py'), path.join(pythonApp(), 'keyless.py'));
   await run('python3', ['-m', 'venv', path.join(applications(), 'venv')], applications());
   const cdk = ['aws-cdk-lib', 'constructs'].map((name) => `${name}==${floor(name)}`);
   await run(python(), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', packed('python', '.whl'), ...cdk], applications());

@@ -2,14 +2,12 @@
 // test/workload-identity.test.ts says.
 import * as fs from 'fs';
 import * as path from 'path';
-import { applications, python, pythonApp, ROOT, typescriptApp } from './folders';
+import { applications, python, pythonApp, typescriptApp } from './folders';
 import { run } from './run';
 
 /** What an app makes of it: the outputs, the variables of its function, and the policies. */
 async function made(program: string, app: string, folder: string) {
   const assembly = path.join(applications(), `${app}.out`);
-  // Beside what is installed: that is where either language looks for the package.
-  fs.copyFileSync(path.join(ROOT, 'test', 'packages', 'keyless', app), path.join(folder, app));
   await run(program, [app], folder, { CDK_OUTDIR: assembly, JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION: '20' });
   const text = fs.readFileSync(path.join(assembly, 'Keyless.template.json'), 'utf8');
   expect(text).not.toMatch(/secretsmanager|TS_SECRET_API_KEY|kms:/i);
