@@ -43,7 +43,7 @@ function main(last) {
     run('python3', ['-m', 'venv', '--clear', VENV]);
   }
   const requirements = STAGES.slice(done, last + 1).flat().flatMap((file) => ['-r', file]);
-  run(path.join(VENV, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...requirements]);
+  run(path.join(VENV, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', '--no-compile', '--disable-pip-version-check', ...requirements]);
   // Written last: an environment that was cut off on the way is made again.
   fs.writeFileSync(MADE_FROM, wanted.slice(0, last + 1).join('\n'));
 }
