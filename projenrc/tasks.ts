@@ -113,7 +113,7 @@ export function onTailnet(project: Project, builds: Builds) {
   build.say('Building what is missing or stale. The first time takes 4 to 10 minutes, the next a few seconds.');
   const [layers, pythonBuilds, python, own] = [builds.layers, builds.python.builds, builds.python.all, builds.demo].map(({ name }) => name);
   // What ships takes the longest. It is linked in the end, and leaves a processor to the rest.
-  build.exec(`node scripts/lanes.js --live "${pythonBuilds} ${layers}" "beneath ${own} after:${pythonBuilds} ${python}"`);
+  build.exec(`node scripts/lanes.js --live "${pythonBuilds} ${layers}" "beneath ${own}" "beneath after:${pythonBuilds} ${python}"`);
 
   const demo = project.addTask('demo', { description: 'Send signed requests across a real tailnet on this machine' });
   demo.spawn(build);
